@@ -1,0 +1,128 @@
+"""This machine as a host: commands run through `sh` without a network. Same contract as SSH; one process group each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterable
+
+from kprov.errors import TransportError
+from kprov.model import Host
+from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
+from kprov.transport.outcome import result_of
+from kprov.transport.pump import CHUNK, Pump
+from kprov.transport.shell import wrap
+
+
+class LocalTransport:
+    """Sessions on this machine; the host's connection is only read for `become` and its password."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+
+    def connect(self, host: Host) -> LocalSession:
+        self.counters.add(host.name, Count(connections=1))
+        return LocalSession(host, self.counters)
+
+
+class LocalSession:
+    """Runs commands as the user of this process, or as root with sudo."""
+
+    def __init__(self, host: Host, counters: Counters) -> None:
+        self.host = host
+        self._counters = counters
+        self._lock = threading.Lock()
+        self._running: set[_Process] = set()
+        self._open = True
+
+    def execute(
+        self,
+        command: str,
+        *,
+        stdin: Input = b"",
+        root: bool = True,
+        timeout: float | None = None,
+        on_output: OnOutput | None = None,
+    ) -> Result:
+        connection = self.host.connection
+        sudo = root and connection.become and os.geteuid() != 0
+        wrapped = wrap(command, sudo=sudo, password=connection.become_password)
+        with self._lock:
+            if not self._open:
+                raise TransportError("connection lost", where=self.host.name, found="the session was closed")
+            process = _Process(wrapped.line)
+            self._running.add(process)
+        self._counters.add(self.host.name, Count(execs=1))
+        began = time.monotonic()
+        try:
+            outcome = Pump(process, wrapped, stdin, timeout, on_output).run()
+        finally:
+            with self._lock:
+                self._running.discard(process)
+            process.release()
+        self._counters.add(
+            self.host.name,
+            Count(bytes_sent=outcome.sent, bytes_received=len(outcome.stdout) + len(outcome.stderr)),
+        )
+        lost = None if self._open else "the session was closed"
+        seconds = time.monotonic() - began
+        return result_of(outcome, wrapped, self.host.name, sudo=sudo, seconds=seconds, lost=lost)
+
+    def hold(self, command: str, *, root: bool = True) -> Held:
+        def run(stdin: Iterable[bytes], on_output: OnOutput) -> Result:
+            return self.execute(command, stdin=stdin, root=root, on_output=on_output)
+
+        return Held(run, self.host.name)
+
+    def close(self) -> None:
+        with self._lock:
+            self._open = False
+            running = tuple(self._running)
+        for process in running:
+            process.abort()
+
+
+class _Process:
+    """The streams of a child and its process group."""
+
+    def __init__(self, line: str) -> None:
+        self._child = subprocess.Popen(
+            ["sh", "-c", line],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        assert self._child.stdin and self._child.stdout and self._child.stderr  # noqa: S101 - all three are pipes
+        self._stdin, self._stdout, self._stderr = self._child.stdin, self._child.stdout, self._child.stderr
+
+    def read_output(self) -> bytes:
+        return self._stdout.read(CHUNK) or b""
+
+    def read_error(self) -> bytes:
+        return self._stderr.read(CHUNK) or b""
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._stdin.write(view) or 0 :]
+
+    def end_input(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+
+    def abort(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+
+    def status(self) -> int:
+        return max(self._child.wait(), -1)
+
+    def release(self) -> None:
+        self._stdout.close()
+        self._stderr.close()

@@ -1,0 +1,45 @@
+"""Turns the outcome of a command into a Result, or into the TransportError that explains it. Pure."""
+
+from __future__ import annotations
+
+from kprov.errors import TransportError
+from kprov.transport.base import Result
+from kprov.transport.pump import MAX_OUTPUT, PROMPT_SECONDS, Outcome
+from kprov.transport.shell import Wrapped, not_started, printable
+
+
+def result_of(
+    outcome: Outcome, wrapped: Wrapped, where: str, *, sudo: bool, seconds: float, lost: str | None
+) -> Result:
+    """The command's result.
+
+    Args:
+        seconds: how long it ran.
+        lost: why the connection is gone, None when it is not.
+
+    Raises TransportError.
+    """
+    log = printable(outcome.stderr or outcome.stdout or outcome.noise)
+    if outcome.stopped == "timeout":
+        raise TransportError(
+            "a command took too long", where=where, found=f"stopped after {seconds:.1f} s", log=log,
+            todo="run again; if it stays, look at the host's load and journal",
+        )  # fmt: skip
+    if outcome.stopped == "output":
+        raise TransportError("a command printed too much", where=where, found=f"over {MAX_OUTPUT} bytes", log=log)
+    if outcome.stopped == "password":
+        raise not_started(where, b"sudo: incorrect password", outcome.status, sudo=True)
+    if outcome.stopped == "prompt":
+        raise TransportError(
+            "sudo neither asked for the password nor ran", where=where, found=f"nothing for {PROMPT_SECONDS:g} s",
+            needed="a sudo that takes a password on its standard input", log=log,
+            todo="set passprompt_override in sudoers, or give the user NOPASSWD, or connect as root",
+        )  # fmt: skip
+    if lost is not None:
+        raise TransportError(
+            "connection lost", where=where, found=f"{lost} after {seconds:.1f} s",
+            todo="see that the host is up, then run the same command again: it continues where it stopped", log=log,
+        )  # fmt: skip
+    if not outcome.started:
+        raise not_started(where, outcome.noise, outcome.status, sudo=sudo, prompt=wrapped.prompt)
+    return Result(status=outcome.status, stdout=outcome.stdout, stderr=outcome.stderr)
