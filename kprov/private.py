@@ -29,6 +29,7 @@ def make_folder(path: Path) -> None:
         for folder in (*reversed(path.parents), path):
             if not folder.exists():
                 folder.mkdir(mode=0o700, exist_ok=True)
+                folder.chmod(0o700)  # a strict umask may have taken the owner's own rights
                 sync_folder(folder.parent)
     except OSError as error:
         raise StoreError("the state folder cannot be made", where=str(path), found=error.strerror or "") from None

@@ -59,7 +59,7 @@ def _other_cluster(foreign: Mapping[str, Fingerprints], known: Fingerprints, agr
         where=", ".join(foreign),
         found=_described(foreign),
         needed=f"{_prints(known)}, as on {', '.join(sorted(agreeing))}",
-        todo="run `kprov down --limit HOST` for these hosts, with the inventory of the other cluster if it still lives, "
+        todo="run `kprov down --limit HOST` for these hosts (with the inventory of the other cluster while it lives), "
         "or take them out of this inventory",
     )
 
