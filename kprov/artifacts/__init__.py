@@ -1,0 +1,1 @@
+"""Binaries and images: which versions fit, how each file is had, verified and cached. Nothing here runs on hosts."""

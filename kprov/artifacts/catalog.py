@@ -1,0 +1,221 @@
+"""The catalog: which versions fit together, and where their files come from. Reads package data only.
+
+`catalog.yaml` is the table; this module gives it types and answers questions on it. It must not fetch, build or touch
+the cache, so that an inventory can be validated without any of that.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from kprov.errors import ArtifactError
+
+ARCHITECTURES: tuple[str, ...] = ("amd64", "arm64")
+
+_VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){1,2}")
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """How `go build` is called for a component. `ldflags` come after `-s -w`."""
+
+    ldflags: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    cgo: bool = False
+    mode: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """What upstream releases together. `programs`: catalog name → Go package. The URLs are templates."""
+
+    name: str
+    module: str
+    programs: Mapping[str, str]
+    url: str
+    checksum: str
+    member: str = ""
+    build: Build = Build()
+
+    def url_of(self, program: str, version: str, arch: str) -> str:
+        return self._fill(self.url, program, version, arch)
+
+    def checksum_of(self, program: str, version: str, arch: str) -> str:
+        return self._fill(self.checksum, program, version, arch)
+
+    def member_of(self, program: str, version: str, arch: str) -> str:
+        return self._fill(self.member, program, version, arch)
+
+    def _fill(self, template: str, program: str, version: str, arch: str) -> str:
+        return template.format(version=version, arch=arch, name=program, file=built_name(self.programs[program]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEntry:
+    """An image: upstream's reference (none when upstream's is not used) and what an own build of it is made from."""
+
+    name: str
+    component: str
+    reference: str
+    built: str
+    program: str
+    package: str
+    user: str = "0:0"
+    arguments: tuple[str, ...] = ()
+    build: Build = Build()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    default: str
+    lines: Mapping[str, Mapping[str, str]]
+    refused: tuple[tuple[str, tuple[int, ...], str], ...]  # component, first version that will do, why
+    components: Mapping[str, Component]
+    images: Mapping[str, ImageEntry]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The components an inventory can name a version of."""
+        return tuple(self.lines[self.default])
+
+
+def built_name(package: str) -> str:
+    """What `go build` calls the program of a package: its last word, a major version suffix left out."""
+    words = package.split("/")
+    return words[-2] if re.fullmatch(r"v\d+", words[-1]) else words[-1]
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """`1.37.2` → (1, 37, 2)."""
+    return tuple(int(part) for part in version.split("."))
+
+
+@lru_cache(maxsize=1)
+def load() -> Catalog:
+    """The catalog of this release of kprov."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = files("kprov.artifacts").joinpath("catalog.yaml").read_text(encoding="utf-8")
+    raw = yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader, the C one where there is one
+    return Catalog(
+        default=raw["default"],
+        lines=MappingProxyType({line: MappingProxyType(dict(row)) for line, row in raw["lines"].items()}),
+        refused=tuple((row["component"], numbers(row["below"]), row["reason"]) for row in raw["refused"]),
+        components=MappingProxyType({name: _component(name, row) for name, row in raw["components"].items()}),
+        images=MappingProxyType({name: _image(name, row) for name, row in raw["images"].items()}),
+    )
+
+
+def _build(raw: Mapping[str, Any]) -> Build:
+    return Build(
+        ldflags=tuple(raw.get("ldflags", ())),
+        tags=tuple(raw.get("tags", ())),
+        cgo=raw.get("cgo", False),
+        mode=raw.get("mode", ""),
+    )
+
+
+def _component(name: str, raw: Mapping[str, Any]) -> Component:
+    return Component(
+        name=name,
+        module=raw["module"],
+        programs=MappingProxyType(dict(raw["programs"])),
+        url=raw["url"],
+        checksum=raw["checksum"],
+        member=raw.get("member", ""),
+        build=_build(raw.get("build", {})),
+    )
+
+
+def _image(name: str, raw: Mapping[str, Any]) -> ImageEntry:
+    ((program, package),) = raw["program"].items()
+    return ImageEntry(
+        name=name,
+        component=raw["component"],
+        reference=raw.get("reference", ""),
+        built=raw["built"],
+        program=program,
+        package=package,
+        user=raw.get("user", "0:0"),
+        arguments=tuple(raw.get("arguments", ())),
+        build=_build(raw.get("build", {})),
+    )
+
+
+def resolve_versions(kubernetes: str = "", overrides: Mapping[str, str] = _EMPTY) -> Mapping[str, str]:
+    """The version of every component, without "v", for a Kubernetes line or an exact version.
+
+    Args:
+        kubernetes: a line (`1.37`), a version (`1.37.2`, a leading v is taken off), or empty for the default line.
+            Any patch release of a line will do: one newer than the catalog can be downloaded, but not built from modules.
+        overrides: component → exact version, for those that are to differ from the line's.
+
+    Raises ArtifactError, with the nearest choices, for an unknown line or component and for a version kprov refuses.
+    """
+    catalog = load()
+    wanted = (kubernetes or catalog.default).removeprefix("v")
+    line = ".".join(wanted.split(".")[:2])
+    if not _VERSION.fullmatch(wanted) or line not in catalog.lines:
+        raise ArtifactError(
+            "this Kubernetes version is not in kprov's catalog",
+            found=kubernetes,
+            needed=f"a line ({', '.join(catalog.lines)}) or a patch release of one",
+            todo=f"write {_nearest(wanted, catalog)}",
+        )
+    versions = dict(catalog.lines[line])
+    if wanted != line:
+        versions["kubernetes"] = wanted
+    for component, version in overrides.items():
+        versions[component] = _override(catalog, component, version)
+    for component, below, reason in catalog.refused:
+        if numbers(versions[component]) < below:
+            raise ArtifactError(
+                f"{component} {versions[component]} cannot be used: {reason}",
+                found=versions[component],
+                needed=f"{'.'.join(map(str, below))} or later",
+                todo=f"leave {component} out to get {catalog.lines[line][component]}",
+            )
+    return MappingProxyType(versions)
+
+
+def _nearest(wanted: str, catalog: Catalog) -> str:
+    lines = sorted(catalog.lines, key=numbers)
+    if not _VERSION.fullmatch(wanted):
+        return catalog.default
+    nearest = min(lines, key=lambda line: _distance(numbers(line), numbers(wanted)))
+    return f"{nearest} or {catalog.lines[nearest]['kubernetes']}"
+
+
+def _distance(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(abs(a - b) for a, b in zip(one, other, strict=False))
+
+
+def _override(catalog: Catalog, component: str, version: str) -> str:
+    choices = [name for name in catalog.keys if name != "kubernetes"]
+    if component not in choices:
+        close = get_close_matches(component, choices, n=1)
+        raise ArtifactError(
+            f"there is no component {component!r} to set a version of",
+            found=component,
+            needed=f"one of {', '.join(choices)}",
+            todo=f"did you mean {close[0]}?" if close else "take it out",
+        )
+    bare = str(version).removeprefix("v")
+    if not _VERSION.fullmatch(bare) or bare.count(".") != 2:
+        example = catalog.lines[catalog.default][component]
+        raise ArtifactError(
+            f"this is not a version of {component}",
+            found=str(version),
+            needed=f"an exact version such as {example}",
+            todo="write it with its patch number, in quotes",
+        )
+    return bare

@@ -1,0 +1,3 @@
+module kprov.local/build/pause
+
+go 1.24
