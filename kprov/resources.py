@@ -57,6 +57,8 @@ class Artifact:
     name: catalog name, e.g. `kube-apiserver`. sha256 and size are of the installed file (after unpacking an archive).
     local: path in the operator's cache. url: where a host may download it, empty when it was built here.
     url_sha256: of the download when it is an archive; member: the file inside that archive.
+    reference: for images, the name it is imported under: upstream's for upstream's own, `kprov.local/…` for one built
+    here, which must never pass for upstream's.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Artifact:
     url: str = ""
     url_sha256: str = ""
     member: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,7 +156,7 @@ def resolve_versions(kubernetes: str = "", overrides: Mapping[str, str] = _EMPTY
 
     Args:
         kubernetes: a line (`1.37`), a version (`1.37.2`, a leading v is taken off), or empty for the default line.
-            Any patch release of a line will do: one newer than the catalog can be downloaded, but not built from modules.
+            Any patch release of a line will do: a newer one can be downloaded, though not built.
         overrides: component → exact version, for those that are to differ from the line's.
 
     Raises ArtifactError, with the nearest choices, for an unknown line or component and for a version kprov refuses.
