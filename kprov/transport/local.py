@@ -9,6 +9,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable
+from io import FileIO
+from typing import IO
 
 from kprov.errors import TransportError
 from kprov.model import Host
@@ -91,15 +93,18 @@ class _Process:
 
     def __init__(self, line: str) -> None:
         self._child = subprocess.Popen(
-            ["sh", "-c", line],
+            ["sh", "-c", f"exec {line}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
         )
-        assert self._child.stdin and self._child.stdout and self._child.stderr  # noqa: S101 - all three are pipes
-        self._stdin, self._stdout, self._stderr = self._child.stdin, self._child.stdout, self._child.stderr
+        self._stdin, self._stdout, self._stderr = (
+            _pipe(self._child.stdin),
+            _pipe(self._child.stdout),
+            _pipe(self._child.stderr),
+        )
 
     def read_output(self) -> bytes:
         return self._stdout.read(CHUNK) or b""
@@ -117,7 +122,9 @@ class _Process:
             self._stdin.close()
 
     def abort(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        if self._child.returncode is not None:
+            return  # its number may belong to somebody else by now
+        with contextlib.suppress(OSError):
             os.killpg(self._child.pid, signal.SIGKILL)
 
     def status(self) -> int:
@@ -126,3 +133,10 @@ class _Process:
     def release(self) -> None:
         self._stdout.close()
         self._stderr.close()
+
+
+def _pipe(stream: IO[bytes] | None) -> FileIO:
+    """The unbuffered end of a pipe that Popen was asked for."""
+    if not isinstance(stream, FileIO):
+        raise TypeError("the child has no pipe")
+    return stream
