@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import fabric
 import paramiko
+from paramiko.packet import Packetizer
 
 from kprov.errors import TransportError
 from kprov.model import Connection, Secret
@@ -47,6 +48,27 @@ class FastTransport(paramiko.Transport):
         "hmac-sha2-256",
         "hmac-sha2-512",
     )
+
+
+class PromptPacketizer(Packetizer):
+    """Acknowledges the first packets at once.
+
+    Until its first session runs, sshd leaves Nagle on: its answer to the first exec would wait 40 ms for our delayed
+    acknowledgement of a packet it sent on its own after the login.
+    """
+
+    _eager = 32  # packets of key exchange, login and first session
+
+    def __init__(self, sock: Any) -> None:
+        super().__init__(sock)
+        self._socket = sock if isinstance(sock, socket.socket) else None
+
+    def read_message(self) -> tuple[int, paramiko.Message]:
+        if self._eager and self._socket is not None:
+            self._eager -= 1
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return super().read_message()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +262,9 @@ def _factory(trusted: tuple[HostKey, ...], *, pinned: bool) -> Callable[..., par
 
     def make(sock: Any, **options: Any) -> paramiko.Transport:
         _tune(sock)
-        transport = FastTransport(sock, default_window_size=4 * 1024 * 1024, **options)
+        transport = FastTransport(
+            sock, default_window_size=4 * 1024 * 1024, packetizer_class=PromptPacketizer, **options
+        )
         security = transport.get_security_options()
         if types:
             others = [] if pinned else [name for name in security.key_types if name not in types]
@@ -261,11 +285,10 @@ def _tune(sock: Any) -> None:
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_SECONDS * 1000)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED_SECONDS * 1000)
 
 
 def _changed(error: Exception, trusted: tuple[HostKey, ...], *, pinned: bool) -> Exception:

@@ -19,6 +19,8 @@ def result_of(
 
     Raises TransportError.
     """
+    if outcome.started and not outcome.stopped and lost is None:
+        return Result(status=outcome.status, stdout=outcome.stdout, stderr=outcome.stderr)
     log = printable(outcome.stderr or outcome.stdout or outcome.noise)
     if outcome.stopped == "timeout":
         raise TransportError(
@@ -40,6 +42,4 @@ def result_of(
             "connection lost", where=where, found=f"{lost} after {seconds:.1f} s",
             todo="see that the host is up, then run the same command again: it continues where it stopped", log=log,
         )  # fmt: skip
-    if not outcome.started:
-        raise not_started(where, outcome.noise, outcome.status, sudo=sudo, prompt=wrapped.prompt)
-    return Result(status=outcome.status, stdout=outcome.stdout, stderr=outcome.stderr)
+    raise not_started(where, outcome.noise, outcome.status, sudo=sudo, prompt=wrapped.prompt)
