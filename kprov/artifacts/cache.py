@@ -93,7 +93,7 @@ class Cache:
             yield
 
     def store(self, folder: Path, made: Path, record: Record) -> Artifact:
-        """Take the finished file `made` over into the cache. sha256, size and mtime_ns of `record` are filled in here."""
+        """Take the finished file `made` over into the cache; sha256, size and mtime_ns of `record` are filled in."""
         folder.mkdir(parents=True, exist_ok=True)
         made.chmod(0o755)
         with made.open("rb") as stream:
