@@ -1,0 +1,95 @@
+"""What makes one machine out of the shared base: its files. Writes only below the machine's own folder."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from kprov.lab.commands import run
+from kprov.lab.layout import REAL_FOLDERS, Lab, Machine
+from kprov.lab.mounts import mount_overlay
+
+# Users that accept the lab's key, with their home; admin's sudo asks for its password, deploy's does not.
+USERS = {"root": "root", "admin": "home/admin", "deploy": "home/deploy"}
+
+SSHD = """\
+HostKey /etc/ssh/ssh_host_ed25519_key
+PermitRootLogin prohibit-password
+"""
+
+
+def new_key_pair(comment: str) -> tuple[bytes, str]:
+    """An Ed25519 key pair: (private key in OpenSSH's form, public key as one line "ssh-ed25519 AAAA… comment")."""
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()), f"{public} {comment}".strip()
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Write a file that was never readable by others, under its final name only when it is whole."""
+    partial = file.with_name(f".{file.name}.new")
+    partial.unlink(missing_ok=True)
+    partial.touch(mode=0o600)
+    partial.write_bytes(content)
+    partial.rename(file)
+
+
+def network_file(lab: Lab, machine: Machine) -> str:
+    """systemd-networkd's file for the container's one interface, host0."""
+    return f"""\
+[Match]
+Name=host0
+
+[Network]
+Address={machine.address}/{lab.network.prefixlen}
+Gateway={lab.gateway}
+LinkLocalAddressing=no
+IPv6AcceptRA=no
+"""
+
+
+def hosts_file(machine: Machine) -> str:
+    return f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{machine.address} {machine.name}\n"
+
+
+def text_files(lab: Lab, machine: Machine, authorized_key: str) -> Iterator[tuple[str, int, str]]:
+    """(path below the root, mode, text) of each file that is the machine's own and no secret."""
+    yield "etc/hostname", 0o644, f"{machine.name}\n"
+    yield "etc/hosts", 0o644, hosts_file(machine)
+    yield "etc/machine-id", 0o444, f"{uuid.uuid4().hex}\n"
+    yield "etc/systemd/network/10-host0.network", 0o644, network_file(lab, machine)
+    yield "etc/ssh/sshd_config.d/kprov-lab.conf", 0o644, SSHD
+    for home in USERS.values():
+        yield f"{home}/.ssh/authorized_keys", 0o600, f"{authorized_key}\n"
+
+
+def prepare(lab: Lab, machine: Machine, *, host_key: bytes, authorized_key: str) -> None:
+    """Make the machine's folders and its root, with everything in it that tells it from others. Raises LabError."""
+    mount(lab, machine)
+    for path, mode, text in text_files(lab, machine, authorized_key):
+        file = machine.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.unlink(missing_ok=True)
+        file.write_text(text, encoding="utf-8")
+        file.chmod(mode)
+    write_private(machine.root / "etc/ssh/ssh_host_ed25519_key", host_key)
+    password = f"admin:{lab.admin_password.reveal()}\n"
+    run(["chroot", str(machine.root), "chpasswd"], text=password, timeout=60)
+    for user, home in USERS.items():
+        folder = f"/{home}/.ssh"
+        run(["chroot", str(machine.root), "chmod", "0700", folder], timeout=60)
+        run(["chroot", str(machine.root), "chown", "-R", f"{user}:{user}", folder], timeout=60)
+
+
+def mount(lab: Lab, machine: Machine) -> None:
+    """Mount the machine's root and make the folders that go over it; idempotent. Raises LabError."""
+    for path in REAL_FOLDERS:
+        machine.real_folder(path).mkdir(parents=True, exist_ok=True)
+    folder = machine.folder
+    mount_overlay(lower=lab.base, upper=folder / "upper", work=folder / "work", target=machine.root)
+    for path in REAL_FOLDERS:
+        (machine.root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,72 @@
+"""The record of each lab on this host: read, written, listed. Knows folders and files, starts and stops nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kprov.errors import LabError
+from kprov.lab.guest import write_private
+from kprov.lab.layout import CACHE, LABS, Lab, check_name, from_record, to_record
+from kprov.lab.locks import locked
+from kprov.model import Secret
+
+_RECORD = "lab.json"
+_PASSWORD = "admin-password"  # noqa: S105 - the name of the file, not what is in it
+_HOST_TIMEOUT = 60.0
+_LAB_TIMEOUT = 120.0
+
+
+def password_file(lab: Lab) -> Path:
+    """The file, mode 0600, with the password of the machines' user admin."""
+    return lab.folder / _PASSWORD
+
+
+@contextmanager
+def host_lock() -> Iterator[None]:
+    """Hold what labs share: their numbers, the host's settings. For moments, not for the making of machines."""
+    folder = CACHE / "labs.lock"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with locked(folder, what="the labs of this host", timeout=_HOST_TIMEOUT):
+        yield
+
+
+@contextmanager
+def lab_lock(name: str) -> Iterator[None]:
+    """Hold one lab while it is made, started or removed. Raises FileNotFoundError when there is none of that name."""
+    with locked(LABS / name, what=f"lab {name}", timeout=_LAB_TIMEOUT):
+        yield
+
+
+def save(lab: Lab) -> None:
+    lab.folder.mkdir(mode=0o700, exist_ok=True)
+    if not password_file(lab).exists():
+        write_private(password_file(lab), f"{lab.admin_password.reveal()}\n".encode())
+    write_private(lab.folder / _RECORD, json.dumps(to_record(lab), indent=1).encode())
+
+
+def load(name: str) -> Lab:
+    """The lab of that name. Raises LabError when there is none, or its record cannot be read."""
+    check_name(name)
+    folder = LABS / name
+    try:
+        password = Secret((folder / _PASSWORD).read_text(encoding="utf-8").strip())
+        return from_record(json.loads((folder / _RECORD).read_text(encoding="utf-8")), password)
+    except FileNotFoundError:
+        raise LabError(f"there is no lab {name}", where=str(folder), todo=f"kprov lab up {name}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise LabError(
+            f"the record of lab {name} cannot be read", where=str(folder / _RECORD), found=repr(error)
+        ) from error
+
+
+def names() -> tuple[str, ...]:
+    """Names of all labs that have a folder on this host, whether or not they were made to the end."""
+    return tuple(sorted(entry.name for entry in LABS.iterdir() if entry.is_dir())) if LABS.is_dir() else ()
+
+
+def load_all() -> tuple[Lab, ...]:
+    """All labs whose record exists. Raises LabError when one cannot be read."""
+    return tuple(load(name) for name in names() if (LABS / name / _RECORD).exists())
