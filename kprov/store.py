@@ -145,14 +145,12 @@ class Store:
             service_account_public=public_pem(service_account),
             encryption=secrets.token_bytes(32),
         )
-        self._write(encode(identity, keys, self._passphrase), create_private)
+        self._write(encode(identity, keys, self._passphrase), self._passphrase, create_private)
         return self.trust()
 
     def change_passphrase(self, passphrase: Secret | None) -> None:
         """Write the same keys again under another passphrase; None leaves them unencrypted. Raises StoreError."""
-        content = encode(self._known.identity, self._open_keys(), passphrase)
-        self._write(content, replace_private)
-        self._passphrase = passphrase
+        self._write(encode(self._known.identity, self._open_keys(), passphrase), passphrase, replace_private)
 
     @contextmanager
     def lock(self, who: str) -> Iterator[None]:
@@ -204,7 +202,9 @@ class Store:
         except OSError as error:
             raise StoreError(failure, where=str(self.path), found=error.strerror or "") from None
 
-    def _write(self, content: bytes, put: Callable[[int, str, bytes], None]) -> None:
+    def _write(self, content: bytes, passphrase: Secret | None, put: Callable[[int, str, bytes], None]) -> None:
+        file = decode(content)
+        keys = file.keys(passphrase)  # what does not open again must neither be used nor take the place of what does
         with self._writing("the keys cannot be written"), private_folder(self.path) as folder:
             fcntl.flock(folder, fcntl.LOCK_EX)  # one writer at a time: no other's unfinished file is removed
             remove_parts(folder)
@@ -212,7 +212,7 @@ class Store:
                 put(folder, _TRUST, content)
             except FileExistsError:
                 raise self._made_before() from None
-        self._file, self._keys = decode(content), None
+        self._file, self._keys, self._passphrase = file, keys, passphrase
 
     def _made_before(self) -> StoreError:
         return StoreError(
