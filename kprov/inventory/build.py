@@ -1,0 +1,115 @@
+"""A checked inventory → the frozen values of `kprov.model`; notes what only shows when variables are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from kprov.inventory.merge import Merger, Variables, given, node_labels, node_taints
+from kprov.inventory.mistakes import Path as KeyPath
+from kprov.inventory.passwords import SecretReader, Unresolved
+from kprov.inventory.review import Review
+from kprov.inventory.schema import HostKeys, Inventory
+from kprov.model import ArtifactSettings, Cluster, Connection, Group, Host, PkiSettings, Secret
+
+
+def hosts(review: Review, folder: Path, reader: SecretReader) -> tuple[Host, ...]:
+    """All hosts in the order of the inventory, variables merged in; unresolved secrets are noted as mistakes."""
+    secrets = _secrets(review, reader)
+    merger = Merger(review.inventory)
+    return tuple(
+        _host(name, entry, review.groups[name], merger.variables(entry, review.groups[name]), secrets, folder)
+        for name, entry in review.inventory.hosts.items()
+    )
+
+
+def _secrets(review: Review, reader: SecretReader) -> dict[int, Secret]:
+    """Secrets by the identity of the reference that names them, so that each mistake is noted at its own line."""
+    inventory = review.inventory
+    places: list[tuple[KeyPath, Variables]] = [(("cluster",), given(inventory.cluster))]
+    places += [(("groups", group), given(variables)) for group, variables in inventory.groups.items()]
+    places += [(("hosts", name), given(entry)) for name, entry in inventory.hosts.items()]
+    secrets: dict[int, Secret] = {}
+    for path, variables in places:
+        for field in ("password", "become_password"):
+            reference = variables.get(field)
+            if reference is None:
+                continue
+            try:
+                secrets[id(reference)] = reader.read(reference)
+            except Unresolved as error:
+                review.fault((*path, field), str(error), found="a reference", needed="`{env: NAME}` or `{file: PATH}`")
+    return secrets
+
+
+def _host(
+    name: str,
+    entry: HostKeys,
+    groups: frozenset[Group],
+    variables: Variables,
+    secrets: Mapping[int, Secret],
+    folder: Path,
+) -> Host:
+    connection = Connection(
+        address=entry.address,
+        port=variables.get("port"),
+        user=variables.get("user"),
+        key=_key(variables.get("key"), folder),
+        jump=variables.get("jump"),
+        host_key=entry.host_key,
+        become=variables.get("become") is not False,
+        password=secrets.get(id(variables.get("password"))),
+        become_password=secrets.get(id(variables.get("become_password"))),
+    )
+    return Host(
+        name=name,
+        groups=groups,
+        connection=connection,
+        node_ip=entry.node_ip,
+        pod_cidr=entry.pod_cidr,
+        labels=MappingProxyType(node_labels(variables, groups)),
+        taints=node_taints(variables, groups),
+        kubelet=_frozen(variables.get("kubelet")),
+        kube_proxy=_frozen(variables.get("kube_proxy")),
+        containerd=_frozen(variables.get("containerd")),
+        extra_args=MappingProxyType(
+            {component: _frozen(flags) for component, flags in variables.get("extra_args", {}).items()}
+        ),
+    )
+
+
+def _frozen(mapping: Any) -> Mapping[str, Any]:
+    return MappingProxyType(dict(mapping or {}))
+
+
+def _key(text: str | None, folder: Path) -> Path | None:
+    return None if text is None else (folder / Path(text).expanduser()).resolve()
+
+
+def cluster(inventory: Inventory, hosts: tuple[Host, ...], versions: Mapping[str, str], folder: Path) -> Cluster:
+    """The cluster of a faultless inventory."""
+    keys = inventory.cluster
+    templates = folder / "templates"
+    return Cluster(
+        name=keys.name,
+        versions=_frozen(versions),
+        hosts=hosts,
+        domain=keys.domain,
+        pod_cidr=keys.pod_cidr,
+        pod_cidr_node_prefix=keys.pod_cidr_node_prefix,
+        service_cidr=keys.service_cidr,
+        dns_ip=keys.dns_ip or keys.service_cidr[10],
+        api_endpoint=keys.api_endpoint,
+        api_sans=tuple(dict.fromkeys(keys.api_sans)),
+        pki=PkiSettings(**keys.pki.model_dump()),
+        artifacts=ArtifactSettings(**keys.artifacts.model_dump()),
+        kube_proxy_mode=keys.kube_proxy_mode,
+        swap=keys.swap,
+        allow_cgroup_v1=keys.allow_cgroup_v1,
+        preflight_ignore=tuple(keys.preflight_ignore),
+        coredns=_frozen(keys.coredns.model_dump()),
+        etcd=_frozen(keys.etcd.model_dump()),
+        templates_dir=templates if templates.is_dir() else None,
+    )

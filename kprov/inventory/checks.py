@@ -1,0 +1,165 @@
+"""What must hold between the values of an inventory: groups, variables, lifetimes, flags. No I/O.
+
+Each check takes the review of a draft and notes mistakes; a value that has a mistake of its own already is left out, so
+that one slip is reported once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from kprov.inventory import networks
+from kprov.inventory.merge import clashes
+from kprov.inventory.mistakes import Path
+from kprov.inventory.review import Review
+from kprov.inventory.schema import HostVariables
+
+OWNED_FLAGS: Mapping[str, frozenset[str]] = {
+    "etcd": frozenset({"data-dir", "name", "initial-cluster", "initial-cluster-state", "initial-advertise-peer-urls",
+                       "advertise-client-urls", "listen-client-urls", "listen-peer-urls", "cert-file", "key-file",
+                       "trusted-ca-file", "client-cert-auth", "peer-cert-file", "peer-key-file",
+                       "peer-trusted-ca-file", "peer-client-cert-auth", "config-file"}),
+    "kube-apiserver": frozenset({"etcd-servers", "etcd-cafile", "etcd-certfile", "etcd-keyfile", "client-ca-file",
+                                 "tls-cert-file", "tls-private-key-file", "service-account-key-file",
+                                 "service-account-signing-key-file", "service-cluster-ip-range", "secure-port",
+                                 "kubelet-certificate-authority", "kubelet-client-certificate", "kubelet-client-key",
+                                 "encryption-provider-config", "proxy-client-cert-file", "proxy-client-key-file",
+                                 "requestheader-client-ca-file"}),
+    "kube-controller-manager": frozenset({"kubeconfig", "service-account-private-key-file", "root-ca-file",
+                                          "cluster-cidr", "service-cluster-ip-range"}),
+    "kube-scheduler": frozenset({"kubeconfig"}),
+    "kubelet": frozenset({"config", "kubeconfig", "hostname-override", "node-ip", "container-runtime-endpoint"}),
+    "kube-proxy": frozenset({"config", "hostname-override"}),
+    "containerd": frozenset({"config"}),
+}  # fmt: skip
+
+
+def _hosts(review: Review) -> None:
+    if not review.sound("hosts"):
+        return
+    if not review.inventory.hosts:
+        review.fault(("hosts",), "there are no hosts", needed="at least one host", todo="write `cp1: {address: …}`")
+    elif not any("control_plane" in groups for groups in review.groups.values()):
+        review.fault(
+            ("hosts",),
+            "no host is in the group control_plane",
+            found="no control plane",
+            needed="at least one host with `groups: [control_plane]`",
+            todo="write `groups: [control_plane, worker]` at a host that shall be both",
+        )
+
+
+def _group_keys(review: Review) -> None:
+    for name, entry in review.inventory.hosts.items():
+        path = ("hosts", name, "groups")
+        if entry.group is not None and entry.groups is not None:
+            review.fault(path, "both `groups` and `group` are written", needed="one of them")
+        elif entry.groups is not None and not entry.groups and review.sound(*path):
+            review.fault(path, "an empty list of groups", needed="at least one", todo="name a group, or remove the key")
+        elif entry.groups is not None and len(set(entry.groups)) < len(entry.groups):
+            review.fault(path, "a group is named twice", found=", ".join(entry.groups), needed="each group once")
+
+
+def _pki(review: Review) -> None:
+    pki = review.inventory.cluster.pki
+    if not review.sound("cluster", "pki"):
+        return
+    if pki.leaf_days > pki.ca_days:
+        review.fault(
+            ("cluster", "pki", "leaf_days" if "leaf_days" in pki.model_fields_set else "ca_days"),
+            "certificates would outlive their authority",
+            found=f"leaf_days {pki.leaf_days}, ca_days {pki.ca_days}",
+            needed="leaf_days at most ca_days",
+        )
+    if pki.renew_before_days >= pki.leaf_days:
+        review.fault(
+            ("cluster", "pki", "renew_before_days" if "renew_before_days" in pki.model_fields_set else "leaf_days"),
+            "every run would renew every certificate",
+            found=f"renew_before_days {pki.renew_before_days}, leaf_days {pki.leaf_days}",
+            needed="renew_before_days less than leaf_days",
+        )
+
+
+def _etcd(review: Review) -> None:
+    etcd = review.inventory.cluster.etcd
+    if review.sound("cluster", "etcd") and etcd.election_ms < 5 * etcd.heartbeat_ms:
+        review.fault(
+            ("cluster", "etcd", "election_ms" if "election_ms" in etcd.model_fields_set else "heartbeat_ms"),
+            "members would elect a leader on every slow heartbeat",
+            found=f"heartbeat_ms {etcd.heartbeat_ms}, election_ms {etcd.election_ms}",
+            needed="election_ms at least five times heartbeat_ms (source: etcd, tuning)",
+        )
+    count = sum("etcd" in groups for groups in review.groups.values())
+    if count and count % 2 == 0:
+        review.caution(
+            ("hosts",),
+            f"{count} etcd members survive the loss of {(count - 1) // 2}, no more than {count - 1} would",
+            "make it an odd number",
+        )
+
+
+def _workers(review: Review) -> None:
+    if review.groups and not any("worker" in groups for groups in review.groups.values()):
+        review.caution(
+            ("hosts",),
+            "no host is a worker, so ordinary pods find no node",
+            "add a worker, or write `groups: [control_plane, worker]`",
+        )
+
+
+def _clashes(review: Review) -> None:
+    for clash in clashes(review.inventory, review.groups):
+        review.fault(
+            ("groups", clash.second, *clash.path),
+            f"group {clash.first} says otherwise, and host {clash.host} is in both",
+            needed="the same value in both groups, or the key at the host itself",
+        )
+
+
+def _variables(review: Review) -> Iterator[tuple[Path, HostVariables]]:
+    yield ("cluster",), review.inventory.cluster
+    yield from ((("groups", group), variables) for group, variables in review.inventory.groups.items())
+    yield from ((("hosts", name), entry) for name, entry in review.inventory.hosts.items())
+
+
+def _flags(review: Review) -> None:
+    for path, variables in _variables(review):
+        for component, flags in variables.extra_args.items():
+            for flag in sorted(OWNED_FLAGS[component] & flags.keys()):
+                review.fault(
+                    (*path, "extra_args", component, flag),
+                    f"kprov sets --{flag} of {component} itself",
+                    needed="flags that the rest of the cluster does not depend on",
+                    todo="remove it",
+                )
+
+
+def _identity(review: Review) -> None:
+    for path, variables in _variables(review):
+        for field in ("kubelet", "kube_proxy"):
+            for key in ("kind", "apiVersion"):
+                if key in getattr(variables, field):
+                    review.fault((*path, field, key), "kprov writes this field itself", todo="remove it")
+
+
+_CHECKS: tuple[Callable[[Review], None], ...] = (
+    _hosts,
+    _group_keys,
+    networks.addresses,
+    networks.networks,
+    networks.services,
+    networks.pods,
+    networks.node_networks,
+    _pki,
+    _etcd,
+    _workers,
+    _clashes,
+    _flags,
+    _identity,
+)
+
+
+def check(review: Review) -> None:
+    """Run all checks."""
+    for one in _CHECKS:
+        one(review)

@@ -1,0 +1,200 @@
+"""One inventory file → a validated cluster, or every mistake in it at once. Reads the file and the secrets it names.
+
+Nothing is asked of hosts or of the network here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from kprov.artifacts.catalog import resolve_versions
+from kprov.errors import InventoryError, KprovError
+from kprov.inventory import build, checks, diagnose, source
+from kprov.inventory.merge import members
+from kprov.inventory.mistakes import Caution, Mark, Mistakes, dotted
+from kprov.inventory.mistakes import Path as KeyPath
+from kprov.inventory.passwords import SecretReader
+from kprov.inventory.review import Review
+from kprov.inventory.source import Node
+from kprov.model import Cluster
+
+Resolver = Callable[[str, Mapping[str, str]], Mapping[str, str]]
+
+# Control characters, line and paragraph separators, and the marks that change the direction of shown text
+# (CVE-2021-42574): nothing that reaches a host's files or a reviewer's screen may hold one.
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?\Z")
+_TRAPS = {
+    "switch": (
+        "some YAML readers take this for true or false, others for text",
+        "write true or false; quote it for text",
+    ),
+    "number": ("YAML readers disagree on what this number is", "put it into quotes for text; else write it in decimal"),
+}
+_OFF: KeyPath = ("cluster", "swap")  # its accepted words are `off` and `keep`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """A cluster, what is odd about its inventory, and the line of each setting and host.
+
+    source_lines: keys are `cluster.name`, `groups.worker`, `hosts.cp1`; lines count from 1.
+    """
+
+    cluster: Cluster
+    warnings: tuple[Caution, ...]
+    source_lines: Mapping[str, int]
+
+
+def load(path: Path, *, environment: Mapping[str, str] | None = None, resolve: Resolver = resolve_versions) -> Loaded:
+    """The cluster an inventory file describes.
+
+    Args:
+        path: the YAML file; relative paths in it start at its folder.
+        environment: for `{env: NAME}` references; default: the process's own.
+        resolve: Kubernetes version and overrides → version of each part.
+
+    Raises InventoryError with all mistakes, each with `file:line:column`.
+    """
+    return parse(read(path), path=path, environment=environment, resolve=resolve)
+
+
+def read(path: Path) -> str:
+    """The text of an inventory file. Raises InventoryError when it is missing, no text, or larger than 1 MiB."""
+    try:
+        if path.is_dir():
+            raise InventoryError("this is a folder", where=str(path), todo=f"name the file, such as {path / 'ha.yaml'}")
+        with path.open("rb") as file:
+            data = file.read(source.MAX_BYTES + 1)
+        size = path.stat().st_size
+    except OSError as error:
+        raise InventoryError(
+            f"the inventory cannot be read: {error.strerror}",
+            where=str(path),
+            todo="check the path; `kprov init HOST…` writes a first inventory",
+        ) from error
+    if len(data) > source.MAX_BYTES:
+        raise InventoryError(
+            f"the inventory is too large: {max(size, len(data))} bytes; at most {source.MAX_BYTES} are read",
+            where=str(path),
+            todo="is this the right file?",
+        )
+    if b"\0" in data:
+        raise InventoryError("the inventory is not text", where=str(path), todo="is this the right file?")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InventoryError(
+            "the inventory is not UTF-8 text", where=f"{path}:{line}", todo="save it as UTF-8"
+        ) from None
+
+
+def parse(
+    text: str, *, path: Path, environment: Mapping[str, str] | None = None, resolve: Resolver = resolve_versions
+) -> Loaded:
+    """The cluster that a text describes; `path` is where it is said to stand. Raises InventoryError."""
+    mistakes = Mistakes(str(path))
+    root = source.compose(text, mistakes)
+    if root is None or not isinstance(root.value, dict) or not root.value:
+        raise _not_an_inventory(root, mistakes)
+    _examine(root, mistakes)
+    draft = diagnose.validate(root, mistakes)
+    if draft is None:
+        raise mistakes.error()
+    groups = members(draft.hosts)
+    review = Review(root, draft, groups, mistakes)
+    checks.check(review)
+    versions = _versions(review, resolve)
+    reader = SecretReader(path.parent, os.environ if environment is None else environment)
+    hosts = build.hosts(review, path.parent, reader)
+    if mistakes:
+        raise mistakes.error()
+    cluster = build.cluster(draft, hosts, versions, path.parent)
+    return Loaded(cluster=cluster, warnings=tuple(review.cautions), source_lines=_lines(root))
+
+
+def _not_an_inventory(root: Node | None, mistakes: Mistakes) -> InventoryError:
+    if root is not None and root.value:
+        mistakes.add(root.mark, "not an inventory", found=root.found(), needed="a mapping with `cluster` and `hosts`")
+    elif not mistakes:
+        mistakes.add(
+            Mark(1, 1),
+            "the inventory is empty",
+            needed="a mapping with `cluster` and `hosts`",
+            todo="`kprov init HOST…` writes a first inventory",
+        )
+    return mistakes.error()
+
+
+def _examine(root: Node, mistakes: Mistakes) -> None:
+    """Refuse what no value may be, whatever its key: words that YAML readers disagree on, and hidden characters."""
+    for path, node in root.walk():
+        if node.trap and path not in mistakes.spoiled and not (path == _OFF and node.text == "off"):
+            what, todo = _TRAPS[node.trap]
+            mistakes.add(node.mark, what, path=path, found=diagnose.shown(node, path), todo=todo)
+        elif isinstance(node.value, str):
+            _examine_text(node.value, node.mark, path, diagnose.shown(node, path), mistakes)
+        elif isinstance(node.value, dict):
+            for key, mark in node.keys.items():
+                _examine_text(key, mark, (*path, key), repr(key), mistakes)
+
+
+def _examine_text(text: str, mark: Mark, path: KeyPath, found: str, mistakes: Mistakes) -> None:
+    hidden = _HIDDEN.search(text)
+    if hidden:
+        mistakes.add(
+            mark,
+            f"text with the control character U+{ord(hidden[0]):04X}",
+            path=path,
+            found=found,
+            needed="one line of visible characters",
+            todo="remove the line break or control character",
+        )
+    elif text.startswith("-") and not _NUMBER.match(text):
+        mistakes.add(
+            mark,
+            "text that begins with '-', which programs take for an option",
+            path=path,
+            found=found,
+            needed="text that begins otherwise",
+            todo="for a flag, leave out the leading '--'" if text.startswith("--") else "",
+        )
+
+
+def _versions(review: Review, resolve: Resolver) -> Mapping[str, str]:
+    """The version of each part; each one that the catalog refuses is noted at its own line."""
+    cluster = review.inventory.cluster
+    kubernetes = cluster.kubernetes or ""
+    if _refused(review, ("cluster", "kubernetes"), partial(resolve, kubernetes, {})):
+        return {}
+    overrides: dict[str, str] = dict(cluster.versions.items())
+    refused = [
+        part
+        for part, version in overrides.items()
+        if _refused(review, ("cluster", "versions", part), partial(resolve, kubernetes, {part: version}))
+    ]
+    return {} if refused else resolve(kubernetes, overrides)
+
+
+def _refused(review: Review, path: KeyPath, ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except KprovError as error:
+        review.fault(path, error.what, needed=error.needed, todo=error.todo)
+        return True
+    return False
+
+
+def _lines(root: Node) -> Mapping[str, int]:
+    return {
+        dotted((section, key)): mark.line
+        for section, node in root.value.items()
+        if isinstance(node.value, dict)
+        for key, mark in node.keys.items()
+    }

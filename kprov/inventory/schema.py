@@ -1,0 +1,262 @@
+"""The keys of an inventory with their types, bounds and meaning: the one source of validation, editor schema and docs.
+
+Shape only: what depends on several values is in `checks`, defaults of the cluster are those of `kprov.model`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from kprov.inventory.fields import (
+    Address,
+    CheckName,
+    DnsLabel,
+    DnsName,
+    Endpoint,
+    FlagName,
+    FlagValue,
+    HostKey,
+    HostName,
+    JumpHost,
+    LabelKey,
+    LabelValue,
+    Mirror,
+    Network,
+    NodeAddress,
+    PathText,
+    ServiceAddress,
+    TaintText,
+    UserName,
+    Version,
+    refuse,
+)
+from kprov.model import Component, Group
+
+Part = Literal["etcd", "containerd", "runc", "cni-plugins", "coredns", "pause"]
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class SecretReference(_Keys):
+    """Where a secret is read when the inventory is loaded: exactly one of the two keys."""
+
+    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
+        default=None, description="Name of an environment variable of the operator's shell."
+    )
+    file: PathText | None = Field(
+        default=None,
+        description="Path of a file of the operator; relative paths start at the inventory's folder. "
+        "A line break at its end is not part of the secret.",
+    )
+
+
+def _only_reference(value: Any) -> Any:
+    if isinstance(value, dict | SecretReference):
+        return value
+    raise refuse(
+        "a password may not stand in the inventory, which is copied, shown and committed",
+        "a reference",
+        "write `{env: NAME}` for an environment variable or `{file: PATH}` for a file with mode 0600",
+    )
+
+
+Reference = Annotated[SecretReference, BeforeValidator(_only_reference)]
+
+
+class HostVariables(_Keys):
+    """What may be set for all hosts (under `cluster`), for a group, and for one host; the nearest to the host wins."""
+
+    user: UserName | None = Field(default=None, description="SSH user; default: what ssh_config says, else your name.")
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="SSH port; default: what ssh_config says, or 22."
+    )
+    key: PathText | None = Field(
+        default=None,
+        description="Private SSH key of the operator: a path, relative to the inventory's folder, or with `~`; "
+        "default: the agent and what ssh_config says.",
+    )
+    jump: JumpHost | None = Field(default=None, description="Jump host: `[USER@]HOST[:PORT]`.")
+    become: bool | None = Field(
+        default=None, description="Whether to use sudo when the SSH user is not root; default: true."
+    )
+    password: Reference | None = Field(
+        default=None, description="SSH password, as a reference: `{env: NAME}` or `{file: PATH}`."
+    )
+    become_password: Reference | None = Field(
+        default=None, description="Password for sudo, as a reference: `{env: NAME}` or `{file: PATH}`."
+    )
+    labels: dict[LabelKey, LabelValue] = Field(
+        default_factory=dict, description="Node labels; those of cluster, group and host are put together."
+    )
+    taints: list[TaintText] = Field(
+        default_factory=list,
+        description="Node taints, each `KEY=VALUE:EFFECT` or `KEY:EFFECT`; those of cluster, group and host are put "
+        "together. Control planes that are not workers get node-role.kubernetes.io/control-plane:NoSchedule besides.",
+    )
+    kubelet: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1), laid over kprov's own.",
+    )
+    kube_proxy: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Fields of KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1), laid over kprov's own.",
+    )
+    containerd: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of containerd's configuration, laid over kprov's own."
+    )
+    extra_args: dict[Component, dict[FlagName, FlagValue]] = Field(
+        default_factory=dict,
+        description="Command line flags by component, without `--`, laid over kprov's own; flags which kprov must "
+        "set itself are refused.",
+    )
+
+
+class PkiKeys(_Keys):
+    """Certificates."""
+
+    algorithm: Literal["ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096"] = Field(
+        default="ecdsa-p256", description="Algorithm of all keys made from now on."
+    )
+    ca_days: int = Field(default=3650, ge=1, le=36500, description="Life of the certificate authorities, in days.")
+    leaf_days: int = Field(default=365, ge=1, le=36500, description="Life of all other certificates, in days.")
+    renew_before_days: int = Field(
+        default=120, ge=0, le=36500, description="`kprov up` renews a certificate that lives fewer days than this."
+    )
+
+
+class ArtifactKeys(_Keys):
+    """Where programs and images come from."""
+
+    delivery: Literal["auto", "push", "download"] = Field(
+        default="auto",
+        description="`auto`: each host downloads what it can reach, the rest is pushed over SSH; "
+        "`push`: all over SSH; `download`: hosts download all.",
+    )
+    mirror: Mirror | None = Field(
+        default=None, description="Base URL that replaces the scheme and host of upstream URLs."
+    )
+    source: Literal["auto", "upstream", "modules"] = Field(
+        default="auto",
+        description="`upstream`: published binaries; `modules`: built from pinned Go modules; `auto`: upstream, "
+        "and modules where upstream cannot be reached.",
+    )
+
+
+class CorednsKeys(_Keys):
+    """Cluster DNS."""
+
+    replicas: int = Field(default=2, ge=1, le=50, description="Number of CoreDNS pods.")
+
+
+class EtcdKeys(_Keys):
+    """etcd."""
+
+    quota_bytes: int = Field(
+        default=8 * 2**30,
+        ge=2**26,
+        le=2**34,
+        description="Size of the database at which etcd refuses writes, in bytes.",
+    )
+    heartbeat_ms: int = Field(default=100, ge=10, le=5000, description="Time between a leader's heartbeats, in ms.")
+    election_ms: int = Field(
+        default=1000, ge=100, le=50000, description="Time without heartbeats after which members elect, in ms."
+    )
+
+
+class ClusterKeys(HostVariables):
+    """The cluster's settings, and variables for all its hosts."""
+
+    name: DnsLabel = Field(description="Name of the cluster; kprov keeps its state under this name.")
+    kubernetes: Version | None = Field(
+        default=None,
+        description='Kubernetes version, in quotes: a minor version ("1.37": the patch kprov knows) or a full one; '
+        "default: the newest minor version kprov knows.",
+    )
+    versions: dict[Part, Version] = Field(
+        default_factory=dict, description="Versions of other parts, in quotes; default: those that fit Kubernetes'."
+    )
+    domain: DnsName = Field(default="cluster.local", description="DNS domain of the cluster.")
+    pod_cidr: Network = Field(default="10.244.0.0/16", validate_default=True, description="IPv4 network of all pods.")
+    pod_cidr_node_prefix: int = Field(
+        default=24, ge=9, le=28, description="Prefix length of each node's part of `pod_cidr`."
+    )
+    service_cidr: Network = Field(
+        default="10.96.0.0/16", validate_default=True, description="IPv4 network of service addresses, /12 to /28."
+    )
+    dns_ip: ServiceAddress | None = Field(
+        default=None, description="Service address of cluster DNS; default: the tenth of `service_cidr`."
+    )
+    api_endpoint: Endpoint | None = Field(
+        default=None,
+        description="`HOST:PORT` of a load balancer or virtual IP in front of the API servers; "
+        "default: a local proxy on each host.",
+    )
+    api_sans: list[Address] = Field(
+        default_factory=list, description="More names and addresses in the API servers' certificates."
+    )
+    kube_proxy_mode: Literal["auto", "nftables", "iptables"] = Field(
+        default="auto", description="How kube-proxy programs the kernel; `auto`: nftables where kernel and nft allow."
+    )
+    swap: Literal["off", "keep"] = Field(
+        default="off", description="`off`: swap is switched off for good; `keep`: it is left as it is."
+    )
+    allow_cgroup_v1: bool = Field(
+        default=False, description="Whether hosts with cgroup v1 are taken; Kubernetes is about to drop it."
+    )
+    pki: PkiKeys = Field(default_factory=PkiKeys, description="Certificates: algorithm and lifetimes.")
+    artifacts: ArtifactKeys = Field(default_factory=ArtifactKeys, description="Where programs and images come from.")
+    coredns: CorednsKeys = Field(default_factory=CorednsKeys, description="Cluster DNS.")
+    etcd: EtcdKeys = Field(default_factory=EtcdKeys, description="Tuning of etcd.")
+    preflight_ignore: list[CheckName] = Field(
+        default_factory=list, description="Names of preflight checks whose findings do not stop a run."
+    )
+
+
+class HostKeys(HostVariables):
+    """One host: where it is, what it does, and its own variables."""
+
+    address: Address = Field(description="IPv4 address or DNS name that SSH connects to.")
+    groups: list[Group] | None = Field(default=None, description="Groups of the host; default: worker alone.")
+    group: Group | None = Field(default=None, description="Short for `groups` with one entry.")
+    host_key: HostKey | None = Field(
+        default=None, description="The host's SSH key, `TYPE BASE64`; wins over known_hosts."
+    )
+    node_ip: NodeAddress | None = Field(
+        default=None,
+        description="Address other hosts know this one by; default: `address` when the host owns it, "
+        "else the address of its default route.",
+    )
+    pod_cidr: Network | None = Field(
+        default=None,
+        description="The node's part of the cluster's `pod_cidr`; default: kprov assigns one and keeps it.",
+    )
+
+
+def _address_alone(value: Any) -> Any:
+    return {"address": value} if isinstance(value, str) else value
+
+
+HostEntry = Annotated[HostKeys, BeforeValidator(_address_alone, json_schema_input_type=str | HostKeys)]
+
+
+class Inventory(_Keys):
+    """An inventory of kprov: one cluster."""
+
+    cluster: ClusterKeys = Field(description="Settings of the cluster, and variables for all hosts.")
+    groups: dict[Group, HostVariables] = Field(
+        default_factory=dict, description="Variables for the hosts of a group; they win over those of `cluster`."
+    )
+    hosts: dict[HostName, HostEntry] = Field(
+        description="Hosts by node name: `NAME: ADDRESS` for a worker, or `NAME: {address: …, groups: […]}`. "
+        "When no host is in the group etcd, the control planes are etcd's members."
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of an inventory, for editors; every key has a description."""
+    schema = Inventory.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
