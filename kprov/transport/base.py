@@ -172,7 +172,7 @@ class Session(Protocol):
             command: sh text. It is visible in the host's process list: secrets belong in `stdin`.
             stdin: bytes, or pieces that are streamed and never all in memory.
             root: become root (sudo) unless already root.
-            timeout: seconds for the whole command; afterwards it is told to terminate.
+            timeout: seconds for the whole command; the host ends it a second later, even if the connection is lost.
             on_output: called with each piece of stdout as it comes, from this thread.
 
         Raises TransportError when the connection is lost, root is refused or time is up. Never for an exit code.

@@ -120,11 +120,11 @@ class Opener:
         found = self._settings.config.base_ssh_config.lookup(to.address)
         chain = to.jump or found.get("proxyjump")
         if chain and chain.lower() != "none":
-            return self._jump(name, chain)
+            return self._jump(name, chain, to.key)
         return found.get("proxycommand", False) if to.jump is None else False
 
-    def _jump(self, name: str, chain: str) -> Any:
-        """The last hop of "user@host:port,…", opened once however many hosts are behind it."""
+    def _jump(self, name: str, chain: str, key: Path | None) -> Any:
+        """The last hop of "user@host:port,…", opened once however many hosts are behind it, with the host's own key."""
         with self._jumps_lock:
             gateway: Any = False
             for number, hop in enumerate(hops := chain.split(",")):
@@ -132,7 +132,7 @@ class Opener:
                 jump = self._jumps.get(route)
                 if jump is None or not jump.is_connected:
                     short = fabric.connection.derive_shorthand(hop.strip())
-                    to = Connection(address=short["host"], user=short["user"], port=short["port"])
+                    to = Connection(address=short["host"], user=short["user"], port=short["port"], key=key)
                     jump, _ = self._open(f"jump host {hop} of {name}", to, gateway)
                     self._jumps[route] = jump
                 gateway = jump
@@ -163,7 +163,8 @@ class Opener:
             gateway=gateway,
             forward_agent=False,
             connect_timeout=CONNECT_SECONDS,
-            connect_kwargs={"banner_timeout": CONNECT_SECONDS, "auth_timeout": 30, "channel_timeout": 30},
+            # A longer banner timeout: the connect timeout ends first, and is told apart from a server that hangs up.
+            connect_kwargs={"banner_timeout": 2 * CONNECT_SECONDS, "auth_timeout": 30, "channel_timeout": 30},
         )
         via = getattr(gateway, "host", "a ProxyCommand") if gateway else None
         target = Target(name=name, address=connection.host, port=connection.port, user=connection.user, via=via)

@@ -52,7 +52,7 @@ class LocalSession:
     ) -> Result:
         connection = self.host.connection
         sudo = root and connection.become and os.geteuid() != 0
-        wrapped = wrap(command, sudo=sudo, password=connection.become_password)
+        wrapped = wrap(command, sudo=sudo, password=connection.become_password, timeout=timeout)
         with self._lock:
             if not self._open:
                 raise TransportError("connection lost", where=self.host.name, found="the session was closed")
@@ -93,7 +93,7 @@ class _Process:
 
     def __init__(self, line: str) -> None:
         self._child = subprocess.Popen(
-            ["sh", "-c", f"exec {line}"],
+            ["sh", "-c", line],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

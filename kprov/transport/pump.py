@@ -43,7 +43,7 @@ class Pipes(Protocol):
         ...
 
     def abort(self) -> None:
-        """Tells the command to terminate and closes the streams."""
+        """Closes the streams, and ends the command where that is possible."""
         ...
 
     def status(self) -> int:

@@ -6,6 +6,7 @@ login scripts and sudo print before it starts can be told apart: the wrapper pri
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import shlex
@@ -43,21 +44,25 @@ class Wrapped:
     password: Secret | None = None
 
 
-def wrap(command: str, *, sudo: bool, password: Secret | None = None) -> Wrapped:
+def wrap(command: str, *, sudo: bool, password: Secret | None = None, timeout: float | None = None) -> Wrapped:
     """The line to execute; the password is not in it.
 
-    `eval` keeps a syntax error in the command behind the marks, so that it is the command's exit code 2.
+    `eval` keeps a syntax error in the command behind the marks, so that it is the command's exit code 2. `exec` keeps
+    the login shell from turning a signal into an exit code. The host ends the command a second after `timeout` by
+    itself: closing a channel ends nothing, sshd passes no signals to root's commands, and the connection may be lost.
     """
     mark = f"kprov-{secrets.token_hex(12)}"
     script = f'printf %s {mark}; printf %s {mark} >&2; LC_ALL=C; export LC_ALL; eval "$1"'
     line = shlex.join(["sh", "-c", script, "sh", command])
+    if timeout is not None:
+        line = f"timeout -k 5 {math.ceil(timeout) + 1} {line}"
     if not sudo:
-        return Wrapped(line=line, mark=mark.encode())
+        return Wrapped(line=f"exec {line}", mark=mark.encode())
     if password is None:
-        return Wrapped(line=f"env LC_ALL=C sudo -n -- {line}", mark=mark.encode())
+        return Wrapped(line=f"exec env LC_ALL=C sudo -n -- {line}", mark=mark.encode())
     prompt = f"kprov-{secrets.token_hex(12)}:"
     return Wrapped(
-        line=f"env LC_ALL=C sudo -S -k -p {prompt} -- {line}",
+        line=f"exec env LC_ALL=C sudo -S -k -p {prompt} -- {line}",
         mark=mark.encode(),
         prompt=prompt.encode(),
         password=password,

@@ -102,7 +102,7 @@ class SshSession:
     ) -> Result:
         settings = self.host.connection
         sudo = root and settings.become and self.target.user != "root"
-        wrapped = wrap(command, sudo=sudo, password=settings.become_password)
+        wrapped = wrap(command, sudo=sudo, password=settings.become_password, timeout=timeout)
         began = time.monotonic()
         channel = self._start(wrapped.line)
         pipes = _Channel(channel)
@@ -137,7 +137,8 @@ class SshSession:
         import paramiko
 
         try:
-            channel = self._connection.create_session()
+            # not fabric's create_session(): it would silently connect again, and the run lock would be gone
+            channel = self._connection.transport.open_session()
             channel.exec_command(line)
         except paramiko.ChannelException as error:
             raise TransportError(
@@ -190,21 +191,7 @@ class _Channel:
         self._channel.shutdown_write()
 
     def abort(self) -> None:
-        """Sends SIGTERM (RFC 4254 6.9; OpenSSH from 7.9) and closes: without a terminal sshd would only close pipes."""
-        from paramiko import Message, SSHException
-        from paramiko.common import cMSG_CHANNEL_REQUEST
-
-        message = Message()
-        message.add_byte(cMSG_CHANNEL_REQUEST)
-        message.add_int(self._channel.remote_chanid)
-        message.add_string("signal")
-        message.add_boolean(False)
-        message.add_string("TERM")
-        try:
-            self._channel.get_transport()._send_user_message(message)
-            self._channel.close()
-        except (SSHException, OSError, EOFError):
-            return  # the connection is gone, and the command's pipes with it
+        self._channel.close()
 
     def status(self) -> int:
         return int(self._channel.recv_exit_status())

@@ -1,0 +1,68 @@
+"""Sessions of every transport, and the SSH servers behind them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from ssh_server import SshServer, make_folder
+
+from kprov.model import Connection, Host
+from kprov.transport import Count, LocalTransport, Result, Session, SshTransport, Transport
+from kprov.transport.fake import FakeTransport
+
+
+def host_of(server: SshServer, name: str = "one", **changes: object) -> Host:
+    """The server as a host of an inventory."""
+    connection = Connection(address="127.0.0.1", port=server.port, user=server.user, key=server.key)
+    return Host(name=name, groups=frozenset({"worker"}), connection=replace(connection, **changes))  # type: ignore[arg-type]
+
+
+def _start(users: bool) -> Iterator[SshServer]:
+    server = SshServer(make_folder(), users=users)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(server.folder)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[SshServer]:
+    yield from _start(users=False)
+
+
+@pytest.fixture(scope="session")
+def user_server() -> Iterator[SshServer]:
+    """A server that knows ssh_server.USERS. Needs root, for its namespace."""
+    if os.geteuid() != 0:
+        pytest.skip("users that exist only in a namespace need root")
+    yield from _start(users=True)
+
+
+def shell_handler(host: Host, command: str, stdin: bytes) -> Result:
+    done = subprocess.run(["sh", "-c", command], input=stdin, capture_output=True, env={**os.environ, "LC_ALL": "C"})
+    return Result(status=max(done.returncode, -1), stdout=done.stdout, stderr=done.stderr)
+
+
+@pytest.fixture(params=["ssh", "local", "fake"])
+def transport(request: pytest.FixtureRequest, server: SshServer) -> Transport:
+    if request.param == "ssh":
+        return SshTransport(known_hosts=(server.known_hosts,))
+    return LocalTransport() if request.param == "local" else FakeTransport(handler=shell_handler)
+
+
+@pytest.fixture
+def session(transport: Transport, server: SshServer) -> Iterator[Session]:
+    session = transport.connect(host_of(server))
+    assert transport.counters["one"] == Count(connections=1)
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def ssh(server: SshServer) -> SshTransport:
+    return SshTransport(known_hosts=(server.known_hosts,))
