@@ -101,8 +101,6 @@ def _words(detail: ErrorDetails, text: str, node: Node) -> tuple[str, str, str]:
         word, key = _BOUNDS[kind]
         return "out of range", f"{word} {context[key]}", ""
     if kind in _KINDS:
-        if node.value is None:
-            return "nothing stands after this key", _KINDS[kind], "write a value, or remove the key"
         return "the wrong kind of value", _KINDS[kind], _retype(kind, node)
     return detail["msg"].lower(), "", ""
 

@@ -36,6 +36,7 @@ _TRAPS = {
     ),
     "number": ("YAML readers disagree on what this number is", "put it into quotes for text; else write it in decimal"),
 }
+_FREE = frozenset({"kubelet", "kube_proxy", "containerd"})  # whose fields may be null
 _OFF: KeyPath = ("cluster", "swap")  # its accepted words are `off` and `keep`
 
 
@@ -138,6 +139,9 @@ def _examine(root: Node, mistakes: Mistakes) -> None:
         if node.trap and path not in mistakes.spoiled and not (path == _OFF and node.text == "off"):
             what, todo = _TRAPS[node.trap]
             mistakes.add(node.mark, what, path=path, found=diagnose.shown(node, path), todo=todo)
+        elif node.value is None and path and not _FREE & set(path[1:3]):
+            what, todo = "nothing stands after this key", "write a value, or remove the key"
+            mistakes.add(root.key_mark(path), what, path=path, todo=todo)
         elif isinstance(node.value, str):
             _examine_text(node.value, node.mark, path, diagnose.shown(node, path), mistakes)
         elif isinstance(node.value, dict):

@@ -116,7 +116,7 @@ class HostVariables(_Keys):
 
 
 class PkiKeys(_Keys):
-    """Certificates."""
+    """Key algorithm and lifetimes."""
 
     algorithm: Literal["ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096"] = Field(
         default="ecdsa-p256", description="Algorithm of all keys made from now on."
@@ -129,7 +129,7 @@ class PkiKeys(_Keys):
 
 
 class ArtifactKeys(_Keys):
-    """Where programs and images come from."""
+    """Delivery and origin of programs and images."""
 
     delivery: Literal["auto", "push", "download"] = Field(
         default="auto",
@@ -147,13 +147,13 @@ class ArtifactKeys(_Keys):
 
 
 class CorednsKeys(_Keys):
-    """Cluster DNS."""
+    """Settings of CoreDNS."""
 
     replicas: int = Field(default=2, ge=1, le=50, description="Number of CoreDNS pods.")
 
 
 class EtcdKeys(_Keys):
-    """etcd."""
+    """Limits and timers of etcd."""
 
     quota_bytes: int = Field(
         default=8 * 2**30,
@@ -258,5 +258,19 @@ class Inventory(_Keys):
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of an inventory, for editors; every key has a description."""
-    schema = Inventory.model_json_schema(mode="validation")
+    schema = _without_null(Inventory.model_json_schema(mode="validation"))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _without_null(schema: Any) -> Any:
+    """Leave out `null`, which is how the models say "not written": a key without a value is a mistake in a file."""
+    if isinstance(schema, list):
+        return [_without_null(item) for item in schema if item != {"type": "null"}]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {key: _without_null(value) for key, value in schema.items() if (key, value) != ("default", None)}
+    choices = plain.get("anyOf", ())
+    if len(choices) == 1:
+        del plain["anyOf"]
+        plain = {**choices[0], **plain}
+    return plain

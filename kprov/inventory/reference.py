@@ -1,0 +1,105 @@
+"""The reference page of the inventory, rendered from its JSON Schema, so that docs and validation cannot part.
+
+`python -m kprov.inventory.reference FILE` writes the page.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kprov.inventory.schema import HostVariables, json_schema
+
+_INTRODUCTION = """\
+# The inventory
+
+This page is rendered from the schema that validates inventories; `make docs` renders it again.
+
+An inventory is one YAML file with one cluster: `cluster`, `hosts`, and `groups` where they are wanted. The samples in
+[`inventory/`](../../inventory) are complete. `kprov init HOST…` writes a first one, `kprov validate FILE` checks one:
+all mistakes at once, each with `file:line:column`, what was found, what is accepted and the nearest spelling.
+
+## Rules
+
+- **Hosts.** `NAME: ADDRESS` is a worker. Everything else is written out: `NAME: {address: …, groups: […]}`; a host
+  without `groups` is a worker. The name becomes the node's name: lower case, RFC 1123, at most 63 characters.
+- **Groups.** `etcd`, `control_plane` and `worker`; a host may be in several. When no host is in `etcd`, the control planes
+  are etcd's members.
+- **Who wins.** The host's own variables, then its groups', then the cluster's. Mappings are put together key by key and
+  taints by key and effect; other values replace each other. Where a host is in several groups, a key on which two
+  of them disagree is a mistake, unless the host sets it itself.
+- **Labels and taints.** Nodes get `node-role.kubernetes.io/control-plane` and `node-role.kubernetes.io/worker` as labels
+  by their groups. A control plane that is not a worker gets the taint `node-role.kubernetes.io/control-plane:NoSchedule`.
+- **Passwords** never stand in the file: `{env: NAME}` reads a variable, `{file: PATH}` a file of mode 0600.
+- **Text in quotes** where YAML would read something else: versions (`"1.37"`), `"yes"`, `"no"`, `"on"`, `"off"`, numbers with
+  leading zeros. kprov refuses them without quotes and says so. (`swap: off` is the one exception.)
+- **Limits.** 1 MiB, 20 levels, 100 aliases; no duplicate keys, tags, merge keys (`<<`), control characters, or text
+  that begins with `-`. IPv4 only.
+"""
+
+
+def render(schema: Mapping[str, Any] | None = None) -> str:
+    """The page as Markdown, ending with a line break."""
+    whole = json_schema() if schema is None else schema
+    definitions: Mapping[str, Any] = whole["$defs"]
+    shared = tuple(HostVariables.model_fields)
+    sections = [
+        _section("Top level", whole, definitions),
+        _section("`cluster`", definitions["ClusterKeys"], definitions, without=shared),
+        _section("`cluster.pki`", definitions["PkiKeys"], definitions),
+        _section("`cluster.artifacts`", definitions["ArtifactKeys"], definitions),
+        _section("`cluster.coredns`", definitions["CorednsKeys"], definitions),
+        _section("`cluster.etcd`", definitions["EtcdKeys"], definitions),
+        _section("`hosts.NAME`", definitions["HostKeys"], definitions, without=shared),
+        _section(
+            "Variables: under `cluster`, `groups.GROUP` and `hosts.NAME`", definitions["HostVariables"], definitions
+        ),
+        _section("`password` and `become_password`", definitions["SecretReference"], definitions),
+    ]
+    return "\n".join([_INTRODUCTION, *sections])
+
+
+def _section(
+    title: str, model: Mapping[str, Any], definitions: Mapping[str, Any], *, without: tuple[str, ...] = ()
+) -> str:
+    rows = "\n".join(_rows(model, definitions, without))
+    return f"## {title}\n\n| key | value | default | meaning |\n|---|---|---|---|\n{rows}\n"
+
+
+def _rows(model: Mapping[str, Any], definitions: Mapping[str, Any], without: tuple[str, ...]) -> Iterator[str]:
+    required = model.get("required", ())
+    for key, field in model["properties"].items():
+        if key in without:
+            continue
+        default = "**required**" if key in required else _default(field)
+        yield f"| `{key}` | {_kind(field, definitions)} | {default} | {field['description']} |"
+
+
+def _default(field: Mapping[str, Any]) -> str:
+    value = field.get("default")
+    return "" if value is None else f"`{value if isinstance(value, str) else json.dumps(value)}`"
+
+
+def _kind(field: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """A field's type in words; bounds included."""
+    if "enum" in field or "const" in field:
+        return ", ".join(f"`{word}`" for word in field.get("enum", [field.get("const")]))
+    if "anyOf" in field:
+        return " or ".join(_kind(choice, definitions) for choice in field["anyOf"])
+    if "$ref" in field:
+        target = definitions[field["$ref"].rpartition("/")[2]]
+        return "a reference" if target["title"] == "SecretReference" else "mapping"
+    if field["type"] == "array":
+        return f"list of {_kind(field['items'], definitions)}"
+    if field["type"] == "object":
+        return "mapping"
+    if field["type"] == "integer" and "minimum" in field:
+        return f"{field['minimum']} to {field['maximum']}"
+    return {"string": "text", "integer": "whole number", "boolean": "true, false"}[field["type"]]
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(render(), encoding="utf-8")
