@@ -19,6 +19,7 @@ PROGRAMS: Mapping[str, str] = {
     "ip": "iproute2",
     "nsenter": "util-linux",
     "flock": "util-linux",
+    "setsid": "util-linux",
     "mount": "mount",
     "umount": "mount",
     "chroot": "coreutils",

@@ -33,6 +33,7 @@ def arguments(lab: Lab, machine: Machine, *, kernel_modules: Path | None) -> tup
         "--timezone=off",
         "--link-journal=no",
         "--console=read-only",
+        "--setenv=TERM=dumb",  # no colours in the console's log
         "--bind=/dev/kmsg",
         *_binds(machine, kernel_modules),
     )

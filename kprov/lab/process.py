@@ -116,16 +116,16 @@ def _namespaced_pid(pid: int) -> int | None:
 
 
 def spawn(argv: Sequence[str], *, extra_environment: dict[str, str], log: Path) -> None:
-    """Start a process in a session of its own, so that it outlives us; its output goes to `log`."""
+    """Start a process in a session of its own and no child of ours, so that it outlives us; output goes to `log`."""
     with log.open("ab") as output:
-        subprocess.Popen(
-            list(argv),
+        subprocess.run(
+            ["setsid", "--fork", *argv],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
             cwd="/",
             env={**environment(), **extra_environment},
+            check=True,
         )
 
 
