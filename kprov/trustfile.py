@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography import x509
+
 from kprov.errors import StoreError
 from kprov.model import Secret
 from kprov.pki.spec import AUTHORITIES, Authority
@@ -104,6 +106,8 @@ def decode(content: bytes) -> TrustFile:
             made=str(document["made"]),
             authorities=_pems(document["authorities"]),
         )
+        for pem in identity.authorities.values():
+            x509.load_pem_x509_certificate(pem)  # a broken one is found here, not in the middle of a run
         vault = b64decode(document["vault"], validate=True) if "vault" in document else None
         plain = document["keys"] if vault is None else None
     except (KeyError, TypeError, ValueError, AttributeError):

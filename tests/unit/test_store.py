@@ -235,6 +235,14 @@ def test_a_damaged_file_is_told_and_not_replaced(path, made, content):
     assert (path / "trust.json").read_bytes() == content
 
 
+def test_a_damaged_certificate_is_told(path, made):
+    text = (path / "trust.json").read_text()
+    (path / "trust.json").write_text(text.replace("CERTIFICATE-----\\nMII", "CERTIFICATE-----\\nQQQ", 1))
+    assert (path / "trust.json").read_text() != text
+    with pytest.raises(StoreError, match="damaged"):
+        Store.open(path, "prod")
+
+
 def test_a_format_of_the_future_is_told(path, made):
     document = json.loads((path / "trust.json").read_text())
     (path / "trust.json").write_text(json.dumps({**document, "format": 2}))
