@@ -1,0 +1,36 @@
+"""A TCP proxy on every node that leads to the API servers that are ready; not wanted beside an endpoint of the user's.
+
+The distribution's haproxy as a unit of our own: nothing of /etc/haproxy is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kprov.context import Context
+from kprov.resources import File, Gate, Resource, Unit
+from kprov.roles.layout import API_PORT, CA, PROXY_PORT, ca_file
+from kprov.templating import render
+
+CONFIG = "/etc/kubernetes/api-proxy.cfg"
+
+
+def resources(ctx: Context) -> Iterable[Resource]:
+    if not ctx.host.is_node or ctx.cluster.api_endpoint is not None:
+        return
+    servers = {host.name: f"{ctx.facts.node_ip(host)}:{API_PORT}" for host in ctx.cluster.group("control_plane")}
+    config = render(
+        ctx.cluster.templates_dir,
+        "api_proxy/haproxy.cfg.j2",
+        port=PROXY_PORT,
+        ca=CA,
+        servers=servers,
+    )
+    yield ca_file(ctx)
+    yield File(path=CONFIG, content=config)
+    yield Unit(
+        name="kube-api-proxy.service",
+        content=render(ctx.cluster.templates_dir, "api_proxy/kube-api-proxy.service.j2", config=CONFIG),
+        reads=frozenset({CONFIG, CA}),
+        gates=(Gate(kind="listens", argument=str(PROXY_PORT)),),
+    )

@@ -1,0 +1,90 @@
+"""The Kubernetes objects that make a set of running components a cluster, in the order they are applied. Values only.
+
+Written as the API server gives them back (quantities canonical, defaults that matter spelled out), so that "wanted is
+contained in live" can be decided field by field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network
+from typing import Any
+
+from kprov.model import Cluster, ClusterFacts, Host
+from kprov.pki.table import CLUSTER_ADMINS, KUBELET_API_ADMINS
+from kprov.roles.coredns import coredns_objects
+
+Object = dict[str, Any]
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": "kprov"}
+_CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+_WORKER = "node-role.kubernetes.io/worker"
+# Nobody needs the API as these namespaces' default account (CIS 5.1.5); "default" is left to its users.
+_QUIET_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
+
+
+def objects(
+    cluster: Cluster, facts: ClusterFacts, pod_cidrs: Mapping[str, IPv4Network], coredns_image: str
+) -> tuple[Object, ...]:
+    """All objects of the cluster, in apply order. coredns_image: the reference it has in the hosts' containerd.
+
+    Nodes of hosts that have no pod network yet are left out.
+    """
+    nodes = [host for host in cluster.nodes if host.name in pod_cidrs]
+    listed = [
+        *_bindings(),
+        *(node(host, pod_cidrs[host.name]) for host in nodes),
+        *(_quiet_account(namespace) for namespace in _QUIET_NAMESPACES),
+        *coredns_objects(cluster, coredns_image),
+    ]
+    return tuple(_labelled(item) for item in listed)
+
+
+def _bindings() -> list[Object]:
+    return [
+        _cluster_role_binding("kubeadm:cluster-admins", "cluster-admin", CLUSTER_ADMINS),
+        _cluster_role_binding("kprov:kubelet-api-admins", "system:kubelet-api-admin", KUBELET_API_ADMINS),
+    ]
+
+
+def _cluster_role_binding(name: str, role: str, group: str) -> Object:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
+    }
+
+
+def node(host: Host, pod_cidr: IPv4Network) -> Object:
+    """The Node before its kubelet comes: kubelets may not give themselves roles, taints or a pod network."""
+    roles = {
+        label: "" for label, group in ((_CONTROL_PLANE, "control_plane"), (_WORKER, "worker")) if group in host.groups
+    }
+    spec: Object = {"podCIDR": str(pod_cidr), "podCIDRs": [str(pod_cidr)]}
+    if host.taints:
+        spec["taints"] = [
+            {"key": taint.key, **({"value": taint.value} if taint.value else {}), "effect": taint.effect}
+            for taint in host.taints
+        ]
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": host.name, "labels": {**roles, **host.labels}},
+        "spec": spec,
+    }
+
+
+def _quiet_account(namespace: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "default", "namespace": namespace},
+        "automountServiceAccountToken": False,
+    }
+
+
+def _labelled(item: Object) -> Object:
+    metadata = item["metadata"]
+    return {**item, "metadata": {**metadata, "labels": {**metadata.get("labels", {}), **MANAGED_BY}}}

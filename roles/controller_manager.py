@@ -1,0 +1,96 @@
+"""kube-controller-manager on a control plane host; it talks to the API server of its own host. It holds no CA key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kprov.context import Context
+from kprov.pki.kubeconfig import referencing
+from kprov.resources import Certificate, File, Gate, Resource, Unit, User
+from kprov.roles.api_server import service_account_key
+from kprov.roles.documents import arguments
+from kprov.roles.layout import (
+    BIN,
+    CA,
+    CIPHER_SUITES,
+    FRONT_PROXY_CA,
+    KUBERNETES,
+    LOCAL_API,
+    SERVICE_ACCOUNT_KEY,
+    ca_file,
+    certificates,
+    component_folder,
+    credential,
+    leaf_paths,
+    program,
+    raw_query,
+)
+from kprov.templating import render
+
+USER = "kube-controller-manager"
+PORT = 10257
+FOLDER = f"{KUBERNETES}/{USER}"
+KUBECONFIG = f"{KUBERNETES}/controller-manager.conf"
+CREDENTIALS = {"kubeconfig": KUBECONFIG, "sa.key": SERVICE_ACCOUNT_KEY}
+_LEAVES = {"kube-controller-manager": f"{FOLDER}/client", "kube-controller-manager-serving": f"{FOLDER}/serving"}
+# kprov issues kubelets' certificates itself: without a CA key on the host nobody could sign what these approve.
+_OFF = ("certificatesigningrequest-signing-controller", "certificatesigningrequest-approving-controller")
+
+
+def resources(ctx: Context) -> Iterable[Resource]:
+    if not ctx.host.in_group("control_plane"):
+        return
+    leaves = certificates(ctx, _LEAVES, owner=USER)
+    kubeconfig = referencing(LOCAL_API, CA, f"{FOLDER}/client.crt", f"{FOLDER}/client.key", "system:" + USER)
+    yield User(name=USER)
+    yield component_folder(USER)
+    yield ca_file(ctx)
+    yield File(path=FRONT_PROXY_CA, content=ctx.trust.ca["front-proxy"])
+    yield service_account_key(ctx)
+    yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
+    yield from leaves
+    yield from (program(ctx, name) for name in (USER, "kubectl"))
+    yield _unit(ctx, leaves)
+
+
+def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
+    return Unit(
+        name=f"{USER}.service",
+        content=render(
+            ctx.cluster.templates_dir,
+            "controller_manager/kube-controller-manager.service.j2",
+            bin=BIN,
+            user=USER,
+            credentials=CREDENTIALS,
+            arguments=arguments(_flags(), ctx.host.extra_args.get("kube-controller-manager", {})),
+        ),
+        reads=frozenset({f"{BIN}/{USER}", CA, FRONT_PROXY_CA, *CREDENTIALS.values()}),
+        reloads=leaf_paths(leaves),
+        gates=(Gate(kind="command", argument=raw_query("/healthz", PORT)),),
+    )
+
+
+def _flags() -> dict[str, str]:
+    kubeconfig = credential(USER, "kubeconfig")
+    return {
+        "kubeconfig": kubeconfig,
+        "authentication-kubeconfig": kubeconfig,
+        "authorization-kubeconfig": kubeconfig,
+        "bind-address": "127.0.0.1",
+        "secure-port": str(PORT),
+        "tls-cert-file": f"{FOLDER}/serving.crt",
+        "tls-private-key-file": f"{FOLDER}/serving.key",
+        "tls-min-version": "VersionTLS12",
+        "tls-cipher-suites": ",".join(CIPHER_SUITES),
+        "client-ca-file": CA,
+        "requestheader-client-ca-file": FRONT_PROXY_CA,
+        "requestheader-allowed-names": "front-proxy-client",
+        "root-ca-file": CA,
+        "service-account-private-key-file": credential(USER, "sa.key"),
+        "use-service-account-credentials": "true",
+        "controllers": ",".join(["*", *(f"-{name}" for name in _OFF)]),
+        "allocate-node-cidrs": "false",  # each host's pod network is assigned by kprov and kept
+        "leader-elect": "true",
+        "terminated-pod-gc-threshold": "100",
+        "profiling": "false",
+    }

@@ -1,0 +1,37 @@
+"""Small pure builders for what roles write: YAML text, laid-over settings, command lines. No file names, no hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+
+def dump(document: Mapping[str, Any]) -> bytes:
+    """A YAML document in the order of its keys."""
+    return str(yaml.safe_dump(_plain(document), sort_keys=False, default_flow_style=False, width=1000)).encode()
+
+
+def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the settings of `over` in place: mappings are merged, everything else is replaced."""
+    merged = {key: _plain(value) for key, value in base.items()}
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = laid_over(below, value) if both else _plain(value)  # type: ignore[arg-type]
+    return merged
+
+
+def arguments(flags: Mapping[str, str], over: Mapping[str, str]) -> tuple[str, ...]:
+    """`--name=value` for each flag, the user's laid over ours; order is ours, then theirs by name."""
+    merged = {**flags, **{name: over[name] for name in sorted(over)}}
+    return tuple(f"--{name}={value}" for name, value in merged.items())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

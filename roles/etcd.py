@@ -1,0 +1,114 @@
+"""An etcd member: user, PKI, data folder, unit. Membership is decided elsewhere: nothing here depends on who is in it.
+
+The unit starts with what its data folder says. For a first start, the join conversation writes the member list into
+/etc/etcd/join.env, which is laid over the flags (a repeated flag's last value wins).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kprov.context import Context
+from kprov.model import Cluster, ClusterFacts, Host
+from kprov.resources import Certificate, Directory, File, Gate, Resource, Unit, User
+from kprov.roles.documents import arguments
+from kprov.roles.layout import BIN, CIPHER_SUITES, certificates, leaf_paths, program
+from kprov.templating import render
+
+DATA = "/var/lib/etcd"
+PKI = "/etc/etcd/pki"
+JOIN_FILE = "/etc/etcd/join.env"  # ETCD_JOIN=--initial-cluster=… --initial-cluster-state=… --initial-cluster-token=…
+CLIENT_PORT = 2379
+PEER_PORT = 2380
+METRICS_PORT = 2381
+_LEAVES = {
+    "etcd-server": f"{PKI}/server",
+    "etcd-peer": f"{PKI}/peer",
+    "etcd-healthcheck-client": f"{PKI}/healthcheck-client",
+}
+
+
+def member_name(host: Host) -> str:
+    return host.name
+
+
+def peer_url(host: Host, facts: ClusterFacts) -> str:
+    return f"https://{facts.node_ip(host)}:{PEER_PORT}"
+
+
+def client_url(host: Host, facts: ClusterFacts) -> str:
+    return f"https://{facts.node_ip(host)}:{CLIENT_PORT}"
+
+
+def client_urls(cluster: Cluster, facts: ClusterFacts) -> tuple[str, ...]:
+    """What API servers dial: every host of the etcd group, in inventory order."""
+    return tuple(client_url(host, facts) for host in cluster.group("etcd"))
+
+
+def resources(ctx: Context) -> Iterable[Resource]:
+    if not ctx.host.in_group("etcd"):
+        return
+    leaves = certificates(ctx, _LEAVES, owner="etcd")
+    yield User(name="etcd", home=DATA)
+    yield Directory(path="/etc/etcd")
+    yield Directory(path=PKI, owner="etcd", group="etcd", mode=0o700)
+    yield Directory(path=DATA, owner="etcd", group="etcd", mode=0o700, purge=True)
+    yield File(path=f"{PKI}/ca.crt", content=ctx.trust.ca["etcd"], owner="etcd", group="etcd")
+    yield from leaves
+    yield from (program(ctx, name) for name in ("etcd", "etcdctl", "etcdutl"))
+    yield _unit(ctx, leaves)
+
+
+def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
+    return Unit(
+        name="etcd.service",
+        content=render(
+            ctx.cluster.templates_dir,
+            "etcd/etcd.service.j2",
+            bin=BIN,
+            data=DATA,
+            join_file=JOIN_FILE,
+            arguments=arguments(_flags(ctx), ctx.host.extra_args.get("etcd", {})),
+        ),
+        reads=frozenset({f"{BIN}/etcd", f"{PKI}/ca.crt"}),
+        reloads=leaf_paths(leaves),
+        gates=(
+            Gate(
+                kind="command",
+                argument=(
+                    f"{BIN}/etcdctl --endpoints=https://127.0.0.1:{CLIENT_PORT} --cacert={PKI}/ca.crt"
+                    f" --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key endpoint health"
+                ),
+                deadline=120,
+            ),
+        ),
+    )
+
+
+def _flags(ctx: Context) -> dict[str, str]:
+    settings = ctx.cluster.etcd
+    return {
+        "name": member_name(ctx.host),
+        "data-dir": DATA,
+        "listen-client-urls": f"{client_url(ctx.host, ctx.facts)},https://127.0.0.1:{CLIENT_PORT}",
+        "advertise-client-urls": client_url(ctx.host, ctx.facts),
+        "listen-peer-urls": peer_url(ctx.host, ctx.facts),
+        "initial-advertise-peer-urls": peer_url(ctx.host, ctx.facts),
+        "initial-cluster-state": "existing",  # a wiped disk must not silently become a second cluster
+        "cert-file": f"{PKI}/server.crt",
+        "key-file": f"{PKI}/server.key",
+        "client-cert-auth": "true",
+        "trusted-ca-file": f"{PKI}/ca.crt",
+        "peer-cert-file": f"{PKI}/peer.crt",
+        "peer-key-file": f"{PKI}/peer.key",
+        "peer-client-cert-auth": "true",
+        "peer-trusted-ca-file": f"{PKI}/ca.crt",
+        "tls-min-version": "TLS1.2",
+        "cipher-suites": ",".join(CIPHER_SUITES),
+        "listen-metrics-urls": f"http://127.0.0.1:{METRICS_PORT}",
+        "quota-backend-bytes": str(settings.get("quota_bytes", 8 * 2**30)),
+        "heartbeat-interval": str(settings.get("heartbeat_ms", 100)),
+        "election-timeout": str(settings.get("election_ms", 1000)),
+        "feature-gates": "InitialCorruptCheck=true,CompactHashCheck=true",  # names of 3.6 and later
+        "watch-progress-notify-interval": "5s",  # API servers serve consistent reads from cache with it
+    }

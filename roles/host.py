@@ -1,0 +1,58 @@
+"""What the machine itself must be before anything of Kubernetes runs on it: kernel, swap, packages. No services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kprov.context import Context
+from kprov.resources import KernelModule, Package, Resource, SwapOff, Sysctl
+from kprov.roles.layout import kube_proxy_mode
+
+MODULES: tuple[str, ...] = ("overlay", "br_netfilter", "nf_conntrack")
+
+_SYSCTLS: tuple[tuple[str, str], ...] = (
+    ("net.ipv4.ip_forward", "1"),
+    ("net.bridge.bridge-nf-call-iptables", "1"),  # a service address used between two pods of one bridge
+    ("fs.inotify.max_user_instances", "8192"),
+    ("fs.inotify.max_user_watches", "524288"),
+)
+# What kubelet demands to find with protectKernelDefaults, instead of changing it by itself.
+_KERNEL_DEFAULTS: tuple[tuple[str, str], ...] = (
+    ("vm.overcommit_memory", "1"),
+    ("vm.panic_on_oom", "0"),
+    ("kernel.panic", "10"),
+    ("kernel.panic_on_oops", "1"),
+    ("kernel.keys.root_maxkeys", "1000000"),
+    ("kernel.keys.root_maxbytes", "25000000"),
+)
+
+# Packages have the same names with apt, dnf and zypper.
+_HAPROXY = Package(name="haproxy", command="haproxy", service="haproxy.service")
+_FIREWALL = {
+    "nftables": Package(name="nftables", command="nft", service="nftables.service"),
+    "iptables": Package(name="iptables", command="iptables"),
+}
+
+
+def resources(ctx: Context) -> Iterable[Resource]:
+    """Kernel modules, sysctls, packages and swap of a node; hosts that are only etcd need none of them.
+
+    conntrack, socat and ethtool are not wanted: kube-proxy speaks netlink and containerd forwards ports by itself.
+    """
+    if not ctx.host.is_node:
+        return
+    for module in MODULES:
+        yield KernelModule(name=module)
+    settings = _SYSCTLS + (_KERNEL_DEFAULTS if protects_kernel_defaults(ctx) else ())
+    for name, value in settings:
+        yield Sysctl(name=name, value=value)
+    yield _FIREWALL[kube_proxy_mode(ctx.cluster, ctx.own)]
+    if ctx.cluster.api_endpoint is None:
+        yield _HAPROXY
+    if ctx.cluster.swap == "off":
+        yield SwapOff()
+
+
+def protects_kernel_defaults(ctx: Context) -> bool:
+    """Whether kubelet will refuse to run with other kernel settings than these."""
+    return bool(ctx.host.kubelet.get("protectKernelDefaults", True))

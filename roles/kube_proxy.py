@@ -1,0 +1,68 @@
+"""kube-proxy on a node: service addresses in nftables or iptables of the host's own kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kprov.context import Context
+from kprov.pki.kubeconfig import referencing
+from kprov.resources import Directory, File, Gate, Resource, Unit
+from kprov.roles.documents import arguments, dump, laid_over
+from kprov.roles.layout import (
+    BIN,
+    CA,
+    KUBERNETES,
+    PKI,
+    api_server_url,
+    ca_file,
+    certificates,
+    kube_proxy_mode,
+    leaf_paths,
+    program,
+)
+from kprov.templating import render
+
+KUBECONFIG = f"{KUBERNETES}/proxy.conf"
+CONFIG = "/var/lib/kube-proxy/config.yaml"
+_CLIENT = f"{PKI}/kube-proxy"
+
+
+def resources(ctx: Context) -> Iterable[Resource]:
+    if not ctx.host.is_node:
+        return
+    leaves = certificates(ctx, {"kube-proxy": _CLIENT})
+    kubeconfig = referencing(api_server_url(ctx.cluster), CA, f"{_CLIENT}.crt", f"{_CLIENT}.key", "kube-proxy")
+    yield Directory(path="/var/lib/kube-proxy", mode=0o700)
+    yield ca_file(ctx)
+    yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
+    yield File(path=CONFIG, content=dump(laid_over(_config(ctx), ctx.host.kube_proxy)), mode=0o600)
+    yield from leaves
+    yield program(ctx, "kube-proxy")
+    yield Unit(
+        name="kube-proxy.service",
+        content=render(
+            ctx.cluster.templates_dir,
+            "kube_proxy/kube-proxy.service.j2",
+            bin=BIN,
+            arguments=arguments({"config": CONFIG}, ctx.host.extra_args.get("kube-proxy", {})),
+        ),
+        reads=frozenset({f"{BIN}/kube-proxy", CA, KUBECONFIG, CONFIG}),
+        reloads=leaf_paths(leaves),
+        gates=(Gate(kind="http", argument="10256 /healthz"),),
+    )
+
+
+def _config(ctx: Context) -> dict[str, Any]:
+    return {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": {"kubeconfig": KUBECONFIG},
+        "mode": kube_proxy_mode(ctx.cluster, ctx.own),
+        "clusterCIDR": str(ctx.cluster.pod_cidr),
+        "detectLocalMode": "ClusterCIDR",
+        "hostnameOverride": ctx.host.name,
+        "bindAddress": ctx.node_ip,
+        "healthzBindAddress": "0.0.0.0:10256",  # load balancers ask it from outside
+        "metricsBindAddress": "127.0.0.1:10249",
+    }

@@ -1,0 +1,143 @@
+"""kubelet on a node: configuration, certificates that kprov issued, unit. The Node object itself is made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kprov.context import Context
+from kprov.model import Facts
+from kprov.pki.kubeconfig import referencing
+from kprov.resources import Certificate, Directory, File, Gate, Resource, Unit
+from kprov.roles.documents import arguments, dump, laid_over
+from kprov.roles.host import protects_kernel_defaults
+from kprov.roles.layout import (
+    BIN,
+    CA,
+    CIPHER_SUITES,
+    CONTAINERD_SOCKET,
+    KUBERNETES,
+    PKI,
+    api_server_url,
+    ca_file,
+    certificates,
+    leaf_paths,
+    program,
+)
+from kprov.roles.reservations import kube_reserved, system_reserved
+from kprov.templating import render
+
+KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
+CONFIG = "/var/lib/kubelet/config.yaml"
+_LEAVES = {"kubelet-client": f"{PKI}/kubelet-client", "kubelet-serving": f"{PKI}/kubelet"}
+_RESOLVED_STUB = "127.0.0.53"
+
+
+def resources(ctx: Context) -> Iterable[Resource]:
+    if not ctx.host.is_node:
+        return
+    leaves = certificates(ctx, _LEAVES)
+    client = f"{PKI}/kubelet-client"
+    kubeconfig = referencing(api_server_url(ctx.cluster), CA, f"{client}.crt", f"{client}.key", "kubelet")
+    yield Directory(path="/var/lib/kubelet", mode=0o750, purge=True)
+    yield ca_file(ctx)
+    yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
+    yield File(path=CONFIG, content=dump(laid_over(_config(ctx), ctx.host.kubelet)), mode=0o600)
+    yield from leaves
+    yield program(ctx, "kubelet")
+    yield _unit(ctx, leaves)
+
+
+def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
+    return Unit(
+        name="kubelet.service",
+        content=render(
+            ctx.cluster.templates_dir,
+            "kubelet/kubelet.service.j2",
+            bin=BIN,
+            arguments=arguments(_flags(ctx), ctx.host.extra_args.get("kubelet", {})),
+        ),
+        reads=frozenset({f"{BIN}/kubelet", CA, KUBECONFIG, CONFIG}),
+        reloads=leaf_paths(leaves),
+        gates=(Gate(kind="http", argument="10248 /healthz", deadline=120),),
+    )
+
+
+def _flags(ctx: Context) -> dict[str, str]:
+    flags = {"config": CONFIG, "kubeconfig": KUBECONFIG, "node-ip": ctx.node_ip}
+    if ctx.own.hostname.lower() != ctx.host.name:
+        flags["hostname-override"] = ctx.host.name  # only then: CIS 4.2.7 wants it absent
+    return flags
+
+
+def _config(ctx: Context) -> dict[str, Any]:
+    return _access() | _limits(ctx) | _surroundings(ctx)
+
+
+def _access() -> dict[str, Any]:
+    """Who may ask kubelet. rotateCertificates is left out: kprov renews the client certificate, in the file that the
+    kubeconfig names; with rotation on, kubelet would move to a store of its own and wait for a signer for ever."""
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": CA},
+        },
+        "authorization": {"mode": "Webhook"},
+        "readOnlyPort": 0,
+        "healthzBindAddress": "127.0.0.1",
+        "healthzPort": 10248,
+        "tlsCertFile": f"{PKI}/kubelet.crt",
+        "tlsPrivateKeyFile": f"{PKI}/kubelet.key",
+        "tlsMinVersion": "VersionTLS12",
+        # CIS 4.2.12 knows the CHACHA20 suites by their older names only; kubelet takes both.
+        "tlsCipherSuites": [name.replace("POLY1305_SHA256", "POLY1305") for name in CIPHER_SUITES],
+    }
+
+
+def _limits(ctx: Context) -> dict[str, Any]:
+    return {
+        "streamingConnectionIdleTimeout": "5m0s",
+        "makeIPTablesUtilChains": True,
+        "eventRecordQPS": 50,
+        "podPidsLimit": 4096,
+        "seccompDefault": True,
+        "protectKernelDefaults": protects_kernel_defaults(ctx),
+        "serializeImagePulls": False,
+        "maxParallelImagePulls": 4,
+        "containerLogMaxSize": "10Mi",
+        "containerLogMaxFiles": 5,
+        "shutdownGracePeriod": "60s",
+        "shutdownGracePeriodCriticalPods": "20s",
+        "kubeReserved": kube_reserved(ctx.own.cpus, ctx.own.memory),
+        "systemReserved": system_reserved(ctx.own.memory, ctx.host.groups),
+        "evictionHard": {  # naming one threshold drops the defaults of the others: name all
+            "memory.available": "200Mi",
+            "nodefs.available": "10%",
+            "nodefs.inodesFree": "5%",
+            "imagefs.available": "15%",
+            "imagefs.inodesFree": "5%",
+        },
+    }
+
+
+def _surroundings(ctx: Context) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "cgroupDriver": "systemd",
+        "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
+        "clusterDomain": ctx.cluster.domain,
+        "clusterDNS": [str(ctx.cluster.dns_ip)],
+        "failSwapOn": ctx.cluster.swap == "off",
+    }
+    if ctx.own.cgroup == 1 and ctx.cluster.allow_cgroup_v1:
+        config["failCgroupV1"] = False
+    if uses_resolved_stub(ctx.own):
+        config["resolvConf"] = "/run/systemd/resolve/resolv.conf"
+    return config
+
+
+def uses_resolved_stub(facts: Facts) -> bool:
+    """Whether systemd-resolved answers on its stub: pods cannot reach that address, so they get its servers."""
+    return any(item.port == 53 and item.address.startswith(_RESOLVED_STUB) for item in facts.listeners)

@@ -1,0 +1,87 @@
+"""Where things live on a host and how its processes reach each other: names that several roles share, no resources.
+
+Public certificates are in /etc/kubernetes/pki, root's (CIS 1.1.19). What a process without root must read, and read
+again when it is renewed, is in a folder of its own that belongs to root and is open to its group only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kprov.context import Context
+from kprov.model import Cluster, Facts
+from kprov.pki.table import leaf_specs
+from kprov.resources import Binary, Certificate, Directory, File
+
+BIN = "/opt/kprov/bin"
+KUBERNETES = "/etc/kubernetes"
+PKI = "/etc/kubernetes/pki"
+CA = "/etc/kubernetes/pki/ca.crt"
+FRONT_PROXY_CA = "/etc/kubernetes/pki/front-proxy-ca.crt"
+ETCD_CA = "/etc/kubernetes/pki/etcd-ca.crt"  # the API server's copy: /etc/etcd/pki is closed to all but etcd
+SERVICE_ACCOUNT_KEY = "/etc/kubernetes/pki/sa.key"
+SERVICE_ACCOUNT_PUBLIC = "/etc/kubernetes/pki/sa.pub"
+
+API_PORT = 6443
+PROXY_PORT = 6444
+LOCAL_API = f"https://127.0.0.1:{API_PORT}"
+CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+
+# CIS 1.2.29: what TLS 1.2 may use; TLS 1.3's suites are not configurable. Go's names.
+CIPHER_SUITES: tuple[str, ...] = (
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+)
+
+
+def api_server_url(cluster: Cluster) -> str:
+    """Where kubelet and kube-proxy find the API: the local proxy, or the inventory's load balancer."""
+    return f"https://127.0.0.1:{PROXY_PORT}" if cluster.api_endpoint is None else f"https://{cluster.api_endpoint}"
+
+
+def kube_proxy_mode(cluster: Cluster, facts: Facts) -> str:
+    """`nftables` where kernel (5.13) and nft (1.0) allow it and the inventory leaves the choice, else `iptables`."""
+    if cluster.kube_proxy_mode != "auto":
+        return cluster.kube_proxy_mode
+    return "nftables" if facts.kernel >= (5, 13) and facts.nft is not None and facts.nft >= (1, 0) else "iptables"
+
+
+def component_folder(user: str) -> Directory:
+    """/etc/kubernetes/USER: certificates and keys that only this component's process reads."""
+    return Directory(path=f"{KUBERNETES}/{user}", group=user, mode=0o750)
+
+
+def credential(unit: str, name: str) -> str:
+    """Where systemd puts a LoadCredential= of a unit (systemd.exec(5)), for programs that take no variable."""
+    return f"/run/credentials/{unit}.service/{name}"
+
+
+def program(ctx: Context, name: str) -> Binary:
+    return Binary(path=f"{BIN}/{name}", artifact=ctx.artifact(name))
+
+
+def ca_file(ctx: Context) -> File:
+    return File(path=CA, content=ctx.trust.ca["kubernetes"])
+
+
+def certificates(ctx: Context, places: Mapping[str, str], owner: str = "root") -> tuple[Certificate, ...]:
+    """Leaves of the certificate table at `places` (name → path without suffix), both files owned by `owner`."""
+    specs = leaf_specs(ctx.cluster, ctx.host, ctx.facts)
+    return tuple(
+        Certificate(path=f"{place}.crt", key_path=f"{place}.key", spec=specs[name], owner=owner, group=owner)
+        for name, place in places.items()
+    )
+
+
+def leaf_paths(leaves: tuple[Certificate, ...]) -> frozenset[str]:
+    """Both paths of each: what a unit's `reads` or `reloads` holds."""
+    return frozenset(path for leaf in leaves for path in (leaf.path, leaf.key_path))
+
+
+def raw_query(path: str, port: int = API_PORT) -> str:
+    """The gate command that asks a local HTTPS health endpoint and checks its certificate. No credentials."""
+    return f"{BIN}/kubectl --server=https://127.0.0.1:{port} --certificate-authority={CA} get --raw={path}"

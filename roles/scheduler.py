@@ -1,0 +1,98 @@
+"""kube-scheduler on a control plane host; it talks to the API server of its own host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kprov.context import Context
+from kprov.pki.kubeconfig import referencing
+from kprov.resources import Certificate, File, Gate, Resource, Unit, User
+from kprov.roles.documents import arguments, dump
+from kprov.roles.layout import (
+    BIN,
+    CA,
+    CIPHER_SUITES,
+    FRONT_PROXY_CA,
+    KUBERNETES,
+    LOCAL_API,
+    ca_file,
+    certificates,
+    component_folder,
+    credential,
+    leaf_paths,
+    program,
+    raw_query,
+)
+from kprov.templating import render
+
+USER = "kube-scheduler"
+PORT = 10259
+FOLDER = f"{KUBERNETES}/{USER}"
+KUBECONFIG = f"{KUBERNETES}/scheduler.conf"
+CONFIG = f"{KUBERNETES}/scheduler-config.yaml"
+CREDENTIALS = {"kubeconfig": KUBECONFIG, "config.yaml": CONFIG}
+_LEAVES = {"kube-scheduler": f"{FOLDER}/client", "kube-scheduler-serving": f"{FOLDER}/serving"}
+
+
+def resources(ctx: Context) -> Iterable[Resource]:
+    if not ctx.host.in_group("control_plane"):
+        return
+    leaves = certificates(ctx, _LEAVES, owner=USER)
+    kubeconfig = referencing(LOCAL_API, CA, f"{FOLDER}/client.crt", f"{FOLDER}/client.key", "system:" + USER)
+    yield User(name=USER)
+    yield component_folder(USER)
+    yield ca_file(ctx)
+    yield File(path=FRONT_PROXY_CA, content=ctx.trust.ca["front-proxy"])
+    yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
+    yield File(path=CONFIG, content=dump(_config()), mode=0o600)
+    yield from leaves
+    yield from (program(ctx, name) for name in (USER, "kubectl"))
+    yield _unit(ctx, leaves)
+
+
+def _config() -> dict[str, Any]:
+    return {
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "clientConnection": {"kubeconfig": credential(USER, "kubeconfig")},
+        "leaderElection": {"leaderElect": True},
+        "enableProfiling": False,  # the flag alone is ignored beside a configuration file
+    }
+
+
+def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
+    return Unit(
+        name=f"{USER}.service",
+        content=render(
+            ctx.cluster.templates_dir,
+            "scheduler/kube-scheduler.service.j2",
+            bin=BIN,
+            user=USER,
+            credentials=CREDENTIALS,
+            arguments=arguments(_flags(), ctx.host.extra_args.get("kube-scheduler", {})),
+        ),
+        reads=frozenset({f"{BIN}/{USER}", CA, FRONT_PROXY_CA, *CREDENTIALS.values()}),
+        reloads=leaf_paths(leaves),
+        gates=(Gate(kind="command", argument=raw_query("/readyz", PORT)),),
+    )
+
+
+def _flags() -> dict[str, str]:
+    kubeconfig = credential(USER, "kubeconfig")
+    return {
+        "config": credential(USER, "config.yaml"),
+        "authentication-kubeconfig": kubeconfig,
+        "authorization-kubeconfig": kubeconfig,
+        "bind-address": "127.0.0.1",
+        "secure-port": str(PORT),
+        "tls-cert-file": f"{FOLDER}/serving.crt",
+        "tls-private-key-file": f"{FOLDER}/serving.key",
+        "tls-min-version": "VersionTLS12",
+        "tls-cipher-suites": ",".join(CIPHER_SUITES),
+        "client-ca-file": CA,
+        "requestheader-client-ca-file": FRONT_PROXY_CA,
+        "requestheader-allowed-names": "front-proxy-client",
+        "leader-elect": "true",
+        "profiling": "false",
+    }

@@ -1,0 +1,134 @@
+"""Contexts for role tests out of a few plain values: the part of an inventory and of facts that a case is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from kprov.artifacts.catalog import load, resolve_versions
+from kprov.context import Context, Trust
+from kprov.model import Cluster, ClusterFacts, Connection, Facts, Host, Interface, Listener, Taint
+from kprov.resources import Artifact
+
+TRUST = Trust(
+    ca={"kubernetes": b"PEM kubernetes\n", "etcd": b"PEM etcd\n", "front-proxy": b"PEM front-proxy\n"},
+    service_account_key=b"PEM service account PRIVATE\n",
+    service_account_public=b"PEM service account public\n",
+    encryption_key=b"k" * 32,
+)
+
+_FACTS = Facts(
+    hostname="",
+    machine_id="0" * 32,
+    arch="amd64",
+    os_id="debian",
+    os_version="12",
+    os_like=("debian",),
+    kernel=(6, 1),
+    kernel_release="6.1.0-20-amd64",
+    systemd=252,
+    cgroup=2,
+    clock=0.0,
+    clock_skew=0.0,
+    cpus=4,
+    memory=8 * 2**30,
+    swap=False,
+    interfaces=(),
+    default_address=None,
+    default_interface="eth0",
+    disk_free={},
+    disk_size={},
+    listeners=(),
+    modules=frozenset(),
+    loadable=frozenset(),
+    commands=frozenset({"nft"}),
+    nft=(1, 0),
+    package_manager="apt",
+    selinux="",
+    leftovers=(),
+    is_root=True,
+)
+
+
+def context(given: Mapping[str, Any]) -> Context:
+    """A Context from `cluster` (fields of Cluster), `hosts` (name → groups, facts, fields of Host) and `host`."""
+    hosts = tuple(_host(name, values, number) for number, (name, values) in enumerate(given["hosts"].items(), start=1))
+    facts = ClusterFacts(
+        {
+            host.name: _facts(host, given["hosts"][host.name].get("facts", {}), number)
+            for number, host in enumerate(hosts, start=1)
+        }
+    )
+    cluster = _cluster(given.get("cluster", {}), hosts)
+    subnets = cluster.pod_cidr.subnets(new_prefix=cluster.pod_cidr_node_prefix)
+    return Context(
+        cluster=cluster,
+        host=cluster.host(given.get("host", hosts[0].name)),
+        facts=facts,
+        trust=TRUST,
+        artifacts=_artifacts(cluster.versions),
+        pod_cidrs={host.name: subnet for host, subnet in zip(cluster.nodes, subnets, strict=False)},
+    )
+
+
+def _cluster(values: Mapping[str, Any], hosts: tuple[Host, ...]) -> Cluster:
+    known: dict[str, Any] = {key: value for key, value in values.items() if key != "kubernetes"}
+    for key, kind in (("pod_cidr", IPv4Network), ("service_cidr", IPv4Network), ("dns_ip", IPv4Address)):
+        if key in known:
+            known[key] = kind(known[key])
+    if "templates_dir" in known:
+        known["templates_dir"] = Path(known["templates_dir"])
+    return Cluster(name="test", versions=resolve_versions(values.get("kubernetes", "")), hosts=hosts, **known)
+
+
+def _host(name: str, values: Mapping[str, Any], number: int) -> Host:
+    fields = {key: value for key, value in values.items() if key not in ("groups", "facts", "taints")}
+    return Host(
+        name=name,
+        groups=frozenset(values["groups"]),
+        connection=Connection(address=f"192.0.2.{number}"),
+        taints=tuple(Taint(**taint) for taint in values.get("taints", ())),
+        **fields,
+    )
+
+
+def _facts(host: Host, values: Mapping[str, Any], number: int) -> Facts:
+    changed: dict[str, Any] = dict(values)
+    address = f"192.0.2.{number}"
+    mtu = changed.pop("mtu", 1500)
+    for key in ("kernel", "nft"):
+        if changed.get(key) is not None:
+            changed[key] = tuple(changed[key])
+    changed["listeners"] = tuple(Listener(**item) for item in changed.get("listeners", ()))
+    return replace(
+        _FACTS,
+        **{
+            "hostname": host.name,
+            "interfaces": (Interface(name="eth0", mtu=mtu, addresses=(f"{address}/24",)),),
+            "default_address": address,
+            **changed,
+        },
+    )
+
+
+def _artifacts(versions: Mapping[str, str]) -> dict[tuple[str, str], Artifact]:
+    catalog = load()
+    names = {program: name for name, component in catalog.components.items() for program in component.programs}
+    names |= {name: image.component for name, image in catalog.images.items()}
+    return {
+        (name, arch): Artifact(
+            name=name,
+            version=versions[component],
+            arch=arch,
+            sha256="0" * 64,
+            size=1,
+            local=f"cache/{name}",
+            url=f"https://example.org/{name}",
+        )
+        for name, component in names.items()
+        if component in versions
+        for arch in ("amd64", "arm64")
+    }
