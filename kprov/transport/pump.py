@@ -103,6 +103,7 @@ class Pump:
             self._read_output()
         except BaseException:
             self._pipes.abort()
+            errors.join(5)
             raise
         errors.join()
         status = self._pipes.status()

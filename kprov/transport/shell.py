@@ -27,7 +27,7 @@ _REFUSALS = (
      "remove requiretty for this user in /etc/sudoers"),
     (r"not in the sudoers|may not run sudo|is not allowed to (run|execute)|not permitted to",
      "the user may not use sudo", "allow it in /etc/sudoers.d, or connect as root"),
-    (r"password (has )?expired|account validation|account has expired", "the account or its password has expired",
+    (r"(is|has) expired|account validation", "the account or its password has expired",
      "renew it on the host"),
     (r"sudo.*(not found|no such file)|unknown command.*sudo", "sudo is not installed",
      "install sudo, or connect as root"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterable
@@ -109,7 +110,7 @@ class SshSession:
         try:
             outcome = Pump(pipes, wrapped, stdin, timeout, on_output).run()
         finally:
-            channel.close()
+            pipes.abort()
         self._count(Count(bytes_sent=outcome.sent, bytes_received=len(outcome.stdout) + len(outcome.stderr)))
         lost = self._why_lost(channel) if outcome.status == -1 and not outcome.stopped else None
         seconds = time.monotonic() - began
@@ -191,7 +192,11 @@ class _Channel:
         self._channel.shutdown_write()
 
     def abort(self) -> None:
-        self._channel.close()
+        import paramiko
+
+        # On a connection that is gone or just closed by another thread there is nothing left to close.
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            self._channel.close()
 
     def status(self) -> int:
         return int(self._channel.recv_exit_status())

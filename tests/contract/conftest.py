@@ -48,17 +48,29 @@ def shell_handler(host: Host, command: str, stdin: bytes) -> Result:
     return Result(status=max(done.returncode, -1), stdout=done.stdout, stderr=done.stderr)
 
 
+def _transport(kind: str, server: SshServer) -> Transport:
+    if kind == "ssh":
+        return SshTransport(known_hosts=(server.known_hosts,))
+    return LocalTransport() if kind == "local" else FakeTransport(handler=shell_handler)
+
+
 @pytest.fixture(params=["ssh", "local", "fake"])
 def transport(request: pytest.FixtureRequest, server: SshServer) -> Transport:
-    if request.param == "ssh":
-        return SshTransport(known_hosts=(server.known_hosts,))
-    return LocalTransport() if request.param == "local" else FakeTransport(handler=shell_handler)
+    return _transport(request.param, server)
 
 
 @pytest.fixture
 def session(transport: Transport, server: SshServer) -> Iterator[Session]:
     session = transport.connect(host_of(server))
     assert transport.counters["one"] == Count(connections=1)
+    yield session
+    session.close()
+
+
+@pytest.fixture(params=["ssh", "local"])
+def real(request: pytest.FixtureRequest, server: SshServer) -> Iterator[Session]:
+    """A session whose commands really run and can be stopped."""
+    session = _transport(request.param, server).connect(host_of(server))
     yield session
     session.close()
 

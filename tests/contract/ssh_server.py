@@ -99,7 +99,11 @@ class SshServer:
     def cut(self) -> None:
         """Kills the sshd processes of all open connections, not what they started."""
         for pid in self.children():
-            if Path(f"/proc/{pid}/comm").read_text().strip().startswith("sshd"):
+            try:
+                name = Path(f"/proc/{pid}/comm").read_text()
+            except OSError:
+                continue  # it ended with the one killed before
+            if name.startswith("sshd"):
                 _kill(pid)
 
     def accepted(self) -> int:

@@ -13,7 +13,6 @@ import pytest
 from kprov.errors import TransportError
 from kprov.transport import Count, Session, Transport
 from kprov.transport import pump as pump_module
-from kprov.transport.fake import FakeTransport
 
 FIVE_MB = bytes(range(256)) * (5 * 4096)
 
@@ -32,13 +31,6 @@ def runs(pid: str) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-@pytest.fixture
-def real(transport: Transport, session: Session) -> Session:
-    if isinstance(transport, FakeTransport):
-        pytest.skip("a fake host runs nothing that could be waited for or stopped")
-    return session
 
 
 def test_streams_and_exit_code_are_kept_apart(session: Session) -> None:
