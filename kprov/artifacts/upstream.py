@@ -1,0 +1,204 @@
+"""Get what upstream publishes: programs and images, verified against pinned checksums, into the cache.
+
+A file that has no pin yet is pinned to what upstream publishes beside it. This module builds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kprov.artifacts import archive, catalog, elf, registry
+from kprov.artifacts.cache import UPSTREAM, Cache, Record
+from kprov.artifacts.catalog import Component
+from kprov.artifacts.fetch import Downloads
+from kprov.artifacts.lock import Lock
+from kprov.artifacts.progress import Progress
+from kprov.resources import Artifact
+
+PROBE = "https://dl.k8s.io/release/stable.txt"
+_WORKERS = 4
+
+Found = Mapping[str, Artifact]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """One file to fetch and the programs in it: name → member of the archive, or one name → `""` for a bare program."""
+
+    component: str
+    version: str
+    arch: str
+    url: str
+    checksum: str
+    programs: Mapping[str, str]
+
+
+def downloads_of(component: Component, version: str, arch: str) -> list[Download]:
+    """What has to be fetched for a component: one archive, or one file a program."""
+    by_url: dict[str, dict[str, str]] = {}
+    checksums: dict[str, str] = {}
+    for program in component.programs:
+        url = component.url_of(program, version, arch)
+        by_url.setdefault(url, {})[program] = component.member_of(program, version, arch)
+        checksums[url] = component.checksum_of(program, version, arch)
+    return [
+        Download(component=component.name, version=version, arch=arch, url=url, checksum=checksums[url], programs=names)
+        for url, names in by_url.items()
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """Where to keep files, what they must hash to, and how they are had."""
+
+    cache: Cache
+    lock: Lock
+    downloads: Downloads
+    progress: Progress
+
+    def find(self, versions: Mapping[str, str], arch: str) -> Found | None:
+        """Everything for one architecture when all of it is in the cache and is what the lock says, else None."""
+        found: dict[str, Artifact] = {}
+        for wanted in _wanted(versions, arch):
+            for name in wanted.programs:
+                artifact = self._cached(wanted, name)
+                if artifact is None:
+                    return None
+                found[name] = artifact
+        for name, reference, version in _images(versions):
+            image = self._cached_image(name, reference, version, arch)
+            if image is None:
+                return None
+            found[name] = image
+        return found
+
+    def get(self, versions: Mapping[str, str], arch: str) -> Found:
+        """Everything for one architecture, fetched where it is not in the cache. Raises ArtifactError."""
+        before = self.lock.added
+        found: dict[str, Artifact] = {}
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            fetched = pool.map(self._fetch, _wanted(versions, arch))
+            pulled = pool.map(lambda row: self._pull(arch, *row), _images(versions))
+            for part in fetched:
+                found |= part
+            for image in pulled:
+                found[image.name] = image
+        if self.lock.path and (added := self.lock.added - before):
+            self.progress.note(
+                f"pinned {added} checksums that upstream publishes in {self.lock.path.name}: keep it with the inventory"
+            )
+        return found
+
+    def _cached(self, wanted: Download, name: str) -> Artifact | None:
+        artifact = self.cache.find(self.cache.folder(UPSTREAM, name, wanted.version, wanted.arch))
+        if artifact is None:
+            return None
+        download = artifact.url_sha256 or artifact.sha256
+        pinned = self.lock.file(wanted.url)
+        if artifact.url != wanted.url or (pinned and pinned != download):
+            return None
+        if not pinned:  # it was verified against upstream's checksum when it was stored, for another cluster
+            self.lock.pin_file(wanted.url, download)
+        return replace(artifact, url=self.downloads.url(wanted.url))
+
+    def _fetch(self, wanted: Download) -> Found:
+        with self.cache.lock(f"{wanted.component}-{wanted.version}-{wanted.arch}-{'-'.join(wanted.programs)}"):
+            cached = {name: artifact for name in wanted.programs if (artifact := self._cached(wanted, name))}
+            if len(cached) == len(wanted.programs):
+                return cached
+            with self.cache.scratch() as scratch:
+                return self._download(wanted, scratch)
+
+    def _download(self, wanted: Download, scratch: Path) -> Found:
+        """Fetch, verify, unpack, look at the architecture, store: in this order."""
+        file = wanted.url.rsplit("/", 1)[1]
+        pinned = self.lock.file(wanted.url) or self.downloads.checksum(wanted.checksum, file)
+        partial = self.cache.root / "downloads"
+        partial.mkdir(parents=True, exist_ok=True)
+        whole = partial / f"{pinned[:16]}-{file}"  # named by content: a piece of it can be continued next time
+        self.downloads.file(wanted.url, pinned, whole, self.progress, label=f"{file} {wanted.version} ({wanted.arch})")
+        members = {member: scratch / name for name, member in wanted.programs.items() if member}
+        if members:
+            archive.extract(whole, members)
+            whole.unlink()
+        else:
+            whole.replace(scratch / next(iter(wanted.programs)))
+        if not self.lock.file(wanted.url):
+            self.lock.pin_file(wanted.url, pinned)
+        found = {}
+        for name, member in wanted.programs.items():
+            elf.require(scratch / name, name, wanted.arch, self.downloads.url(wanted.url))
+            record = Record(
+                name=name,
+                version=wanted.version,
+                arch=wanted.arch,
+                source=UPSTREAM,
+                file=name,
+                sha256="",
+                size=0,
+                mtime_ns=0,
+                url=wanted.url,
+                url_sha256=pinned if member else "",
+                member=member,
+            )
+            folder = self.cache.folder(UPSTREAM, name, wanted.version, wanted.arch)
+            found[name] = replace(
+                self.cache.store(folder, scratch / name, record), url=self.downloads.url(wanted.url)
+            )
+        return found
+
+    def _cached_image(self, name: str, reference: str, version: str, arch: str) -> Artifact | None:
+        """An image's record keeps the tag's digest as url_sha256; hosts have no use for it, so it is left out."""
+        artifact = self.cache.find(self.cache.folder(UPSTREAM, name, version, arch))
+        if artifact is None or artifact.reference != reference:
+            return None
+        digest = f"sha256:{artifact.url_sha256}"
+        pinned = self.lock.image(reference)
+        if pinned and pinned != digest:
+            return None
+        if not pinned:
+            self.lock.pin_image(reference, digest)
+        return replace(artifact, url_sha256="")
+
+    def _pull(self, arch: str, name: str, reference: str, version: str) -> Artifact:
+        folder = self.cache.folder(UPSTREAM, name, version, arch)
+        with self.cache.lock(folder.name):
+            if (cached := self._cached_image(name, reference, version, arch)) is not None:
+                return cached
+            with self.cache.scratch() as scratch:
+                tar = scratch / f"{name}.tar"
+                pinned = self.lock.image(reference)
+                digest = registry.pull(reference, arch, pinned, tar, scratch, self.downloads, self.progress)
+                if not pinned:
+                    self.lock.pin_image(reference, digest)
+                record = Record(
+                    name=name,
+                    version=version,
+                    arch=arch,
+                    source=UPSTREAM,
+                    file=tar.name,
+                    sha256="",
+                    size=0,
+                    mtime_ns=0,
+                    url_sha256=digest.removeprefix("sha256:"),
+                    reference=reference,
+                )
+                return replace(self.cache.store(folder, tar, record), url_sha256="")
+
+
+def _wanted(versions: Mapping[str, str], arch: str) -> list[Download]:
+    components = catalog.load().components.values()
+    return [wanted for part in components for wanted in downloads_of(part, versions[part.name], arch)]
+
+
+def _images(versions: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """name, reference, version of every image that upstream publishes for us."""
+    rows = []
+    for entry in catalog.load().images.values():
+        if entry.reference:
+            version = versions[entry.component]
+            rows.append((entry.name, entry.reference.format(version=version), version))
+    return rows
