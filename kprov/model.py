@@ -26,6 +26,8 @@ Component = Literal[
     "containerd",
 ]
 
+PackageManager = Literal["apt", "dnf", "zypper", ""]  # empty: none that kprov knows
+
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -225,7 +227,7 @@ class Facts:
     loadable: frozenset[str]  # kernel modules that modprobe could load, of those kprov asks about
     commands: frozenset[str]  # programs on root's PATH, of those kprov asks about (nft, iptables, conntrack, curl …)
     nft: tuple[int, int] | None
-    package_manager: Literal["apt", "dnf", "zypper", ""]
+    package_manager: PackageManager
     selinux: Literal["", "disabled", "permissive", "enforcing"]
     leftovers: tuple[str, ...]  # paths and units of other installers
     is_root: bool  # whether the probe ran with root rights

@@ -206,6 +206,4 @@ class SwapOff:
         return ("swap", "off")
 
 
-Resource = (
-    File | Directory | Binary | Image | Certificate | Unit | Sysctl | KernelModule | User | Package | SwapOff
-)
+Resource = File | Directory | Binary | Image | Certificate | Unit | Sysctl | KernelModule | User | Package | SwapOff

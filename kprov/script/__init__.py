@@ -1,0 +1,38 @@
+"""The two shell programs that run on hosts, and the words that start them. Nothing is decided here.
+
+`probe.sh` asks and changes nothing; `apply.sh` carries out operations. Both are constant text: values travel as data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources as package_resources
+
+Query = tuple[str, ...]  # kind, name, more
+
+PROBE_COMMAND = "sh -s"
+
+# The whole stream arrives before anything is touched; a full disk or a cut connection ends here, with the host as it was.
+APPLY_COMMAND = (
+    'umask 077; mkdir -p /var/lib/kprov && d=$(mktemp -d /var/lib/kprov/stage.XXXXXXXX) || exit 70; '
+    'tar -xf - -C "$d" || { rm -rf "$d"; exit 72; }; exec sh "$d/apply.sh" "$d"'
+)
+
+# Prints `locked GENERATION`, or `held HOLDER`; then lives until its stdin closes, as the connection does when kprov dies.
+LOCK_COMMAND = (
+    "umask 077; mkdir -p /var/lib/kprov; exec 8>>/var/lib/kprov/run.lock; "
+    "if flock -n 8; then read -r holder; printf '%s\\n' \"$holder\" > /var/lib/kprov/run.lock; "
+    "printf 'locked %s\\n' \"$(cat /var/lib/kprov/generation 2>/dev/null)\"; cat > /dev/null; "
+    "else printf 'held %s\\n' \"$(head -n 1 /var/lib/kprov/run.lock)\"; fi"
+)
+
+
+def probe_program(queries: Iterable[Query]) -> bytes:
+    """The probe with its queries on a here-document. Raises ValueError for a query that is not one line of fields."""
+    lines = []
+    for query in queries:
+        if any("\t" in word or "\n" in word for word in query) or "KPROV_QUERIES" in query:
+            raise ValueError(f"a query holds a tab or a line break: {query[0]}")
+        lines.append("\t".join(query) + "\n")
+    program = package_resources.files(__name__).joinpath("probe.sh").read_bytes()
+    return program + b"main <<'KPROV_QUERIES'\n" + "".join(lines).encode() + b"KPROV_QUERIES\n"

@@ -1,0 +1,100 @@
+"""Kubernetes objects wanted and live: which must be applied, and which of kprov's own are no longer wanted. Pure.
+
+An object is in order when everything that is wanted of it is contained in what lives: fields that the API server or
+other managers added do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Object = Mapping[str, Any]
+Identity = tuple[str, str, str]  # kind, namespace (empty when cluster-wide), name
+
+OWNER_LABEL = "app.kubernetes.io/managed-by"
+OWNER = "kprov"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectChange:
+    """One object to apply or delete, with the first difference that was found."""
+
+    identity: Identity
+    action: Literal["create", "update", "delete"]
+    reason: str
+
+    @property
+    def title(self) -> str:
+        kind, namespace, name = self.identity
+        return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
+def identity(item: Object) -> Identity:
+    metadata = item["metadata"]
+    return str(item["kind"]), str(metadata.get("namespace", "")), str(metadata["name"])
+
+
+def kinds(items: Iterable[Object]) -> str:
+    """The kinds to ask kubectl for, comma separated, with their API group so that no other group's kind is meant."""
+    found: dict[str, None] = {}
+    for item in items:
+        group = str(item["apiVersion"]).rpartition("/")[0].split("/")[0]
+        found[f"{str(item['kind']).lower()}.{group}" if group else str(item["kind"]).lower()] = None
+    return ",".join(found)
+
+
+def compare(wanted: Sequence[Object], live: Sequence[Object]) -> tuple[ObjectChange, ...]:
+    """The changes that make `live` (all objects with kprov's label) what is wanted, in the order of `wanted`."""
+    lives = {identity(item): item for item in live}
+    changes: list[ObjectChange] = []
+    for item in wanted:
+        key = identity(item)
+        if key not in lives:
+            changes.append(ObjectChange(identity=key, action="create", reason="it is not there"))
+            continue
+        difference = first_difference(item, lives[key])
+        if difference:
+            changes.append(ObjectChange(identity=key, action="update", reason=difference))
+    names = {identity(item) for item in wanted}
+    for key in lives:
+        if key not in names and not _derived(lives[key]):
+            changes.append(ObjectChange(identity=key, action="delete", reason="it is no longer wanted"))
+    return tuple(changes)
+
+
+def _derived(item: Object) -> bool:
+    """Objects that controllers made from ours carry our labels too, but belong to their owner."""
+    return bool(item["metadata"].get("ownerReferences"))
+
+
+def first_difference(wanted: Any, live: Any, path: str = "") -> str:
+    """Where `wanted` is not contained in `live`, as a sentence; empty when it is contained."""
+    if isinstance(wanted, Mapping):
+        if not isinstance(live, Mapping):
+            return f"{path or 'it'} is {_short(live)}, wanted an object"
+        for name, value in wanted.items():
+            here = f"{path}.{name}" if path else str(name)
+            if name not in live:
+                if value in ({}, [], None, "", False):
+                    continue  # the API server leaves empty values out
+                return f"{here} is missing, wanted {_short(value)}"
+            found = first_difference(value, live[name], here)
+            if found:
+                return found
+        return ""
+    if isinstance(wanted, list | tuple):
+        if not isinstance(live, list | tuple) or len(live) != len(wanted):
+            return f"{path} is {_short(live)}, wanted {_short(wanted)}"
+        for index, (left, right) in enumerate(zip(wanted, live, strict=True)):
+            found = first_difference(left, right, f"{path}[{index}]")
+            if found:
+                return found
+        return ""
+    return "" if wanted == live else f"{path} is {_short(live)}, wanted {_short(wanted)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,300 @@
+"""From a host's plan to what is sent to it: the operations of one stage and their payload, one tar stream.
+
+Pure apart from reading artifacts while they are streamed. The program that carries operations out is script/apply.sh;
+names and columns here are its contract. Operations are data: no value is ever part of a shell program.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources as package_resources
+from pathlib import Path
+
+from kprov.observation import Observation
+from kprov.pki.spec import CertificateSpec
+from kprov.plan import Change, HostPlan, Restart
+from kprov.resources import (
+    Artifact,
+    Binary,
+    Certificate,
+    Directory,
+    File,
+    Image,
+    KernelModule,
+    Key,
+    Package,
+    SwapOff,
+    Sysctl,
+    Unit,
+    User,
+)
+
+Issue = Callable[[CertificateSpec], tuple[bytes, bytes]]  # specification → certificate PEM, key PEM
+Compressed = Callable[[Artifact], Path]  # artifact → its gzip twin in the cache
+
+_CHUNK = 1 << 20
+
+# What has to exist before what: within a stage, changes are carried out in this order.
+_ORDER: tuple[type, ...] = (Package, User, SwapOff, KernelModule, Sysctl, Directory, Binary, File, Certificate, Unit)
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """Operations of one exec, growing while they are written down; `announce` is what the manifest must know first."""
+
+    operations: list[tuple[str, ...]] = field(default_factory=list)
+    titles: list[str] = field(default_factory=list)  # what each operation is about, for messages
+    announce: list[tuple[str, str, str]] = field(default_factory=list)
+    payload: list[tuple[str, bytes | Path]] = field(default_factory=list)
+
+    def add(self, title: str, *operation: str) -> None:
+        bad = [word for word in operation if "\t" in word or "\n" in word]
+        if bad:
+            raise ValueError(f"{title}: a value holds a tab or a line break")
+        self.operations.append(tuple(word or "-" for word in operation))
+        self.titles.append(title)
+
+    def attach(self, content: bytes | Path) -> str:
+        """Adds a payload file; returns its name."""
+        name = f"{len(self.payload):04d}"
+        self.payload.append((name, content))
+        return name
+
+    def attach_as(self, name: str, content: bytes) -> None:
+        self.payload.append((name, content))
+
+    def know(self, key: Key, value: str = "-") -> None:
+        self.announce.append((key[0], key[1], value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """How content that is not in the plan is had: certificates are issued, artifacts are read or downloaded."""
+
+    issue: Issue
+    compressed: Compressed
+    reachable: Callable[[str], bool]  # whether this host can download this URL itself
+
+
+def stage_batch(plan: HostPlan, stage: str, seen: Observation, sources: Sources) -> Batch:
+    """All of one stage on one host, without what spans hosts: changes in their order, restarts, gates, stamps, images."""
+    changes, restarts = plan.stage(stage)
+    batch = Batch()
+    _unstamp(batch, plan, changes, restarts)
+    for change in sorted(
+        (change for change in changes if not isinstance(change.resource, Image)),
+        key=lambda change: _ORDER.index(type(change.resource)) if change.resource else 0,
+    ):
+        write_change(batch, change, seen, sources)
+    write_restarts(batch, plan, restarts)
+    for change in changes:
+        if isinstance(change.resource, Image):
+            write_change(batch, change, seen, sources)
+    return batch
+
+
+def _unstamp(batch: Batch, plan: HostPlan, changes: Sequence[Change], restarts: Sequence[Restart]) -> None:
+    units = {unit for change in changes for path in _paths(change) for unit in plan.unstamps.get(path, ())}
+    for unit in sorted(units | {restart.unit.name for restart in restarts}):
+        batch.add(f"unit {unit}", "unstamp", unit)
+
+
+def _paths(change: Change) -> tuple[str, ...]:
+    resource = change.resource
+    if isinstance(resource, Certificate):
+        return (resource.path, resource.key_path)
+    if isinstance(resource, File | Binary | Unit):
+        return (resource.path,)
+    return ()
+
+
+def write_restarts(batch: Batch, plan: HostPlan, restarts: Sequence[Restart]) -> None:
+    """Restarts all units, then waits for all: they come up side by side."""
+    if not restarts:
+        return
+    batch.add("systemd", "reload_units")
+    for restart in restarts:
+        batch.know(("unit", restart.unit.name))
+        batch.add(f"unit {restart.unit.name}", "restart", restart.unit.name)
+    for restart in restarts:
+        write_gates(batch, restart.unit)
+        batch.add(f"unit {restart.unit.name}", "stamp", restart.unit.name, plan.stamps[restart.unit.name])
+
+
+def write_gates(batch: Batch, unit: Unit) -> None:
+    for gate in unit.gates:
+        title = f"unit {unit.name}: {gate.kind} {gate.argument}"
+        batch.add(title, "gate", unit.name, gate.kind, str(gate.deadline), gate.argument)
+
+
+def write_change(batch: Batch, change: Change, seen: Observation, sources: Sources) -> None:
+    """One change as operations."""
+    resource = change.resource
+    title = change.title
+    if resource is None:
+        write_removal(batch, change.key, seen)
+    elif change.action == "record":
+        _write_record(batch, change)
+    elif isinstance(resource, File):
+        _write_file(
+            batch, title, change, resource.path, resource.content, resource.owner, resource.group, resource.mode
+        )
+    elif isinstance(resource, Unit):
+        _write_file(batch, title, change, resource.path, resource.content, "root", "root", 0o600)
+    elif isinstance(resource, Certificate):
+        _write_certificate(batch, change, resource, sources)
+    elif isinstance(resource, Binary):
+        _write_binary(batch, change, resource, sources)
+    elif isinstance(resource, Image):
+        batch.know(resource.key)
+        name = batch.attach(sources.compressed(resource.artifact))
+        batch.add(title, "image", resource.reference, name, "gzip", resource.artifact.sha256)
+    else:
+        _write_simple(batch, title, resource, seen)
+
+
+def _write_simple(
+    batch: Batch, title: str, resource: Directory | Sysctl | KernelModule | User | Package | SwapOff, seen: Observation
+) -> None:
+    value = resource.command if isinstance(resource, Package) else "-"
+    batch.know(resource.key, value)
+    if isinstance(resource, Directory):
+        batch.add(title, "directory", resource.path, resource.owner, resource.group, f"{resource.mode:04o}")
+    elif isinstance(resource, Sysctl):
+        batch.add(title, "sysctl", resource.name, resource.value)
+    elif isinstance(resource, KernelModule):
+        batch.add(title, "module", resource.name)
+    elif isinstance(resource, User):
+        batch.add(title, "user", resource.name, resource.home)
+    elif isinstance(resource, Package):
+        manager = seen.facts.package_manager
+        batch.add(title, "package", resource.name, resource.command, resource.service or "-", manager)
+    else:
+        batch.add(title, "swapoff")
+
+
+def _write_record(batch: Batch, change: Change) -> None:
+    resource = change.resource
+    value = "-"
+    if isinstance(resource, File):
+        value = resource.sha256
+    elif isinstance(resource, Binary) or isinstance(resource, Image):
+        value = resource.artifact.sha256
+    elif isinstance(resource, Package):
+        value = resource.command
+    elif isinstance(resource, Unit):
+        batch.know(("file", resource.path))
+        batch.add(
+            change.title, "adopt", "file", resource.path, File(path=resource.path, content=resource.content).sha256
+        )
+        return
+    batch.know(change.key, value)
+    batch.add(change.title, "adopt", change.key[0], change.key[1], value)
+
+
+def _write_file(
+    batch: Batch, title: str, change: Change, path: str, content: bytes, owner: str, group: str, mode: int
+) -> None:
+    if change.action == "permissions":
+        batch.add(title, "mode", path, owner, group, f"{mode:04o}")
+        return
+    file = File(path=path, content=content)
+    batch.know(file.key)
+    batch.add(title, "file", batch.attach(content), path, owner, group, f"{mode:04o}", file.sha256)
+
+
+def _write_certificate(batch: Batch, change: Change, resource: Certificate, sources: Sources) -> None:
+    owner, group = resource.owner, resource.group
+    if change.action == "permissions":
+        batch.add(change.title, "mode", resource.key_path, owner, group, "0600")
+        batch.add(change.title, "mode", resource.path, owner, group, "0644")
+        return
+    certificate, key = sources.issue(resource.spec)
+    for path, content, mode in ((resource.key_path, key, "0600"), (resource.path, certificate, "0644")):
+        file = File(path=path, content=content)
+        batch.know(file.key)
+        batch.add(change.title, "file", batch.attach(content), path, owner, group, mode, file.sha256)
+
+
+def _write_binary(batch: Batch, change: Change, resource: Binary, sources: Sources) -> None:
+    artifact, mode = resource.artifact, f"{resource.mode:04o}"
+    if change.action == "permissions":
+        batch.add(change.title, "mode", resource.path, "root", "root", mode)
+        return
+    batch.know(resource.key)
+    if artifact.url and sources.reachable(artifact.url):
+        encoding, expected = ("archive", artifact.url_sha256) if artifact.member else ("raw", artifact.sha256)
+        source, member = artifact.url, artifact.member or "-"
+    else:
+        source, encoding, member, expected = batch.attach(sources.compressed(artifact)), "gzip", "-", "-"
+    batch.add(change.title, "binary", resource.path, mode, artifact.sha256, source, encoding, member, expected or "-")
+
+
+def write_removal(batch: Batch, key: Key, seen: Observation, *, purge: frozenset[str] = frozenset()) -> None:
+    """Takes one recorded thing away and puts back what was there before. `purge`: folders removed with their content."""
+    kind, name = key
+    record = seen.records[key]
+    before = record.before or "absent"
+    title = f"{kind} {name}"
+    if kind in ("file", "binary"):
+        batch.add(title, "remove", kind, name, before)
+    elif kind == "directory":
+        batch.add(title, "remove_directory", name, before, "purge" if name in purge else "keep")
+    elif kind == "package":
+        batch.add(title, "remove_package", name, before, seen.facts.package_manager or "-")
+    elif kind == "swap":
+        batch.add(title, "remove_swapoff", before)
+    elif kind in ("unit", "image"):
+        batch.add(title, f"remove_{kind}", name)
+    elif kind in ("user", "module", "sysctl"):
+        batch.add(title, f"remove_{kind}", name, before)
+
+
+def _program() -> bytes:
+    return package_resources.files("kprov.script").joinpath("apply.sh").read_bytes()
+
+
+def stream(batch: Batch, generation: str) -> Iterator[bytes]:
+    """The tar stream of a batch: program, operations, announcements, then the payload, never all in memory."""
+    numbered = "".join(
+        "\t".join((str(number), *operation)) + "\n" for number, operation in enumerate(batch.operations, start=1)
+    )
+    announced = "".join("\t".join(row) + "\n" for row in dict.fromkeys(batch.announce))
+    small: Mapping[str, bytes] = {
+        "apply.sh": _program(),
+        "ops": numbered.encode(),
+        "announce": announced.encode(),
+        "generation": f"{generation}\n".encode(),
+    }
+    for name, content in small.items():
+        yield from _member(name, content)
+    yield _header("payload/", 0, directory=True)
+    for name, item in batch.payload:
+        yield from _member(f"payload/{name}", item)
+    yield b"\0" * 1024
+
+
+def _header(name: str, size: int, *, directory: bool = False) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o700 if directory else 0o600
+    info.type = tarfile.DIRTYPE if directory else tarfile.REGTYPE
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _member(name: str, item: bytes | Path) -> Iterable[bytes]:
+    with io.BytesIO(item) if isinstance(item, bytes) else item.open("rb") as source:
+        size = source.seek(0, io.SEEK_END)
+        source.seek(0)
+        yield _header(name, size)
+        left = size
+        while left:
+            chunk = source.read(min(_CHUNK, left))
+            if not chunk:
+                raise OSError(f"{name}: the file became shorter while it was sent")
+            left -= len(chunk)
+            yield chunk
+    if size % tarfile.BLOCKSIZE:
+        yield b"\0" * (tarfile.BLOCKSIZE - size % tarfile.BLOCKSIZE)

@@ -1,0 +1,414 @@
+# Carries out one stage on one host: reads tab separated operations from $1/ops, payload from $1/payload.
+# It decides nothing: every operation was planned. What it must keep, whenever it is killed: no half file in place,
+# every managed thing recorded before it is made, and no stamp that vouches for inputs that changed.
+set -u
+export LC_ALL=C TZ=UTC PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+umask 077
+T=$(printf '\t')
+STATE=/var/lib/kprov
+BIN=/opt/kprov/bin
+stage=$1
+
+say() { printf '%s\t%s\t%s\n' "$1" "$2" "$(printf %s "${3:--}" | base64 -w0)"; }
+
+fail() { # the operation's number, what happened, a log: ends the program, the manifest is written first
+    say fail "$number" "$1"
+    exit 1
+}
+
+recorded() { grep -q "^$1$T$2$T" $STATE/manifest; }
+
+before() { # what was there before kprov came, told once, at the first touch
+    case $1 in
+    file | binary)
+        if [ -e "$2" ] || [ -L "$2" ]; then
+            mkdir -p "$STATE/before$(dirname "$2")" && cp -a "$2" "$STATE/before$2" && echo saved
+        else echo absent; fi ;;
+    directory) if [ -d "$2" ]; then stat -c 'present %a %U %G' "$2"; else echo absent; fi ;;
+    sysctl) tr '\t' ' ' < "/proc/sys/$(printf %s "$2" | tr . /)" 2> /dev/null || echo absent ;;
+    module) if [ -d "/sys/module/$2" ]; then echo present; else echo absent; fi ;;
+    user) if getent passwd "$2" > /dev/null; then echo present; else echo absent; fi ;;
+    package) if command -v "$3" > /dev/null 2>&1; then echo present; else echo absent; fi ;;
+    unit) if systemctl is-enabled -q "$2" 2> /dev/null; then echo enabled; else echo absent; fi ;;
+    swap) awk 'NR > 1 {printf "%s%s", sep, $1; sep = " "} END {if (NR < 2) printf "none"; print ""}' /proc/swaps ;;
+    *) echo absent ;;
+    esac
+}
+
+announce() { # write-ahead: what is about to be made is in the manifest before it exists
+    new=$stage/new; : > "$new"
+    while IFS="$T" read -r kind name value; do
+        recorded "$kind" "$name" && continue
+        printf '%s\t%s\t%s\t-\t%s\n' "$kind" "$name" "$value" "$(before "$kind" "$name" "$value")" >> "$new"
+    done < "$stage/announce"
+    [ -s "$new" ] || return 0
+    cat $STATE/manifest "$new" > $STATE/manifest.new && sync $STATE/manifest.new && mv -f $STATE/manifest.new $STATE/manifest
+}
+
+record() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >> "$stage/done"; } # kind, name, hash or value
+forget() { printf '%s\t%s\tgone\n' "$1" "$2" >> "$stage/gone"; }
+
+write_manifest() { # hashes and stat lines of what was done; lines of what is gone are left out
+    [ -s "$stage/done" ] || [ -s "$stage/gone" ] || return 0
+    touch "$stage/done" "$stage/gone"
+    awk -F"$T" '$1 == "file" || $1 == "binary" {print $2}' "$stage/done" | sort -u |
+        xargs -r -d '\n' stat -c "%n$T%i:%s:%.9Y:%.9Z" > "$stage/stats" 2> /dev/null
+    awk -F"$T" -v OFS="$T" -v stats="$stage/stats" -v made="$stage/done" -v gone="$stage/gone" '
+        BEGIN { while ((getline < stats) > 0) stat[$1] = $2
+                while ((getline < made) > 0) value[$1, $2] = $3
+                while ((getline < gone) > 0) left[$1, $2] = 1 }
+        ($1, $2) in left {next}
+        ($1, $2) in value {$3 = value[$1, $2]; $4 = ($2 in stat) ? stat[$2] : "-"}
+        {print}' $STATE/manifest > $STATE/manifest.new &&
+        sync $STATE/manifest.new && mv -f $STATE/manifest.new $STATE/manifest
+    : > "$stage/done"; : > "$stage/gone"
+}
+
+end() {
+    status=$?
+    trap '' HUP INT TERM PIPE
+    write_manifest
+    rm -rf "$stage"
+    exit $status
+}
+
+staged() { # content, path, owner, group, mode: a complete file beside its place, owner and mode set before content
+    rm -f "$2.kprov-new"
+    : > "$2.kprov-new" && chown "$3:$4" "$2.kprov-new" && chmod "$5" "$2.kprov-new" && cat "$1" > "$2.kprov-new"
+}
+
+place() { # every file staged since the last call goes into place; the data is on disk before the name is
+    [ -s "$stage/pending" ] || return 0
+    cut -f1 "$stage/pending" | sed 's/$/.kprov-new/' | xargs -d '\n' sync || fail 'the disk did not take the data (sync failed)'
+    while IFS="$T" read -r path hash kind; do
+        if [ -d "$path" ] && [ ! -L "$path" ]; then rm -rf "$path"; fi
+        mv -fT "$path.kprov-new" "$path" || fail "cannot move $path into place"
+        record "$kind" "$path" "$hash"
+    done < "$stage/pending"
+    : > "$stage/pending"
+}
+
+do_file() { # payload, path, owner, group, mode, sha256
+    log=$(staged "$stage/payload/$1" "$2" "$3" "$4" "$5" 2>&1) || { rm -f "$2.kprov-new"; fail "cannot write $2: $log"; }
+    printf '%s\t%s\tfile\n' "$2" "$6" >> "$stage/pending"
+}
+
+do_mode() { # path, owner, group, mode
+    log=$(chown "$2:$3" "$1" 2>&1 && chmod "$4" "$1" 2>&1) || fail "cannot set owner and mode of $1: $log"
+    record_same "$1"
+}
+
+record_same() { # the content is as recorded, the inode's times moved
+    hash=$(awk -F"$T" -v p="$1" '($1 == "file" || $1 == "binary") && $2 == p {print $3}' $STATE/manifest)
+    kind=$(awk -F"$T" -v p="$1" '($1 == "file" || $1 == "binary") && $2 == p {print $1}' $STATE/manifest)
+    if [ -n "$kind" ]; then record "$kind" "$1" "$hash"; fi
+}
+
+do_adopt() { # kind, name, hash: it is right already and only has to be recorded
+    record "$1" "$2" "$3"
+}
+
+do_directory() { # path, owner, group, mode
+    if [ -e "$1" ] && [ ! -d "$1" ]; then rm -f "$1"; fi
+    log=$(mkdir -p "$1" 2>&1 && chown "$2:$3" "$1" 2>&1 && chmod "$4" "$1" 2>&1) || fail "cannot make directory $1: $log"
+    record directory "$1" -
+}
+
+fetch() { # url, file
+    if command -v curl > /dev/null 2>&1; then curl -fsSL --retry 2 --connect-timeout 10 -o "$2" "$1"
+    else wget -q -T 20 -t 3 -O "$2" "$1"; fi
+}
+
+unpack() { # file, encoding, member, out
+    case $2 in
+    raw) cat "$1" > "$4" ;;
+    gzip) gzip -dc "$1" > "$4" ;;
+    archive) tar -xzOf "$1" "$3" > "$4" ;;
+    esac
+}
+
+do_binary() { # path, mode, sha256, source (payload file name or URL), encoding, member, sha256 of the download
+    source=$stage/payload/$4
+    case $4 in http://* | https://*)
+        source=$stage/download
+        log=$(fetch "$4" "$source" 2>&1) || fail "cannot download $4: $log"
+        if [ "$7" != - ] && [ "$(sha256sum < "$source" | cut -d' ' -f1)" != "$7" ]; then
+            fail "the download of $4 has sha256 $(sha256sum < "$source" | cut -d' ' -f1), needed $7: nothing was installed"
+        fi ;;
+    esac
+    mkdir -p "$(dirname "$1")"
+    rm -f "$1.kprov-new"
+    log=$({ : > "$1.kprov-new" && unpack "$source" "$5" "$6" "$1.kprov-new"; } 2>&1) || { rm -f "$1.kprov-new"; fail "cannot write $1: $log"; }
+    rm -f "$source"
+    found=$(sha256sum < "$1.kprov-new" | cut -d' ' -f1)
+    if [ "$found" != "$3" ]; then rm -f "$1.kprov-new"; fail "$1 arrived with sha256 $found, needed $3: nothing was installed"; fi
+    chown root:root "$1.kprov-new" && chmod "$2" "$1.kprov-new" || fail "cannot set owner and mode of $1"
+    printf '%s\t%s\tbinary\n' "$1" "$3" >> "$stage/pending"
+}
+
+do_remove() { # kind, path, before
+    rm -f "$2"
+    if [ "$3" = saved ] && [ -e "$STATE/before$2" ]; then
+        cp -a "$STATE/before$2" "$2.kprov-new" && mv -fT "$2.kprov-new" "$2" && rm -f "$STATE/before$2"
+    fi
+    forget "$1" "$2"
+}
+
+do_remove_directory() { # path, before (absent, or: present MODE OWNER GROUP), purge
+    case $2 in
+    absent) if [ "$3" = purge ]; then purge "$1"; else rmdir "$1" 2> /dev/null; fi ;;
+    present*)
+        if [ "$3" = purge ]; then find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf --one-file-system {} + 2> /dev/null; fi
+        # shellcheck disable=SC2086 # three words
+        set -- "$1" ${2#present }; chown "$3:$4" "$1" && chmod "$2" "$1" ;;
+    esac
+    forget directory "$1"
+}
+
+purge() { # a folder may be a mount point of its own: then it is emptied and stays
+    rm -rf --one-file-system "$1" 2> /dev/null
+    if [ -d "$1" ]; then find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf --one-file-system {} + 2> /dev/null; fi
+}
+
+do_user() { # name, home
+    getent passwd "$1" > /dev/null ||
+        log=$(useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1" 2>&1) || fail "cannot make user $1: $log"
+    record user "$1" -
+}
+
+do_remove_user() { if [ "$2" = absent ]; then userdel "$1" 2> /dev/null; groupdel "$1" 2> /dev/null; fi; forget user "$1"; }
+
+do_package() { # name, command, its own service, manager
+    if [ "$3" != - ] && ! command -v "$2" > /dev/null 2>&1; then
+        # The package would start its service with a configuration nobody asked for.
+        mkdir -p /run/systemd/system && ln -sf /dev/null "/run/systemd/system/$3"
+    fi
+    case $4 in
+    apt) log=$(export DEBIAN_FRONTEND=noninteractive; apt-get install -y --no-install-recommends "$1" 2>&1 < /dev/null ||
+        { apt-get update && apt-get install -y --no-install-recommends "$1"; } 2>&1 < /dev/null) ;;
+    dnf) log=$(dnf install -y "$1" 2>&1 < /dev/null) ;;
+    zypper) log=$(zypper --non-interactive install "$1" 2>&1 < /dev/null) ;;
+    esac || fail "cannot install the package $1: $(printf %s "$log" | tail -n 5)"
+    if [ "$3" != - ]; then rm -f "/run/systemd/system/$3"; systemctl daemon-reload; systemctl disable -q --now "$3" 2> /dev/null; fi
+    record package "$1" "$2"
+}
+
+do_remove_package() { # name, before, manager
+    if [ "$2" = absent ]; then
+        case $3 in
+        apt) DEBIAN_FRONTEND=noninteractive apt-get purge -y --auto-remove "$1" > /dev/null 2>&1 < /dev/null ;;
+        dnf) dnf remove -y "$1" > /dev/null 2>&1 < /dev/null ;;
+        zypper) zypper --non-interactive remove --clean-deps "$1" > /dev/null 2>&1 < /dev/null ;;
+        esac
+    fi
+    forget package "$1"
+}
+
+do_module() { log=$(modprobe "$1" 2>&1) || [ -d "/sys/module/$1" ] || fail "cannot load kernel module $1: $log"; record module "$1" -; }
+do_remove_module() { if [ "$2" = absent ]; then modprobe -r "$1" 2> /dev/null; fi; forget module "$1"; }
+
+set_sysctl() { printf '%s\n' "$2" > "/proc/sys/$(printf %s "$1" | tr . /)"; }
+do_sysctl() {
+    log=$(set_sysctl "$1" "$2" 2>&1) || fail "cannot set sysctl $1 to $2: $log"
+    record sysctl "$1" "$2"
+}
+do_remove_sysctl() { if [ "$2" != absent ]; then set_sysctl "$1" "$2" 2> /dev/null; fi; forget sysctl "$1"; }
+
+do_swapoff() {
+    log=$(swapoff -a 2>&1) || fail "cannot switch swap off: $log"
+    if [ -f /etc/fstab ] && grep -Eq '^[^#[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+swap[[:space:]]' /etc/fstab; then
+        [ -e $STATE/before/etc/fstab ] || { mkdir -p $STATE/before/etc && cp -a /etc/fstab $STATE/before/etc/fstab; }
+        sed -E '/^[^#[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+swap[[:space:]]/s/^/# kprov: /' /etc/fstab > "$stage/fstab" &&
+            staged "$stage/fstab" /etc/fstab root root 0644 && mv -f /etc/fstab.kprov-new /etc/fstab || fail 'cannot take swap out of /etc/fstab'
+    fi
+    record swap off off
+}
+do_remove_swapoff() { # what /proc/swaps listed before, blanks between
+    if [ -e $STATE/before/etc/fstab ]; then cp -a $STATE/before/etc/fstab /etc/fstab && rm -f $STATE/before/etc/fstab; fi
+    for device in $1; do [ "$device" = none ] || swapon "$device" 2> /dev/null; done
+    forget swap off
+}
+
+do_unstamp() { rm -f "$STATE/stamps/$1"; sync $STATE/stamps; }
+
+do_stamp() { # unit, value
+    printf '%s\n' "$2" > "$STATE/stamps/.$1" && sync "$STATE/stamps/.$1" && mv -f "$STATE/stamps/.$1" "$STATE/stamps/$1"
+    record unit "$1" -
+}
+
+do_reload_units() { log=$(systemctl daemon-reload 2>&1) || fail "systemctl daemon-reload: $log"; }
+
+do_restart() { # unit
+    log=$(systemctl enable -q "$1" 2>&1) || fail "cannot enable $1: $log"
+    systemctl reset-failed "$1" 2> /dev/null
+    log=$(systemctl restart --no-block "$1" 2>&1) || fail "cannot restart $1: $log"
+}
+
+do_remove_unit() { # unit
+    systemctl disable -q --now "$1" 2> /dev/null
+    rm -f "$STATE/stamps/$1"
+    forget unit "$1"
+}
+
+http_ok() { # port, path: 200 on loopback; curl where it is, else bash's own sockets
+    if command -v curl > /dev/null 2>&1; then curl -fs -o /dev/null --max-time 2 "http://127.0.0.1:$1$2"
+    else bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" "$2" >&3 &&
+        read -t 2 -r _ code _ <&3 && [ "$code" = 200 ]' sh "$1" "$2" 2> /dev/null
+    fi
+}
+
+listens() { awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p {f = 1} END {exit !f}' /proc/net/tcp /proc/net/tcp6 2> /dev/null; }
+
+passes() { # kind, argument
+    # shellcheck disable=SC2086 # arguments are words on purpose
+    case $1 in
+    active) systemctl is-active -q "$2" ;;
+    http) http_ok $2 ;;
+    listens) listens "$2" ;;
+    command) KUBECACHEDIR=/run/kprov/cache KUBECONFIG=$stage/payload/kubeconfig timeout 20 $2 < /dev/null > "$stage/gate" 2>&1 ;;
+    esac
+}
+
+do_gate() { # unit or -, kind, deadline, argument
+    limit=$(($(date +%s) + $3))
+    : > "$stage/gate"
+    until passes "$2" "$4"; do
+        if [ "$(date +%s)" -ge $limit ]; then
+            log=$(tail -n 5 "$stage/gate")
+            if [ "$1" != - ]; then log="$log
+$(systemctl show -p ActiveState,SubState,Result,ExecMainStatus --value "$1" | tr '\n' ' ')
+$(journalctl -u "$1" -n 20 --no-pager -o cat 2> /dev/null)"; fi
+            fail "$log"
+        fi
+        sleep 0.2
+    done
+}
+
+do_image() { # reference, payload or URL, encoding, sha256 of the tar
+    log=$(unpack "$stage/payload/$2" "$3" - "$stage/image.tar" 2>&1) || fail "cannot unpack image $1: $log"
+    rm -f "$stage/payload/$2"
+    found=$(sha256sum < "$stage/image.tar" | cut -d' ' -f1)
+    [ "$found" = "$4" ] || fail "image $1 arrived with sha256 $found, needed $4: nothing was imported"
+    log=$($BIN/ctr -n k8s.io images import --local "$stage/image.tar" 2>&1) || log=$($BIN/ctr -n k8s.io images import "$stage/image.tar" 2>&1) ||
+        fail "cannot import image $1: $log"
+    rm -f "$stage/image.tar"
+    record image "$1" "$4"
+}
+
+do_remove_image() {
+    if [ -S /run/containerd/containerd.sock ]; then $BIN/ctr -n k8s.io images rm "$1" > /dev/null 2>&1; fi
+    forget image "$1"
+}
+
+etcdctl() {
+    timeout 20 $BIN/etcdctl --cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/healthcheck-client.crt \
+        --key=/etc/etcd/pki/healthcheck-client.key --command-timeout=10s --dial-timeout=5s "$@" 2>&1
+}
+
+do_quorum() { # endpoints of the other members, how many of them must be healthy
+    healthy=0
+    for endpoint in $(printf %s "$1" | tr , ' '); do
+        log=$(etcdctl --endpoints="$endpoint" endpoint health) && healthy=$((healthy + 1))
+    done
+    [ "$healthy" -ge "$2" ] || fail "only $healthy of the other etcd members are healthy, $2 are needed to keep quorum while this one restarts: $log"
+}
+
+join_env() { # value of ETCD_JOIN
+    printf 'ETCD_JOIN=%s\n' "$1" > "$stage/join.env"
+    staged "$stage/join.env" /etc/etcd/join.env root root 0600 && sync /etc/etcd/join.env.kprov-new &&
+        mv -f /etc/etcd/join.env.kprov-new /etc/etcd/join.env || fail 'cannot write /etc/etcd/join.env'
+}
+
+do_etcd_bootstrap() { # initial cluster, token
+    join_env "--initial-cluster=$1 --initial-cluster-state=new --initial-cluster-token=$2"
+}
+
+do_etcd_join() { # name, peer URL, endpoints of live members
+    members=$(etcdctl --endpoints="$3" member list) || fail "cannot ask the live etcd members: $members"
+    if ! printf %s "$members" | grep -qF ", $2, "; then
+        log=$(etcdctl --endpoints="$3" member add "$1" --learner --peer-urls="$2") || fail "cannot add etcd member $1: $log"
+        members=$(etcdctl --endpoints="$3" member list) || fail "cannot ask the live etcd members: $members"
+    fi
+    initial=$(printf '%s\n' "$members" | awk -F', ' -v n="$1" -v u="$2" '{name = ($4 == u) ? n : $3; if (name != "") {printf "%s%s=%s", sep, name, $4; sep = ","}}')
+    join_env "--initial-cluster=$initial --initial-cluster-state=existing"
+}
+
+do_etcd_promote() { # peer URL, endpoints of live members, deadline
+    id=$(etcdctl --endpoints="$2" member list | awk -F', ' -v u="$1" '$4 == u {print $1}')
+    limit=$(($(date +%s) + $3))
+    until log=$(etcdctl --endpoints="$2" member promote "$id"); do
+        case $log in
+        *'in sync with leader'*) ;;
+        *'can only promote a learner member'*) return 0 ;; # a voter already: an earlier run was cut off after this step
+        esac
+        [ "$(date +%s)" -lt $limit ] || fail "the new member did not become a voter: $log"
+        sleep 0.5
+    done
+}
+
+do_etcd_settled() { join_env ''; }
+
+do_etcd_remove() { # id, endpoints
+    log=$(etcdctl --endpoints="$2" member remove "$1") || fail "cannot remove etcd member $1: $log"
+}
+
+kubectl() { KUBECACHEDIR=/run/kprov/cache KUBECONFIG=$stage/payload/kubeconfig $BIN/kubectl --request-timeout=20s "$@" < /dev/null 2>&1; }
+
+do_objects() { # payload with the objects
+    mkdir -p /run/kprov
+    limit=$(($(date +%s) + 60))
+    until log=$(kubectl apply --server-side --force-conflicts --field-manager=kprov -f "$stage/payload/$1"); do
+        # The API server is up before its authorizer has read the bindings that give us our rights.
+        printf %s "$log" | grep -Eqi 'forbidden|refused|timed? ?out|unavailable|try again|not yet ready|no matches for kind|TLS handshake' || fail "$log"
+        [ "$(date +%s)" -lt $limit ] || fail "$log"
+        sleep 0.5
+    done
+}
+
+do_delete_object() { # kind, namespace or -, name
+    if [ "$2" = - ]; then log=$(kubectl delete --ignore-not-found --wait=false "$1" "$3")
+    else log=$(kubectl delete --ignore-not-found --wait=false -n "$2" "$1" "$3"); fi || fail "cannot delete $1 $3: $log"
+}
+
+do_sandboxes() { # take down all pods of this host: before the runtime goes
+    [ -S /run/containerd/containerd.sock ] || return 0
+    for id in $($BIN/ctr -n k8s.io tasks ls -q 2> /dev/null); do $BIN/ctr -n k8s.io tasks kill -s KILL "$id" > /dev/null 2>&1; done
+    sleep 0.3
+    for id in $($BIN/ctr -n k8s.io tasks ls -q 2> /dev/null); do $BIN/ctr -n k8s.io tasks delete -f "$id" > /dev/null 2>&1; done
+    for id in $($BIN/ctr -n k8s.io containers ls -q 2> /dev/null); do $BIN/ctr -n k8s.io containers delete "$id" > /dev/null 2>&1; done
+}
+
+do_unmount() { # everything mounted below a path, deepest first
+    awk -v p="$1/" 'index($5, p) == 1 {print $5}' /proc/self/mountinfo | sort -r | while read -r mount; do umount "$mount" 2> /dev/null || umount -l "$mount"; done
+}
+
+do_run() { # a payload program of kprov's own
+    log=$(sh "$stage/payload/$1" 2>&1 < /dev/null) || fail "$log"
+}
+
+do_state_gone() { rm -rf $STATE/before $STATE/stamps $STATE/generation $STATE/manifest /run/kprov; : > "$stage/done"; : > "$stage/gone"; }
+
+main() {
+    trap end EXIT
+    trap 'exit 71' HUP INT TERM PIPE
+    number=0
+    mkdir -p $STATE/stamps && touch $STATE/manifest
+    exec 9>> $STATE/apply.lock
+    flock -w 120 9 || fail 'another apply is still at work on this host'
+    for old in $STATE/stage.*; do if [ "$old" != "$stage" ]; then rm -rf "$old"; fi; done
+    : > "$stage/done"; : > "$stage/gone"; : > "$stage/pending"
+    announce || fail 'cannot write the manifest'
+    while IFS="$T" read -r number operation a b c d e f g; do
+        case $operation in
+        file | binary) ;;
+        *) place ;;
+        esac
+        "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g"
+        say ok "$number" "$operation"
+    done < "$stage/ops"
+    place
+    if [ -d $STATE/stamps ]; then cp "$stage/generation" $STATE/generation; fi
+    say done 0 done
+}
+
+main

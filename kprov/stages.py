@@ -1,0 +1,82 @@
+"""The table of contents of `kprov up`: the stages, in order, with the hosts they run on and how they roll over them.
+
+Read this first. A component is added by writing a role and naming it in one row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from kprov.context import Context
+from kprov.model import Host
+from kprov.resources import Resource
+from kprov.roles import (
+    api_proxy,
+    api_server,
+    container_runtime,
+    controller_manager,
+    etcd,
+    host,
+    kube_proxy,
+    kubelet,
+    network,
+    scheduler,
+)
+
+Role = Callable[[Context], Iterable[Resource]]
+
+# How a stage goes over its hosts. `parallel`: all at once. `serial`: hosts that serve now one by one, the others before
+# them at once. `canary`: one that serves first, then the rest at once. `etcd`: serial, with quorum and membership kept.
+# `objects`: once, on a control plane. `ready`: once, on a control plane, only when something changed.
+Roll = Literal["parallel", "serial", "canary", "etcd", "objects", "ready"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One row of the program."""
+
+    name: str
+    title: str
+    roll: Roll
+    roles: tuple[Role, ...] = ()
+    hosts: Callable[[Host], bool] = lambda _: True
+
+
+def _node(host: Host) -> bool:
+    return host.is_node
+
+
+def _etcd(host: Host) -> bool:
+    return host.in_group("etcd")
+
+
+def _control_plane(host: Host) -> bool:
+    return host.in_group("control_plane")
+
+
+# fmt: off
+STAGES: tuple[Stage, ...] = (
+    Stage(name="host", title="Hosts", roll="parallel", roles=(host.resources,)),
+    Stage(name="etcd", title="etcd", roll="etcd", hosts=_etcd, roles=(etcd.resources,)),
+    Stage(name="api-server", title="API servers", roll="serial", hosts=_control_plane, roles=(api_server.resources,)),
+    Stage(name="controllers", title="Controller managers and schedulers", roll="serial", hosts=_control_plane,
+          roles=(controller_manager.resources, scheduler.resources)),
+    Stage(name="runtime", title="Container runtime and pod network", roll="parallel", hosts=_node,
+          roles=(container_runtime.resources, network.resources, api_proxy.resources)),
+    Stage(name="objects", title="Cluster objects", roll="objects", hosts=_control_plane),
+    Stage(name="node", title="Nodes", roll="canary", hosts=_node, roles=(kubelet.resources, kube_proxy.resources)),
+    Stage(name="ready", title="Ready", roll="ready", hosts=_control_plane),
+    Stage(name="cleanup", title="What is no longer wanted", roll="parallel"),
+)
+# fmt: on
+
+
+def wanted(context: Context) -> dict[str, list[Resource]]:
+    """What one host should have, by stage."""
+    return {
+        stage.name: [resource for role in stage.roles for resource in role(context)]
+        for stage in STAGES
+        if stage.roles and stage.hosts(context.host)
+    }
