@@ -5,6 +5,7 @@ Must leave nothing half made under its final name.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
@@ -67,35 +68,37 @@ def ensure(suite: str) -> Path:
     base = CACHE / name
     if base.is_dir():
         return base
-    with cache_lock():
+    with cache_lock() as lock:
         if not base.is_dir():
             require_space(CACHE, _NEEDED)
             partial = CACHE / f".{name}.partial"
             remove_tree(partial)
-            _build(partial, suite)
+            _build(partial, suite, lock)
             partial.rename(base)
     return base
 
 
 @contextmanager
-def cache_lock() -> Iterator[None]:
+def cache_lock() -> Iterator[int]:
     CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with locked(CACHE, what="the base of the lab machines", timeout=_TIMEOUT):
-        yield
+    with locked(CACHE, what="the base of the lab machines", timeout=_TIMEOUT) as lock:
+        yield lock
 
 
-def _build(root: Path, suite: str) -> None:
+def _build(root: Path, suite: str, lock: int) -> None:
     sources = sources_for(suite)
     include = f"--include={','.join(PACKAGES)}"
     source = apt.mirror(sources, suite)
     where = [source] if source else []
-    run(["debootstrap", "--variant=minbase", include, suite, str(root), *where], timeout=_TIMEOUT)
+    # Programs keep the lock: if we are killed, the next run waits until they have ended before it clears up.
+    do = functools.partial(run, timeout=_TIMEOUT, inherited=(lock,))
+    do(["debootstrap", "--variant=minbase", include, suite, str(root), *where])
     (root / "etc/systemd/system/kprov-lab-writable.service").write_text(WRITABLE_UNIT, encoding="ascii")
-    run(["chroot", str(root), "/bin/sh", "-s"], text=SETUP, timeout=_TIMEOUT)
+    do(["chroot", str(root), "/bin/sh", "-s"], text=SETUP)
     write_sources(root, sources)
-    run(["chroot", str(root), "apt-get", "clean"], timeout=_TIMEOUT)
-    run(["chroot", str(root), "apt-get", "-q", "update"], timeout=_TIMEOUT)
-    run(["chroot", str(root), "apt-get", "-qy", "--download-only", "install", *PREFETCHED], timeout=_TIMEOUT)
+    do(["chroot", str(root), "apt-get", "clean"])
+    do(["chroot", str(root), "apt-get", "-q", "update"])
+    do(["chroot", str(root), "apt-get", "-qy", "--download-only", "install", *PREFETCHED])
 
 
 def write_sources(root: Path, sources: Mapping[str, str]) -> None:

@@ -34,12 +34,17 @@ def environment() -> dict[str, str]:
 
 
 def run(
-    argv: Sequence[str], *, text: str | None = None, check: bool = True, timeout: float | None = None
+    argv: Sequence[str],
+    *,
+    text: str | None = None,
+    check: bool = True,
+    timeout: float | None = None,
+    inherited: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of this host with `text` on its standard input.
 
     Raises LabError with the end of its output when it fails (unless `check` is off), is missing or takes more than
-    `timeout` seconds. `text` is never shown: it may hold a password.
+    `timeout` seconds. `text` is never shown: it may hold a password. `inherited`: descriptors the program keeps.
     """
     try:
         done = subprocess.run(
@@ -51,6 +56,7 @@ def run(
             timeout=timeout,
             env=environment(),
             check=False,
+            pass_fds=inherited,
         )
     except FileNotFoundError as error:
         raise LabError(

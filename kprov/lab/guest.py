@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,8 +34,11 @@ def write_private(file: Path, content: bytes) -> None:
     """Write a file that was never readable by others, under its final name only when it is whole."""
     partial = file.with_name(f".{file.name}.new")
     partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)
-    partial.write_bytes(content)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as output:
+        output.write(content)
+        output.flush()
+        os.fsync(descriptor)
     partial.rename(file)
 
 

@@ -27,5 +27,9 @@ while :; do
     [ "$status" -eq 133 ] || exit "$status"
     while read -r group; do
         find "$group" -mindepth 1 -depth -type d -delete 2>/dev/null
+        # With v2, a group that hands controllers down takes no process itself.
+        [ ! -f "$group/cgroup.subtree_control" ] || for controller in $(cat "$group/cgroup.subtree_control"); do
+            echo "-$controller" >"$group/cgroup.subtree_control"
+        done
     done <groups
 done

@@ -15,8 +15,10 @@ _POLL = 0.1
 
 
 @contextmanager
-def locked(folder: Path, *, what: str, timeout: float) -> Iterator[None]:
+def locked(folder: Path, *, what: str, timeout: float) -> Iterator[int]:
     """Hold an exclusive lock on an existing folder; the kernel drops it when this process dies.
+
+    Yields the lock's descriptor: a program that inherits it holds the lock on until it ends itself.
 
     A folder may be removed by whoever holds its lock, so the lock counts only while the path still leads to the
     folder that was opened. Raises LabError after `timeout` seconds, FileNotFoundError when the folder is gone.
@@ -26,7 +28,7 @@ def locked(folder: Path, *, what: str, timeout: float) -> Iterator[None]:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             if _take(descriptor) and os.path.samestat(os.fstat(descriptor), folder.stat()):
-                yield
+                yield descriptor
                 return
         finally:
             os.close(descriptor)

@@ -123,6 +123,7 @@ def _boot(lab: Lab, machine: Machine) -> None:
     container = nspawn.arguments(lab, machine, kernel_modules=modules.resolve() if modules.is_dir() else None)
     command = nspawn.keeper_command(_KEEPER, machine, container)
     process.spawn(command, extra_environment=nspawn.ENVIRONMENT, log=machine.console)
+    process.wait_keeper(machine)
 
 
 def state(machine: Machine) -> Literal["running", "stopped"]:
@@ -136,14 +137,15 @@ def start(machine: Machine) -> None:
     Raises LabError.
     """
     check_host()
-    if process.keeper(machine) is None:
-        lab = records.load(machine.lab)
-        with records.host_lock():
-            borrowed.take()
-        network.up(lab)
-        cgroups.sweep(machine.identity)
-        guest.mount(lab, machine)
-        _boot(lab, machine)
+    lab = records.load(machine.lab)
+    with records.lab_lock(machine.lab):
+        if process.keeper(machine) is None:
+            with records.host_lock():
+                borrowed.take()
+            network.up(lab)
+            cgroups.sweep(machine.identity)
+            guest.mount(lab, machine)
+            _boot(lab, machine)
     wait_ready(machine)
 
 
@@ -223,6 +225,7 @@ def destroy(lab: Lab | str) -> None:
                 for machine in known.machines:
                     crash(machine)
                 network.down(known)
+            records.forget(name)
             remove_tree(LABS / name)
     except FileNotFoundError:
         pass  # another run removed it

@@ -129,6 +129,15 @@ def spawn(argv: Sequence[str], *, extra_environment: dict[str, str], log: Path) 
         )
 
 
+def wait_keeper(machine: Machine, *, timeout: float = 5) -> None:
+    """Return when a machine's keeper has told who it is. Raises LabError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while keeper(machine) is None:
+        if time.monotonic() > deadline:
+            raise LabError("the machine's keeper does not start", where=machine.identity, log=console_tail(machine))
+        time.sleep(_POLL)
+
+
 def kill(process: Process, *, timeout: float = 10) -> None:
     """Kill exactly this process and wait until it is gone; one that is gone already is fine. Raises LabError."""
     try:

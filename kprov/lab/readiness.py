@@ -11,7 +11,6 @@ from kprov.lab.layout import Machine
 
 _POLL = 0.1
 _UP = ("running", "degraded")
-_STARTING = 5.0  # seconds a keeper may take to start its container before its absence means it failed
 
 
 def wait_ready(machine: Machine, *, timeout: float = 60) -> None:
@@ -22,7 +21,7 @@ def wait_ready(machine: Machine, *, timeout: float = 60) -> None:
         elapsed = time.monotonic() - begin
         if process.leader(machine) is None:
             seen = "no init in the container"
-            gone = elapsed > _STARTING and process.keeper(machine) is None
+            gone = process.keeper(machine) is None
         else:
             gone = False
             seen = _status(machine)

@@ -62,6 +62,11 @@ def load(name: str) -> Lab:
         ) from error
 
 
+def forget(name: str) -> None:
+    """Remove a lab's record, the first thing to go once nothing of the lab runs; its folder may be removed after."""
+    (LABS / name / _RECORD).unlink(missing_ok=True)
+
+
 def names() -> tuple[str, ...]:
     """Names of all labs that have a folder on this host, whether or not they were made to the end."""
     return tuple(sorted(entry.name for entry in LABS.iterdir() if entry.is_dir())) if LABS.is_dir() else ()
