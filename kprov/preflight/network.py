@@ -1,0 +1,190 @@
+"""Whether a host's network fits: free ports, an address of its own, cluster networks that collide with none. Pure.
+
+Ports: Kubernetes "Ports and protocols", etcd's clients and peers, kprov's own API proxy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, ip_interface
+
+from kprov.model import Cluster, ClusterFacts, Facts, Group, Host, Interface, Listener
+from kprov.observation import Observation
+from kprov.preflight.problem import Problem
+
+_ALIVE = frozenset({"active", "activating", "reloading", "deactivating"})
+_EVERYWHERE = frozenset({"*", "0.0.0.0", "[::]", "::"})  # noqa: S104 - compared with, never bound to
+_COMM = 15  # characters of a program's name that the kernel keeps
+BRIDGE = "cni0"  # the pod network's own interface, on hosts that have been set up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """A TCP port that a unit of kprov will listen on; `loopback`: on 127.0.0.1 alone."""
+
+    number: int
+    unit: str
+    program: str
+    loopback: bool = False
+
+
+def _unit(name: str, *numbers: int, loopback: tuple[int, ...] = (), program: str = "") -> tuple[Port, ...]:
+    return tuple(
+        Port(number=number, unit=f"{name}.service", program=program or name, loopback=number in loopback)
+        for number in (*numbers, *loopback)
+    )
+
+
+_PORTS: tuple[tuple[frozenset[Group], tuple[Port, ...]], ...] = (
+    (frozenset({"etcd"}), _unit("etcd", 2379, 2380, loopback=(2381,))),
+    (
+        frozenset({"control_plane"}),
+        (
+            *_unit("kube-apiserver", 6443),
+            *_unit("kube-controller-manager", loopback=(10257,)),
+            *_unit("kube-scheduler", loopback=(10259,)),
+        ),
+    ),
+    (
+        frozenset({"control_plane", "worker"}),
+        (*_unit("kubelet", 10250, loopback=(10248,)), *_unit("kube-proxy", 10256, loopback=(10249,))),
+    ),
+)
+_PROXY = _unit("kube-api-proxy", loopback=(6444,), program="haproxy")
+
+
+def ports(cluster: Cluster, host: Host) -> tuple[Port, ...]:
+    """The ports that kprov's units listen on at this host."""
+    found = [port for groups, group in _PORTS if groups & host.groups for port in group]
+    return (*found, *(_PROXY if host.is_node and cluster.api_endpoint is None else ()))
+
+
+def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
+    yield from _ports(cluster, host, seen)
+    yield from _address(host, seen.facts)
+    yield from _collisions(cluster, host, seen)
+
+
+def _ports(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
+    for port in ports(cluster, host):
+        takers = [
+            listener
+            for listener in seen.facts.listeners
+            if listener.port == port.number and _in_the_way(port, listener) and not _ours(port, listener, seen)
+        ]
+        if takers:
+            taken = ", ".join(
+                f"{taker.process or 'a program that the host does not name'} on {taker.address}" for taker in takers
+            )
+            yield Problem(
+                name=f"Port-{port.number}",
+                host=host.name,
+                what=f"port {port.number} is taken, and {port.unit} needs it",
+                found=taken,
+                needed=f"nobody but {port.unit} on port {port.number}",
+                todo=f"stop and disable that program (ss -ltnp 'sport = :{port.number}')",
+            )
+
+
+def _in_the_way(port: Port, listener: Listener) -> bool:
+    return not port.loopback or listener.address in _EVERYWHERE or listener.address == "127.0.0.1"
+
+
+def _ours(port: Port, listener: Listener, seen: Observation) -> bool:
+    """Our unit must be recorded, alive and, as far as the host tells, the program that listens."""
+    state = seen.units.get(port.unit)
+    recorded = ("unit", port.unit) in seen.records or ("file", f"/etc/systemd/system/{port.unit}") in seen.records
+    program = listener.process.split(" ")[0]
+    return recorded and state is not None and state.active in _ALIVE and program in ("", port.program[:_COMM])
+
+
+def _address(host: Host, facts: Facts) -> Iterable[Problem]:
+    owned = _addresses(facts)
+    if host.node_ip is not None and str(host.node_ip) not in owned:
+        yield Problem(
+            name="NodeIP",
+            host=host.name,
+            what="the host does not have the node_ip of the inventory",
+            found=", ".join(address for address in owned if not address.startswith("127.")) or "no address",
+            needed=str(host.node_ip),
+            todo="correct node_ip, or give the address to an interface of the host",
+        )
+    try:
+        ClusterFacts({host.name: facts}).node_ip(host)
+    except ValueError:
+        yield Problem(
+            name="DefaultRoute",
+            host=host.name,
+            what="nothing tells which address other hosts know this one by",
+            found=f"no default route, no node_ip, and {host.connection.address} is not an address of the host",
+            needed="a node address",
+            todo="set node_ip for this host in the inventory, or give it a default route",
+        )
+
+
+def _addresses(facts: Facts) -> tuple[str, ...]:
+    return tuple(address.split("/")[0] for interface in facts.interfaces for address in interface.addresses)
+
+
+def _collisions(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
+    for setting, network in (("pod_cidr", cluster.pod_cidr), ("service_cidr", cluster.service_cidr)):
+        for interface in seen.facts.interfaces:
+            if interface.name == BRIDGE and seen.records:
+                continue
+            for address in _overlapping(interface, network):
+                yield Problem(
+                    name="CIDR",
+                    host=host.name,
+                    what=f"the cluster's {setting} overlaps a network of this host",
+                    found=f"{address} on {interface.name}, {setting} {network}",
+                    needed=f"a {setting} that no host uses",
+                    todo=f"choose another {setting}"
+                    + (
+                        f", or remove what another cluster left (ip link delete {BRIDGE})"
+                        if interface.name == BRIDGE
+                        else ""
+                    ),
+                )
+
+
+def _overlapping(interface: Interface, network: IPv4Network) -> Iterable[str]:
+    for address in interface.addresses:
+        try:
+            own = ip_interface(address).network
+        except ValueError:  # a host's word: what is no address collides with nothing
+            continue
+        if isinstance(own, IPv4Network) and own.overlaps(network):
+            yield address
+
+
+def compare(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterable[Problem]:
+    """The largest packet must be the same between nodes: pod traffic is routed, and what is too large gets lost."""
+    sizes = {
+        host.name: size
+        for host in cluster.nodes
+        if host.name in observations and (size := _mtu(host, observations[host.name].facts))
+    }
+    if len(set(sizes.values())) < 2:
+        return
+    usual = max(sorted(set(sizes.values())), key=list(sizes.values()).count)
+    for name, size in sizes.items():
+        if size != usual:
+            yield Problem(
+                name="MTU",
+                host=name,
+                what="the MTU differs from that of the other nodes",
+                found=f"{size}; others have {usual}",
+                needed="one MTU on all nodes",
+                todo=f"set it to {usual} on the interface of the node address, or on all others to {size}",
+                severity="warning",
+            )
+
+
+def _mtu(host: Host, facts: Facts) -> int:
+    try:
+        own = ClusterFacts({host.name: facts}).node_ip(host)
+    except ValueError:
+        return 0
+    carriers = (i for i in facts.interfaces if own in (address.split("/")[0] for address in i.addresses))
+    return next((interface.mtu for interface in carriers), 0)
