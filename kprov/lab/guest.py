@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from kprov.lab import sources
 from kprov.lab.commands import run
 from kprov.lab.layout import REAL_FOLDERS, Lab, Machine
 from kprov.lab.mounts import mount_overlay
@@ -81,6 +82,8 @@ def prepare(lab: Lab, machine: Machine, *, host_key: bytes, authorized_key: str)
         file.write_text(text, encoding="utf-8")
         file.chmod(mode)
     write_private(machine.root / "etc/ssh/ssh_host_ed25519_key", host_key)
+    # Again, though the base has them: this host's name servers may be others than when the base was made.
+    sources.write(machine.root, sources.files_for(lab.suite))
     password = f"admin:{lab.admin_password.reveal()}\n"
     run(["chroot", str(machine.root), "chpasswd"], text=password, timeout=60)
     for user, home in USERS.items():
