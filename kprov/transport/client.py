@@ -25,8 +25,8 @@ from kprov.model import Connection, Secret
 from kprov.transport.explain import CONNECT_SECONDS, HostKeyRefused, Target, explain, is_dropped
 from kprov.transport.known_hosts import HostKey, KnownHosts, host_name_of, parse_host_key
 
-KEEPALIVE_SECONDS = 15
-VANISHED_SECONDS = 30  # a peer that acknowledges nothing for so long is gone
+KEEPALIVE_SECONDS = 10
+VANISHED_SECONDS = 20  # a peer that acknowledges nothing for so long is gone
 AskPassphrase = Callable[[Path], Secret | None]
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # its tracebacks are not for the terminal

@@ -249,7 +249,7 @@ def test_socket_options_and_cipher(ssh: SshTransport, server: SshServer) -> None
     transport = session.connection.transport
     assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert transport.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-    assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+    assert transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 20_000
     assert "gcm" in transport.local_cipher
     assert not session.connection.forward_agent
     session.close()
