@@ -96,7 +96,9 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
         ),
         reads=frozenset({f"{BIN}/{USER}", CA, ETCD_CA, FRONT_PROXY_CA, SERVICE_ACCOUNT_PUBLIC, *CREDENTIALS.values()}),
         reloads=leaf_paths(leaves) | {ENCRYPTION},
-        gates=(Gate(kind="command", argument=raw_query("/readyz"), deadline=120),),
+        gates=(
+            Gate(kind="command", argument=raw_query("/readyz", API_PORT, f"{FOLDER}/kubelet-client"), deadline=120),
+        ),
     )
 
 

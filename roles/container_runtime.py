@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kprov.artifacts.catalog import load
 from kprov.context import Context
-from kprov.resources import Artifact, Binary, Directory, File, Gate, Image, Resource, Unit
+from kprov.resources import Binary, Directory, File, Gate, Image, Resource, Unit
 from kprov.roles.documents import arguments
 from kprov.roles.layout import BIN, CONTAINERD_SOCKET, program
 from kprov.templating import render
@@ -18,13 +17,6 @@ CNI_BIN = "/opt/cni/bin"
 CNI_CONF = "/etc/cni/net.d"
 _PROGRAMS = ("containerd", "containerd-shim-runc-v2", "runc")
 _PLUGINS = ("bridge", "loopback", "host-local", "portmap")
-
-
-def image_reference(artifact: Artifact) -> str:
-    """The name an image has in containerd: upstream's, or our own for one that was built here."""
-    entry = load().images[artifact.name]
-    pattern = entry.reference if artifact.url and entry.reference else entry.built
-    return pattern.format(version=artifact.version)
 
 
 def resources(ctx: Context) -> Iterable[Resource]:
@@ -40,7 +32,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield Directory(path=CNI_CONF)
     yield Directory(path="/var/lib/containerd", mode=0o711, purge=True)
     yield Directory(path="/var/lib/cni", mode=0o700, purge=True)
-    yield File(path=CONFIG, content=_config(ctx, image_reference(pause)), mode=0o600)
+    yield File(path=CONFIG, content=_config(ctx, pause.reference), mode=0o600)
     yield Unit(
         name="containerd.service",
         content=render(
@@ -54,9 +46,8 @@ def resources(ctx: Context) -> Iterable[Resource]:
         reloads=frozenset({f"{BIN}/containerd-shim-runc-v2", f"{BIN}/runc"}),
         gates=(Gate(kind="command", argument=f"{BIN}/ctr --address {CONTAINERD_SOCKET} --timeout 5s version"),),
     )
-    yield Image(reference=image_reference(pause), artifact=pause)
-    coredns = ctx.artifact("image-coredns")
-    yield Image(reference=image_reference(coredns), artifact=coredns)
+    for image in (pause, ctx.artifact("image-coredns")):
+        yield Image(reference=image.reference, artifact=image)
 
 
 def _config(ctx: Context, sandbox_image: str) -> bytes:

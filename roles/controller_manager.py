@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kprov.context import Context
 from kprov.pki.kubeconfig import referencing
-from kprov.resources import Certificate, File, Gate, Resource, Unit, User
+from kprov.resources import Certificate, Directory, File, Gate, Resource, Unit, User
 from kprov.roles.api_server import service_account_key
 from kprov.roles.documents import arguments
 from kprov.roles.layout import (
@@ -31,6 +31,7 @@ USER = "kube-controller-manager"
 PORT = 10257
 FOLDER = f"{KUBERNETES}/{USER}"
 KUBECONFIG = f"{KUBERNETES}/controller-manager.conf"
+VOLUME_PLUGINS = f"{FOLDER}/volume-plugins"  # looked into at start; the default is a folder of the distribution's
 CREDENTIALS = {"kubeconfig": KUBECONFIG, "sa.key": SERVICE_ACCOUNT_KEY}
 _LEAVES = {"kube-controller-manager": f"{FOLDER}/client", "kube-controller-manager-serving": f"{FOLDER}/serving"}
 # kprov issues kubelets' certificates itself: without a CA key on the host nobody could sign what these approve.
@@ -44,6 +45,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     kubeconfig = referencing(LOCAL_API, CA, f"{FOLDER}/client.crt", f"{FOLDER}/client.key", "system:" + USER)
     yield User(name=USER)
     yield component_folder(USER)
+    yield Directory(path=VOLUME_PLUGINS)
     yield ca_file(ctx)
     yield File(path=FRONT_PROXY_CA, content=ctx.trust.ca["front-proxy"])
     yield service_account_key(ctx)
@@ -66,7 +68,7 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
         ),
         reads=frozenset({f"{BIN}/{USER}", CA, FRONT_PROXY_CA, *CREDENTIALS.values()}),
         reloads=leaf_paths(leaves),
-        gates=(Gate(kind="command", argument=raw_query("/healthz", PORT)),),
+        gates=(Gate(kind="command", argument=raw_query("/healthz", PORT, f"{FOLDER}/client")),),
     )
 
 
@@ -90,6 +92,7 @@ def _flags() -> dict[str, str]:
         "use-service-account-credentials": "true",
         "controllers": ",".join(["*", *(f"-{name}" for name in _OFF)]),
         "allocate-node-cidrs": "false",  # each host's pod network is assigned by kprov and kept
+        "flex-volume-plugin-dir": VOLUME_PLUGINS,
         "leader-elect": "true",
         "terminated-pod-gc-threshold": "100",
         "profiling": "false",

@@ -127,6 +127,7 @@ def _surroundings(ctx: Context) -> dict[str, Any]:
     config: dict[str, Any] = {
         "cgroupDriver": "systemd",
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
+        "volumePluginDir": "/var/lib/kubelet/volume-plugins",  # not made below /usr, which may be read-only
         "clusterDomain": ctx.cluster.domain,
         "clusterDNS": [str(ctx.cluster.dns_ip)],
         "failSwapOn": ctx.cluster.swap == "off",

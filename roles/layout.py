@@ -82,6 +82,12 @@ def leaf_paths(leaves: tuple[Certificate, ...]) -> frozenset[str]:
     return frozenset(path for leaf in leaves for path in (leaf.path, leaf.key_path))
 
 
-def raw_query(path: str, port: int = API_PORT) -> str:
-    """The gate command that asks a local HTTPS health endpoint and checks its certificate. No credentials."""
-    return f"{BIN}/kubectl --server=https://127.0.0.1:{port} --certificate-authority={CA} get --raw={path}"
+def raw_query(path: str, port: int, client: str) -> str:
+    """The gate command that asks a local HTTPS health endpoint with the client certificate at `client` (no suffix).
+
+    An empty kubeconfig is named, or kubectl would look for one and ask for a password.
+    """
+    return (
+        f"{BIN}/kubectl --kubeconfig=/dev/null --server=https://127.0.0.1:{port} --certificate-authority={CA}"
+        f" --client-certificate={client}.crt --client-key={client}.key get --raw={path}"
+    )

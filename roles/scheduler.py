@@ -74,7 +74,7 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
         ),
         reads=frozenset({f"{BIN}/{USER}", CA, FRONT_PROXY_CA, *CREDENTIALS.values()}),
         reloads=leaf_paths(leaves),
-        gates=(Gate(kind="command", argument=raw_query("/readyz", PORT)),),
+        gates=(Gate(kind="command", argument=raw_query("/readyz", PORT, f"{FOLDER}/client")),),
     )
 
 

@@ -118,6 +118,7 @@ def _artifacts(versions: Mapping[str, str]) -> dict[tuple[str, str], Artifact]:
     catalog = load()
     names = {program: name for name, component in catalog.components.items() for program in component.programs}
     names |= {name: image.component for name, image in catalog.images.items()}
+    references = {name: image.reference or image.built for name, image in catalog.images.items()}
     return {
         (name, arch): Artifact(
             name=name,
@@ -127,6 +128,7 @@ def _artifacts(versions: Mapping[str, str]) -> dict[tuple[str, str], Artifact]:
             size=1,
             local=f"cache/{name}",
             url=f"https://example.org/{name}",
+            reference=references.get(name, "").format(version=versions[component]),
         )
         for name, component in names.items()
         if component in versions
