@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -35,7 +36,7 @@ def _secrets(review: Review, reader: SecretReader) -> dict[int, Secret]:
     for path, variables in places:
         for field in ("password", "become_password"):
             reference = variables.get(field)
-            if reference is None:
+            if reference is None or not review.sound(*path, field):
                 continue
             try:
                 secrets[id(reference)] = reader.read(reference)
@@ -85,7 +86,8 @@ def _frozen(mapping: Any) -> Mapping[str, Any]:
 
 
 def _key(text: str | None, folder: Path) -> Path | None:
-    return None if text is None else (folder / Path(text).expanduser()).resolve()
+    # Links are kept as they are written: where they lead may change between two runs.
+    return None if text is None else Path(os.path.normpath(folder.absolute() / Path(text).expanduser()))
 
 
 def cluster(inventory: Inventory, hosts: tuple[Host, ...], versions: Mapping[str, str], folder: Path) -> Cluster:

@@ -12,7 +12,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueE
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from kprov.model import Taint
@@ -152,6 +152,18 @@ def user_name(value: str) -> str:
     raise refuse("not a user name", "letters, digits, '_', '.', '@' and '-', at most 63, not beginning with '-'")
 
 
+def path_text(value: str) -> str:
+    if value and (value[0] != "~" or value.startswith("~/")):
+        return value
+    raise refuse("not a path", "a path, relative to the inventory's folder, absolute, or beginning with '~/'")
+
+
+def variable_name(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        return value
+    raise refuse("not the name of an environment variable", "letters, digits and '_', not beginning with a digit")
+
+
 def host_key(value: str) -> str:
     words = value.split(" ")
     proper = f"TYPE BASE64 with TYPE one of {', '.join(_KEY_TYPES)}"
@@ -180,7 +192,9 @@ def mirror(value: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise refuse("not a base URL", "https://HOST or https://HOST/PATH")
     if parts.username is not None or parts.password is not None:
-        raise refuse("a URL with a user or password in it", "a URL without credentials", "put them into ~/.netrc")
+        raise refuse(
+            "a URL with a user or password in it", "a URL without credentials", "use a mirror that asks for none"
+        )
     return value.rstrip("/")
 
 
@@ -271,6 +285,7 @@ Network = Annotated[IPv4Network, BeforeValidator(network, json_schema_input_type
 Endpoint = Annotated[str, AfterValidator(endpoint)]
 JumpHost = Annotated[str, AfterValidator(jump_host)]
 UserName = Annotated[str, AfterValidator(user_name)]
+VariableName = Annotated[str, AfterValidator(variable_name)]
 HostKey = Annotated[str, AfterValidator(host_key)]
 Version = Annotated[str, AfterValidator(version)]
 Mirror = Annotated[str, AfterValidator(mirror)]
@@ -280,4 +295,4 @@ TaintText = Annotated[Taint, BeforeValidator(taint, json_schema_input_type=str)]
 FlagName = Annotated[str, AfterValidator(flag_name)]
 FlagValue = Annotated[str, BeforeValidator(flag_value, json_schema_input_type=str | int | bool)]
 CheckName = Annotated[str, AfterValidator(check_name)]
-PathText = Annotated[str, Field(min_length=1)]
+PathText = Annotated[str, AfterValidator(path_text)]

@@ -30,6 +30,7 @@ Resolver = Callable[[str, Mapping[str, str]], Mapping[str, str]]
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 _NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?\Z")
 _TRAPS = {
+    "swap": ("YAML readers disagree on whether this is text", "write off or keep"),
     "switch": (
         "some YAML readers take this for true or false, others for text",
         "write true or false; quote it for text",
@@ -137,7 +138,7 @@ def _examine(root: Node, mistakes: Mistakes) -> None:
     """Refuse what no value may be, whatever its key: words that YAML readers disagree on, and hidden characters."""
     for path, node in root.walk():
         if node.trap and path not in mistakes.spoiled and not (path == _OFF and node.text == "off"):
-            what, todo = _TRAPS[node.trap]
+            what, todo = _TRAPS["swap" if path == _OFF else node.trap]
             mistakes.add(node.mark, what, path=path, found=diagnose.shown(node, path), todo=todo)
         elif node.value is None and path and not _FREE & set(path[1:3]):
             what, todo = "nothing stands after this key", "write a value, or remove the key"

@@ -16,7 +16,8 @@ from kprov.inventory.schema import HostVariables, json_schema
 _INTRODUCTION = """\
 # The inventory
 
-This page is rendered from the schema that validates inventories; `make docs` renders it again.
+This page is rendered from the schema that validates inventories:
+`python -m kprov.inventory.reference docs/reference/inventory.md` renders it again.
 
 An inventory is one YAML file with one cluster: `cluster`, `hosts`, and `groups` where they are wanted. The samples in
 [`inventory/`](../../inventory) are complete. `kprov init HOST…` writes a first one, `kprov validate FILE` checks one:
@@ -26,16 +27,17 @@ all mistakes at once, each with `file:line:column`, what was found, what is acce
 
 - **Hosts.** `NAME: ADDRESS` is a worker. Everything else is written out: `NAME: {address: …, groups: […]}`; a host
   without `groups` is a worker. The name becomes the node's name: lower case, RFC 1123, at most 63 characters.
-- **Groups.** `etcd`, `control_plane` and `worker`; a host may be in several. When no host is in `etcd`, the control planes
-  are etcd's members.
+- **Groups.** `etcd`, `control_plane` and `worker`; a host may be in several. When no host is in `etcd`, the control
+  planes are etcd's members.
 - **Who wins.** The host's own variables, then its groups', then the cluster's. Mappings are put together key by key and
   taints by key and effect; other values replace each other. Where a host is in several groups, a key on which two
   of them disagree is a mistake, unless the host sets it itself.
-- **Labels and taints.** Nodes get `node-role.kubernetes.io/control-plane` and `node-role.kubernetes.io/worker` as labels
-  by their groups. A control plane that is not a worker gets the taint `node-role.kubernetes.io/control-plane:NoSchedule`.
+- **Labels and taints.** Nodes get `node-role.kubernetes.io/control-plane` and `node-role.kubernetes.io/worker` as
+  labels by their groups. A control plane that is not a worker gets the taint
+  `node-role.kubernetes.io/control-plane:NoSchedule`.
 - **Passwords** never stand in the file: `{env: NAME}` reads a variable, `{file: PATH}` a file of mode 0600.
-- **Text in quotes** where YAML would read something else: versions (`"1.37"`), `"yes"`, `"no"`, `"on"`, `"off"`, numbers with
-  leading zeros. kprov refuses them without quotes and says so. (`swap: off` is the one exception.)
+- **Text in quotes** where YAML would read something else: versions (`"1.37"`), `"yes"`, `"no"`, `"on"`, `"off"`,
+  numbers with leading zeros. kprov refuses them without quotes and says so. (`swap: off` is the one exception.)
 - **Limits.** 1 MiB, 20 levels, 100 aliases; no duplicate keys, tags, merge keys (`<<`), control characters, or text
   that begins with `-`. IPv4 only.
 """

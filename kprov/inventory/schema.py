@@ -29,6 +29,7 @@ from kprov.inventory.fields import (
     ServiceAddress,
     TaintText,
     UserName,
+    VariableName,
     Version,
     refuse,
 )
@@ -44,7 +45,7 @@ class _Keys(BaseModel):
 class SecretReference(_Keys):
     """Where a secret is read when the inventory is loaded: exactly one of the two keys."""
 
-    env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = Field(
+    env: VariableName | None = Field(
         default=None, description="Name of an environment variable of the operator's shell."
     )
     file: PathText | None = Field(

@@ -29,6 +29,7 @@ _ODD_NUMBER = re.compile(
     r"[-+]?(0[0-9_]+|0o[0-7]+|0x[0-9a-fA-F_]+|0b[01_]+|[0-9]+_[0-9_]*|[1-9][0-9]*(:[0-5]?[0-9])+|\.(?i:inf)|[0-9]{19,})\Z"
     r"|\.(?i:nan)\Z"
 )
+_CREDENTIALS = re.compile(r"//[^/]*@")  # of a URL; must not be shown
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -71,7 +72,8 @@ class Node:
             return f"a list of {len(self.value)}"
         if self.value is None:
             return "nothing"
-        shown = self.text if len(self.text) <= 60 else f"{self.text[:57]}…"
+        shown = _CREDENTIALS.sub("//***@", self.text)
+        shown = shown if len(shown) <= 60 else f"{shown[:57]}…"
         return repr(shown) if isinstance(self.value, str) else shown
 
     def at(self, path: Path) -> Node:

@@ -17,7 +17,7 @@ _FORM = "[NAME=][USER@]ADDRESS[:PORT]"
 _TEXT = """\
 # Inventory of the cluster {name}. Check it with `kprov validate`, see what would be done with `kprov plan`.
 cluster:
-  name: {name}
+  name: {label}
   # kubernetes: "1.37" # a minor version or a full one, in quotes; default: the newest kprov knows
 {user}  # key: ~/.ssh/id_ed25519 # default: the agent and ssh_config
   # pod_cidr: 10.244.0.0/16 # must not overlap the network of the hosts
@@ -35,7 +35,7 @@ hosts:
 """
 _COMMENTS = {
     1: "# One machine that is everything. For production use three control planes.",
-    2: "# One control plane, which is etcd's member too: when it fails, the cluster cannot be changed until it is back.",
+    2: "# One control plane, which is etcd's member too: while it is down, nothing can be changed.",
     5: "# Three control planes, which are etcd's members too: any one of them may fail. The rest are workers.",
 }
 
@@ -76,7 +76,7 @@ def starter(hosts: Sequence[str], name: str = "cluster1") -> str:
     )
     kind = max(count for count in _COMMENTS if count <= len(hosts))
     lines = [_line(target, common, alone=len(hosts) == 1) for target in targets]
-    return _TEXT.format(name=name, user=f"{user}\n", comment=_COMMENTS[kind], hosts="\n".join(lines))
+    return _TEXT.format(name=name, label=_text(name), user=f"{user}\n", comment=_COMMENTS[kind], hosts="\n".join(lines))
 
 
 def _target(text: str, index: int, planes: int, count: int) -> _Target:
@@ -102,22 +102,24 @@ def _checked(check: Callable[[str], str], value: str, argument: str) -> str:
         return check(value)
     except PydanticCustomError as error:
         context = error.context or {}
-        raise InventoryError(
-            f"{argument!r}: {context['what']}",
-            where="arguments",
-            todo=context["todo"] or f"needed: {context['needed']}",
-        ) from None
+        todo = context["todo"] or f"needed: {context['needed']}"
+        raise InventoryError(f"{argument!r}: {context['what']}", where="arguments", todo=todo) from None
 
 
 def _line(target: _Target, common: str | None, *, alone: bool) -> str:
-    parts = [f"address: {target.address}"]
+    place = target.address if _is_address(target.address) else _text(target.address)
+    parts = [f"address: {place}"]
     if target.user and target.user != common:
         parts.append(f"user: {_text(target.user)}")
     if target.port:
         parts.append(f"port: {target.port}")
     if target.control_plane:
         parts.append("groups: [control_plane, worker]" if alone else "group: control_plane")
-    return f"  {_text(target.name)}: {target.address if parts[1:] == [] else '{' + ', '.join(parts) + '}'}"
+    return f"  {_text(target.name)}: {place if parts[1:] == [] else '{' + ', '.join(parts) + '}'}"
+
+
+def _is_address(text: str) -> bool:
+    return text.count(".") == 3 and text.replace(".", "").isdigit()
 
 
 def _text(word: str) -> str:
