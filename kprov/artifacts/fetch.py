@@ -18,7 +18,6 @@ import httpx
 from kprov.artifacts.progress import Progress
 from kprov.errors import ArtifactError
 
-_CHUNK = 1 << 18
 _TEXT_LIMIT = 1 << 22
 _SIZE_LIMIT = 2 << 30
 _ATTEMPTS = 4
@@ -134,7 +133,7 @@ class Downloads:
             progress.advanced(label, size)
             try:
                 with part.open("ab" if continued else "wb") as out:
-                    for chunk in answer.iter_raw(_CHUNK):
+                    for chunk in answer.iter_raw():  # as it comes: what arrived before a break is kept
                         size += len(chunk)
                         if size > _SIZE_LIMIT:
                             raise _unexpected(url, f"more than {_SIZE_LIMIT} bytes", "a file of a sane size")

@@ -63,7 +63,7 @@ class AnonymousToken(httpx.Auth):
         answer = yield request
         if answer.status_code != 401 or (challenge := _challenge(answer)) is None:
             return
-        answer.close()
+        answer.read()
         realm = challenge.pop("realm")
         given = yield httpx.Request("GET", realm, params=challenge)
         given.read()
