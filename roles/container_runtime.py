@@ -30,7 +30,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
         yield Binary(path=f"{CNI_BIN}/{plugin}", artifact=ctx.artifact(f"cni-{plugin}"))
     yield Directory(path="/etc/containerd/certs.d")
     yield Directory(path=CNI_CONF)
-    yield Directory(path="/var/lib/containerd", mode=0o711, purge=True)
+    yield Directory(path="/var/lib/containerd", mode=0o700, purge=True)
     yield Directory(path="/var/lib/cni", mode=0o700, purge=True)
     yield File(path=CONFIG, content=_config(ctx, pause.reference), mode=0o600)
     yield Unit(

@@ -102,10 +102,9 @@ units() {
 }
 
 kernel() {
-    awk -F"$T" '$1 == "sysctl" {print $2}' "$records" "$queries" | sort -u | while read -r name; do
-        path=/proc/sys/$(printf %s "$name" | tr . /)
-        if [ -r "$path" ]; then read -r value < "$path"; say sysctl "$name" "$value"; fi
-    done
+    # The kernel gives a parameter in one read only: `read`, byte by byte, would see its first digit.
+    awk -F"$T" '$1 == "sysctl" && !($2 in done) {done[$2] = 1; path = $2; gsub(/\./, "/", path); path = "/proc/sys/" path
+        if ((getline value < path) > 0) {gsub(/\t/, " ", value); print "sysctl\t" $2 "\t" value}; close(path)}' "$records" "$queries"
     awk -F"$T" '$1 == "module" {print $2}' "$records" "$queries" | sort -u | while read -r name; do
         [ -d "/sys/module/$name" ] && say loaded "$name" yes
     done
@@ -137,7 +136,7 @@ images() {
 etcd_members() {
     [ -x $BIN/etcdctl ] && [ -d /etc/etcd/pki ] || return 0
     [ -d /var/lib/etcd/member/wal ] && say etcd data yes
-    [ -s /etc/etcd/join.env ] && say etcd joining yes
+    grep -q '^ETCD_JOIN=.' /etc/etcd/join.env 2>/dev/null && say etcd joining yes
     systemctl is-active -q etcd.service || return 0
     value=$(ETCDCTL_API=3 timeout 5 $BIN/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt \
         --cert=/etc/etcd/pki/healthcheck-client.crt --key=/etc/etcd/pki/healthcheck-client.key \
