@@ -1,6 +1,6 @@
 """Runs a plan: stage by stage, batch by batch, one exec a host. It decides nothing that plan and stages left open.
 
-All changes to hosts go through `Engine.send`. A failing host never stops the others of its batch; the run stops before
+All changes to hosts go through `send`. A failing host never stops the others of its batch; the run stops before
 the next batch.
 """
 
@@ -99,7 +99,7 @@ class Engine:
         self.changed = self.changed or stage.roll != "ready"
         started = time.monotonic()
         self.emit(HostStarted(stage=stage.name, host=name, operations=len(batch.operations)))
-        failure = self.send(stage.name, name, batch)
+        failure = send(self.sessions[name], stage.name, batch, self.generation, self.emit)
         if failure is None:
             self.emit(HostEnded(stage=stage.name, host=name, seconds=time.monotonic() - started))
         return failure
@@ -207,49 +207,50 @@ class Engine:
     def _leaves_from(self, name: str) -> bool:
         return bool(self.plan.membership.remove) and name == self._etcd_host()
 
-    def send(self, stage: str, name: str, batch: Batch) -> HostFailed | None:
-        """One exec: the batch as one tar stream. Returns what failed, or None."""
-        reader = _Answers(lambda number: self._done(stage, name, batch, number))
-        try:
-            result = self.sessions[name].execute(
-                APPLY_COMMAND, stdin=stream(batch, self.generation), on_output=reader.feed, timeout=APPLY_TIMEOUT
-            )
-        except TransportError as error:
-            return HostFailed(
-                stage=stage,
-                host=name,
-                resource=_title(batch, reader.last + 1),
-                expected="the connection to last until the stage is done",
-                found=error.what,
-                log=error.log or error.found,
-                todo="run the same command again: it goes on where this one was cut off",
-            )
-        if reader.failed is not None:
-            number, log = reader.failed
-            return HostFailed(
-                stage=stage,
-                host=name,
-                resource=_title(batch, number),
-                expected=_expected(batch, number),
-                found=printable(log).strip().splitlines()[0] if log.strip() else "it failed without a word",
-                log="\n".join(printable(log).strip().splitlines()[-24:]),
-                todo="mend what the log names, then run the same command again: it goes on from here",
-            )
-        if not reader.complete:
-            log = printable(result.stderr.decode(errors="replace")).strip()
-            return HostFailed(
-                stage=stage,
-                host=name,
-                resource=_title(batch, reader.last + 1),
-                expected="the stage to end",
-                found=f"the host's shell ended with exit code {result.status}",
-                log="\n".join(log.splitlines()[-20:]),
-                todo=_todo_for_exit(result.status),
-            )
-        return None
 
-    def _done(self, stage: str, name: str, batch: Batch, number: int) -> None:
-        self.emit(OperationDone(stage=stage, host=name, number=number, title=_title(batch, number)))
+def send(session: Session, stage: str, batch: Batch, generation: str, emit: Sink) -> HostFailed | None:
+    """One exec: the batch as one tar stream. Returns what failed, or None."""
+    name = session.host.name
+
+    def done(number: int) -> None:
+        emit(OperationDone(stage=stage, host=name, number=number, title=_title(batch, number)))
+
+    def failed(number: int, *, expected: str, found: str, log: str, todo: str) -> HostFailed:
+        title = _title(batch, number)
+        return HostFailed(stage=stage, host=name, resource=title, expected=expected, found=found, log=log, todo=todo)
+
+    reader = _Answers(done)
+    try:
+        result = session.execute(
+            APPLY_COMMAND, stdin=stream(batch, generation), on_output=reader.feed, timeout=APPLY_TIMEOUT
+        )
+    except TransportError as error:
+        return failed(
+            reader.last + 1,
+            expected="the connection to last until the stage is done",
+            found=error.what,
+            log=error.log or error.found,
+            todo="run the same command again: it goes on where this one was cut off",
+        )
+    if reader.failed is not None:
+        number, log = reader.failed
+        lines = printable(log).strip().splitlines()
+        return failed(
+            number,
+            expected=_expected(batch, number),
+            found=lines[0] if lines else "it failed without a word",
+            log="\n".join(lines[-24:]),
+            todo="mend what the log names, then run the same command again: it goes on from here",
+        )
+    if not reader.complete:
+        return failed(
+            reader.last + 1,
+            expected="the stage to end",
+            found=f"the host's shell ended with exit code {result.status}",
+            log="\n".join(printable(result.stderr.decode(errors="replace")).strip().splitlines()[-20:]),
+            todo=_todo_for_exit(result.status),
+        )
+    return None
 
 
 def batches(stage: Stage, plans: Mapping[str, HostPlan]) -> list[list[str]]:

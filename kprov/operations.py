@@ -26,6 +26,7 @@ from kprov.resources import (
     KernelModule,
     Key,
     Package,
+    Resource,
     SwapOff,
     Sysctl,
     Unit,
@@ -80,7 +81,7 @@ class Sources:
 
 
 def stage_batch(plan: HostPlan, stage: str, seen: Observation, sources: Sources) -> Batch:
-    """All of one stage on one host, without what spans hosts: changes in their order, restarts, gates, stamps, images."""
+    """All of one stage on one host, but nothing that spans hosts: changes, restarts, gates, stamps, images."""
     changes, restarts = plan.stage(stage)
     batch = Batch()
     _unstamp(batch, plan, changes, restarts)
@@ -159,10 +160,10 @@ def write_change(batch: Batch, change: Change, seen: Observation, sources: Sourc
 def _write_simple(
     batch: Batch, title: str, resource: Directory | Sysctl | KernelModule | User | Package | SwapOff, seen: Observation
 ) -> None:
-    value = resource.command if isinstance(resource, Package) else "-"
-    batch.know(resource.key, value)
+    batch.know(resource.key, _recorded_value(resource))
     if isinstance(resource, Directory):
-        batch.add(title, "directory", resource.path, resource.owner, resource.group, f"{resource.mode:04o}")
+        mode, kept = f"{resource.mode:04o}", _recorded_value(resource)
+        batch.add(title, "directory", resource.path, resource.owner, resource.group, mode, kept)
     elif isinstance(resource, Sysctl):
         batch.add(title, "sysctl", resource.name, resource.value)
     elif isinstance(resource, KernelModule):
@@ -176,23 +177,28 @@ def _write_simple(
         batch.add(title, "swapoff")
 
 
+def _recorded_value(resource: Resource) -> str:
+    """What the manifest keeps of a resource: the hash of content, a package's program, what becomes of a folder."""
+    if isinstance(resource, File):
+        return resource.sha256
+    if isinstance(resource, Binary | Image):
+        return resource.artifact.sha256
+    if isinstance(resource, Package):
+        return resource.command
+    if isinstance(resource, Directory):
+        return "purge" if resource.purge else "keep"
+    return "-"
+
+
 def _write_record(batch: Batch, change: Change) -> None:
     resource = change.resource
-    value = "-"
-    if isinstance(resource, File):
-        value = resource.sha256
-    elif isinstance(resource, Binary) or isinstance(resource, Image):
-        value = resource.artifact.sha256
-    elif isinstance(resource, Package):
-        value = resource.command
-    elif isinstance(resource, Unit):
-        batch.know(("file", resource.path))
-        batch.add(
-            change.title, "adopt", "file", resource.path, File(path=resource.path, content=resource.content).sha256
-        )
-        return
-    batch.know(change.key, value)
-    batch.add(change.title, "adopt", change.key[0], change.key[1], value)
+    if isinstance(resource, Unit):
+        resource = File(path=resource.path, content=resource.content)
+    if resource is None or isinstance(resource, Certificate):
+        raise AssertionError(f"{change.title} cannot be adopted")
+    value = _recorded_value(resource)
+    batch.know(resource.key, value)
+    batch.add(change.title, "adopt", resource.key[0], resource.key[1], value)
 
 
 def _write_file(
@@ -233,8 +239,8 @@ def _write_binary(batch: Batch, change: Change, resource: Binary, sources: Sourc
     batch.add(change.title, "binary", resource.path, mode, artifact.sha256, source, encoding, member, expected or "-")
 
 
-def write_removal(batch: Batch, key: Key, seen: Observation, *, purge: frozenset[str] = frozenset()) -> None:
-    """Takes one recorded thing away and puts back what was there before. `purge`: folders removed with their content."""
+def write_removal(batch: Batch, key: Key, seen: Observation) -> None:
+    """Takes one recorded thing away and puts back what was there before."""
     kind, name = key
     record = seen.records[key]
     before = record.before or "absent"
@@ -242,7 +248,7 @@ def write_removal(batch: Batch, key: Key, seen: Observation, *, purge: frozenset
     if kind in ("file", "binary"):
         batch.add(title, "remove", kind, name, before)
     elif kind == "directory":
-        batch.add(title, "remove_directory", name, before, "purge" if name in purge else "keep")
+        batch.add(title, "remove_directory", name, before, record.value)
     elif kind == "package":
         batch.add(title, "remove_package", name, before, seen.facts.package_manager or "-")
     elif kind == "swap":

@@ -11,7 +11,7 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from kprov.artifacts.cache import compressed
 from kprov.artifacts.progress import Progress
 from kprov.artifacts.provide import provide
 from kprov.cluster_plan import ClusterPlan, Inputs, plan_cluster, wanted_of_hosts
+from kprov.down import farewells, take_down
 from kprov.engine import Engine
 from kprov.errors import KprovError, LockedError, PreflightError, TransportError
 from kprov.events import Gathered, HostFailed, Note, Sink
@@ -198,7 +199,8 @@ class Operator:
         """Carries the plan out under the cluster's lock. Raises LockedError before anything is touched."""
         started = time.monotonic()
         fleet = prepared.fleet
-        with self._locked(prepared) as moved:
+        names = sorted(name for name in prepared.plan.hosts if name in fleet.sessions)
+        with self._locks(fleet, prepared.store, names) as moved:
             if moved:
                 self.emit(Note(text="another run ended in between: asking the hosts again"))
                 again = {
@@ -216,6 +218,31 @@ class Operator:
             seconds=time.monotonic() - started,
             warnings=prepared.warnings,
         )
+
+    def down(self, cluster: Cluster, store: Store) -> tuple[HostFailed, ...]:
+        """Takes the hosts of `limit`, or all, out of the cluster and gives them back as they were.
+
+        Raises TransportError, LockedError, PkiError, KprovError before anything is touched.
+        """
+        names = [host.name for host in cluster.hosts if self.options.limit is None or host.name in self.options.limit]
+        fleet = gather(self.transport, cluster.hosts, {}, forks=self.options.forks)
+        try:
+            _refuse_unreachable(fleet, frozenset(names))
+            _refuse_locked(fleet)
+            partial = len(names) < len(cluster.hosts)
+            goodbye = farewells(cluster, fleet, names, credential(cluster, store)) if partial else ()
+            with self._locks(fleet, store, sorted(fleet.sessions)):
+                return take_down(
+                    cluster,
+                    fleet,
+                    self.emit,
+                    names=names,
+                    farewells=goodbye,
+                    generation=secrets.token_hex(8),
+                    forks=self.options.forks,
+                )
+        finally:
+            fleet.close()
 
     def _engine(self, prepared: Prepared) -> Engine:
         store = prepared.store
@@ -247,17 +274,20 @@ class Operator:
         )
 
     @contextmanager
-    def _locked(self, prepared: Prepared) -> Iterator[bool]:
-        """Holds every host's run lock. Yields whether some host moved on since it was observed. Raises LockedError."""
-        who = f"{getpass.getuser()}@{socket.gethostname()} pid {os.getpid()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        names = sorted(name for name in prepared.plan.hosts if name in prepared.fleet.sessions)
+    def _locks(self, fleet: Fleet, store: Store, names: Sequence[str]) -> Iterator[bool]:
+        """Holds the run locks of hosts. Yields whether one moved on since it was observed. Raises LockedError.
+
+        One after the other in one order, so that of two runs that start together one gets them all.
+        """
+        since = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        who = f"{getpass.getuser()}@{socket.gethostname()} pid {os.getpid()} since {since}"
         with ExitStack() as stack:
-            stack.enter_context(prepared.store.lock(who))
+            stack.enter_context(store.lock(who))
             moved = False
             for name in names:
-                held = hold_lock(prepared.fleet.sessions[name], who)
-                stack.callback(_release, held[0])
-                moved = moved or held[1] != prepared.fleet.observations[name].generation
+                held, generation = hold_lock(fleet.sessions[name], who)
+                stack.callback(_release, held)
+                moved = moved or generation != fleet.observations[name].generation
             yield moved
 
 

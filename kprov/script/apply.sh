@@ -72,6 +72,8 @@ end() {
     exit $status
 }
 
+gone() { rm -rf $STATE; } # after `down`: the last of it
+
 staged() { # content, path, owner, group, mode: a complete file beside its place, owner and mode set before content
     rm -f "$2.kprov-new"
     : > "$2.kprov-new" && chown "$3:$4" "$2.kprov-new" && chmod "$5" "$2.kprov-new" && cat "$1" > "$2.kprov-new"
@@ -108,10 +110,10 @@ do_adopt() { # kind, name, hash: it is right already and only has to be recorded
     record "$1" "$2" "$3"
 }
 
-do_directory() { # path, owner, group, mode
+do_directory() { # path, owner, group, mode, purge or keep: what `down` does with its content
     if [ -e "$1" ] && [ ! -d "$1" ]; then rm -f "$1"; fi
     log=$(mkdir -p "$1" 2>&1 && chown "$2:$3" "$1" 2>&1 && chmod "$4" "$1" 2>&1) || fail "cannot make directory $1: $log"
-    record directory "$1" -
+    record directory "$1" "$5"
 }
 
 fetch() { # url, file
@@ -183,6 +185,7 @@ do_package() { # name, command, its own service, manager
         # The package would start its service with a configuration nobody asked for.
         mkdir -p /run/systemd/system && ln -sf /dev/null "/run/systemd/system/$3"
     fi
+    installed "$4" > "$stage/installed"
     case $4 in
     apt) log=$(export DEBIAN_FRONTEND=noninteractive; apt-get install -y --no-install-recommends "$1" 2>&1 < /dev/null ||
         { apt-get update && apt-get install -y --no-install-recommends "$1"; } 2>&1 < /dev/null) ;;
@@ -190,13 +193,19 @@ do_package() { # name, command, its own service, manager
     zypper) log=$(zypper --non-interactive install "$1" 2>&1 < /dev/null) ;;
     esac || fail "cannot install the package $1: $(printf %s "$log" | tail -n 5)"
     if [ "$3" != - ]; then rm -f "/run/systemd/system/$3"; systemctl daemon-reload; systemctl disable -q --now "$3" 2> /dev/null; fi
+    if [ -s "$stage/installed" ]; then # what it brought along leaves with it, and nothing else does
+        mkdir -p $STATE/before && installed "$4" | grep -vxF -f "$stage/installed" > "$STATE/before/package.$1"
+    fi
     record package "$1" "$2"
 }
+
+installed() { if [ "$1" = apt ]; then dpkg-query -W -f '${Package}\n' 2> /dev/null | sort -u; fi; }
 
 do_remove_package() { # name, before, manager
     if [ "$2" = absent ]; then
         case $3 in
-        apt) DEBIAN_FRONTEND=noninteractive apt-get purge -y --auto-remove "$1" > /dev/null 2>&1 < /dev/null ;;
+        apt) # shellcheck disable=SC2046 # names of packages have no blanks
+            DEBIAN_FRONTEND=noninteractive apt-get purge -y "$1" $(cat "$STATE/before/package.$1" 2> /dev/null) > /dev/null 2>&1 < /dev/null ;;
         dnf) dnf remove -y "$1" > /dev/null 2>&1 < /dev/null ;;
         zypper) zypper --non-interactive remove --clean-deps "$1" > /dev/null 2>&1 < /dev/null ;;
         esac
@@ -378,6 +387,10 @@ do_sandboxes() { # take down all pods of this host: before the runtime goes
     for id in $($BIN/ctr -n k8s.io containers ls -q 2> /dev/null); do $BIN/ctr -n k8s.io containers delete "$id" > /dev/null 2>&1; done
 }
 
+do_drain() { # node
+    log=$(kubectl drain "$1" --ignore-daemonsets --delete-emptydir-data --force --timeout=120s) || fail "cannot drain $1: $log"
+}
+
 do_unmount() { # everything mounted below a path, deepest first
     awk -v p="$1/" 'index($5, p) == 1 {print $5}' /proc/self/mountinfo | sort -r | while read -r mount; do umount "$mount" 2> /dev/null || umount -l "$mount"; done
 }
@@ -386,13 +399,20 @@ do_run() { # a payload program of kprov's own
     log=$(sh "$stage/payload/$1" 2>&1 < /dev/null) || fail "$log"
 }
 
-do_state_gone() { rm -rf $STATE/before $STATE/stamps $STATE/generation $STATE/manifest /run/kprov; : > "$stage/done"; : > "$stage/gone"; }
+do_state_gone() { rm -rf $STATE/before $STATE/stamps $STATE/generation $STATE/manifest $STATE/run.lock /run/kprov; : > "$stage/done"; : > "$stage/gone"; }
+
+remember() { # what cannot be told apart later: the firewall tables that were there before the first run
+    mkdir -p $STATE/before
+    { nft list tables 2> /dev/null || true; } > $STATE/before/nft-tables
+}
 
 main() {
     trap end EXIT
     trap 'exit 71' HUP INT TERM PIPE
     number=0
-    mkdir -p $STATE/stamps && touch $STATE/manifest
+    mkdir -p $STATE/stamps
+    if [ ! -e $STATE/manifest ]; then remember; fi
+    touch $STATE/manifest
     exec 9>> $STATE/apply.lock
     flock -w 120 9 || fail 'another apply is still at work on this host'
     for old in $STATE/stage.*; do if [ "$old" != "$stage" ]; then rm -rf "$old"; fi; done
@@ -407,7 +427,7 @@ main() {
         say ok "$number" "$operation"
     done < "$stage/ops"
     place
-    if [ -d $STATE/stamps ]; then cp "$stage/generation" $STATE/generation; fi
+    if [ -d $STATE/stamps ]; then cp "$stage/generation" $STATE/generation; else trap gone EXIT; fi
     say done 0 done
 }
 

@@ -1,0 +1,60 @@
+# What components leave behind when they stop, taken away by name: pods' cgroups, namespaces, links, firewall chains.
+# Runs inside apply.sh while kprov's binaries are still there. It never flushes a table and never touches a rule, chain,
+# link or route that is not Kubernetes' or kprov's own: SSH must not notice.
+set -u
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+STATE=/var/lib/kprov
+
+pods() {
+    systemctl stop kubepods.slice 2> /dev/null
+    for controller in /sys/fs/cgroup/* /sys/fs/cgroup; do
+        [ -d "$controller/kubepods.slice" ] && find "$controller/kubepods.slice" -depth -type d -exec rmdir {} + 2> /dev/null
+        [ -d "$controller/kubepods" ] && find "$controller/kubepods" -depth -type d -exec rmdir {} + 2> /dev/null
+    done
+    for namespace in /run/netns/cni-*; do
+        [ -e "$namespace" ] || continue
+        umount "$namespace" 2> /dev/null || umount -l "$namespace" 2> /dev/null
+        rm -f "$namespace"
+    done
+    rmdir /run/netns 2> /dev/null
+    if ip link show cni0 > /dev/null 2>&1; then
+        for link in /sys/class/net/cni0/brif/veth*; do [ -e "$link" ] && ip link delete "${link##*/}" 2> /dev/null; done
+        ip link delete cni0
+    fi
+}
+
+chains() { # iptables-save or ip6tables-save, and its plain command: jumps into our chains, then the chains
+    command -v "$1" > /dev/null 2>&1 || return 0
+    for table in mangle nat filter raw; do
+        saved=$("$1-save" -t $table 2> /dev/null) || continue
+        printf '%s\n' "$saved" | grep -E '^-A [^ ]+ .*-j (KUBE|CNI|KPROV)-' | grep -Ev '^-A (KUBE|CNI|KPROV)-' |
+            sed 's/^-A /-D /' | while read -r rule; do printf '%s\n' "$rule" | xargs "$1" -t $table; done 2> /dev/null
+        names=$(printf '%s\n' "$saved" | sed -n -E 's/^:((KUBE|CNI|KPROV)-[^ ]+) .*/\1/p')
+        for name in $names; do "$1" -t $table -F "$name"; done 2> /dev/null
+        for name in $names; do "$1" -t $table -X "$name"; done 2> /dev/null
+    done
+}
+
+tables() { # nft tables that are kube-proxy's, CNI's or kprov's by name, and empty ones that were not there before
+    command -v nft > /dev/null 2>&1 || return 0
+    for name in 'ip kube-proxy' 'ip6 kube-proxy' 'ip kprov' 'ip6 kprov' 'inet kprov' 'inet cni_hostport' 'ip cni_hostport' 'ip6 cni_hostport'; do
+        # shellcheck disable=SC2086 # family and name are two words
+        nft delete table $name 2> /dev/null
+    done
+    [ -f $STATE/before/nft-tables ] || return 0
+    nft list tables 2> /dev/null | while read -r line; do
+        grep -qxF "$line" $STATE/before/nft-tables && continue
+        case $line in
+        'table ip filter' | 'table ip nat' | 'table ip mangle' | 'table ip raw' | 'table ip6 filter' | 'table ip6 nat' | 'table ip6 mangle' | 'table ip6 raw') ;;
+        *) continue ;;
+        esac
+        # shellcheck disable=SC2086
+        if ! nft list ${line} | grep -Evq '^table|^[[:space:]]*(chain .*|type .*|}|)$|^}'; then nft delete ${line}; fi
+    done
+}
+
+pods
+chains iptables
+chains ip6tables
+tables
+exit 0
