@@ -22,7 +22,8 @@ def check(host: Host, seen: Observation) -> Iterable[Problem]:
         return
     if _NODE_NAME.fullmatch(own) and len(own) <= 253:
         what = "the host's own name is not its name in the inventory, and kubelet takes the host's own"
-        todo = f"name it {own} in the inventory, or run `hostnamectl set-hostname {host.name}` on the host"
+        todo = f"name it {own} in the inventory, or run `hostnamectl set-hostname {host.name}` on the host; "
+        todo += "with preflight_ignore, kubelet runs with --hostname-override (against CIS 4.2.7)"
     else:
         what = "the host's own name is no valid node name"
         todo = f"run `hostnamectl set-hostname {host.name}` on the host"

@@ -198,17 +198,17 @@ def _swap(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
             what="swap is on and will be switched off for good",
             found="swap is on",
             needed="no swap (swap: off)",
-            todo="nothing, if there is memory enough; with `swap: keep` and failSwapOn: false it stays",
+            todo="nothing, if there is memory enough; with `swap: keep` it stays on",
             severity="warning",
         )
-    elif host.kubelet.get("failSwapOn", True) is not False:
+    elif host.kubelet.get("failSwapOn", False):  # kprov's own setting follows `swap`; the inventory may undo it
         yield Problem(
             name="Swap",
             host=host.name,
             what="swap is to stay on, but kubelet would not start with it",
-            found="swap is on, `swap: keep`, and kubelet's failSwapOn is not false",
+            found="swap is on, `swap: keep`, and `kubelet: {failSwapOn: true}`",
             needed="`swap: off`, or failSwapOn: false",
-            todo="set `kubelet: {failSwapOn: false}` and, to let pods use swap, memorySwap.swapBehavior",
+            todo="take failSwapOn out of the inventory; to let pods use swap, set memorySwap.swapBehavior",
         )
 
 

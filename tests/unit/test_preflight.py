@@ -169,8 +169,8 @@ def test_a_host_that_is_only_etcd_needs_no_kubelet_things() -> None:
 
 
 def test_kept_swap_needs_a_kubelet_that_accepts_it() -> None:
-    the_only(found(facts(swap=True), cluster(swap="keep")), "Swap")
-    assert not found(facts(swap=True), cluster(host(kubelet={"failSwapOn": False}), swap="keep"))
+    the_only(found(facts(swap=True), cluster(host(kubelet={"failSwapOn": True}), swap="keep")), "Swap")
+    assert not found(facts(swap=True), cluster(swap="keep"))
 
 
 def test_an_upper_case_hostname_is_the_same_name() -> None:
@@ -186,6 +186,7 @@ def test_a_differing_hostname_tells_both_ways_out() -> None:
 def test_an_invalid_hostname_cannot_become_the_inventory_name() -> None:
     todo = found(facts(hostname="K8S_Node"))["Hostname"].todo
     assert "in the inventory" not in todo
+    assert "hostname-override" not in todo
     assert "hostnamectl set-hostname cp1" in todo
 
 
