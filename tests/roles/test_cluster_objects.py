@@ -1,0 +1,85 @@
+"""The objects that make a cluster: order, labels, and the form the API server gives them back in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from given import context
+
+from kprov.roles.cluster_objects import objects
+
+_GIVEN = {
+    "cluster": {"coredns": {"replicas": 3}, "domain": "corp.example", "dns_ip": "10.96.0.53"},
+    "hosts": {
+        "e": {"groups": ["etcd"]},
+        "c": {
+            "groups": ["control_plane"],
+            "taints": [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}],
+        },
+        "w": {"groups": ["worker"], "labels": {"zone": "a"}},
+    },
+}
+
+
+def _objects() -> tuple[dict[str, Any], ...]:
+    given = context(_GIVEN)
+    return objects(given.cluster, given.facts, given.pod_cidrs, "example.org/coredns:v1")
+
+
+def _one(kind: str, name: str) -> dict[str, Any]:
+    (found,) = [item for item in _objects() if item["kind"] == kind and item["metadata"]["name"] == name]
+    return found
+
+
+def test_all_are_labelled_and_none_is_there_twice() -> None:
+    keys = [(item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in _objects()]
+    assert len(keys) == len(set(keys))
+    assert all(item["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "kprov" for item in _objects())
+
+
+def test_rights_come_first_and_accounts_before_their_pods() -> None:
+    kinds = [(item["kind"], item["metadata"]["name"]) for item in _objects()]
+    assert kinds[:2] == [
+        ("ClusterRoleBinding", "kubeadm:cluster-admins"),
+        ("ClusterRoleBinding", "kprov:kubelet-api-admins"),
+    ]
+    assert kinds.index(("ServiceAccount", "coredns")) < kinds.index(("Deployment", "coredns"))
+    assert kinds.index(("ConfigMap", "coredns")) < kinds.index(("Deployment", "coredns"))
+
+
+def test_nodes() -> None:
+    assert [item["metadata"]["name"] for item in _objects() if item["kind"] == "Node"] == ["c", "w"]
+    control_plane = _one("Node", "c")
+    assert control_plane["spec"]["taints"] == [{"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}]
+    assert "node-role.kubernetes.io/control-plane" in control_plane["metadata"]["labels"]
+    worker = _one("Node", "w")
+    assert worker["metadata"]["labels"]["zone"] == "a"
+    assert "node-role.kubernetes.io/control-plane" not in worker["metadata"]["labels"]
+    assert worker["spec"] == {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]}
+
+
+def test_a_node_without_a_pod_network_is_left_out() -> None:
+    given = context(_GIVEN)
+    listed = objects(given.cluster, given.facts, {"w": given.pod_cidrs["w"]}, "x")
+    assert [item["metadata"]["name"] for item in listed if item["kind"] == "Node"] == ["w"]
+
+
+def test_cluster_dns() -> None:
+    deployment = _one("Deployment", "coredns")
+    assert deployment["spec"]["replicas"] == 3
+    pod = deployment["spec"]["template"]
+    assert pod["spec"]["containers"][0]["image"] == "example.org/coredns:v1"
+    assert _one("Service", "kube-dns")["spec"]["clusterIP"] == "10.96.0.53"
+    assert "kubernetes corp.example in-addr.arpa" in _one("ConfigMap", "coredns")["data"]["Corefile"]
+    labels = pod["metadata"]["labels"].items()
+    for kind, name in (("Service", "kube-dns"), ("Deployment", "coredns"), ("PodDisruptionBudget", "coredns")):
+        selector = _one(kind, name)["spec"]["selector"]
+        assert selector.get("matchLabels", selector).items() <= labels
+
+
+def test_cluster_dns_runs_with_no_rights() -> None:
+    security = _one("Deployment", "coredns")["spec"]["template"]["spec"]["containers"][0]["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["allowPrivilegeEscalation"] is False
+    assert security["capabilities"] == {"drop": ["ALL"]}
+    assert security["readOnlyRootFilesystem"] is True

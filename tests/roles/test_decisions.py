@@ -1,0 +1,76 @@
+"""Small decisions of roles, one by one: modes, sizes, names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from given import context
+
+from kprov.roles.etcd import client_urls, member_name, peer_url
+from kprov.roles.layout import api_server_url, kube_proxy_mode
+from kprov.roles.network import mtu
+from kprov.roles.reservations import kube_reserved, system_reserved
+
+GIB = 2**30
+
+
+def _given(facts: dict[str, Any] | None = None, **cluster: Any) -> Any:
+    return context({"cluster": cluster, "hosts": {"a": {"groups": ["etcd", "control_plane"], "facts": facts or {}}}})
+
+
+@pytest.mark.parametrize(
+    ("kernel", "nft", "chosen", "mode"),
+    [
+        ((5, 13), (1, 0), "auto", "nftables"),
+        ((5, 12), (1, 0), "auto", "iptables"),
+        ((6, 1), (0, 9), "auto", "iptables"),
+        ((6, 1), None, "auto", "iptables"),
+        ((6, 1), None, "nftables", "nftables"),
+        ((6, 1), (1, 1), "iptables", "iptables"),
+    ],
+)
+def test_kube_proxy_mode(kernel: tuple[int, int], nft: tuple[int, int] | None, chosen: str, mode: str) -> None:
+    ctx = _given({"kernel": kernel, "nft": nft}, kube_proxy_mode=chosen)
+    assert kube_proxy_mode(ctx.cluster, ctx.own) == mode
+
+
+def test_api_server_url() -> None:
+    assert api_server_url(_given().cluster) == "https://127.0.0.1:6444"
+    assert api_server_url(_given(api_endpoint="lb:443").cluster) == "https://lb:443"
+
+
+def test_etcd_names() -> None:
+    ctx = context({"hosts": {"a": {"groups": ["etcd"]}, "b": {"groups": ["worker"]}, "c": {"groups": ["etcd"]}}})
+    assert client_urls(ctx.cluster, ctx.facts) == ("https://192.0.2.1:2379", "https://192.0.2.3:2379")
+    assert peer_url(ctx.cluster.host("c"), ctx.facts) == "https://192.0.2.3:2380"
+    assert member_name(ctx.cluster.host("c")) == "c"
+
+
+def test_mtu_is_that_of_the_nodes_own_link() -> None:
+    facts = _given({"mtu": 8951}).own
+    assert mtu(facts, "192.0.2.1") == 8951
+    assert mtu(replace(facts, interfaces=()), "192.0.2.1") == 1500
+
+
+@pytest.mark.parametrize(
+    ("cpus", "memory", "cpu", "mebibytes"),
+    [
+        (1, GIB, "60m", "256Mi"),
+        (2, 2 * GIB, "70m", "512Mi"),
+        (4, 8 * GIB, "80m", "1843Mi"),
+        (64, 512 * GIB, "230m", "4096Mi"),
+    ],
+)
+def test_kube_reserved(cpus: int, memory: int, cpu: str, mebibytes: str) -> None:
+    assert kube_reserved(cpus, memory) == {"cpu": cpu, "memory": mebibytes, "ephemeral-storage": "1Gi"}
+
+
+@pytest.mark.parametrize("memory", [GIB, 2 * GIB, 4 * GIB, 64 * GIB])
+@pytest.mark.parametrize("groups", [{"worker"}, {"etcd", "control_plane"}])
+def test_pods_find_room_on_every_machine(memory: int, groups: set[str]) -> None:
+    kept = sum(
+        int(part["memory"].removesuffix("Mi")) for part in (kube_reserved(2, memory), system_reserved(memory, groups))
+    )
+    assert (kept + 200) * 2**20 < memory * 0.75
