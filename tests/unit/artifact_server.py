@@ -53,9 +53,15 @@ class Site:
         self.asked: list[tuple[str, str]] = []  # path, Range
         self.base = ""
 
-    def put_upstream(self, versions: dict[str, str], arch: str) -> None:
+    def put_upstream(self, versions: dict[str, str], *archs: str) -> None:
         """Everything that upstream would serve for these versions, checksum files in upstream's three shapes."""
         self.files["/release/stable.txt"] = b"v1.37.2\n"
+        for arch in archs:
+            self._put_programs(versions, arch)
+        self.put_image("pause", versions["pause"], *archs)
+        self.put_image("coredns/coredns", f"v{versions['coredns']}", *archs)
+
+    def _put_programs(self, versions: dict[str, str], arch: str) -> None:
         for component in catalog.load().components.values():
             for wanted in downloads_of(component, versions[component.name], arch):
                 members = {member: program(name, arch) for name, member in wanted.programs.items()}
@@ -64,13 +70,23 @@ class Site:
                 self.files[path] = content
                 line = sha256(content) if component.name == "kubernetes" else f"{sha256(content)}  {file}"
                 other = f"{'0' * 64}  another-{file}\n" if component.name in {"etcd", "runc"} else ""
-                self.files[_path(wanted.checksum)] = f"{other}{line}\n".encode()
-        self.put_image("pause", versions["pause"], arch)
-        self.put_image("coredns/coredns", f"v{versions['coredns']}", arch)
+                before = self.files.get(_path(wanted.checksum), b"")
+                self.files[_path(wanted.checksum)] = before + f"{other}{line}\n".encode()
 
-    def put_image(self, repository: str, tag: str, arch: str) -> str:
+    def put_image(self, repository: str, tag: str, *archs: str) -> str:
         """An image behind an index, as registries serve it; the digest of the index."""
         prefix = f"/v2/{repository}"
+        entries = [self._put_manifest(prefix, arch) for arch in archs]
+        foreign = entries[0] | {"digest": f"sha256:{'1' * 64}", "platform": {"architecture": "s390x", "os": "linux"}}
+        index = json.dumps({"schemaVersion": 2, "manifests": [foreign, *entries]}).encode()
+        self.files[f"{prefix}/manifests/{tag}"] = index
+        self.kinds[f"{prefix}/manifests/{tag}"] = "application/vnd.docker.distribution.manifest.list.v2+json"
+        digest = f"sha256:{sha256(index)}"
+        self.files[f"{prefix}/manifests/{digest}"] = index
+        self.kinds[f"{prefix}/manifests/{digest}"] = self.kinds[f"{prefix}/manifests/{tag}"]
+        return digest
+
+    def _put_manifest(self, prefix: str, arch: str) -> dict[str, Any]:
         layer, config = tar_gz({"pause": program("pause", arch)}), json.dumps({"architecture": arch}).encode()
         manifest = json.dumps(
             {
@@ -82,14 +98,10 @@ class Site:
         ).encode()
         entry = _descriptor(manifest, "application/vnd.docker.distribution.manifest.v2+json")
         entry["platform"] = {"architecture": arch, "os": "linux"}
-        foreign = entry | {"digest": f"sha256:{'1' * 64}", "platform": {"architecture": "s390x", "os": "linux"}}
-        index = json.dumps({"schemaVersion": 2, "manifests": [foreign, entry]}).encode()
         for blob in (layer, config):
             self.files[f"{prefix}/blobs/sha256:{sha256(blob)}"] = blob
         self.files[f"{prefix}/manifests/sha256:{sha256(manifest)}"] = manifest
-        self.files[f"{prefix}/manifests/{tag}"] = index
-        self.kinds[f"{prefix}/manifests/{tag}"] = "application/vnd.docker.distribution.manifest.list.v2+json"
-        return f"sha256:{sha256(index)}"
+        return entry
 
 
 def _descriptor(content: bytes, kind: str) -> dict[str, Any]:

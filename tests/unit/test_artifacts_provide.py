@@ -1,0 +1,204 @@
+"""Where artifacts come from is decided once, told, kept, and costs nothing when all is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from artifact_progress import Kept
+from artifact_server import Site, program, serving, sha256
+from go_standin import Go
+
+from kprov.artifacts import toolchain
+from kprov.artifacts import upstream as upstream_module
+from kprov.artifacts.catalog import resolve_versions
+from kprov.artifacts.provide import Provided, provide
+from kprov.errors import ArtifactError
+from kprov.model import ArtifactSettings, Cluster
+
+VERSIONS = dict(resolve_versions("1.37"))
+NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with serving(Site()) as site:
+        site.put_upstream(VERSIONS, "amd64")
+        yield site
+
+
+@pytest.fixture
+def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Go]:
+    monkeypatch.setattr(toolchain, "native", lambda: "amd64")
+    yield Go(tmp_path / "go", monkeypatch)
+    toolchain._ask.cache_clear()
+
+
+class Run:
+    """One inventory with its lock file and a cache, asked again and again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lock = folder / "artifacts.lock.yaml"
+        self.progress = Kept()
+
+    def __call__(self, source: str = "upstream", mirror: str = NOBODY, archs: tuple[str, ...] = ("amd64",)) -> Provided:
+        self.progress = Kept()
+        cluster = Cluster(
+            name="c", versions=VERSIONS, hosts=(), artifacts=ArtifactSettings(source=source, mirror=mirror)  # type: ignore[arg-type]
+        )  # fmt: skip
+        return provide(cluster, archs, self.folder / "cache", self.progress, lock=self.lock)
+
+    @property
+    def locked(self) -> dict[str, Any]:
+        return dict(yaml.safe_load(self.lock.read_text()))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def test_upstream_gives_every_program_and_image_verified_and_pinned(site: Site, run: Run) -> None:
+    found = run(mirror=site.base)
+    assert len(found) == 20
+    kubelet, etcdctl = found[("kubelet", "amd64")], found[("etcdctl", "amd64")]
+    assert Path(kubelet.local).read_bytes() == program("kubelet", "amd64")
+    assert kubelet.url == f"{site.base}/release/v1.37.2/bin/linux/amd64/kubelet"
+    assert (kubelet.url_sha256, kubelet.member) == ("", "")
+    assert etcdctl.member == "etcd-v3.7.3-linux-amd64/etcdctl"
+    assert etcdctl.url_sha256 == run.locked["files"][
+        "https://github.com/etcd-io/etcd/releases/download/v3.7.3/etcd-v3.7.3-linux-amd64.tar.gz"
+    ]  # fmt: skip
+    assert run.locked["files"]["https://dl.k8s.io/release/v1.37.2/bin/linux/amd64/kubelet"] == kubelet.sha256
+    assert found[("image-coredns", "amd64")].reference == "registry.k8s.io/coredns/coredns:v1.14.7"
+    assert found[("image-coredns", "amd64")].url == ""
+    assert set(run.locked["images"]) == {
+        "registry.k8s.io/pause:3.10.2", "registry.k8s.io/coredns/coredns:v1.14.7",
+    }  # fmt: skip
+    assert any("artifacts.lock.yaml" in note for note in run.progress.notes)
+
+
+def test_each_archive_is_fetched_once(site: Site, run: Run) -> None:
+    run(mirror=site.base)
+    paths = [path for path, _ in site.asked]
+    assert paths.count("/etcd-io/etcd/releases/download/v3.7.3/etcd-v3.7.3-linux-amd64.tar.gz") == 1
+    assert len(paths) == len(set(paths))
+
+
+def test_the_second_run_asks_nobody_and_takes_no_time(site: Site, run: Run) -> None:
+    first = run(mirror=site.base)
+    site.asked.clear()
+    started = time.process_time()
+    assert run(mirror=site.base) == first
+    assert time.process_time() - started < 0.25  # of CPU; some 5 ms as a rule
+    assert site.asked == []
+    assert run.progress.notes == []
+
+
+def test_another_inventory_pins_what_the_cache_already_verified(site: Site, run: Run) -> None:
+    run(mirror=site.base)
+    pinned = run.lock.read_text()
+    run.lock.unlink()
+    site.asked.clear()
+    run(mirror=site.base)
+    assert site.asked == []
+    assert run.lock.read_text() == pinned
+
+
+def test_a_pin_wins_over_what_upstream_publishes_now(site: Site, run: Run) -> None:
+    url = "https://dl.k8s.io/release/v1.37.2/bin/linux/amd64/kubelet"
+    run.lock.write_text(yaml.safe_dump({"files": {url: "c" * 64}}))
+    with pytest.raises(ArtifactError) as caught:
+        run(mirror=site.base)
+    assert caught.value.needed == f"sha256 {'c' * 64}"
+    assert run.locked["files"][url] == "c" * 64
+
+
+def test_a_cached_file_that_the_lock_does_not_want_is_not_used(site: Site, run: Run) -> None:
+    url = "https://dl.k8s.io/release/v1.37.2/bin/linux/amd64/kubelet"
+    run(mirror=site.base)
+    run.lock.write_text(yaml.safe_dump({"files": {url: "c" * 64}}))
+    with pytest.raises(ArtifactError, match="not what it must be"):
+        run(mirror=site.base)
+
+
+def test_a_program_for_another_machine_is_refused(site: Site, run: Run) -> None:
+    path = "/release/v1.37.2/bin/linux/amd64/kubelet"
+    content = program("kubelet", "arm64")
+    site.files[path] = content
+    site.files[f"{path}.sha256"] = sha256(content).encode()
+    with pytest.raises(ArtifactError, match="kubelet is not a program for amd64"):
+        run(mirror=site.base)
+
+
+def test_a_version_that_upstream_has_not_is_named_by_its_url(site: Site, run: Run) -> None:
+    del site.files["/release/v1.37.2/bin/linux/amd64/kubelet.sha256"]
+    with pytest.raises(ArtifactError) as caught:
+        run(mirror=site.base)
+    assert caught.value.where.endswith("/kubelet.sha256")
+    assert "404" in caught.value.found
+
+
+def test_a_corrupted_file_is_an_error_once_and_fetched_anew_then(site: Site, run: Run) -> None:
+    first = run(mirror=site.base)
+    Path(first[("runc", "amd64")].local).write_bytes(b"bad")
+    with pytest.raises(ArtifactError, match="cached runc"):
+        run(mirror=site.base)
+    assert run(mirror=site.base) == first
+
+
+def test_both_architectures_are_provided_side_by_side(site: Site, run: Run) -> None:
+    site.put_upstream(VERSIONS, "amd64", "arm64")
+    found = run(mirror=site.base, archs=("arm64", "amd64"))
+    assert len(found) == 40
+    for (name, arch), artifact in found.items():
+        assert artifact.arch == arch
+        assert name.startswith("image-") or Path(artifact.local).read_bytes() == program(name, arch)
+
+
+def test_an_unknown_architecture_is_refused(run: Run) -> None:
+    with pytest.raises(ArtifactError, match="architecture"):
+        run(archs=("amd64", "riscv64"))
+
+
+def test_auto_takes_upstream_when_it_answers(site: Site, go: Go, run: Run) -> None:
+    assert run("auto", site.base)[("kubelet", "amd64")].url
+    assert run.locked["source"] == "upstream"
+    assert go.builds == []
+
+
+def test_auto_builds_when_upstream_does_not_answer_and_says_so(go: Go, run: Run) -> None:
+    found = run("auto")
+    assert found[("kubelet", "amd64")].url == ""
+    assert found[("image-coredns", "amd64")].reference == "kprov.local/coredns:1.14.7"
+    assert any("does not answer: building from pinned Go modules" in note for note in run.progress.notes)
+    assert run.locked["source"] == "modules"
+
+
+def test_a_network_that_comes_back_changes_nothing(site: Site, go: Go, run: Run) -> None:
+    first = run("auto")
+    assert run("auto", site.base) == first
+    assert site.asked == []
+    assert run.progress.notes == []
+
+
+def test_auto_without_a_lock_takes_what_is_complete_in_the_cache(site: Site, go: Go, run: Run) -> None:
+    built = run("modules")
+    assert not run.lock.exists()
+    assert run("auto", site.base) == built
+    assert site.asked == []
+
+
+def test_modules_never_ask_upstream(site: Site, go: Go, run: Run) -> None:
+    run("modules", site.base)
+    assert site.asked == []
+    assert len(go.builds) == 7
+
+
+def test_the_probe_asks_the_documented_place() -> None:
+    assert upstream_module.PROBE == "https://dl.k8s.io/release/stable.txt"
