@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -42,10 +43,28 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield Directory(path="/var/lib/kubelet", mode=0o750, purge=True)
     yield ca_file(ctx)
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
-    yield File(path=CONFIG, content=dump(laid_over(_config(ctx), ctx.host.kubelet)), mode=0o600)
+    config = laid_over(_config(ctx), ctx.host.kubelet)
+    yield File(path=CONFIG, content=dump(config), mode=0o600)
+    yield from _shutdown_delay(str(config["shutdownGracePeriod"]))
     yield from leaves
     yield program(ctx, "kubelet")
     yield _unit(ctx, leaves)
+
+
+def _shutdown_delay(period: str) -> Iterable[File]:
+    """What kubelet itself writes to make logind wait for pods at shutdown, word for word: ours, so that it goes again."""
+    seconds = go_seconds(period)
+    if seconds:
+        text = f"# Kubelet logind override\n[Login]\nInhibitDelayMaxSec={seconds:.0f}\n"
+        yield File(path="/etc/systemd/logind.conf.d/99-kubelet.conf", content=text.encode())
+
+
+def go_seconds(duration: str) -> float:
+    """Seconds of a Go duration such as `1m30s`. What is none gives 0: kubelet will say so when it starts."""
+    if not re.fullmatch(r"(\d+(\.\d+)?(h|ms|m|s))+", duration):
+        return 0.0
+    parts = re.findall(r"(\d+(?:\.\d+)?)(h|ms|m|s)", duration)
+    return sum(float(number) * {"h": 3600, "m": 60, "s": 1, "ms": 0.001}[unit] for number, unit in parts)
 
 
 def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:

@@ -9,6 +9,7 @@ import pytest
 from given import context
 
 from kprov.roles.etcd import client_urls, member_name, peer_url
+from kprov.roles.kubelet import go_seconds
 from kprov.roles.layout import api_server_url, kube_proxy_mode
 from kprov.roles.network import mtu
 from kprov.roles.reservations import kube_reserved, system_reserved
@@ -74,3 +75,11 @@ def test_pods_find_room_on_every_machine(memory: int, groups: set[str]) -> None:
         int(part["memory"].removesuffix("Mi")) for part in (kube_reserved(2, memory), system_reserved(memory, groups))
     )
     assert (kept + 200) * 2**20 < memory * 0.75
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("60s", 60), ("1m30s", 90), ("1h", 3600), ("500ms", 0.5), ("0s", 0), ("1.5m", 90), ("soon", 0)],
+)
+def test_go_durations(text: str, seconds: float) -> None:
+    assert go_seconds(text) == seconds
