@@ -92,6 +92,16 @@ class Store:
         return file is not None and file.sealed
 
     @property
+    def passphrase(self) -> Secret | None:
+        """What the store was opened with."""
+        return self._passphrase
+
+    def prepare(self) -> None:
+        """Make the folder, closed to others and kept out of repositories. Raises StoreError."""
+        with self._writing("the state folder cannot be made"), private_folder(self.path):
+            return
+
+    @property
     def exists(self) -> bool:
         """Whether the cluster's authorities and keys have been made."""
         return self._file is not None

@@ -1,0 +1,167 @@
+"""`kprov plan`, `kprov up` and `kprov down`: what would change, changing it, and taking it away again."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kprov.cli.exits import CHANGES, DONE, FAILED, PARTLY, State
+from kprov.cli.options import Given, deep_option, host_options, inventory_argument, json_option, yes_option
+from kprov.cli.work import Work, can_ask, confirmed, opened
+from kprov.events import Note
+from kprov.gather import Question, observe
+from kprov.report import closing, plan_view
+from kprov.report.diff import file_diffs, shown_paths
+from kprov.report.failures import failure_table
+from kprov.report.jsonlines import object_line
+from kprov.up import Prepared
+
+
+@click.command()
+@inventory_argument
+@host_options
+@deep_option
+@json_option
+@click.option("--diff", is_flag=True, help="Show how text files would change; secret ones never.")
+@click.pass_obj
+def plan(state: State, /, inventory: Path, *, diff: bool, **options: Any) -> int:
+    """Show what `kprov up` would change, and why.
+
+    Asks every host, changes nothing. Exit code 0: nothing to change; 2: something to change.
+
+    \b
+    Examples:
+      kprov plan inventory.yaml
+      kprov plan inventory.yaml --diff --limit worker
+      kprov plan inventory.yaml --json | jq .hosts
+    """
+    return show_plan(state, Given(inventory=inventory, **options), diff=diff)
+
+
+def show_plan(state: State, given: Given, *, diff: bool) -> int:
+    with (
+        opened(given, state, keep_log=False, quiet=given.json) as work,
+        work.operator.prepare(work.cluster, work.store, draft=True) as prepared,
+    ):
+        _warn(work, prepared)
+        if given.json:
+            text = json.dumps(plan_view.plan_values(prepared.plan), indent=2, ensure_ascii=False)
+            click.echo(work.hub.redactor.clean(text))
+        else:
+            work.say(plan_view.plan_lines(prepared.plan))
+        if diff:
+            show_diffs(work, prepared)
+        return DONE if prepared.plan.empty else CHANGES
+
+
+def show_diffs(work: Work, prepared: Prepared) -> None:
+    """Asks the hosts for the files that change and shows each difference. Raises TransportError."""
+    for name, host in prepared.plan.hosts.items():
+        paths = shown_paths(host.changes)
+        texts = observe(prepared.fleet.sessions[name], Question(texts=paths)).texts if paths else {}
+        for text in file_diffs(name, host.changes, texts):
+            work.say(text)
+
+
+@click.command()
+@inventory_argument
+@host_options
+@deep_option
+@json_option
+@yes_option
+@click.option("--check", is_flag=True, help="Only show what would change: the same as `kprov plan`.")
+@click.option("--diff", is_flag=True, help="Show the whole plan, and how text files would change.")
+@click.pass_obj
+def up(state: State, /, inventory: Path, *, check: bool, diff: bool, yes: bool, **options: Any) -> int:
+    """Make the cluster what the inventory says.
+
+    Checks the hosts, plans, asks, applies. Run it again after any change or failure: it does what is left to do.
+
+    \b
+    Examples:
+      kprov up inventory.yaml
+      kprov up inventory.yaml --yes --limit w3
+      kprov up inventory.yaml --yes --json > run.jsonl
+    """
+    given = Given(inventory=inventory, **options)
+    if check:
+        return show_plan(state, given, diff=diff)
+    confirm_possible(yes=yes, for_program=given.json)
+    began = time.monotonic()
+    with opened(given, state, keep_log=True) as work:
+        with work.operator.prepare(work.cluster, work.store, draft=False) as prepared:
+            _warn(work, prepared)
+            nothing = prepared.plan.empty and not prepared.plan.not_ready
+            if not nothing:
+                _show_what_is_coming(work, prepared, diff=diff)
+                confirmed("Go on?", yes=yes, json=given.json)
+            outcome = work.operator.apply(prepared)
+        return _close(work, outcome.plan, time.monotonic() - began)
+
+
+def confirm_possible(*, yes: bool, for_program: bool) -> None:
+    """Refuse at once, before anything is asked of hosts, what could not be confirmed later. Raises KprovError."""
+    if not yes and (for_program or not can_ask()):
+        confirmed("", yes=False, json=for_program)
+
+
+def _show_what_is_coming(work: Work, prepared: Prepared, *, diff: bool) -> None:
+    if work.given.json:
+        click.echo(object_line("plan", plan_view.plan_values(prepared.plan)))
+        return
+    full = diff or work.given.verbose
+    work.say(plan_view.plan_lines(prepared.plan) if full else plan_view.summary_lines(prepared.plan))
+    if diff:
+        show_diffs(work, prepared)
+
+
+def _warn(work: Work, prepared: Prepared) -> None:
+    for warning in prepared.warnings:
+        work.hub.emit(Note(text=warning, warning=True))
+
+
+def _close(work: Work, plan: Any, seconds: float) -> int:
+    hub, traffic = work.hub, work.operator.transport.counters.total
+    hub.close()
+    if work.given.json:
+        click.echo(object_line("summary", closing.summary_values(plan, hub.tally, seconds, traffic)))
+    else:
+        if hub.tally.failures:
+            click.echo(failure_table(hub.tally.failures))
+        work.say(closing.summary_lines(plan, hub.tally, seconds, traffic))
+    if not hub.tally.failures:
+        return DONE
+    return PARTLY if hub.tally.touched else FAILED
+
+
+@click.command()
+@inventory_argument
+@host_options
+@json_option
+@yes_option
+@click.pass_obj
+def down(state: State, /, inventory: Path, *, yes: bool, **options: Any) -> int:
+    """Take the cluster off the hosts: the reverse of `kprov up`.
+
+    Removes what kprov put there, and the cluster's data with it. With --limit, takes hosts out of a cluster that stays:
+    drains them, removes them as nodes and etcd members, then cleans them. The keys in the state folder stay.
+
+    \b
+    Examples:
+      kprov down inventory.yaml
+      kprov down inventory.yaml --limit w3 --yes
+    """
+    given = Given(inventory=inventory, **options)
+    confirm_possible(yes=yes, for_program=given.json)
+    began = time.monotonic()
+    with opened(given, state, keep_log=True) as work:
+        limit = work.operator.options.limit
+        names = [host.name for host in work.cluster.hosts if limit is None or host.name in limit]
+        what = f"{', '.join(names)} of cluster {work.cluster.name}" if limit else f"the cluster {work.cluster.name}"
+        confirmed(f"This removes {what} with all its data. Go on?", yes=yes, json=given.json)
+        work.operator.down(work.cluster, work.store)
+        return _close(work, None, time.monotonic() - began)

@@ -1,0 +1,151 @@
+"""`kprov artifacts`: the programs and images of a cluster in the operator's cache."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from kprov.artifacts import build as building
+from kprov.artifacts import own_image
+from kprov.artifacts.cache import Cache, default_root
+from kprov.artifacts.catalog import ARCHITECTURES, load, resolve_versions
+from kprov.artifacts.listing import listing
+from kprov.artifacts.provide import LOCK_NAME, provide
+from kprov.artifacts.toolchain import native
+from kprov.cli.exits import State
+from kprov.cli.options import FILE, json_option
+from kprov.errors import ArtifactError
+from kprov.inventory import load as load_inventory
+from kprov.model import Cluster
+from kprov.report.console import Terminal
+from kprov.report.hub import Hub
+from kprov.report.lines import Lines
+from kprov.report.words import count, size
+
+_version = click.option("--kubernetes", default="", help="Version or line; default: kprov's.")
+_archs = click.option(
+    "--arch", "archs", multiple=True, type=click.Choice(ARCHITECTURES), help="Architecture; default: this machine's."
+)
+_inventory = click.argument("inventory", type=FILE, required=False)
+
+
+@click.group()
+def artifacts() -> None:
+    """Programs and images: fetch, build, list, lock.
+
+    They lie in $KPROV_CACHE, else in $XDG_CACHE_HOME/kprov, else in ~/.cache/kprov. `kprov up` gets what is missing by
+    itself; these commands do it beforehand.
+    """
+
+
+@artifacts.command()
+@_inventory
+@_version
+@_archs
+@click.option("--images", "extra", multiple=True, help="A further image of the catalog, such as image-agnhost.")
+@click.pass_obj
+def fetch(
+    state: State, /, inventory: Path | None, kubernetes: str, archs: tuple[str, ...], extra: tuple[str, ...]
+) -> None:
+    """Get every artifact from where the inventory says: upstream, or built from pinned modules.
+
+    \b
+    Examples:
+      kprov artifacts fetch inventory.yaml
+      kprov artifacts fetch --kubernetes 1.36 --arch arm64
+    """
+    cluster = _cluster(inventory, kubernetes)
+    lock = inventory.absolute().parent / LOCK_NAME if inventory is not None else None
+    with _progress(state) as hub:
+        found = provide(cluster, archs or (native(),), default_root(), hub, lock=lock, extra=extra)
+    click.echo(f"{count(len(found), 'artifact')} in {default_root()}")
+
+
+@artifacts.command()
+@_version
+@_archs
+@click.option("--images", "extra", multiple=True, help="A further image of the catalog, such as image-agnhost.")
+@click.pass_obj
+def build(state: State, /, kubernetes: str, archs: tuple[str, ...], extra: tuple[str, ...]) -> None:
+    """Build every program from pinned Go modules, and the images around them.
+
+    Needs Go; what is built already is not built again.
+
+    \b
+    Examples:
+      kprov artifacts build
+      kprov artifacts build --kubernetes 1.36
+    """
+    versions = resolve_versions(kubernetes)
+    root = default_root()
+    number = 0
+    with _progress(state) as hub:
+        for arch in archs or (native(),):
+            number += len(building.build_all(versions, arch, root, hub))
+            images = [entry.name for entry in load().images.values() if entry.reference]
+            for name in (*images, *extra):
+                own_image.make(name, versions, arch, Cache(root), hub)
+                number += 1
+    click.echo(f"{count(number, 'artifact')} in {root}")
+
+
+@artifacts.command("list")
+@_inventory
+@_version
+@_archs
+@json_option
+@click.option("--deep", is_flag=True, help="Hash every file; one that changed is put away.")
+def show(inventory: Path | None, kubernetes: str, archs: tuple[str, ...], *, json: bool, deep: bool) -> None:
+    """Show what a cluster needs, and what of it is in the cache."""
+    rows = listing(_cluster(inventory, kubernetes).versions, archs or (native(),), default_root(), deep=deep)
+    if json:
+        click.echo(_json([vars(row) for row in rows]))
+        return
+    for row in rows:
+        there = f"{row.source:<9} {size(row.size):>10}  {row.sha256[:12]}" if row.cached else row.fault or "not here"
+        click.echo(f"{row.name:<26} {row.version:<9} {row.arch:<6} {there}")
+
+
+@artifacts.command()
+@click.argument("inventory", type=FILE)
+@_archs
+@click.pass_obj
+def lock(state: State, /, inventory: Path, archs: tuple[str, ...]) -> None:
+    """Pin the checksum of every download of an inventory, in artifacts.lock.yaml beside it.
+
+    Downloads what is not in the cache yet. Keep the file under version control.
+    """
+    path = inventory.absolute().parent / LOCK_NAME
+    with _progress(state) as hub:
+        provide(_cluster(inventory, ""), archs or (native(),), default_root(), hub, lock=path)
+    click.echo(f"pinned in {path}")
+
+
+def _cluster(inventory: Path | None, kubernetes: str) -> Cluster:
+    if inventory is None:
+        return Cluster(name="artifacts", versions=resolve_versions(kubernetes), hosts=())
+    if kubernetes:
+        raise ArtifactError("the inventory names the version", found=f"--kubernetes {kubernetes}", todo="leave one out")
+    return load_inventory(inventory).cluster
+
+
+@contextmanager
+def _progress(state: State) -> Iterator[Hub]:
+    view = Terminal(Console()) if sys.stdout.isatty() else Lines(click.echo)
+    hub = Hub([view], state.redactor)
+    state.close = hub.close
+    try:
+        yield hub
+    finally:
+        hub.close()
+
+
+def _json(rows: list[Mapping[str, Any]]) -> str:
+    return json.dumps(rows, indent=2)

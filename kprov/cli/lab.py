@@ -1,0 +1,83 @@
+"""`kprov lab`: local test machines on this computer, and an inventory for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kprov.cli.options import FILE
+from kprov.lab import MachineSpec, inventory, machines
+from kprov.report.words import count
+
+DEFAULT_NAME = "demo"
+
+
+@click.group()
+def lab() -> None:
+    """Local test machines on this computer.
+
+    Debian machines with systemd and sshd of their own, in containers on a bridge of their own; needs root.
+    """
+
+
+@lab.command()
+@click.option("--name", default=DEFAULT_NAME, show_default=True, help="Name of the lab.")
+@click.option("--control-planes", type=click.IntRange(1, 9), default=1, show_default=True, help="How many.")
+@click.option("--workers", type=click.IntRange(0, 180), default=2, show_default=True, help="How many.")
+@click.option("--etcd", type=click.IntRange(0, 9), default=0, show_default=True, help="Hosts for etcd alone.")
+@click.option("--kubernetes", help="Version for the inventory; default: kprov's.")
+@click.option("-o", "--output", type=FILE, default=Path("inventory/lab.yaml"), show_default=True, help="Inventory.")
+def up(name: str, control_planes: int, workers: int, etcd: int, kubernetes: str | None, output: Path) -> None:
+    """Make the machines of a lab, or start them again, and write their inventory.
+
+    \b
+    Examples:
+      kprov lab up
+      kprov lab up --name ha --control-planes 3 --workers 2 -o ha.yaml
+    """
+    made = machines.create(name, specs(control_planes, workers, etcd))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    inventory.write(made, output, kubernetes=kubernetes)
+    for machine in made.machines:
+        click.echo(f"{machine.name:<8} {machine.address:<14} {', '.join(machine.groups)}")
+    click.echo(f"lab {name} is up; its inventory is {output}; next: kprov up {output}")
+
+
+def specs(control_planes: int, workers: int, etcd: int) -> list[MachineSpec]:
+    """The machines of a lab: etcd1 …, cp1 …, w1 …; control planes are workers too when there are no others."""
+    alone = workers == 0
+    return [
+        *(MachineSpec(name=f"etcd{number}", groups=("etcd",)) for number in range(1, etcd + 1)),
+        *(
+            MachineSpec(name=f"cp{number}", groups=("control_plane", "worker") if alone else ("control_plane",))
+            for number in range(1, control_planes + 1)
+        ),
+        *(MachineSpec(name=f"w{number}", groups=("worker",)) for number in range(1, workers + 1)),
+    ]
+
+
+@lab.command()
+@click.argument("name", default=DEFAULT_NAME)
+def down(name: str) -> None:
+    """Remove a lab and everything of it. One that is not there is fine.
+
+    \b
+    Example:
+      kprov lab down demo
+    """
+    machines.destroy(name)
+    click.echo(f"lab {name} is gone")
+
+
+@lab.command("list")
+def show() -> None:
+    """Show the labs of this computer and their machines."""
+    labs = machines.list()
+    for each in labs:
+        click.echo(f"{each.name}: {count(len(each.machines), 'machine')}, {each.network}")
+        for machine in each.machines:
+            groups = ", ".join(machine.groups)
+            click.echo(f"  {machine.name:<8} {machine.address:<14} {machines.state(machine):<8} {groups}")
+    if not labs:
+        click.echo("there are no labs")
