@@ -52,7 +52,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
 
 
 def _shutdown_delay(period: str) -> Iterable[File]:
-    """What kubelet itself writes to make logind wait for pods at shutdown, word for word: ours, so that it goes again."""
+    """What kubelet itself writes to make logind wait at shutdown, word for word: made ours, so that it goes again."""
     seconds = go_seconds(period)
     if seconds:
         text = f"# Kubelet logind override\n[Login]\nInhibitDelayMaxSec={seconds:.0f}\n"
