@@ -8,8 +8,9 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -33,30 +34,54 @@ def create(name: str, machines: Sequence[MachineSpec], *, suite: str = "bookworm
     left. Raises LabError.
     """
     check_name(name)
+    check_machines(name, machines, {})
     check_host()
-    template = base.ensure(suite)
-    known = _existing(name)
-    if known is not None and known.complete:
-        _require_same(known, machines, suite)
-        _in_parallel(start, known.machines)
-        return known
-    if name in records.names():
-        destroy(name)
-    require_space(template, len(machines) * _MACHINE_BYTES)
+    known = records.find(name)
+    if known is None or not known.complete:
+        base.ensure(suite)  # before the lab is locked: it may take minutes
+    with _held(name):
+        known = records.find(name)
+        if known is not None and known.complete:
+            _require_same(known, machines, suite)
+            for machine in known.machines:
+                _boot_if_down(known, machine)
+            lab = known
+        else:
+            lab = _make_anew(name, machines, suite)
+    _in_parallel(wait_ready, lab.machines)
+    return lab
+
+
+@contextmanager
+def _held(name: str) -> Iterator[None]:
+    """Hold the lab of that name, with a folder made for it if there is none."""
+    with ExitStack() as stack:
+        while True:
+            with records.host_lock():
+                (LABS / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+                LABS.chmod(0o700)
+            try:
+                stack.enter_context(records.lab_lock(name))
+                break
+            except FileNotFoundError:  # the run that held it before us removed the lab
+                continue
+        yield
+
+
+def _make_anew(name: str, machines: Sequence[MachineSpec], suite: str) -> Lab:
+    """Make a lab in its locked folder, whatever a run that was killed has left there; on failure nothing is left."""
     try:
+        _empty(name)
+        template = base.ensure(suite)
+        require_space(template, len(machines) * _MACHINE_BYTES)
         lab, host_keys = _register(name, machines, suite, template)
-        with records.lab_lock(name):
-            _make(lab, host_keys)
-            complete = dataclasses.replace(lab, complete=True)
-            records.save(complete)
+        _make(lab, host_keys)
+        complete = dataclasses.replace(lab, complete=True)
+        records.save(complete)
     except BaseException:
-        destroy(name)
+        _remove(name)
         raise
     return complete
-
-
-def _existing(name: str) -> Lab | None:
-    return next((lab for lab in records.load_all() if lab.name == name), None)
 
 
 def _require_same(lab: Lab, machines: Sequence[MachineSpec], suite: str) -> None:
@@ -75,7 +100,6 @@ def _register(name: str, machines: Sequence[MachineSpec], suite: str, template: 
     """Give the lab its number and write its record; returns it with its machines' SSH host keys (private)."""
     pairs = [guest.new_key_pair("") for _ in machines]
     with records.host_lock():
-        LABS.mkdir(mode=0o700, parents=True, exist_ok=True)
         others = records.load_all()
         check_machines(name, machines, {lab.name: [machine.name for machine in lab.machines] for lab in others})
         index = free_index([lab.index for lab in others], network.routes())
@@ -139,14 +163,18 @@ def start(machine: Machine) -> None:
     check_host()
     lab = records.load(machine.lab)
     with records.lab_lock(machine.lab):
-        if process.keeper(machine) is None:
-            with records.host_lock():
-                borrowed.take()
-            network.up(lab)
-            cgroups.sweep(machine.identity)
-            guest.mount(lab, machine)
-            _boot(lab, machine)
+        _boot_if_down(lab, machine)
     wait_ready(machine)
+
+
+def _boot_if_down(lab: Lab, machine: Machine) -> None:
+    if process.keeper(machine) is None:
+        with records.host_lock():
+            borrowed.take()
+        network.up(lab)
+        cgroups.sweep(machine.identity)
+        guest.mount(lab, machine)
+        _boot(lab, machine)
 
 
 def stop(machine: Machine, *, graceful: bool = True) -> None:
@@ -220,16 +248,35 @@ def destroy(lab: Lab | str) -> None:
     check_host()
     try:
         with records.lab_lock(name):
-            known = _existing(name)
-            if known is not None:
-                for machine in known.machines:
-                    crash(machine)
-                network.down(known)
-            records.forget(name)
-            remove_tree(LABS / name)
+            _remove(name)
     except FileNotFoundError:
-        pass  # another run removed it
+        _settle()  # there is none, or another run removed it and was killed before it was done
+
+
+def _remove(name: str) -> None:
+    _empty(name)
+    (LABS / name).rmdir()
+    _settle()
+
+
+def _empty(name: str) -> None:
+    """Take down everything of the lab whose lock we hold; only its folder stays."""
+    known = records.find(name)
+    if known is not None:
+        records.save(dataclasses.replace(known, complete=False))
+        for machine in known.machines:
+            crash(machine)
+        network.down(known)
+    for entry in (LABS / name).iterdir():
+        if entry.name not in records.FILES:
+            remove_tree(entry)
+    records.forget(name)  # last: until then, a run that is killed leaves a lab that is listed and can be removed
+
+
+def _settle() -> None:
+    """Give back what labs share once none is left."""
     with records.host_lock():
+        records.drop_empty()
         if LABS.is_dir() and not records.names():
             borrowed.give_back()
             LABS.rmdir()

@@ -38,7 +38,7 @@ def mount_overlay(*, lower: Path, upper: Path, work: Path, target: Path) -> None
 
 
 def remove_tree(folder: Path) -> None:
-    """Unmount whatever is below `folder`, then delete it. A missing folder is fine.
+    """Unmount whatever is below `folder`, then delete it. A file, or nothing, is fine too.
 
     Raises LabError when something stays mounted: deleting through a mount would delete what is behind it.
     """
@@ -46,5 +46,7 @@ def remove_tree(folder: Path) -> None:
         run(["umount", str(point)])
     if left := mounted_below(folder):
         raise LabError("a mount could not be removed", where=str(left[0]), todo=f"umount {left[0]} and try again")
-    if folder.exists():
+    if folder.is_dir():
         shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)

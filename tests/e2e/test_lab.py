@@ -204,6 +204,19 @@ def test_nothing_is_left_of_a_lab_that_is_destroyed() -> None:
     machines.destroy(name)
 
 
+def test_two_runs_that_make_the_same_lab_make_it_once() -> None:
+    name = f"labdev{os.getpid()}t"
+    code = f"from kprov.lab import machines, MachineSpec; machines.create({name!r}, [MachineSpec(name='m1')])"
+    makers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    try:
+        assert [maker.wait(timeout=120) for maker in makers] == [0, 0]
+        (made,) = (lab for lab in machines.list() if lab.name == name)
+        assert machines.state(made.machines[0]) == "running"
+    finally:
+        machines.destroy(name)
+    assert not any(traces(name).values())
+
+
 @pytest.mark.parametrize("delay", [0.5, 1.1])
 def test_nothing_is_left_of_a_lab_whose_maker_was_killed(delay: float) -> None:
     name = f"labdev{os.getpid()}k"
