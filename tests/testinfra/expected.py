@@ -1,0 +1,145 @@
+"""What must be found on a host of an inventory. Written down a second time on purpose, and not taken from the roles:
+a check that reads the same table as the program under check finds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from kprov.model import Cluster, Group, Host
+
+BIN = "/opt/kprov/bin"
+CNI = "/opt/cni/bin"
+
+_UNITS: Mapping[Group, tuple[str, ...]] = {
+    "etcd": ("etcd",),
+    "control_plane": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+}
+_NODE_UNITS = ("containerd", "kprov-network", "kubelet", "kube-proxy")
+
+# Path → arguments that make it tell its version, and the component whose version that is.
+_PROGRAMS: Mapping[Group, Mapping[str, tuple[str, str]]] = {
+    "etcd": {
+        f"{BIN}/etcd": ("--version", "etcd"),
+        f"{BIN}/etcdctl": ("version", "etcd"),
+        f"{BIN}/etcdutl": ("version", "etcd"),
+    },
+    "control_plane": {
+        f"{BIN}/kube-apiserver": ("--version", "kubernetes"),
+        f"{BIN}/kube-controller-manager": ("--version", "kubernetes"),
+        f"{BIN}/kube-scheduler": ("--version", "kubernetes"),
+        f"{BIN}/kubectl": ("version --client", "kubernetes"),
+    },
+}
+_NODE_PROGRAMS: Mapping[str, tuple[str, str]] = {
+    f"{BIN}/kubelet": ("--version", "kubernetes"),
+    f"{BIN}/kube-proxy": ("--version", "kubernetes"),
+    f"{BIN}/containerd": ("--version", "containerd"),
+    f"{BIN}/runc": ("--version", "runc"),
+    **{f"{CNI}/{plugin}": ("", "cni-plugins") for plugin in ("bridge", "loopback", "host-local", "portmap")},
+}
+
+_KUBERNETES = "/etc/kubernetes"
+_CERTIFICATES: Mapping[Group, tuple[str, ...]] = {
+    "etcd": ("/etc/etcd/pki/server", "/etc/etcd/pki/peer", "/etc/etcd/pki/healthcheck-client"),
+    "control_plane": (
+        *(
+            f"{_KUBERNETES}/kube-apiserver/{name}"
+            for name in ("serving", "kubelet-client", "etcd-client", "front-proxy-client")
+        ),
+        *(
+            f"{_KUBERNETES}/{user}/{name}"
+            for user in ("kube-controller-manager", "kube-scheduler")
+            for name in ("client", "serving")
+        ),
+    ),
+}
+_NODE_CERTIFICATES = tuple(f"{_KUBERNETES}/pki/{name}" for name in ("kubelet", "kubelet-client", "kube-proxy"))
+
+_PRIVATE: Mapping[Group, tuple[tuple[str, str], ...]] = {
+    "etcd": (),
+    "control_plane": (
+        (f"{_KUBERNETES}/controller-manager.conf", "root"),
+        (f"{_KUBERNETES}/scheduler.conf", "root"),
+        (f"{_KUBERNETES}/kube-apiserver/encryption.yaml", "kube-apiserver"),
+        (f"{_KUBERNETES}/pki/sa.key", "root"),
+    ),
+}
+_NODE_PRIVATE = (
+    (f"{_KUBERNETES}/kubelet.conf", "root"),
+    (f"{_KUBERNETES}/proxy.conf", "root"),
+    ("/var/lib/kubelet/config.yaml", "root"),
+    ("/var/lib/kube-proxy/config.yaml", "root"),
+)
+
+# Ports that nobody but the host itself may reach, and those that others need.
+_LOOPBACK: Mapping[Group, tuple[int, ...]] = {"etcd": (2381,), "control_plane": (10257, 10259)}
+_NODE_LOOPBACK = (10248, 10249)
+API_PROXY = 6444
+PUBLIC: Mapping[str, frozenset[int]] = {
+    "etcd": frozenset({2379, 2380}),
+    "kube-apiserver": frozenset({6443}),
+    "kube-controller": frozenset(),  # the kernel keeps 15 characters of a name
+    "kube-scheduler": frozenset(),
+    "kubelet": frozenset({10250}),
+    "kube-proxy": frozenset({10256}),
+    "containerd": frozenset(),
+}
+READ_ONLY_KUBELET = 10255
+
+_SYSCTLS: Mapping[str, str] = {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "1"}
+_KERNEL_DEFAULTS: Mapping[str, str] = {
+    "vm.overcommit_memory": "1",
+    "vm.panic_on_oom": "0",
+    "kernel.panic": "10",
+    "kernel.panic_on_oops": "1",
+}
+LEAST_SYSCTLS: Mapping[str, int] = {"fs.inotify.max_user_instances": 8192, "fs.inotify.max_user_watches": 524288}
+
+# Flags of kube-apiserver that must be as written, whatever else an inventory adds (CIS 1.2).
+API_FLAGS: Mapping[str, str] = {
+    "authorization-mode": "Node,RBAC",
+    "profiling": "false",
+    "service-account-lookup": "true",
+    "tls-min-version": "VersionTLS12",
+}
+API_FLAGS_SET = ("encryption-provider-config", "audit-log-path", "audit-policy-file", "authentication-config")
+
+
+def units(cluster: Cluster, host: Host) -> Iterable[str]:
+    """Names of services, without suffix."""
+    yield from (unit for group, found in _UNITS.items() if group in host.groups for unit in found)
+    if host.is_node:
+        yield from _NODE_UNITS
+        if cluster.api_endpoint is None:
+            yield "kube-api-proxy"
+
+
+def programs(cluster: Cluster, host: Host) -> Mapping[str, tuple[str, str]]:
+    found = {path: how for group, all_of in _PROGRAMS.items() if group in host.groups for path, how in all_of.items()}
+    return {**found, **(_NODE_PROGRAMS if host.is_node else {})}
+
+
+def certificates(cluster: Cluster, host: Host) -> Iterable[str]:
+    """Paths without suffix: `.crt` and `.key` belong to each."""
+    yield from (path for group, found in _CERTIFICATES.items() if group in host.groups for path in found)
+    yield from _NODE_CERTIFICATES if host.is_node else ()
+
+
+def private_files(cluster: Cluster, host: Host) -> Mapping[str, str]:
+    """Path → owner of files that only their owner may read (0600)."""
+    found = {path: owner for group, files in _PRIVATE.items() if group in host.groups for path, owner in files}
+    return {**found, **(dict(_NODE_PRIVATE) if host.is_node else {})}
+
+
+def loopback_ports(cluster: Cluster, host: Host) -> Iterable[int]:
+    yield from (port for group, found in _LOOPBACK.items() if group in host.groups for port in found)
+    if host.is_node:
+        yield from _NODE_LOOPBACK
+        if cluster.api_endpoint is None:
+            yield API_PROXY
+
+
+def sysctls(cluster: Cluster, host: Host) -> Mapping[str, str]:
+    if not host.is_node:
+        return {}
+    return {**_SYSCTLS, **(_KERNEL_DEFAULTS if host.kubelet.get("protectKernelDefaults", True) else {})}

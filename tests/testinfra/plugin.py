@@ -1,0 +1,79 @@
+"""The pytest plugin of `kprov verify`: every check runs once for each host it is about. It prints nothing itself.
+
+A check that takes `host` runs for all hosts, or for those in one of the groups of its marker `on`; one that also takes
+`unit`, `program`, `certificate`, `private_file` or `loopback_port` runs for each of these on each host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import pytest
+import testinfra.host
+
+from kprov.errors import KprovError
+from kprov.model import Cluster, Host
+from kprov.testinfra import expected
+from kprov.testinfra.fleet import Fleet
+
+CASES: Mapping[str, Callable[[Cluster, Host], Iterable[object]]] = {
+    "unit": expected.units,
+    "program": expected.programs,
+    "certificate": expected.certificates,
+    "private_file": expected.private_files,
+    "loopback_port": expected.loopback_ports,
+}
+
+
+class Suite:
+    """One run: hand it to `pytest.main` as a plugin."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.addinivalue_line("markers", "on(*groups): hosts in one of these groups; `node` is any with a kubelet")
+
+    def pytest_collect_directory(self, path: object, parent: pytest.Collector) -> pytest.Collector | None:
+        """A plain folder, though it is a package: in a checkout it has the same name as testinfra itself."""
+        return pytest.Dir.from_parent(parent, path=path)
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "host" not in metafunc.fixturenames:
+            return
+        mark = metafunc.definition.get_closest_marker("on")
+        hosts = [host for host in self._fleet.cluster.hosts if mark is None or is_in(host, mark.args)]
+        names = [name for name in CASES if name in metafunc.fixturenames]
+        if not names:
+            metafunc.parametrize("host", [host.name for host in hosts], indirect=True, scope="session")
+            return
+        (name,) = names
+        pairs = [(host.name, case) for host in hosts for case in CASES[name](self._fleet.cluster, host)]
+        ids = [f"{host}-{case}" for host, case in pairs]
+        metafunc.parametrize(("host", name), pairs, ids=ids, indirect=["host"], scope="session")
+
+    @pytest.fixture(scope="session")
+    def fleet(self) -> Fleet:
+        return self._fleet
+
+    @pytest.fixture(scope="session")
+    def cluster(self) -> Cluster:
+        """The inventory's cluster."""
+        return self._fleet.cluster
+
+    @pytest.fixture(scope="session")
+    def host(self, request: pytest.FixtureRequest) -> testinfra.host.Host:
+        """The machine, as testinfra sees it; commands run as root."""
+        try:
+            return self._fleet.host(request.param)
+        except KprovError as error:
+            pytest.fail(str(error), pytrace=False)
+
+    @pytest.fixture(scope="session")
+    def spec(self, host: testinfra.host.Host) -> Host:
+        """The same machine, as the inventory has it."""
+        return self._fleet.cluster.host(host.backend.hostname)
+
+
+def is_in(host: Host, groups: Iterable[str]) -> bool:
+    return any(host.is_node if group == "node" else group in host.groups for group in groups)
