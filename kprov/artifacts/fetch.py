@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -32,11 +32,12 @@ class Downloads:
     """Downloads through an optional mirror, whose base URL takes the place of upstream's scheme and host."""
 
     def __init__(
-        self, mirror: str | None = None, *, attempts: int = _ATTEMPTS, pause: Callable[[float], None] = time.sleep
+        self, mirror: str | None = None, *, attempts: int = _ATTEMPTS, pause: Callable[[float], object] | None = None
     ) -> None:
         self._mirror = mirror.rstrip("/") if mirror else ""
         self._attempts = attempts
-        self._pause = pause
+        self._cancelled = threading.Event()
+        self._pause = pause or self._cancelled.wait
 
     @cached_property
     def client(self) -> httpx.Client:
@@ -46,6 +47,10 @@ class Downloads:
     def close(self) -> None:
         if "client" in self.__dict__:
             self.client.close()
+
+    def cancel(self) -> None:
+        """End the downloads that other threads are in the middle of; what they got so far is kept for a next run."""
+        self._cancelled.set()
 
     def url(self, upstream: str) -> str:
         """Where the file of an upstream URL is really fetched."""
@@ -134,6 +139,7 @@ class Downloads:
             try:
                 with part.open("ab" if continued else "wb") as out:
                     for chunk in answer.iter_raw():  # as it comes: what arrived before a break is kept
+                        self._go_on(url)
                         size += len(chunk)
                         if size > _SIZE_LIMIT:
                             raise _unexpected(url, f"more than {_SIZE_LIMIT} bytes", "a file of a sane size")
@@ -143,6 +149,10 @@ class Downloads:
             finally:
                 progress.finished(label)
         return digest.hexdigest()
+
+    def _go_on(self, url: str) -> None:
+        if self._cancelled.is_set():
+            raise ArtifactError("the download was given up", where=url, todo="run again; it goes on where it ended")
 
     def _judge(self, answer: httpx.Response, url: str) -> None:
         if answer.status_code in {200, 206}:
@@ -156,6 +166,7 @@ class Downloads:
         for number in range(self._attempts):
             if number:
                 self._pause(0.5 * 2**number)
+            self._go_on(url)
             try:
                 return attempt()
             except (_AgainError, httpx.TransportError) as error:

@@ -6,7 +6,7 @@ A file that has no pin yet is pinned to what upstream publishes beside it. This 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,12 +80,15 @@ class Upstream:
         before = self.lock.added
         found: dict[str, Artifact] = {}
         with ThreadPoolExecutor(_WORKERS) as pool:
-            fetched = pool.map(self._fetch, _wanted(versions, arch))
-            pulled = pool.map(lambda row: self._pull(arch, *row), _images(versions))
-            for part in fetched:
-                found |= part
-            for image in pulled:
-                found[image.name] = image
+            work = [pool.submit(self._fetch, wanted) for wanted in _wanted(versions, arch)]
+            work += [pool.submit(self._pull, arch, *row) for row in _images(versions)]
+            try:
+                for done in as_completed(work):
+                    found |= done.result()
+            except BaseException:  # the first failure, or Ctrl-C, ends it: what waits is dropped, what runs is cut off
+                pool.shutdown(wait=False, cancel_futures=True)
+                self.downloads.cancel()
+                raise
         if self.lock.path and (added := self.lock.added - before):
             self.progress.note(
                 f"pinned {added} checksums that upstream publishes in {self.lock.path.name}: keep it with the inventory"
@@ -163,11 +166,11 @@ class Upstream:
             self.lock.pin_image(reference, digest)
         return replace(artifact, url_sha256="")
 
-    def _pull(self, arch: str, name: str, reference: str, version: str) -> Artifact:
+    def _pull(self, arch: str, name: str, reference: str, version: str) -> Found:
         folder = self.cache.folder(UPSTREAM, name, version, arch)
         with self.cache.lock(folder.name):
             if (cached := self._cached_image(name, reference, version, arch)) is not None:
-                return cached
+                return {name: cached}
             with self.cache.scratch() as scratch:
                 tar = scratch / f"{name}.tar"
                 pinned = self.lock.image(reference)
@@ -186,7 +189,7 @@ class Upstream:
                     url_sha256=digest.removeprefix("sha256:"),
                     reference=reference,
                 )
-                return replace(self.cache.store(folder, tar, record), url_sha256="")
+                return {name: replace(self.cache.store(folder, tar, record), url_sha256="")}
 
 
 def _wanted(versions: Mapping[str, str], arch: str) -> list[Download]:

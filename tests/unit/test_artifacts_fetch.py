@@ -160,3 +160,20 @@ def test_a_checksum_file_without_the_file_is_an_error(text: str) -> None:
     with pytest.raises(ArtifactError) as caught:
         parse_checksum(text, "file.tgz", "here")
     assert caught.value.needed == "the published sha256 of file.tgz"
+
+
+def test_a_download_that_is_given_up_keeps_its_piece_for_the_next(site: Site, tmp_path: Path) -> None:
+    downloads = Downloads(site.base)
+
+    class GivesUp(Kept):
+        def advanced(self, name: str, n: int) -> None:
+            if n:
+                downloads.cancel()
+
+    with pytest.raises(ArtifactError, match="given up"):
+        downloads.file(UPSTREAM, sha256(CONTENT), tmp_path / "thing", GivesUp())
+    downloads.close()
+    piece = (tmp_path / "thing.part").read_bytes()
+    assert piece
+    assert CONTENT.startswith(piece)
+    assert len(piece) < len(CONTENT)

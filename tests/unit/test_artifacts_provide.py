@@ -202,3 +202,14 @@ def test_modules_never_ask_upstream(site: Site, go: Go, run: Run) -> None:
 
 def test_the_probe_asks_the_documented_place() -> None:
     assert upstream_module.PROBE == "https://dl.k8s.io/release/stable.txt"
+
+
+def test_the_first_failure_ends_the_run_and_what_came_before_is_kept(site: Site, run: Run) -> None:
+    """kube-apiserver is the first file: when it is refused, files far behind it were never asked for."""
+    site.files["/release/v1.37.2/bin/linux/amd64/kube-apiserver.sha256"] = b"rubbish"
+    slow = "/release/v1.37.2/bin/linux/amd64/kube-scheduler"
+    site.cut[slow] = [10, 10]  # keeps one worker busy with its pauses
+    with pytest.raises(ArtifactError) as caught:
+        run(mirror=site.base)
+    assert caught.value.where.endswith("kube-apiserver.sha256")
+    assert not run.lock.exists() or "kube-apiserver" not in run.lock.read_text()
