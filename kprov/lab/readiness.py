@@ -33,7 +33,6 @@ def wait_ready(machine: Machine, *, timeout: float = 60) -> None:
                 where=machine.identity,
                 found=f"{seen}, after {elapsed:.0f} s",
                 needed="systemd running and an SSH server that answers",
-                todo=f"look at {machine.console}",
                 log=process.console_tail(machine),
             )
         time.sleep(_POLL)
