@@ -196,7 +196,12 @@ class Operator:
         return ask_again(fleet, again, forks=self.options.forks)
 
     def apply(self, prepared: Prepared) -> Outcome:
-        """Carries the plan out under the cluster's lock. Raises LockedError before anything is touched."""
+        """Carries the plan out under the cluster's lock. Raises LockedError before anything is touched.
+
+        With nothing to do no lock is taken: that run only looked, and cost one exec per host.
+        """
+        if prepared.plan.empty and not prepared.plan.not_ready:
+            return Outcome(plan=prepared.plan, applied=False, warnings=prepared.warnings)
         started = time.monotonic()
         fleet = prepared.fleet
         names = sorted(name for name in prepared.plan.hosts if name in fleet.sessions)
