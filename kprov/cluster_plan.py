@@ -11,7 +11,7 @@ from kprov import pod_network
 from kprov.context import Context, Trust
 from kprov.membership import Membership, Peer, decide
 from kprov.model import Cluster, ClusterFacts
-from kprov.objects import Object, ObjectChange, compare
+from kprov.objects import Object, ObjectChange, compare, stamped
 from kprov.observation import EtcdView, Observation
 from kprov.plan import HostPlan, Wanted, expand, plan_host
 from kprov.resources import Artifact
@@ -103,7 +103,9 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
         peer.name: observations[peer.name].etcd if peer.name in observations else EtcdView(has_data=True)
         for peer in peers
     }
-    wanted_objects = cluster_objects.objects(cluster, facts, pod_cidrs, _coredns_image(inputs))
+    wanted_objects = tuple(
+        stamped(item) for item in cluster_objects.objects(cluster, facts, pod_cidrs, _coredns_image(inputs))
+    )
     live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
     return ClusterPlan(
         hosts={

@@ -6,6 +6,8 @@ other managers added do not count.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +15,7 @@ from typing import Any, Literal
 Object = Mapping[str, Any]
 Identity = tuple[str, str, str]  # kind, namespace (empty when cluster-wide), name
 
+HASH = "kprov.io/config-hash"  # of what was applied: shows that something is wanted no more, which containment cannot
 OWNER_LABEL = "app.kubernetes.io/managed-by"
 OWNER = "kprov"
 
@@ -43,6 +46,14 @@ def kinds(items: Iterable[Object]) -> str:
         group = str(item["apiVersion"]).rpartition("/")[0].split("/")[0]
         found[f"{str(item['kind']).lower()}.{group}" if group else str(item["kind"]).lower()] = None
     return ",".join(found)
+
+
+def stamped(item: Object) -> Object:
+    """The object with the hash of itself as an annotation."""
+    digest = hashlib.sha256(json.dumps(item, sort_keys=True).encode()).hexdigest()[:16]
+    metadata = dict(item["metadata"])
+    metadata["annotations"] = {**metadata.get("annotations", {}), HASH: digest}
+    return {**item, "metadata": metadata}
 
 
 def compare(wanted: Sequence[Object], live: Sequence[Object]) -> tuple[ObjectChange, ...]:
@@ -85,6 +96,8 @@ def first_difference(wanted: Any, live: Any, path: str = "") -> str:
                 return found
         return ""
     if isinstance(wanted, list | tuple):
+        if path == "spec.taints" and isinstance(live, list):  # controllers add taints of their own
+            return "" if all(taint in live for taint in wanted) else f"{path} is {_short(live)}, wanted {_short(wanted)}"
         if not isinstance(live, list | tuple) or len(live) != len(wanted):
             return f"{path} is {_short(live)}, wanted {_short(wanted)}"
         for index, (left, right) in enumerate(zip(wanted, live, strict=True)):
