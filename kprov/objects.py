@@ -97,7 +97,9 @@ def first_difference(wanted: Any, live: Any, path: str = "") -> str:
         return ""
     if isinstance(wanted, list | tuple):
         if path == "spec.taints" and isinstance(live, list):  # controllers add taints of their own
-            return "" if all(taint in live for taint in wanted) else f"{path} is {_short(live)}, wanted {_short(wanted)}"
+            return (
+                "" if all(taint in live for taint in wanted) else f"{path} is {_short(live)}, wanted {_short(wanted)}"
+            )
         if not isinstance(live, list | tuple) or len(live) != len(wanted):
             return f"{path} is {_short(live)}, wanted {_short(wanted)}"
         for index, (left, right) in enumerate(zip(wanted, live, strict=True)):

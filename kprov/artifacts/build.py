@@ -186,7 +186,7 @@ def _compile(target: Target, arch: str, out: Path, progress: Progress) -> None:
     label = f"build {target.name} {target.version} ({arch})"
     progress.note(f"building {target.name} {target.version} for {arch} from pinned Go modules")
     packages = _output(target, environment, ["go", "list", "-deps", *_tags(target), *target.programs.values()])
-    module = ["go", "list", "-m", "-f", "{{.Time.UTC.Format \"2006-01-02T15:04:05Z\"}}", target.module]
+    module = ["go", "list", "-m", "-f", '{{.Time.UTC.Format "2006-01-02T15:04:05Z"}}', target.module]
     time = _output(target, environment, module).strip() if "{time}" in " ".join(target.build.ldflags) else ""
     progress.started(label, len(packages.splitlines()))
     try:

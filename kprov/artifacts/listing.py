@@ -13,7 +13,7 @@ from kprov.errors import ArtifactError
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One artifact. source, size (bytes) and sha256 are empty or 0 when it is not cached; fault: why it is unfit."""
+    """One artifact. source, size (bytes), sha256 and path are empty or 0 when it is not cached; fault: why it is unfit."""
 
     name: str
     version: str
@@ -23,6 +23,7 @@ class Row:
     sha256: str = ""
     cached: bool = False
     fault: str = ""
+    path: str = ""
 
 
 def listing(versions: Mapping[str, str], archs: Iterable[str], cache: Path, *, deep: bool = False) -> list[Row]:
@@ -70,4 +71,5 @@ def _row(store: Cache, folder: Path, record: Record, deep: bool) -> Row:
         sha256=record.sha256,
         cached=found is not None,
         fault=fault,
+        path=found.local if found is not None else "",
     )

@@ -148,9 +148,7 @@ class Upstream:
                 member=member,
             )
             folder = self.cache.folder(UPSTREAM, name, wanted.version, wanted.arch)
-            found[name] = replace(
-                self.cache.store(folder, scratch / name, record), url=self.downloads.url(wanted.url)
-            )
+            found[name] = replace(self.cache.store(folder, scratch / name, record), url=self.downloads.url(wanted.url))
         return found
 
     def _cached_image(self, name: str, reference: str, version: str, arch: str) -> Artifact | None:

@@ -114,6 +114,30 @@ def show(inventory: Path | None, kubernetes: str, archs: tuple[str, ...], *, jso
 
 
 @artifacts.command()
+@click.argument("name")
+@_inventory
+@_version
+def path(name: str, inventory: Path | None, kubernetes: str) -> None:
+    """Print where a program of the cache lies on this machine.
+
+    \b
+    Example:
+      $(kprov artifacts path kubectl) get nodes
+    """
+    rows = listing(_cluster(inventory, kubernetes).versions, (native(),), default_root())
+    there = [row.path for row in rows if row.name == name and row.cached]
+    if not there:
+        known = sorted({row.name for row in rows})
+        raise ArtifactError(
+            f"{name} is not in the cache",
+            where=str(default_root()),
+            needed=f"one of {', '.join(known)}" if name not in known else "",
+            todo="kprov artifacts fetch" if name in known else "check the name",
+        )
+    click.echo(there[0])
+
+
+@artifacts.command()
 @click.argument("inventory", type=FILE)
 @_archs
 @click.pass_obj

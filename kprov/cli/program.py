@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name → (module:command, the line t
     "validate":   ("inventory:validate", "Check an inventory without asking any host."),
     "plan":       ("apply:plan",        "Show what `kprov up` would change, and why."),
     "up":         ("apply:up",          "Make the cluster what the inventory says."),
+    "verify":     ("verify:verify",     "Check the machines and the cluster themselves."),
     "kubeconfig": ("access:kubeconfig", "Write a kubeconfig for an administrator."),
     "down":       ("apply:down",        "Take the cluster off the hosts: the reverse of `kprov up`."),
     "artifacts":  ("artifacts:artifacts", "Programs and images: fetch, build, list, lock."),

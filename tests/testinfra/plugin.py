@@ -7,6 +7,7 @@ A check that takes `host` runs for all hosts, or for those in one of the groups 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import pytest
 import testinfra.host
@@ -34,7 +35,7 @@ class Suite:
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", "on(*groups): hosts in one of these groups; `node` is any with a kubelet")
 
-    def pytest_collect_directory(self, path: object, parent: pytest.Collector) -> pytest.Collector | None:
+    def pytest_collect_directory(self, path: Path, parent: pytest.Collector) -> pytest.Collector | None:
         """A plain folder, though it is a package: in a checkout it has the same name as testinfra itself."""
         return pytest.Dir.from_parent(parent, path=path)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pki_cases import NOW
+
 from kprov.model import Facts
 from kprov.observation import FileState, Observation, Record, UnitState
 from kprov.plan import HostPlan, Wanted, expand, plan_host
 from kprov.resources import Binary, Directory, File, Key, Sysctl, Unit
-
-from pki_cases import NOW
 
 FACTS = Facts(
     hostname="one",

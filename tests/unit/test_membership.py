@@ -14,7 +14,9 @@ def peer(name: str) -> Peer:
 
 
 def member(name: str, *, started: bool = True, learner: bool = False) -> EtcdMember:
-    return EtcdMember(id=f"id-{name}", name=name if started else "", peer_urls=(f"https://{name}:2380",), learner=learner)
+    return EtcdMember(
+        id=f"id-{name}", name=name if started else "", peer_urls=(f"https://{name}:2380",), learner=learner
+    )
 
 
 A, B, C = peer("a"), peer("b"), peer("c")
@@ -32,13 +34,15 @@ def test_a_new_cluster_is_founded_by_all_at_once() -> None:
 def test_a_settled_cluster_needs_nothing() -> None:
     view = living(member("a"), member("b"), member("c"))
     decided = decide([A, B, C], dict.fromkeys("abc", view))
-    assert decided.empty and decided.live == (A.client_url, B.client_url, C.client_url)
+    assert decided.empty
+    assert decided.live == (A.client_url, B.client_url, C.client_url)
 
 
 def test_a_new_host_joins_through_whoever_lives_and_not_through_the_first() -> None:
     view = living(member("b"), member("c"))
     decided = decide([A, B, C], {"a": NOTHING, "b": view, "c": view})
-    assert decided.join == ("a",) and decided.live == (B.client_url, C.client_url)
+    assert decided.join == ("a",)
+    assert decided.live == (B.client_url, C.client_url)
 
 
 def test_a_join_that_was_cut_off_goes_on() -> None:
@@ -49,7 +53,8 @@ def test_a_join_that_was_cut_off_goes_on() -> None:
 def test_a_learner_is_still_joining_and_answers_for_nobody() -> None:
     view = living(member("a"), member("b", learner=True))
     decided = decide([A, B], {"a": view, "b": view})
-    assert decided.join == ("b",) and decided.live == (A.client_url,)
+    assert decided.join == ("b",)
+    assert decided.live == (A.client_url,)
 
 
 def test_a_member_that_started_but_was_not_settled_is_only_settled() -> None:
@@ -81,7 +86,8 @@ def test_stopped_members_with_their_data_are_only_started() -> None:
 def test_stopped_members_come_before_the_one_that_joins_them() -> None:
     stopped = EtcdView(has_data=True)
     decided = decide([A, B, C], {"a": stopped, "b": stopped, "c": NOTHING})
-    assert decided.join == ("c",) and decided.live == (A.client_url, B.client_url)
+    assert decided.join == ("c",)
+    assert decided.live == (A.client_url, B.client_url)
 
 
 def test_a_minority_with_data_founds_no_second_cluster() -> None:

@@ -69,12 +69,15 @@ def test_one_key_cannot_be_wanted_in_two_ways() -> None:
 
 def test_the_same_resource_of_two_stages_belongs_to_the_first() -> None:
     expanded = expand({"a": [CONFIG], "b": [CONFIG]})
-    assert CONFIG in expanded["a"] and CONFIG not in expanded["b"]
+    assert CONFIG in expanded["a"]
+    assert CONFIG not in expanded["b"]
 
 
 def test_everything_that_is_wanted_is_asked_about() -> None:
     keys = questions(expand(WANTED))
-    assert ("file", CONFIG.path) in keys and ("unit", "etcd.service") in keys and ("file", UNIT.path) in keys
+    assert ("file", CONFIG.path) in keys
+    assert ("unit", "etcd.service") in keys
+    assert ("file", UNIT.path) in keys
 
 
 def changed(path: str, **fields: object):  # type: ignore[no-untyped-def]
@@ -84,9 +87,7 @@ def changed(path: str, **fields: object):  # type: ignore[no-untyped-def]
 
 def test_a_changed_input_restarts_what_reads_it_and_says_so() -> None:
     plan = planned(WANTED, changed(CONFIG.path, sha256="f" * 64))
-    assert [(change.action, change.reasons) for change in plan.changes] == [
-        ("update", ("it was changed on the host",))
-    ]
+    assert [(change.action, change.reasons) for change in plan.changes] == [("update", ("it was changed on the host",))]
     assert [restart.reason for restart in plan.restarts] == [f"it reads {CONFIG.path}, which changes"]
     assert plan.restarts[0].running
     assert plan.unstamps[CONFIG.path] == ("etcd.service",)
@@ -94,12 +95,15 @@ def test_a_changed_input_restarts_what_reads_it_and_says_so() -> None:
 
 def test_what_a_unit_reads_again_by_itself_restarts_nothing() -> None:
     plan = planned(WANTED, changed(RELOADED.path, sha256="f" * 64))
-    assert len(plan.changes) == 1 and not plan.restarts
+    assert len(plan.changes) == 1
+    assert not plan.restarts
 
 
 def test_a_changed_mode_is_put_right_without_a_restart() -> None:
     plan = planned(WANTED, changed(CONFIG.path, mode=0o666))
-    assert [(change.action, change.reasons) for change in plan.changes] == [("permissions", ("mode 0666, wanted 0644",))]
+    assert [(change.action, change.reasons) for change in plan.changes] == [
+        ("permissions", ("mode 0666, wanted 0644",))
+    ]
     assert not plan.restarts
 
 
@@ -157,7 +161,8 @@ def test_what_is_right_but_unrecorded_is_only_recorded() -> None:
     seen = settled()
     records = {key: value for key, value in seen.records.items() if key != CONFIG.key}
     plan = planned(WANTED, replace(seen, records=records))
-    assert [change.action for change in plan.changes] == ["record"] and not plan.restarts
+    assert [change.action for change in plan.changes] == ["record"]
+    assert not plan.restarts
 
 
 def test_what_is_recorded_and_no_longer_wanted_goes() -> None:

@@ -1,0 +1,101 @@
+# make demo   a cluster of three machines on this computer, checked, and shown
+# make test   everything: lint, unit tests, whole clusters on lab machines
+# Debian or Ubuntu with root, Python 3.11, git, make and Go is all they need; `make setup` installs the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+KPROV := $(BIN)/kprov
+LAB := demo
+INVENTORY := inventory/lab.yaml
+SCRIPTS := $(wildcard kprov/*/*.sh templates/*/*.sh)
+
+# Debian's names. The first line builds and runs labs, the second one is for tests.
+PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client gcc libc6-dev libseccomp-dev pkg-config \
+	python3-venv ca-certificates openssh-server sudo openssl shellcheck vagrant
+
+.PHONY: demo demo-down test test-unit test-e2e lint types artifacts setup packages clean
+
+demo: setup
+	@$(KPROV) artifacts fetch
+	$(KPROV) lab up --name $(LAB) -o $(INVENTORY)
+	$(KPROV) up $(INVENTORY) --yes
+	$(KPROV) verify $(INVENTORY)
+	$(KPROV) kubeconfig $(INVENTORY) -o inventory/.kprov/$(LAB)/admin.conf
+	kubectl="$$($(KPROV) artifacts path kubectl) --kubeconfig inventory/.kprov/$(LAB)/admin.conf"
+	$$kubectl get nodes,pods -A -o wide
+	cat <<END
+
+	The cluster is up. Go on:
+	  use it        $$kubectl create deployment hello --image=registry.k8s.io/e2e-test-images/agnhost:2.53 -- /agnhost netexec
+	  look at it    $(KPROV) status $(INVENTORY)
+	  change it     edit $(INVENTORY), then: $(KPROV) plan $(INVENTORY); $(KPROV) up $(INVENTORY)
+	  remove it     make demo-down
+	END
+
+demo-down: setup
+	@$(KPROV) lab down $(LAB)
+	rm -rf $(INVENTORY) inventory/.kprov/$(LAB)
+
+test:
+	@part() { local begin=$$SECONDS; echo "== $$1"; $(MAKE) --no-print-directory $$1; echo "== $$1: $$((SECONDS - begin)) s"; }
+	part setup
+	part lint
+	part test-unit
+	part artifacts
+	part test-e2e
+
+test-unit: setup
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q tests/unit tests/roles tests/contract
+	$(BIN)/coverage report
+
+test-e2e: setup artifacts
+	@$(BIN)/pytest -q -m lab tests/e2e
+
+lint: setup types
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	for script in $(SCRIPTS); do shellcheck -s sh "$$script"; dash -n "$$script"; done
+
+# mypy follows folders, and not the package map of setup.cfg: it gets a tree of links that looks like what is installed.
+types: setup
+	@rm -rf .typing/kprov
+	mkdir -p .typing/kprov
+	for path in kprov/*; do ln -s "../../$$path" .typing/kprov/; done
+	ln -s ../../roles ../../templates ../../tests/testinfra .typing/kprov/
+	cd .typing
+	../$(BIN)/mypy --config-file ../setup.cfg -p kprov
+
+artifacts: setup
+	@$(KPROV) artifacts fetch --images image-agnhost
+
+setup: packages $(STAMP)
+
+packages:
+	@missing=$$(for name in $(PACKAGES); do dpkg -s "$$name" > /dev/null 2>&1 || echo "$$name"; done)
+	[ -n "$$missing" ] || exit 0
+	echo "installing" $$missing
+	[ "$$(id -u)" = 0 ] || { echo "this needs root: sudo make setup" >&2; exit 1; }
+	# Services that come with a package are not started: they are for tests, which run their own.
+	if [ ! -e /usr/sbin/policy-rc.d ]; then
+		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+		printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+		chmod 755 /usr/sbin/policy-rc.d
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get -q update
+	apt-get -q install -y --no-install-recommends $$missing
+
+$(STAMP): setup.cfg pyproject.toml
+	@[ -x $(BIN)/python ] || python3 -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+clean:
+	@rm -rf .venv .typing .coverage .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
