@@ -66,7 +66,14 @@ def options(junit: Path | None, arguments: Sequence[str]) -> list[str]:
     folder = Path(kprov.testinfra.__path__[0])
     return [
         *("-c", os.devnull, "--rootdir", str(folder)),
-        *("-p", "no:testinfra", "-p", "no:cacheprovider"),  # its own host fixture and SSH; a cache in the user's folder
+        *(
+            "-p",
+            "no:pytest11.testinfra",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:warnings",
+        ),  # its own host fixture and SSH; a cache in the user's folder
         *("--import-mode=importlib", "--strict-markers", "-ra", "--tb=short"),
         *((f"--junitxml={junit}",) if junit is not None else ()),
         str(folder),

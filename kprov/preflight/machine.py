@@ -118,7 +118,7 @@ def _kernel(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
 
 
 def _cgroup(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
-    if facts.cgroup == 2 or not host.is_node:
+    if facts.cgroup == 2 or not host.is_node or cluster.allow_cgroup_v1:
         return
     yield Problem(
         name="Cgroup",
@@ -127,7 +127,6 @@ def _cgroup(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
         found="cgroup v1",
         needed="cgroup v2",
         todo="boot with systemd.unified_cgroup_hierarchy=1, or set allow_cgroup_v1: true for the time being",
-        severity="warning" if cluster.allow_cgroup_v1 else "error",
     )
 
 

@@ -428,7 +428,7 @@ main() {
     done < "$stage/ops"
     place
     if [ -d $STATE/stamps ]; then cp "$stage/generation" $STATE/generation; else trap gone EXIT; fi
-    say done 0 done
+    say "done" 0 "done"
 }
 
 main

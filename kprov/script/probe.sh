@@ -103,7 +103,7 @@ units() {
 
 kernel() {
     # The kernel gives a parameter in one read only: `read`, byte by byte, would see its first digit.
-    awk -F"$T" '$1 == "sysctl" && !($2 in done) {done[$2] = 1; path = $2; gsub(/\./, "/", path); path = "/proc/sys/" path
+    awk -F"$T" '$1 == "sysctl" && !($2 in seen) {seen[$2] = 1; path = $2; gsub(/\./, "/", path); path = "/proc/sys/" path
         if ((getline value < path) > 0) {gsub(/\t/, " ", value); print "sysctl\t" $2 "\t" value}; close(path)}' "$records" "$queries"
     awk -F"$T" '$1 == "module" {print $2}' "$records" "$queries" | sort -u | while read -r name; do
         [ -d "/sys/module/$name" ] && say loaded "$name" yes

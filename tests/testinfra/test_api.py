@@ -42,11 +42,11 @@ def test_api_server_is_of_the_inventorys_version(host: Machine, fleet: Fleet, cl
 
 
 @pytest.mark.on("control_plane")
-@pytest.mark.parametrize(("port", "unit"), [(10257, "kube-controller-manager"), (10259, "kube-scheduler")])
-def test_controllers_are_healthy(host: Machine, fleet: Fleet, port: int, unit: str) -> None:
+@pytest.mark.parametrize(("port", "component"), [(10257, "kube-controller-manager"), (10259, "kube-scheduler")])
+def test_controllers_are_healthy(host: Machine, fleet: Fleet, port: int, component: str) -> None:
     session = fleet.session(host.backend.hostname)
     context = fleet.trusting("kubernetes")
-    assert wire.get_tls(session, "127.0.0.1", port, "/healthz", context, "localhost").body == b"ok"
+    assert wire.get_tls(session, "127.0.0.1", port, "/healthz", context, "localhost").body == b"ok", component
     assert wire.get_tls(session, "127.0.0.1", port, "/metrics", context, "localhost").status in (401, 403)
 
 

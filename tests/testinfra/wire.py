@@ -20,8 +20,9 @@ TIMEOUT = 20.0  # seconds for one exchange
 # The request goes out in the background while the answer comes in; the end of the answer ends both.
 _TCP = """timeout {seconds} bash -c 'exec 3<>/dev/tcp/{address}/{port} 4<&0 || exit 7
 cat <&4 >&3 2>/dev/null & cat <&3; kill $! 2>/dev/null; exit 0'"""
+# One write is one datagram: bash would flush at each line break, and a label of ten letters begins with one.
 _UDP = """timeout {seconds} bash -c 'exec 3<>/dev/udp/{address}/{port} || exit 7
-printf "{octal}" >&3; dd bs=4096 count=1 status=none <&3'"""
+printf "{octal}" | dd bs=4096 iflag=fullblock status=none >&3; dd bs=4096 count=1 status=none <&3'"""
 
 
 class WireError(Exception):
