@@ -51,9 +51,8 @@ def test_kubeconfigs_hold_no_key(host: Machine) -> None:
 
 def test_nothing_is_left_in_run(host: Machine) -> None:
     """Credentials that a run puts into /run/kprov live only as long as that run."""
-    found = host.check_output(
-        "find /run/kprov -type f -exec grep -lsE 'client-key-data: [A-Za-z0-9]|BEGIN [A-Z ]*PRIVATE KEY' {} + 2>/dev/null; true"
-    )
+    secrets = "client-key-data: [A-Za-z0-9]|BEGIN [A-Z ]*PRIVATE KEY"
+    found = host.check_output(f"find /run/kprov -type f -exec grep -lsE '{secrets}' {{}} + 2>/dev/null; true")
     assert found == ""
 
 

@@ -1,0 +1,27 @@
+"""Fixtures of the end-to-end tests: one lab at a time, always removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from lab_cluster import LabCluster
+
+Make = Callable[[str, Mapping[str, Sequence[str]]], LabCluster]
+
+
+@pytest.fixture(scope="module")
+def make_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
+    """Makes lab machines with an inventory; they are gone when the module's tests have ended."""
+    made: list[LabCluster] = []
+
+    def make(name: str, hosts: Mapping[str, Sequence[str]]) -> LabCluster:
+        folder: Path = tmp_path_factory.mktemp(name)
+        cluster = LabCluster(name, folder, hosts)
+        made.append(cluster)
+        return cluster
+
+    yield make
+    for cluster in made:
+        cluster.destroy()

@@ -1,0 +1,236 @@
+"""Whole clusters in every supported shape, and what their users do with them, on lab machines with real components."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from conftest import Make
+from lab_cluster import HOST_PORT, NODE_PORT, LabCluster, kubectl_path, probe_pods, until
+
+from kprov.lab import machines
+
+pytestmark = pytest.mark.lab
+
+ALL = ("etcd", "control_plane", "worker")
+SHAPES = {
+    "e2e-two": {"cp1": ["control_plane"], "w1": ["worker"], "w2": ["worker"]},
+    "e2e-apart": {
+        **{f"e{number}": ["etcd"] for number in (1, 2, 3)},
+        **{f"cp{number}": ["control_plane"] for number in (1, 2)},
+        "w1": ["worker"],
+    },
+    "e2e-ha": {**{f"cp{number}": ["control_plane"] for number in (1, 2, 3)}, "w1": ["worker"], "w2": ["worker"]},
+}
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def cluster(request: pytest.FixtureRequest, make_cluster: Make) -> Iterator[LabCluster]:
+    made = make_cluster(request.param, SHAPES[request.param])
+    made.kprov("up", "--yes")
+    made.kubectl("apply", "-f", "-", stdin=probe_pods(made.load_agnhost()))
+    yield made
+    made.destroy()
+
+
+def pods(cluster: LabCluster, app: str = "each") -> dict[str, tuple[str, str]]:
+    """Node → pod name and address, of running pods."""
+    return {
+        pod["spec"]["nodeName"]: (pod["metadata"]["name"], pod["status"]["podIP"])
+        for pod in cluster.get("pods", "-l", f"app={app}")["items"]
+        if pod["status"]["phase"] == "Running"
+        and all(container.get("ready") for container in pod["status"].get("containerStatuses", ()))
+    }
+
+
+def nodes_of(cluster: LabCluster) -> set[str]:
+    return {name for name, groups in cluster.hosts.items() if set(groups) & {"control_plane", "worker"}}
+
+
+def connects(cluster: LabCluster, pod: str, target: str) -> bool:
+    cluster.kubectl("exec", pod, "--", "/agnhost", "connect", "--timeout=5s", target)
+    return True
+
+
+def fetch(address: str, port: int, path: str = "/hostname") -> str:
+    with socket.create_connection((address, port), timeout=5) as connection:
+        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        return connection.makefile("rb").read().decode().rpartition("\r\n\r\n")[2]
+
+
+def test_all_nodes_are_ready(cluster: LabCluster) -> None:
+    assert cluster.nodes() == dict.fromkeys(nodes_of(cluster), True)
+
+
+def test_a_second_up_changes_nothing_in_one_exec_a_host(cluster: LabCluster) -> None:
+    ran = cluster.kprov("up", "--yes", "--json")
+    summary = json.loads(ran.stdout.strip().splitlines()[-1])
+    assert cluster.kprov("plan").status == 0
+    assert (summary["connections"], summary["execs"]) == (len(cluster.hosts), len(cluster.hosts)), ran.stdout
+    assert not summary["changed"]
+
+
+def test_the_shipped_checks_pass(cluster: LabCluster) -> None:
+    report = cluster.folder / "report.xml"
+    cluster.kprov("verify", "--junit", str(report))
+    assert "<testsuite" in report.read_text()
+
+
+def test_status_tells_of_every_host(cluster: LabCluster) -> None:
+    text = cluster.kprov("status").text
+    assert all(name in text for name in cluster.hosts)
+
+
+def test_pods_reach_each_other_over_nodes_and_by_service(cluster: LabCluster) -> None:
+    running = until(
+        lambda: found if (found := pods(cluster)).keys() == nodes_of(cluster) else None,
+        seconds=90,
+        what="a pod runs on each node",
+    )
+    for pod, _ in running.values():
+        for node, (_, address) in running.items():
+            assert connects(cluster, pod, f"{address}:8080"), node
+        assert connects(cluster, pod, "each.default.svc.cluster.local:80")
+    service = cluster.get("service", "each")["spec"]["clusterIP"]
+    assert connects(cluster, next(iter(running.values()))[0], f"{service}:80")
+
+
+def test_node_port_and_host_port_answer_from_outside(cluster: LabCluster) -> None:
+    names = {pod for pod, _ in pods(cluster).values()}
+    for machine in cluster.lab.machines:
+        if machine.name in nodes_of(cluster):
+            assert until(lambda m=machine: fetch(m.address, NODE_PORT), seconds=20, what="NodePort") in names
+            own = pods(cluster)[machine.name][0]
+            assert until(lambda m=machine: fetch(m.address, HOST_PORT), seconds=20, what="hostPort") == own
+
+
+def test_exec_logs_and_port_forward_work(cluster: LabCluster) -> None:
+    pod, _ = next(iter(pods(cluster).values()))
+    assert "agnhost" in cluster.kubectl("exec", pod, "--", "/agnhost", "--help")
+    until(lambda: "Started HTTP server" in cluster.kubectl("logs", pod), seconds=20, what="logs")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    forward = subprocess.Popen(
+        [kubectl_path(), "--kubeconfig", cluster.kubeconfig, "port-forward", f"pod/{pod}", f"{port}:8080"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert until(lambda: _try(port), seconds=20, what="port-forward") == pod
+    finally:
+        forward.kill()
+        forward.wait()
+
+
+def _try(port: int) -> str:
+    try:
+        return fetch("127.0.0.1", port)
+    except OSError:
+        return ""
+
+
+def test_a_deployment_is_rolled(cluster: LabCluster) -> None:
+    before = {pod for pod, _ in pods(cluster, "rolled").values()}
+    cluster.kubectl("rollout", "restart", "deployment/rolled")
+    cluster.kubectl("rollout", "status", "deployment/rolled", "--timeout=90s")
+    assert not before & {pod for pod, _ in pods(cluster, "rolled").values()}
+
+
+def test_secrets_are_encrypted_in_etcd(cluster: LabCluster) -> None:
+    cluster.kubectl("create", "secret", "generic", "planted", "--from-literal=word=swordfish")
+    member = next(name for name, groups in cluster.hosts.items() if "etcd" in groups or "control_plane" in groups)
+    raw = cluster.sh(
+        member,
+        "/opt/kprov/bin/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt"
+        " --cert=/etc/etcd/pki/healthcheck-client.crt --key=/etc/etcd/pki/healthcheck-client.key"
+        " get /registry/secrets/default/planted --print-value-only | base64 -w0",
+    )
+    import base64
+
+    value = base64.b64decode(raw)
+    assert value.startswith(b"k8s:enc:secretbox:v1:")
+    assert b"swordfish" not in value
+
+
+def test_anonymous_requests_are_refused(cluster: LabCluster) -> None:
+    address = next(
+        machine.address for machine in cluster.lab.machines if "control_plane" in cluster.hosts[machine.name]
+    )
+    answer = subprocess.run(
+        ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", f"https://{address}:6443/api/v1/namespaces"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert answer.stdout in ("401", "403")
+
+
+def test_a_node_comes_back_after_a_reboot(cluster: LabCluster) -> None:
+    worker = cluster.lab.machine("w1")
+    machines.reboot(worker)
+    until(lambda: cluster.nodes().get("w1"), seconds=120, what="w1 is Ready again")
+    running = until(
+        lambda: found if (found := pods(cluster)).keys() == nodes_of(cluster) else None,
+        seconds=120,
+        what="a pod runs on each node again",
+    )
+    other = next(node for node in running if node != "w1")
+    assert connects(cluster, running[other][0], f"{running['w1'][1]}:8080")
+    assert cluster.kprov("plan", status=None).status == 0
+
+
+def test_any_control_plane_may_stop_or_vanish(cluster: LabCluster) -> None:
+    planes = [name for name, groups in cluster.hosts.items() if "control_plane" in groups]
+    if len(planes) < 3:
+        pytest.skip("needs three control planes: runs with e2e-ha")
+    staying = nodes_of(cluster) - {planes[0]}
+    _without(cluster, planes[0], staying, lambda: machines.crash(cluster.lab.machine(planes[0])))
+    machines.start(cluster.lab.machine(planes[0]))
+    until(lambda: all(cluster.nodes().values()), seconds=120, what="all nodes are Ready again")
+    address = cluster.lab.machine(planes[1]).address
+    staying = nodes_of(cluster) - {planes[1]}
+    table = (
+        "table inet blackhole { chain in { type filter hook input priority -300; ip daddr %s tcp dport 6443 drop; }; }"
+    )
+    try:
+        _without(cluster, planes[1], staying, lambda: cluster.sh(planes[1], f"echo '{table % address}' | nft -f -"))
+    finally:
+        cluster.sh(planes[1], "nft delete table inet blackhole")
+
+
+def _without(cluster: LabCluster, gone: str, staying: set[str], stop: object) -> None:
+    """Every other node's kubelet reports through the API within ten seconds of the loss, and kubectl works."""
+    server = next(
+        machine.address
+        for machine in cluster.lab.machines
+        if "control_plane" in cluster.hosts[machine.name] and machine.name != gone
+    )
+    config = cluster.kubeconfig.read_text()
+    leases = "get", "leases", "-n", "kube-node-lease", "-o", "json", f"--server=https://{server}:6443"
+    stop()  # type: ignore[operator]
+    lost = time.time()
+
+    def renewed() -> bool:
+        items = json.loads(cluster.kubectl(*leases))["items"]
+        times = {item["metadata"]["name"]: item["spec"]["renewTime"] for item in items}
+        from datetime import datetime
+
+        return all(datetime.fromisoformat(times[name]).timestamp() > lost for name in staying)
+
+    # A lease is renewed every ten seconds: ten for the loss to be noticed and one period for the proof.
+    until(renewed, seconds=22, what=f"all kubelets renew their lease without {gone}")
+    shown = json.loads(cluster.kubectl("get", "nodes", "-o", "json", f"--server=https://{server}:6443"))["items"]
+    ready = {
+        node["metadata"]["name"]
+        for node in shown
+        for condition in node["status"]["conditions"]
+        if condition["type"] == "Ready" and condition["status"] == "True"
+    }
+    assert staying <= ready
+    assert cluster.kubeconfig.read_text() == config
