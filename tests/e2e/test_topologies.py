@@ -110,7 +110,7 @@ def test_node_port_and_host_port_answer_from_outside(cluster: LabCluster) -> Non
 
 def test_exec_logs_and_port_forward_work(cluster: LabCluster) -> None:
     pod, _ = next(iter(pods(cluster).values()))
-    assert "agnhost" in cluster.kubectl("exec", pod, "--", "/agnhost", "--help")
+    assert "netexec" in cluster.kubectl("exec", pod, "--", "/agnhost", "--help")
     until(lambda: "Started HTTP server" in cluster.kubectl("logs", pod), seconds=20, what="logs")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
