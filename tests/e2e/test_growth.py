@@ -1,0 +1,89 @@
+"""A cluster that grows and shrinks by edits of its inventory: nobody is special, and nobody is touched without need."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from conftest import Make
+from lab_cluster import LabCluster, until
+
+pytestmark = pytest.mark.lab
+
+HOSTS = {
+    "cp1": ["control_plane"],
+    "w1": ["worker"],
+    "cp2": ["control_plane"],
+    "cp3": ["control_plane"],
+    "w2": ["worker"],
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(make_cluster: Make) -> LabCluster:
+    made = make_cluster("e2e-grow", HOSTS)
+    whole = made.inventory.read_text()
+    made.edit(lambda document: keep(document, "cp1", "w1"))
+    made.kprov("up", "--yes")
+    (made.folder / "whole.yaml").write_text(whole)
+    return made
+
+
+def keep(document: dict[str, Any], *names: str) -> None:
+    document["hosts"] = {name: host for name, host in document["hosts"].items() if name in names}
+
+
+def with_hosts(cluster: LabCluster, *names: str) -> None:
+    cluster.inventory.write_text((cluster.folder / "whole.yaml").read_text())
+    cluster.edit(lambda document: keep(document, *names))
+
+
+def members(cluster: LabCluster, host: str) -> set[str]:
+    """Names of etcd's members, learners left out."""
+    listed = cluster.sh(
+        host,
+        "/opt/kprov/bin/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt"
+        " --cert=/etc/etcd/pki/healthcheck-client.crt --key=/etc/etcd/pki/healthcheck-client.key member list -w json",
+    )
+    return {member["name"] for member in json.loads(listed)["members"] if not member.get("isLearner")}
+
+
+def pod_cidrs(cluster: LabCluster) -> dict[str, str]:
+    return {node["metadata"]["name"]: node["spec"]["podCIDR"] for node in cluster.get("nodes")["items"]}
+
+
+def test_a_new_worker_disturbs_nobody(cluster: LabCluster) -> None:
+    before, networks = cluster.main_pids("cp1"), pod_cidrs(cluster)
+    with_hosts(cluster, "cp1", "w1", "w2")
+    cluster.kprov("up", "--yes")
+    after = cluster.main_pids("cp1")
+    assert {unit for unit in before if before[unit] != after[unit]} <= {"kprov-network.service"}
+    assert cluster.nodes() == {"cp1": True, "w1": True, "w2": True}
+    assert {name: cidr for name, cidr in pod_cidrs(cluster).items() if name in networks} == networks
+    new = pod_cidrs(cluster)["w2"]
+    assert all(new in cluster.run(host, "ip", "route") for host in ("cp1", "w1"))
+
+
+def test_control_planes_join_as_learners_and_vote(cluster: LabCluster) -> None:
+    with_hosts(cluster, *HOSTS)
+    cluster.kprov("up", "--yes")
+    assert members(cluster, "cp2") == {"cp1", "cp2", "cp3"}
+    assert cluster.nodes() == dict.fromkeys(HOSTS, True)
+    assert cluster.kprov("plan").status == 0
+
+
+def test_the_first_control_plane_leaves_and_the_cluster_stays(cluster: LabCluster) -> None:
+    networks = pod_cidrs(cluster)
+    cluster.kprov("down", "--limit", "cp1", "--yes")
+    assert members(cluster, "cp3") == {"cp2", "cp3"}
+    with_hosts(cluster, "w1", "cp2", "cp3", "w2")
+    cluster.kubeconfig.unlink()
+    cluster.kprov("up", "--yes")
+    until(
+        lambda: cluster.nodes() == dict.fromkeys(("w1", "cp2", "cp3", "w2"), True), seconds=60, what="four nodes Ready"
+    )
+    assert "6443" not in cluster.sh("cp1", "ss -Hltn")
+    assert all(networks["cp1"] not in cluster.run(host, "ip", "route") for host in ("w1", "cp2"))
+    assert {name: cidr for name, cidr in networks.items() if name != "cp1"} == pod_cidrs(cluster)
+    assert cluster.kprov("plan").status == 0
