@@ -26,6 +26,7 @@ class Question:
 
     keys: things to look at. kubeconfig: a short-lived credential for the host that also lists Kubernetes objects
     (selector and kinds as kubectl takes them). urls: whether the host can reach them. texts: files to show.
+    status: versions and health.
     """
 
     keys: Sequence[Key] = ()
@@ -35,6 +36,7 @@ class Question:
     urls: Sequence[str] = ()
     texts: Sequence[str] = ()
     deep: bool = False
+    status: bool = False
 
     def queries(self) -> Iterable[Query]:
         yield from _ALWAYS
@@ -48,6 +50,8 @@ class Question:
             yield ("text", path)
         if self.deep:
             yield ("deep", "yes")
+        if self.status:
+            yield ("status", "yes")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,6 +71,7 @@ class EtcdView:
     has_data: bool = False
     joining: bool = False
     members: tuple[EtcdMember, ...] | None = None
+    leader: str = ""  # hexadecimal id, when it was asked for and known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,8 @@ class Observation:
     etcd: EtcdView = EtcdView()
     objects: tuple[Mapping[str, Any], ...] | None = None  # None: not asked, or the API did not answer
     objects_error: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)  # program → what its --version says, when asked
+    health: Mapping[str, str] = field(default_factory=dict)  # component → ok or failing, when asked
     reachable: frozenset[str] = frozenset()  # of the URLs that were asked about
     holder: str = ""  # who holds the run lock, empty when nobody
     generation: str = ""
@@ -123,6 +126,8 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         etcd=_etcd(dict(table.get("etcd", ()))),
         objects=_objects(dict(table.get("objects", ()))),
         objects_error=_decode(dict(table.get("objects", ())).get("failed", "")).decode(errors="replace"),
+        versions={name: printable(rest) for name, rest in table.get("version", ())},
+        health=dict(table.get("health", ())),
         reachable=frozenset(name for name, _ in table.get("reach", ())),
         holder=dict(table.get("fact", ())).get("holder", ""),
         generation=dict(table.get("fact", ())).get("generation", ""),
@@ -210,7 +215,16 @@ def _etcd(rows: Mapping[str, str]) -> EtcdView:
             )
         except (ValueError, KeyError, TypeError):
             members = None
-    return EtcdView(has_data="data" in rows, joining="joining" in rows, members=members)
+    return EtcdView(has_data="data" in rows, joining="joining" in rows, members=members, leader=_leader(rows))
+
+
+def _leader(rows: Mapping[str, str]) -> str:
+    if "status" not in rows:
+        return ""
+    try:
+        return f"{int(json.loads(_decode(rows['status']))[0]['Status']['leader']):x}"
+    except (ValueError, KeyError, TypeError, IndexError):
+        return ""
 
 
 def _objects(rows: Mapping[str, str]) -> tuple[Mapping[str, Any], ...] | None:

@@ -36,6 +36,7 @@ from kprov.pki.kubeconfig import embedded
 from kprov.pki.spec import Authority, CertificateSpec
 from kprov.pki.table import super_admin_spec
 from kprov.plan import questions
+from kprov.resources import Certificate
 from kprov.roles.layout import CA, FRONT_PROXY_CA
 from kprov.script import LOCK_COMMAND
 from kprov.store import Store
@@ -223,6 +224,30 @@ class Operator:
             seconds=time.monotonic() - started,
             warnings=prepared.warnings,
         )
+
+    def look(self, cluster: Cluster, store: Store) -> Fleet:
+        """What every host says of itself, for `kprov status`: one exec a host, and nothing changes. Sessions are closed.
+
+        Hosts that could not be asked are in the failures.
+        """
+        questions = {host.name: Question(status=True) for host in cluster.hosts}
+        if store.exists:
+            for host in cluster.group("control_plane"):
+                questions[host.name] = self._with_objects(questions[host.name], cluster, store)
+        fleet = gather(self.transport, cluster.hosts, questions, forks=self.options.forks)
+        fleet.close()
+        return fleet
+
+    def wanted_certificates(self, cluster: Cluster, store: Store, fleet: Fleet) -> Mapping[str, list[Certificate]]:
+        """The certificates every observed host should have. Raises StoreError, ArtifactError, PreflightError."""
+        archs = {seen.facts.arch for seen in fleet.observations.values()}
+        artifacts = provide(cluster, archs, self.cache, self.progress, lock=self.lock_file)
+        inputs = Inputs(cluster=cluster, trust=store.trust(), artifacts=artifacts, now=datetime.now(UTC))
+        hosts, _ = wanted_of_hosts(inputs, fleet.observations)
+        return {
+            name: [item for items in wanted.values() for item in items if isinstance(item, Certificate)]
+            for name, wanted in hosts.items()
+        }
 
     def down(self, cluster: Cluster, store: Store) -> tuple[HostFailed, ...]:
         """Takes the hosts of `limit`, or all, out of the cluster and gives them back as they were.

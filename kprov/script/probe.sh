@@ -159,6 +159,42 @@ objects() { # the credential arrives in the query and lives in a root-only folde
     fi
 }
 
+plain_http() { # port, path: 200 on loopback
+    if command -v curl > /dev/null 2>&1; then curl -fs -o /dev/null --max-time 2 "http://127.0.0.1:$1$2"
+    else bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" "$2" >&3 &&
+        read -t 2 -r _ code _ <&3 && [ "$code" = 200 ]' sh "$1" "$2" 2> /dev/null
+    fi
+}
+
+healthy() { # component: asks it, as far as it can be asked without rights
+    case $1 in
+    etcd) plain_http 2381 /readyz ;;
+    kube-apiserver) HOME=$work KUBECACHEDIR=/run/kprov/cache timeout 10 $BIN/kubectl --kubeconfig "$work/kubeconfig" get --raw /readyz > /dev/null 2>&1 ;;
+    kubelet) plain_http 10248 /healthz ;;
+    kube-proxy) plain_http 10256 /healthz ;;
+    containerd) timeout 5 $BIN/ctr --connect-timeout 2s version > /dev/null 2>&1 ;;
+    *) systemctl is-active -q "$1.service" ;;
+    esac
+}
+
+status() { # only for `kprov status`: versions and health, which a run does not need
+    [ -n "$(awk -F"$T" '$1 == "status" {print 1}' "$queries")" ] || return 0
+    for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd runc kubelet kube-proxy; do
+        [ -x $BIN/$name ] || continue
+        say version $name "$($BIN/$name --version 2>/dev/null | head -n 1)"
+    done
+    for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd kube-api-proxy kprov-network kubelet kube-proxy; do
+        [ -f /etc/systemd/system/$name.service ] || continue
+        if healthy $name; then say health $name ok; else say health $name failing; fi
+    done
+    if [ -d /etc/etcd/pki ] && [ -x $BIN/etcdctl ]; then
+        value=$(timeout 5 $BIN/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt \
+            --cert=/etc/etcd/pki/healthcheck-client.crt --key=/etc/etcd/pki/healthcheck-client.key \
+            --command-timeout=4s endpoint status -w json 2>/dev/null | base64 -w0)
+        [ -n "$value" ] && say etcd status "$value"
+    fi
+}
+
 main() {
     umask 077
     if [ "$(id -u)" = 0 ]; then mkdir -p /run/kprov; work=$(mktemp -d /run/kprov/probe.XXXXXX); else work=$(mktemp -d); fi
@@ -181,6 +217,7 @@ main() {
     images
     etcd_members
     objects
+    status
     printf 'kprov-probe end\n'
 }
 

@@ -1,0 +1,66 @@
+"""`kprov certs list`: every certificate of a cluster, when it ends, and why `kprov up` would renew it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from kprov.cli.exits import State
+from kprov.cli.options import Given, inventory_argument, state_options
+from kprov.cli.work import opened
+from kprov.pki.listing import CertificateRow, authority_rows, certificate_rows
+
+
+@click.group()
+def certs() -> None:
+    """Certificates and when they expire."""
+
+
+@certs.command(name="list")
+@inventory_argument
+@state_options
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON document.")
+@click.pass_obj
+def list_certificates(
+    state: State, inventory: Path, state_dir: Path | None, passphrase_file: Path | None, *, as_json: bool
+) -> None:
+    """List all certificates: the authorities, and what the hosts have.
+
+    \b
+    Example:
+      kprov certs list inventory.yaml
+    """
+    given = Given(inventory=inventory, state_dir=state_dir, passphrase_file=passphrase_file, json=as_json)
+    with opened(given, state, keep_log=False, quiet=True) as work:
+        now = datetime.now(UTC)
+        fleet = work.operator.look(work.cluster, work.store)
+        for error in fleet.failures.values():
+            click.echo(str(error), err=True)
+        wanted = work.operator.wanted_certificates(work.cluster, work.store, fleet)
+        observed = {name: seen.texts for name, seen in fleet.observations.items()}
+        rows = [*authority_rows(work.store.ca, now), *certificate_rows(wanted, observed, work.store.ca, now)]
+        if as_json:
+            click.echo(json.dumps([_document(row) for row in rows], indent=2))
+        else:
+            work.say(f"{'HOST':<16}{'NAME':<32}{'EXPIRES':<14}{'DAYS':<8}{'RENEWAL':<40}PATH")
+            work.say([_line(row) for row in rows])
+
+
+def _document(row: CertificateRow) -> dict[str, object]:
+    return {
+        "host": row.host,
+        "name": row.name,
+        "path": row.path,
+        "expires": row.expires.isoformat() if row.expires else None,
+        "days_left": row.days_left,
+        "reason": row.reason,
+    }
+
+
+def _line(row: CertificateRow) -> str:
+    expires = f"{row.expires:%Y-%m-%d}" if row.expires else "-"
+    days = "-" if row.days_left is None else str(row.days_left)
+    return f"{row.host:<16}{row.name:<32}{expires:<14}{days:<8}{row.reason or '-':<40}{row.path}"

@@ -1,0 +1,164 @@
+"""What `kprov status` tells, out of what hosts said: components, etcd, API servers, nodes. Pure; it judges, asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography import x509
+
+from kprov.errors import KprovError
+from kprov.model import Cluster
+from kprov.observation import EtcdMember, Observation
+
+# Which certificates belong to a component, by the folder or name they have on a host.
+_CERTIFICATES: Mapping[str, tuple[str, ...]] = {
+    "etcd": ("/etc/etcd/pki/",),
+    "kube-apiserver": ("/etc/kubernetes/kube-apiserver/",),
+    "kube-controller-manager": ("/etc/kubernetes/kube-controller-manager/",),
+    "kube-scheduler": ("/etc/kubernetes/kube-scheduler/",),
+    "kubelet": ("/etc/kubernetes/pki/kubelet",),
+    "kube-proxy": ("/etc/kubernetes/pki/kube-proxy",),
+}
+_AUTHORITIES = ("/etc/etcd/pki/ca.crt",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentStatus:
+    """One component on one host. `expires_in`: whole days until its first certificate ends, None without one."""
+
+    name: str
+    version: str
+    unit: str
+    health: str
+    expires_in: int | None
+
+    @property
+    def good(self) -> bool:
+        return self.unit == "active" and self.health == "ok" and (self.expires_in is None or self.expires_in > 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostStatus:
+    """One host; `error` is why it could not be asked."""
+
+    name: str
+    components: tuple[ComponentStatus, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberStatus:
+    name: str
+    id: str
+    leader: bool
+    learner: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeStatus:
+    name: str
+    ready: bool
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The whole cluster. `nodes` is None when no API server could be asked."""
+
+    hosts: tuple[HostStatus, ...]
+    members: tuple[MemberStatus, ...]
+    api_servers: Mapping[str, bool]
+    nodes: tuple[NodeStatus, ...] | None
+
+    @property
+    def good(self) -> bool:
+        return (
+            all(not host.error and all(component.good for component in host.components) for host in self.hosts)
+            and all(self.api_servers.values())
+            and self.nodes is not None
+            and all(node.ready for node in self.nodes)
+        )
+
+
+def summarize(
+    cluster: Cluster, observations: Mapping[str, Observation], failures: Mapping[str, KprovError], now: datetime
+) -> Status:
+    """`now`: aware UTC."""
+    return Status(
+        hosts=tuple(
+            HostStatus(name=host.name, components=tuple(_components(observations[host.name], now)))
+            if host.name in observations
+            else HostStatus(name=host.name, error=failures[host.name].what)
+            for host in cluster.hosts
+        ),
+        members=_members(observations.values()),
+        api_servers={
+            host.name: host.name in observations and observations[host.name].health.get("kube-apiserver") == "ok"
+            for host in cluster.group("control_plane")
+        },
+        nodes=_nodes(observations.values()),
+    )
+
+
+def _components(seen: Observation, now: datetime) -> Iterable[ComponentStatus]:
+    for name, health in seen.health.items():
+        state = seen.units.get(f"{name}.service")
+        yield ComponentStatus(
+            name=name,
+            version=_version(seen.versions.get(name, "")),
+            unit=state.active if state else "not kprov's",
+            health=health,
+            expires_in=_first_end(seen, _CERTIFICATES.get(name, ()), now),
+        )
+
+
+def _version(text: str) -> str:
+    """`v1.37.2` out of whatever a program says of itself; the text itself when there is no number in it."""
+    for word in text.split():
+        bare = word.removeprefix("v").rstrip(",")
+        if bare[:1].isdigit() and "." in bare:
+            return f"v{bare}"
+    return text
+
+
+def _first_end(seen: Observation, prefixes: tuple[str, ...], now: datetime) -> int | None:
+    ends = []
+    for path, pem in seen.texts.items():
+        if path.endswith(".crt") and path.startswith(prefixes or ("-",)) and path not in _AUTHORITIES:
+            try:
+                ends.append(x509.load_pem_x509_certificate(pem).not_valid_after_utc)
+            except ValueError:
+                return 0  # a certificate that cannot be read serves nobody
+    return (min(ends) - now.astimezone(UTC)).days if ends else None
+
+
+def _members(observations: Iterable[Observation]) -> tuple[MemberStatus, ...]:
+    leader = ""
+    members: tuple[EtcdMember, ...] = ()
+    for seen in observations:
+        leader = seen.etcd.leader or leader
+        members = seen.etcd.members or members
+    return tuple(
+        MemberStatus(name=member.name, id=member.id, leader=member.id == leader, learner=member.learner)
+        for member in members
+    )
+
+
+def _nodes(observations: Iterable[Observation]) -> tuple[NodeStatus, ...] | None:
+    live = next((seen.objects for seen in observations if seen.objects is not None), None)
+    if live is None:
+        return None
+    return tuple(
+        NodeStatus(
+            name=str(item["metadata"]["name"]),
+            ready=any(
+                condition.get("type") == "Ready" and condition.get("status") == "True"
+                for condition in item.get("status", {}).get("conditions", ())
+            ),
+            version=str(item.get("status", {}).get("nodeInfo", {}).get("kubeletVersion", "")),
+        )
+        for item in live
+        if item["kind"] == "Node"
+    )
