@@ -29,7 +29,7 @@ def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 def runs(pid: str) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or while it was read
         return False
 
 
