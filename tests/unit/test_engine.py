@@ -1,0 +1,189 @@
+"""The engine over a fake transport: batches, failures, answers, and how many execs a run costs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from observed import bare
+
+from kprov.cluster_plan import ClusterPlan
+from kprov.engine import Engine, batches, send
+from kprov.events import Event, HostEnded, HostFailed, OperationDone, StageStarted
+from kprov.membership import Membership
+from kprov.model import Cluster, Connection, Host
+from kprov.operations import Batch, Sources
+from kprov.plan import Change, HostPlan, Restart
+from kprov.resources import File, Unit
+from kprov.stages import STAGES, Stage
+from kprov.transport.base import Result
+from kprov.transport.fake import FakeTransport
+
+SERIAL = Stage(name="api-server", title="API servers", roll="serial")
+PARALLEL = replace(SERIAL, roll="parallel")
+CANARY = replace(SERIAL, roll="canary")
+
+
+def host(name: str) -> Host:
+    return Host(name=name, groups=frozenset({"control_plane", "etcd"}), connection=Connection(address=name))
+
+
+def plan(name: str, *, running: bool = False, stage: str = "api-server", files: int = 1) -> HostPlan:
+    changes = tuple(
+        Change(
+            stage=stage,
+            key=("file", f"/etc/x/{number}"),
+            action="create",
+            reasons=("it is not there",),
+            resource=File(path=f"/etc/x/{number}", content=b"x" * number),
+        )
+        for number in range(files)
+    )
+    unit = Unit(name="x.service", content=b"")
+    restarts = (Restart(stage=stage, unit=unit, reason="it is new", running=running),)
+    return HostPlan(host=name, changes=changes, restarts=restarts, stamps={"x.service": "s"}, unstamps={})
+
+
+def test_hosts_that_serve_go_one_by_one_after_those_that_do_not() -> None:
+    plans = {"a": plan("a", running=True), "b": plan("b"), "c": plan("c", running=True), "d": plan("d")}
+    assert batches(SERIAL, plans) == [["b", "d"], ["a"], ["c"]]
+
+
+def test_a_canary_goes_before_the_rest() -> None:
+    plans = {name: plan(name, running=True) for name in "abc"}
+    assert batches(CANARY, plans) == [["a"], ["b", "c"]]
+    assert batches(CANARY, {name: plan(name) for name in "ab"}) == [["a", "b"]]
+
+
+def test_parallel_stages_are_one_batch_and_idle_hosts_are_in_none() -> None:
+    plans = {"a": plan("a"), "b": plan("b", stage="node")}
+    assert batches(PARALLEL, plans) == [["a"]]
+    assert batches(PARALLEL, {}) == []
+
+
+def operations(stdin: bytes) -> list[list[str]]:
+    with tarfile.open(fileobj=io.BytesIO(stdin)) as archive:
+        member = archive.extractfile("ops")
+        assert member is not None
+        return [line.split("\t") for line in member.read().decode().splitlines()]
+
+
+def obeying(_: Host, __: str, stdin: bytes) -> Result:
+    rows = operations(stdin)
+    said = "".join(f"ok\t{row[0]}\tLQ==\n" for row in rows) + "done\t0\tLQ==\n"
+    return Result(status=0, stdout=said.encode(), stderr=b"")
+
+
+def failing(at: int) -> Callable[[Host, str, bytes], Result]:
+    def answer(_: Host, __: str, ___: bytes) -> Result:
+        log = base64.b64encode(b"first line\nsecond \x1b[2Jline").decode()
+        return Result(status=1, stdout=f"ok\t1\tLQ==\nfail\t{at}\t{log}\n".encode(), stderr=b"")
+
+    return answer
+
+
+def batch() -> Batch:
+    made = Batch()
+    made.add("file /a", "file", "0000", "/a", "root", "root", "0644", "h")
+    made.add("unit x.service: http 80 /ok", "gate", "x.service", "http", "60", "80 /ok")
+    return made
+
+
+def sent(handler: Callable[[Host, str, bytes], Result], **transport: object) -> tuple[HostFailed | None, list[Event]]:
+    heard: list[Event] = []
+    fake = FakeTransport(handler=handler, **transport)  # type: ignore[arg-type]
+    return send(fake.connect(host("a")), "api-server", batch(), "g", heard.append), heard
+
+
+def test_every_operation_is_told_as_it_is_done() -> None:
+    failure, heard = sent(obeying)
+    assert failure is None
+    assert [event.title for event in heard if isinstance(event, OperationDone)] == ["file /a", batch().titles[1]]
+
+
+def test_a_failure_names_resource_expectation_finding_and_log() -> None:
+    failure, _ = sent(failing(2))
+    assert failure is not None
+    assert failure.resource == "unit x.service: http 80 /ok"
+    assert failure.expected == "http 80 /ok within 60 s"
+    assert failure.found == "first line"
+    assert "\x1b" not in failure.log
+    assert failure.todo
+
+
+def test_a_shell_that_ends_early_and_a_full_disk_are_told() -> None:
+    failure, _ = sent(lambda *_: Result(status=72, stdout=b"", stderr=b"tar: no space left"))
+    assert failure is not None
+    assert "no space left" in failure.log
+    assert "df -h" in failure.todo
+
+
+def test_a_lost_connection_says_how_to_go_on() -> None:
+    failure, _ = sent(obeying, drop_before={"a": 1})
+    assert failure is not None
+    assert "again" in failure.todo
+
+
+def engine(plans: dict[str, HostPlan], fake: FakeTransport, heard: list[Event]) -> Engine:
+    cluster = Cluster(name="c", versions={"kubernetes": "1.37.2"}, hosts=tuple(map(host, plans)))
+    whole = ClusterPlan(
+        hosts=plans,
+        membership=Membership(),
+        peers=(),
+        objects=(),
+        objects_known=True,
+        wanted_objects=(),
+        not_ready=(),
+    )
+    return Engine(
+        cluster=cluster,
+        plan=whole,
+        observations={name: bare() for name in plans},
+        sessions={name: fake.connect(host(name)) for name in plans},
+        sources=lambda _: Sources(issue=lambda _: (b"", b""), compressed=lambda _: None, reachable=lambda _: False),  # type: ignore[arg-type, return-value]
+        kubeconfig=lambda: b"",
+        generation="g",
+        emit=heard.append,
+    )
+
+
+def test_a_host_that_fails_stops_the_next_batch_but_not_its_own() -> None:
+    def answer(asked: Host, command: str, stdin: bytes) -> Result:
+        return failing(1)(asked, command, stdin) if asked.name == "a" else obeying(asked, command, stdin)
+
+    heard: list[Event] = []
+    plans = {"a": plan("a"), "b": plan("b"), "c": plan("c", running=True)}
+    running = engine(plans, FakeTransport(handler=answer), heard)
+    running.run()
+    assert [failure.host for failure in running.failures] == ["a"]
+    assert {event.host for event in heard if isinstance(event, HostEnded)} == {"b"}
+    assert [event.stage for event in heard if isinstance(event, StageStarted)] == ["api-server"]
+
+
+@pytest.mark.parametrize("files", [1, 200])
+def test_a_stage_costs_one_exec_a_host_however_many_files_change(files: int) -> None:
+    fake = FakeTransport(handler=obeying)
+    plans = {name: plan(name, files=files) for name in "ab"}
+    engine(plans, fake, []).run()
+    # One for the stage; the first control plane also answers for "ready", as something changed.
+    assert [fake.counters[name].execs for name in "ab"] == [2, 1]
+    assert [fake.counters[name].connections for name in "ab"] == [1, 1]
+
+
+def test_a_plan_with_nothing_in_it_sends_nothing() -> None:
+    fake = FakeTransport(handler=obeying)
+    empty = HostPlan(host="a", changes=(), restarts=(), stamps={}, unstamps={})
+    running = engine({"a": empty}, fake, [])
+    running.run()
+    assert fake.counters["a"].execs == 0
+    assert not running.changed
+
+
+def test_the_table_of_contents_has_each_stage_once() -> None:
+    names = [stage.name for stage in STAGES]
+    assert len(names) == len(set(names))
+    assert names.index("etcd") < names.index("api-server") < names.index("objects") < names.index("node")
