@@ -18,7 +18,7 @@ SCRIPTS := $(wildcard kprov/*/*.sh templates/*/*.sh)
 PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client gcc libc6-dev libseccomp-dev pkg-config \
 	python3-venv ca-certificates openssh-server sudo openssl shellcheck vagrant
 
-.PHONY: demo demo-down test test-unit test-e2e lint types artifacts setup packages clean
+.PHONY: bench demo demo-down test test-unit test-e2e lint types artifacts setup packages clean
 
 demo: setup
 	@$(KPROV) artifacts fetch
@@ -95,6 +95,9 @@ $(STAMP): setup.cfg pyproject.toml
 	@[ -x $(BIN)/python ] || python3 -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
 	touch $@
+
+bench: setup
+	@$(BIN)/python benchmarks/bench_up.py
 
 clean:
 	@rm -rf .venv .typing .coverage .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

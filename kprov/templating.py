@@ -51,7 +51,7 @@ def _environment(templates_dir: Path | None) -> Environment:
     return environment
 
 
-def render(templates_dir: Path | None, name: str, **values: Any) -> bytes:
+def render(templates_dir: Path | None, name: str, /, **values: Any) -> bytes:
     """The template `name` (`etcd/etcd.service.j2`) filled in, UTF-8. Raises KprovError when it cannot be."""
     try:
         return _environment(templates_dir).get_template(name).render(**values).encode()
