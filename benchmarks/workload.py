@@ -51,11 +51,11 @@ def wanted(name: str, names: Sequence[str], artifact: Artifact, variant: str) ->
     for number in range(FILES):
         last = number == FILES - 1
         content = render(
-            _TEMPLATES, "service.conf.j2", name=name, number=number, peers=names[:12], variant=variant if last else ""
+            _TEMPLATES, "service.conf.j2", host=name, number=number, peers=names[:12], variant=variant if last else ""
         )
         resources.append(File(path=f"{_FOLDER}/{number % DIRECTORIES:02d}/{number:02d}.conf", content=content))
     for number in range(UNIT_FILES):
-        content = render(_TEMPLATES, "service.unit.j2", name=name, number=number)
+        content = render(_TEMPLATES, "service.unit.j2", host=name, number=number)
         resources.append(File(path=f"{_FOLDER}/bench-{number}.service", content=content, mode=0o600))
     for number in range(CERTIFICATES):
         spec = CertificateSpec(

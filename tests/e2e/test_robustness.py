@@ -261,7 +261,7 @@ def test_a_wrong_sudo_password_is_told_after_one_attempt(cluster: LabCluster, as
 
 def test_no_secret_is_where_it_does_not_belong(cluster: LabCluster) -> None:
     text = next((cluster.folder / ".kprov").rglob("trust.json")).read_text().replace("\\n", "\n")
-    bodies = re.findall(r"PRIVATE KEY-----\n(.+?)\n-----END", text, re.DOTALL)
+    bodies = re.findall(r"BEGIN PRIVATE KEY-----\n(.+?)\n-----END", text, re.DOTALL)
     needles = [body.splitlines()[1][:40] for body in bodies]  # the first line of a key is mostly its type
     assert len(set(needles)) >= 4
     log = (cluster.folder / ".kprov" / "e2e-rob" / "kprov.log").read_text()
@@ -269,11 +269,13 @@ def test_no_secret_is_where_it_does_not_belong(cluster: LabCluster) -> None:
     for needle in needles:
         assert needle not in log
         places = cluster.sh(
-            "one", f"grep -rlF '{needle}' /etc /var/lib/kprov /var/log /tmp /run /root 2>/dev/null; true", check=False
+            "one",
+            f"grep -rlF -e '{needle}' /etc /var/lib/kprov /var/log /tmp /run /root 2>/dev/null; true",
+            check=False,
         ).split()
         allowed = {"/etc/kubernetes/pki/sa.key"} | {place for place in places if place.startswith("/run/credentials/")}
         found.update(dict.fromkeys(set(places) - allowed, needle[:6]))
-        journal = cluster.sh("one", f"journalctl --no-pager | grep -cF '{needle}' || true").strip()
+        journal = cluster.sh("one", f"journalctl --no-pager | grep -cF -e '{needle}' || true").strip()
         assert journal == "0"
     assert not found
 
