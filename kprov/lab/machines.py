@@ -173,6 +173,7 @@ def _boot_if_down(lab: Lab, machine: Machine) -> None:
             borrowed.take()
         network.up(lab)
         cgroups.sweep(machine.identity)
+        network.drop_link(machine.identity)
         guest.mount(lab, machine)
         _boot(lab, machine)
 
@@ -208,6 +209,7 @@ def crash(machine: Machine) -> None:
     if outer is not None:
         process.kill(outer)
     cgroups.sweep(machine.identity)
+    network.drop_link(machine.identity)
     (machine.folder / "keeper").unlink(missing_ok=True)
 
 

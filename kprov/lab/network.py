@@ -55,6 +55,18 @@ def down(lab: Lab) -> None:
         run(["ip", "link", "delete", lab.bridge])
 
 
+def drop_link(identity: str) -> None:
+    """Remove a dead machine's end of its link, which a network namespace that is slow to go keeps; idempotent.
+
+    nspawn shortens long names and keeps the whole one as an alternative name. Raises LabError.
+    """
+    name = f"vb-{identity}"
+    shown = run(["ip", "-json", "link", "show", "type", "veth"], check=False)
+    for link in json.loads(shown.stdout or "[]") if shown.returncode == 0 else []:
+        if name in (link.get("ifname"), *link.get("altnames", ())):
+            run(["ip", "link", "delete", str(link["ifname"])], check=False)  # it may go by itself meanwhile
+
+
 def _bridge_exists(name: str) -> bool:
     shown = run(["ip", "-json", "-details", "link", "show", "dev", name], check=False)
     if shown.returncode != 0:
