@@ -27,6 +27,7 @@ class Question:
     keys: things to look at. kubeconfig: a short-lived credential for the host that also lists Kubernetes objects
     (selector and kinds as kubectl takes them). urls: whether the host can reach them. texts: files to show.
     status: versions and health.
+    locked: the run lock is ours, so that nobody has to be told who holds it.
     """
 
     keys: Sequence[Key] = ()
@@ -37,6 +38,7 @@ class Question:
     texts: Sequence[str] = ()
     deep: bool = False
     status: bool = False
+    locked: bool = False
 
     def queries(self) -> Iterable[Query]:
         yield from _ALWAYS
@@ -52,6 +54,8 @@ class Question:
             yield ("deep", "yes")
         if self.status:
             yield ("status", "yes")
+        if self.locked:
+            yield ("locked", "yes")
 
 
 @dataclass(frozen=True, kw_only=True)

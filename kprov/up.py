@@ -210,7 +210,7 @@ class Operator:
             if moved:
                 self.emit(Note(text="another run ended in between: asking the hosts again"))
                 again = {
-                    name: Question(keys=tuple(seen.asked), deep=self.options.deep)
+                    name: Question(keys=tuple(seen.asked), deep=self.options.deep, locked=True)
                     for name, seen in fleet.observations.items()
                 }
                 fleet = ask_again(fleet, again, forks=self.options.forks)

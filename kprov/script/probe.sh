@@ -12,9 +12,10 @@ say() { printf '%s\t%s\t%s\n' "$@"; }
 lock_holder() {
     # A run holds run.lock for as long as its connection lives; flock tells, the file only says who.
     [ -e $STATE/run.lock ] || return 0
-    if ! flock -n -s $STATE/run.lock true 2>/dev/null; then
+    if [ -z "$locked" ] && ! flock -n -s $STATE/run.lock true 2>/dev/null; then
         read -r holder < $STATE/run.lock || holder='unknown'
         say fact holder "$holder"
+        return 0 # the run that asks will be refused: it need not wait for what the other one is doing
     fi
     # A connection that broke may have left its apply at work: what we see now would be stale in a moment.
     [ -e $STATE/apply.lock ] && { flock -w 60 -s $STATE/apply.lock true 2>/dev/null || say fact applying yes; }
@@ -205,6 +206,7 @@ main() {
     records=$work/records; : > "$records"
     [ -r $STATE/manifest ] && cat $STATE/manifest > "$records"
     deep=$(awk -F"$T" '$1 == "deep" {print 1}' "$queries")
+    locked=$(awk -F"$T" '$1 == "locked" {print 1}' "$queries")
     printf 'kprov-probe begin\n'
     lock_holder
     facts
