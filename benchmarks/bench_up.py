@@ -4,6 +4,8 @@
 
 Stand-ins are sshd processes on loopback, not machines (see standins.py): what is measured is connecting, asking,
 planning, sending and putting in place, with everything sharing this computer's processors; no component is started.
+The first run sends the program as it is, as the floor does; a second row has it sent compressed, which is kprov's default
+for real networks and only costs on loopback.
 The floors run in turn with kprov: `ssh HOST true` on all hosts at once with OpenSSH's client, and one plain
 `tar | ssh HOST tar` of the same bytes, all hosts at once. Figures are medians of the rounds; ratios are within a round.
 Needs root and openssh-server; leaves nothing behind.
@@ -22,6 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -29,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import standins
 import workload
 
-from kprov.artifacts.cache import compressed
+from kprov.artifacts.cache import packed
 from kprov.engine import send
 from kprov.gather import Fleet, Question, ask_again, gather
 from kprov.operations import Sources, stage_batch
@@ -39,6 +42,7 @@ from kprov.plan import HostPlan, plan_host, questions
 from kprov.resources import Artifact
 from kprov.transport import SshTransport
 
+FIRST, FIRST_GZIP, QUIET = "kprov, first run", "the same, compressed", "kprov, no change"
 GATES = {"no-change / ssh true": 1.5, "first / tar": 1.5, "operator CPU per host, ms": 20.0}
 
 
@@ -73,7 +77,7 @@ class Bench:
         issued = self.authorities[spec.authority].issue(spec, self.now)
         return issued.cert_pem, issued.key_pem
 
-    def up(self, variant: str) -> Cost:
+    def up(self, variant: str, *, compress: bool = False) -> Cost:
         """One run. Returns what it cost."""
         before, started = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
         transport = SshTransport(known_hosts=(self.lab.known_hosts,))
@@ -82,7 +86,7 @@ class Bench:
             if fleet.failures:
                 raise next(iter(fleet.failures.values()))
             fleet, plans = self.plan(fleet, variant)
-            self.apply(fleet, plans)
+            self.apply(fleet, plans, compress=compress)
         finally:
             fleet.close()
         after, total = resource.getrusage(resource.RUSAGE_SELF), transport.counters.total
@@ -109,8 +113,9 @@ class Bench:
             for name in self.names
         }
 
-    def apply(self, fleet: Fleet, plans: Mapping[str, HostPlan]) -> None:
-        sources = Sources(issue=self.issue, compressed=compressed, reachable=lambda _: False)
+    def apply(self, fleet: Fleet, plans: Mapping[str, HostPlan], *, compress: bool) -> None:
+        pack = partial(packed, compress=compress)
+        sources = Sources(issue=self.issue, packed=pack, reachable=lambda _: False)
 
         def one(name: str) -> None:
             batch = stage_batch(plans[name], workload.STAGE, fleet.observations[name], sources)
@@ -150,24 +155,26 @@ class Bench:
 
 
 def measure(count: int, rounds: int, artifact: Artifact) -> None:
-    firsts, quiets, trues, tars = [], [], [], []
+    firsts, packs, quiets, trues, tars = [], [], [], [], []
     with standins.lab(count) as lab:
         bench = Bench(lab, artifact)
         for _ in range(rounds):
             bench.forget()
             tars.append(bench.tar())
             bench.forget()
+            packs.append(bench.up("1", compress=True))
+            bench.forget()
             firsts.append(bench.up("1"))
             trues.append(bench.ssh_true())
             quiets.append(bench.up("1"))
-    show(count, firsts, quiets, trues, tars)
+    show(count, {FIRST: firsts, FIRST_GZIP: packs, QUIET: quiets}, trues, tars)
 
 
-def show(count: int, firsts: list[Cost], quiets: list[Cost], trues: list[float], tars: list[float]) -> None:
+def show(count: int, runs: Mapping[str, Sequence[Cost]], trues: Sequence[float], tars: Sequence[float]) -> None:
     median = statistics.median
-    print(f"\n{count} stand-ins, medians of {len(firsts)} rounds")
+    print(f"\n{count} stand-ins, medians of {len(trues)} rounds")
     print(f"  {'':<24}{'wall s':>8}{'CPU s':>8}{'execs':>8}{'conns':>8}{'MB sent':>10}")
-    for name, costs in (("kprov, first run", firsts), ("kprov, no change", quiets)):
+    for name, costs in runs.items():
         print(
             f"  {name:<24}{median(c.wall for c in costs):>8.2f}{median(c.cpu for c in costs):>8.2f}"
             f"{costs[-1].execs:>8}{costs[-1].connections:>8}{costs[-1].sent / 1e6:>10.1f}"
@@ -175,9 +182,9 @@ def show(count: int, firsts: list[Cost], quiets: list[Cost], trues: list[float],
     print(f"  {'floor: tar | ssh tar':<24}{median(tars):>8.2f}")
     print(f"  {'floor: ssh HOST true':<24}{median(trues):>8.2f}")
     ratios = {
-        "no-change / ssh true": median(c.wall / floor for c, floor in zip(quiets, trues, strict=True)),
-        "first / tar": median(c.wall / floor for c, floor in zip(firsts, tars, strict=True)),
-        "operator CPU per host, ms": median(c.cpu for c in quiets) / count * 1000,
+        "no-change / ssh true": median(c.wall / floor for c, floor in zip(runs[QUIET], trues, strict=True)),
+        "first / tar": median(c.wall / floor for c, floor in zip(runs[FIRST], tars, strict=True)),
+        "operator CPU per host, ms": median(c.cpu for c in runs[QUIET]) / count * 1000,
     }
     for name, value in ratios.items():
         print(f"  {name:<28}{value:>8.2f}   gate {GATES[name]:>5.1f}   {'holds' if value <= GATES[name] else 'MISSED'}")

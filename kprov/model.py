@@ -118,11 +118,13 @@ class ArtifactSettings:
     delivery: `auto` lets each host download what it can reach and pushes the rest; `push` and `download` force one way.
     mirror: base URL that replaces upstream's scheme and host, or None.
     source: `upstream`, or `modules` (built from pinned Go modules), or `auto` (upstream, else modules).
+    compress: what is pushed goes as gzip, or else as it is.
     """
 
     delivery: Literal["auto", "push", "download"] = "auto"
     mirror: str | None = None
     source: Literal["auto", "upstream", "modules"] = "auto"
+    compress: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources as package_resources
 from pathlib import Path
+from typing import Literal
 
 from kprov.observation import Observation
 from kprov.pki.spec import CertificateSpec
@@ -34,7 +35,7 @@ from kprov.resources import (
 )
 
 Issue = Callable[[CertificateSpec], tuple[bytes, bytes]]  # specification → certificate PEM, key PEM
-Compressed = Callable[[Artifact], Path]  # artifact → its gzip twin in the cache
+Packed = Callable[[Artifact], tuple[Path, Literal["gzip", "raw"]]]  # artifact → the file to send, how it is packed
 
 _CHUNK = 1 << 20
 
@@ -58,9 +59,9 @@ class Batch:
         self.operations.append(tuple(word or "-" for word in operation))
         self.titles.append(title)
 
-    def attach(self, content: bytes | Path) -> str:
-        """Adds a payload file; returns its name."""
-        name = f"{len(self.payload):04d}"
+    def attach(self, content: bytes | Path, path: str = "content") -> str:
+        """Adds a payload file; returns its name, which ends like `path`: the host moves it to its folder under that."""
+        name = f"{len(self.payload):04d}/{path.rpartition('/')[2]}"
         self.payload.append((name, content))
         return name
 
@@ -76,7 +77,7 @@ class Sources:
     """How content that is not in the plan is had: certificates are issued, artifacts are read or downloaded."""
 
     issue: Issue
-    compressed: Compressed
+    packed: Packed
     reachable: Callable[[str], bool]  # whether this host can download this URL itself
 
 
@@ -151,8 +152,8 @@ def write_change(batch: Batch, change: Change, seen: Observation, sources: Sourc
         _write_binary(batch, change, resource, sources)
     elif isinstance(resource, Image):
         batch.know(resource.key)
-        name = batch.attach(sources.compressed(resource.artifact))
-        batch.add(title, "image", resource.reference, name, "gzip", resource.artifact.sha256)
+        file, encoding = sources.packed(resource.artifact)
+        batch.add(title, "image", resource.reference, batch.attach(file), encoding, resource.artifact.sha256)
     else:
         _write_simple(batch, title, resource, seen)
 
@@ -209,7 +210,7 @@ def _write_file(
         return
     file = File(path=path, content=content)
     batch.know(file.key)
-    batch.add(title, "file", batch.attach(content), path, owner, group, f"{mode:04o}", file.sha256)
+    batch.add(title, "file", batch.attach(content, path), path, owner, group, f"{mode:04o}", file.sha256)
 
 
 def _write_certificate(batch: Batch, change: Change, resource: Certificate, sources: Sources) -> None:
@@ -222,7 +223,7 @@ def _write_certificate(batch: Batch, change: Change, resource: Certificate, sour
     for path, content, mode in ((resource.key_path, key, "0600"), (resource.path, certificate, "0644")):
         file = File(path=path, content=content)
         batch.know(file.key)
-        batch.add(change.title, "file", batch.attach(content), path, owner, group, mode, file.sha256)
+        batch.add(change.title, "file", batch.attach(content, path), path, owner, group, mode, file.sha256)
 
 
 def _write_binary(batch: Batch, change: Change, resource: Binary, sources: Sources) -> None:
@@ -232,10 +233,11 @@ def _write_binary(batch: Batch, change: Change, resource: Binary, sources: Sourc
         return
     batch.know(resource.key)
     if artifact.url and sources.reachable(artifact.url):
-        encoding, expected = ("archive", artifact.url_sha256) if artifact.member else ("raw", artifact.sha256)
         source, member = artifact.url, artifact.member or "-"
+        encoding, expected = ("archive", artifact.url_sha256) if artifact.member else ("raw", artifact.sha256)
     else:
-        source, encoding, member, expected = batch.attach(sources.compressed(artifact)), "gzip", "-", "-"
+        file, encoding = sources.packed(artifact)
+        source, member, expected = batch.attach(file), "-", "-"
     batch.add(change.title, "binary", resource.path, mode, artifact.sha256, source, encoding, member, expected or "-")
 
 

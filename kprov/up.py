@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from kprov import preflight
-from kprov.artifacts.cache import compressed
+from kprov.artifacts.cache import packed
 from kprov.artifacts.progress import Progress
 from kprov.artifacts.provide import provide
 from kprov.cluster_plan import ClusterPlan, Inputs, plan_cluster, wanted_of_hosts
@@ -38,6 +39,7 @@ from kprov.pki.table import super_admin_spec
 from kprov.plan import questions
 from kprov.resources import Certificate
 from kprov.roles.layout import CA, FRONT_PROXY_CA
+from kprov.running_versions import cached, identified
 from kprov.script import LOCK_COMMAND
 from kprov.store import Store
 from kprov.transport.base import Held, Session, Transport
@@ -115,14 +117,20 @@ class Operator:
             self.emit(Gathered(hosts=len(fleet.observations), seconds=time.monotonic() - started))
             _refuse_unreachable(fleet, self.options.limit)
             _refuse_locked(fleet)
-            problems = preflight.check(cluster, fleet.observations, self.options.limit)
-            preflight.raise_for(problems)
-            warnings = tuple(str(problem) for problem in problems if problem.severity == "warning")
+            fleet, warnings = self._checked(cluster, fleet)
             _refuse_foreign_trust(store, fleet)
             with ExitStack() as stack:
                 yield self._plan(cluster, self._trusted(cluster, store, draft, stack), fleet, warnings)
         finally:
             fleet.close()
+
+    def _checked(self, cluster: Cluster, fleet: Fleet) -> tuple[Fleet, tuple[str, ...]]:
+        """The fleet with the versions it runs, and the warnings of preflight. Raises PreflightError, TransportError."""
+        fleet = identified(fleet, cached(self.cache), forks=self.options.forks)
+        _refuse_unreachable(fleet, self.options.limit)
+        problems = preflight.check(cluster, fleet.observations, self.options.limit)
+        preflight.raise_for(problems)
+        return fleet, tuple(str(problem) for problem in problems if problem.severity == "warning")
 
     def _trusted(self, cluster: Cluster, store: Store, draft: bool, stack: ExitStack) -> Store:
         if store.exists:
@@ -213,8 +221,10 @@ class Operator:
                     name: Question(keys=tuple(seen.asked), deep=self.options.deep, locked=True)
                     for name, seen in fleet.observations.items()
                 }
-                fleet = ask_again(fleet, again, forks=self.options.forks)
-                prepared = self._plan(prepared.cluster, prepared.store, fleet, prepared.warnings)
+                fleet, warnings = self._checked(
+                    prepared.cluster, ask_again(fleet, again, forks=self.options.forks)
+                )
+                prepared = self._plan(prepared.cluster, prepared.store, fleet, warnings)
             engine = self._engine(prepared)
             engine.run()
         return Outcome(
@@ -287,7 +297,7 @@ class Operator:
             force = prepared.cluster.artifacts.delivery
             return Sources(
                 issue=issue,
-                compressed=compressed,
+                packed=partial(packed, compress=prepared.cluster.artifacts.compress),
                 reachable=lambda url: force == "download" or (force == "auto" and _origin(url) in reachable),
             )
 

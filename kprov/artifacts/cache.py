@@ -14,10 +14,11 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Literal
 
 from kprov.errors import ArtifactError
 from kprov.resources import Artifact
@@ -146,9 +147,10 @@ class Cache:
             todo=f"run again to get it anew; the bad file was put into {target}. Test that disk if it happens twice",
         )
 
-    def records(self) -> Iterator[tuple[Path, Record]]:
-        """Everything in the cache, in order of path."""
-        for path in sorted(self.root.glob(f"files/*/*/{_RECORD}")):
+    def records(self, names: Iterable[str] = ("",)) -> Iterator[tuple[Path, Record]]:
+        """Everything in the cache, or all versions of some names, in order of path."""
+        paths = {path for name in names for path in self.root.glob(f"files/*/{name}{'-[0-9]' * bool(name)}*/{_RECORD}")}
+        for path in sorted(paths):
             record = self._read(path.parent)
             if record is not None:
                 yield path.parent, record
@@ -204,6 +206,11 @@ def compressed(artifact: Artifact) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return target
+
+
+def packed(artifact: Artifact, *, compress: bool) -> tuple[Path, Literal["gzip", "raw"]]:
+    """The file to push for an artifact, and how it is packed. Raises ArtifactError as `compressed` does."""
+    return (compressed(artifact), "gzip") if compress else (Path(artifact.local), "raw")
 
 
 def _twin(source: Path, sha256: str) -> Path:

@@ -66,6 +66,7 @@ def settings(traits: HostTraits) -> dict[str, Any]:
         kubelet["failSwapOn"] = False
     if kubelet:
         result["kubelet"] = kubelet
+    result["artifacts"] = {"compress": False}  # bytes cost nothing on one computer, unpacking them does
     # The size of the connection table belongs to the host's own network namespace.
     result["kube_proxy"] = {"conntrack": {"maxPerCore": 0}}
     if not traits.sys_resource:

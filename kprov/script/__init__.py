@@ -15,7 +15,7 @@ PROBE_COMMAND = "sh -s"
 # The whole stream arrives before anything is touched; a full disk or a cut connection ends here, with the host as it was.
 APPLY_COMMAND = (
     "umask 077; mkdir -p /var/lib/kprov && d=$(mktemp -d /var/lib/kprov/stage.XXXXXXXX) || exit 70; "
-    'tar -xf - -C "$d" || { rm -rf "$d"; exit 72; }; exec sh "$d/apply.sh" "$d"'
+    'tar -xmf - -C "$d" || { rm -rf "$d"; exit 72; }; exec sh "$d/apply.sh" "$d"'
 )
 
 # Prints `locked GENERATION`, or `held HOLDER`; then lives until its stdin closes, as the connection does when kprov dies.

@@ -9,20 +9,18 @@ STATE=/var/lib/kprov
 BIN=/opt/kprov/bin
 stage=$1
 
-say() { printf '%s\t%s\t%s\n' "$1" "$2" "$(printf %s "${3:--}" | base64 -w0)"; }
+say() { printf '%s\t%s\t-\n' "$1" "$2"; }
 
-fail() { # the operation's number, what happened, a log: ends the program, the manifest is written first
-    say fail "$number" "$1"
+fail() { # what happened, with a log: ends the program, the manifest is written first
+    printf 'fail\t%s\t%s\n' "$number" "$(printf %s "$1" | base64 -w0)"
     exit 1
 }
-
-recorded() { grep -q "^$1$T$2$T" $STATE/manifest; }
 
 before() { # what was there before kprov came, told once, at the first touch
     case $1 in
     file | binary)
         if [ -e "$2" ] || [ -L "$2" ]; then
-            mkdir -p "$STATE/before$(dirname "$2")" && cp -a "$2" "$STATE/before$2" && echo saved
+            mkdir -p "$STATE/before${2%/*}" && cp -a "$2" "$STATE/before$2" && echo saved
         else echo absent; fi ;;
     directory) if [ -d "$2" ]; then stat -c 'present %a %U %G' "$2"; else echo absent; fi ;;
     sysctl) tr '\t' ' ' < "/proc/sys/$(printf %s "$2" | tr . /)" 2> /dev/null || echo absent ;;
@@ -36,12 +34,12 @@ before() { # what was there before kprov came, told once, at the first touch
 }
 
 announce() { # write-ahead: what is about to be made is in the manifest before it exists
+    awk -F"$T" 'FILENAME == ARGV[1] {known[$1, $2]; next} !(($1, $2) in known)' $STATE/manifest "$stage/announce" > "$stage/unknown"
+    [ -s "$stage/unknown" ] || return 0
     new=$stage/new; : > "$new"
     while IFS="$T" read -r kind name value; do
-        recorded "$kind" "$name" && continue
-        printf '%s\t%s\t%s\t-\t%s\n' "$kind" "$name" "$value" "$(before "$kind" "$name" "$value")" >> "$new"
-    done < "$stage/announce"
-    [ -s "$new" ] || return 0
+        { printf '%s\t%s\t%s\t-\t' "$kind" "$name" "$value" && before "$kind" "$name" "$value"; } >> "$new" || return 1
+    done < "$stage/unknown"
     cat $STATE/manifest "$new" > $STATE/manifest.new && sync $STATE/manifest.new && mv -f $STATE/manifest.new $STATE/manifest
 }
 
@@ -79,20 +77,86 @@ staged() { # content, path, owner, group, mode: a complete file beside its place
     : > "$2.kprov-new" && chown "$3:$4" "$2.kprov-new" && chmod "$5" "$2.kprov-new" && cat "$1" > "$2.kprov-new"
 }
 
-place() { # every file staged since the last call goes into place; the data is on disk before the name is
+# Files go into place in groups, so that many cost hardly more programs than one: each is complete, with owner and mode,
+# in a folder `.kprov-new` beside its place and on the disk, before it gets its name (-Z: with its place's SELinux label).
+do_file() { # payload, path, owner, group, mode, sha256
+    printf '%s\t%s\t%s\t%s\tfile\t%s\t%s\t%s\n' "$number" "${2%/*}" "${2##*/}" "$6" "$3:$4" "$5" "$stage/payload/$1" >> "$stage/pending"
+}
+
+fresh() { # folder: its `.kprov-new`, remembered until it is gone
+    [ -d "$1/.kprov-new" ] && grep -qxF "$1" "$STATE/unfinished" && return 0
+    printf '%s\n' "$1" >> $STATE/unfinished && { [ ! -e "$1/.kprov-new" ] || rm -rf "$1/.kprov-new"; } && mkdir "$1/.kprov-new"
+}
+
+sweep() { # what an apply that was cut off, or failed, left beside its places
+    [ -e $STATE/unfinished ] || return 0
+    sed 's,$,/.kprov-new,' $STATE/unfinished | xargs -r -d '\n' rm -rf && rm -f $STATE/unfinished
+}
+
+place() { # every file since the last call
     [ -s "$stage/pending" ] || return 0
-    cut -f1 "$stage/pending" | sed 's/$/.kprov-new/' | xargs -d '\n' sync || fail 'the disk did not take the data (sync failed)'
-    while IFS="$T" read -r path hash kind; do
-        if [ -d "$path" ] && [ ! -L "$path" ]; then rm -rf "$path"; fi
-        mv -fT "$path.kprov-new" "$path" || fail "cannot move $path into place"
-        record "$kind" "$path" "$hash"
+    sort -t "$T" -k 2,2 -s -o "$stage/pending" "$stage/pending"
+    permit
+    by_folder stage_files
+    log=$(awk -F"$T" '{print $2 "/.kprov-new/" $3}' "$stage/pending" | xargs -d '\n' sync 2>&1) || blame "the disk did not take the data: $log"
+    by_folder name_files
+    sweep
+    while IFS="$T" read -r number folder name hash kind _; do
+        record "$kind" "$folder/$name" "$hash"
+        say ok "$number"
     done < "$stage/pending"
     : > "$stage/pending"
 }
 
-do_file() { # payload, path, owner, group, mode, sha256
-    log=$(staged "$stage/payload/$1" "$2" "$3" "$4" "$5" 2>&1) || { rm -f "$2.kprov-new"; fail "cannot write $2: $log"; }
-    printf '%s\t%s\tfile\n' "$2" "$6" >> "$stage/pending"
+permit() { # owner and mode, each kind of them once
+    cut -f 6,7 "$stage/pending" | sort -u > "$stage/permissions"
+    while IFS="$T" read -r owner mode; do
+        [ "$owner" != - ] || continue
+        awk -F"$T" -v o="$owner" -v m="$mode" '$6 == o && $7 == m {print $8}' "$stage/pending" > "$stage/these"
+        log=$({ xargs -d '\n' chown "$owner" < "$stage/these" && xargs -d '\n' chmod "$mode" < "$stage/these"; } 2>&1) || blame "$log"
+    done < "$stage/permissions"
+}
+
+by_folder() { # function: called with each folder of the pending files and the files
+    last=; step=$1; set --
+    while IFS="$T" read -r _ folder name _ _ _ _ payload; do
+        if [ "$folder" != "$last" ] && [ -n "$last" ]; then "$step" "$last" "$@"; set --; fi
+        last=$folder
+        case $step in
+        stage_files) [ "$payload" = - ] || set -- "$@" "$payload" ;;
+        *) set -- "$@" "$folder/.kprov-new/$name" ;;
+        esac
+    done < "$stage/pending"
+    "$step" "$last" "$@"
+}
+
+stage_files() { # folder, payload files
+    into=$1; shift
+    [ $# -gt 0 ] || return 0
+    log=$(fresh "$into" 2>&1 && mv -fZ -t "$into/.kprov-new" "$@" 2>&1) || blame "$log"
+}
+
+name_files() { # folder, complete files
+    into=$1; shift
+    for file in "$@"; do
+        if [ -d "$into/${file##*/}" ] && [ ! -L "$into/${file##*/}" ]; then rm -rf "${into:?}/${file##*/}"; fi
+    done
+    log=$(mv -fZ -t "$into" "$@" 2>&1) || blame "$log"
+}
+
+blame() { # log: the operation it is about is the one whose file it names, else the first
+    number=
+    while IFS="$T" read -r pending folder name _; do
+        number=${number:-$pending}
+        case $1 in *"$folder/.kprov-new/$name"* | *"/$name'"*) number=$pending; break ;; esac
+    done < "$stage/pending"
+    sweep
+    fail "cannot write: $1"
+}
+
+staged() { # content, path, owner, group, mode: a complete file beside its place, owner and mode set before content
+    rm -f "$2.kprov-new"
+    : > "$2.kprov-new" && chown "$3:$4" "$2.kprov-new" && chmod "$5" "$2.kprov-new" && cat "$1" > "$2.kprov-new"
 }
 
 do_mode() { # path, owner, group, mode
@@ -112,7 +176,7 @@ do_adopt() { # kind, name, hash: it is right already and only has to be recorded
 
 do_directory() { # path, owner, group, mode, purge or keep: what `down` does with its content
     if [ -e "$1" ] && [ ! -d "$1" ]; then rm -f "$1"; fi
-    log=$(mkdir -p "$1" 2>&1 && chown "$2:$3" "$1" 2>&1 && chmod "$4" "$1" 2>&1) || fail "cannot make directory $1: $log"
+    log=$(install -d -o "$2" -g "$3" -m "$4" "$1" 2>&1) || fail "cannot make directory $1: $log"
     record directory "$1" "$5"
 }
 
@@ -121,9 +185,13 @@ fetch() { # url, file
     else wget -q -T 20 -t 3 -O "$2" "$1"; fi
 }
 
-unpack() { # file, encoding, member, out
+sha256() { # file; OpenSSL uses the processor's own instructions for it, which coreutils may not
+    if command -v openssl > /dev/null 2>&1; then openssl dgst -sha256 -r "$1"; else sha256sum "$1"; fi | cut -d' ' -f1
+}
+
+unpack() { # file, encoding, member, out: a raw file is moved, and only copied where it is on another file system
     case $2 in
-    raw) cat "$1" > "$4" ;;
+    raw) mv -fZ "$1" "$4" ;;
     gzip) gzip -dc "$1" > "$4" ;;
     archive) tar -xzOf "$1" "$3" > "$4" ;;
     esac
@@ -134,18 +202,17 @@ do_binary() { # path, mode, sha256, source (payload file name or URL), encoding,
     case $4 in http://* | https://*)
         source=$stage/download
         log=$(fetch "$4" "$source" 2>&1) || fail "cannot download $4: $log"
-        if [ "$7" != - ] && [ "$(sha256sum < "$source" | cut -d' ' -f1)" != "$7" ]; then
-            fail "the download of $4 has sha256 $(sha256sum < "$source" | cut -d' ' -f1), needed $7: nothing was installed"
+        if [ "$7" != - ] && [ "$(sha256 "$source")" != "$7" ]; then
+            fail "the download of $4 has sha256 $(sha256 "$source"), needed $7: nothing was installed"
         fi ;;
     esac
-    mkdir -p "$(dirname "$1")"
-    rm -f "$1.kprov-new"
-    log=$({ : > "$1.kprov-new" && unpack "$source" "$5" "$6" "$1.kprov-new"; } 2>&1) || { rm -f "$1.kprov-new"; fail "cannot write $1: $log"; }
+    folder=${1%/*}; new=$folder/.kprov-new/${1##*/}
+    log=$({ mkdir -p "$folder" && fresh "$folder" && unpack "$source" "$5" "$6" "$new"; } 2>&1) || { sweep; fail "cannot write $1: $log"; }
     rm -f "$source"
-    found=$(sha256sum < "$1.kprov-new" | cut -d' ' -f1)
-    if [ "$found" != "$3" ]; then rm -f "$1.kprov-new"; fail "$1 arrived with sha256 $found, needed $3: nothing was installed"; fi
-    chown root:root "$1.kprov-new" && chmod "$2" "$1.kprov-new" || fail "cannot set owner and mode of $1"
-    printf '%s\t%s\tbinary\n' "$1" "$3" >> "$stage/pending"
+    found=$(sha256 "$new")
+    if [ "$found" != "$3" ]; then sweep; fail "$1 arrived with sha256 $found, needed $3: nothing was installed"; fi
+    chown root:root "$new" && chmod "$2" "$new" || fail "cannot set owner and mode of $1"
+    printf '%s\t%s\t%s\t%s\tbinary\t-\t-\t-\n' "$number" "$folder" "${1##*/}" "$3" >> "$stage/pending"
 }
 
 do_remove() { # kind, path, before
@@ -248,7 +315,7 @@ do_stamp() { # unit, value
 do_reload_units() { log=$(systemctl daemon-reload 2>&1) || fail "systemctl daemon-reload: $log"; }
 
 do_restart() { # unit
-    log=$(systemctl enable -q "$1" 2>&1) || fail "cannot enable $1: $log"
+    log=$(systemctl enable --no-reload -q "$1" 2>&1) || fail "cannot enable $1: $log"
     systemctl reset-failed "$1" 2> /dev/null
     log=$(systemctl restart --no-block "$1" 2>&1) || fail "cannot restart $1: $log"
 }
@@ -296,7 +363,7 @@ $(journalctl -u "$1" -n 20 --no-pager -o cat 2> /dev/null)"; fi
 do_image() { # reference, payload or URL, encoding, sha256 of the tar
     log=$(unpack "$stage/payload/$2" "$3" - "$stage/image.tar" 2>&1) || fail "cannot unpack image $1: $log"
     rm -f "$stage/payload/$2"
-    found=$(sha256sum < "$stage/image.tar" | cut -d' ' -f1)
+    found=$(sha256 "$stage/image.tar")
     [ "$found" = "$4" ] || fail "image $1 arrived with sha256 $found, needed $4: nothing was imported"
     log=$($BIN/ctr -n k8s.io images import --local "$stage/image.tar" 2>&1) || log=$($BIN/ctr -n k8s.io images import "$stage/image.tar" 2>&1) ||
         fail "cannot import image $1: $log"
@@ -417,18 +484,20 @@ main() {
     flock -w 120 9 || fail 'another apply is still at work on this host'
     for old in $STATE/stage.*; do if [ "$old" != "$stage" ]; then rm -rf "$old"; fi; done
     : > "$stage/done"; : > "$stage/gone"; : > "$stage/pending"
-    announce || fail 'cannot write the manifest'
+    sweep
+    announce || fail 'cannot write the manifest, or keep what was there before'
     while IFS="$T" read -r number operation a b c d e f g; do
         case $operation in
-        file | binary) ;;
-        *) place ;;
+        file | binary) "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g" ;; # `place` says when it is done
+        *)
+            current=$number; place; number=$current
+            "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g"
+            say ok "$number" ;;
         esac
-        "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g"
-        say ok "$number" "$operation"
     done < "$stage/ops"
     place
     if [ -d $STATE/stamps ]; then cp "$stage/generation" $STATE/generation; else trap gone EXIT; fi
-    say "done" 0 "done"
+    say "done" 0
 }
 
 main

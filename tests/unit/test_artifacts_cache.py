@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kprov.artifacts import cache as cache_module
-from kprov.artifacts.cache import Cache, Record, compressed, default_root, hash_file
+from kprov.artifacts.cache import Cache, Record, compressed, default_root, hash_file, packed
 from kprov.artifacts.listing import listing
 from kprov.errors import ArtifactError
 from kprov.resources import Artifact
@@ -109,6 +109,13 @@ def test_the_twin_unpacks_to_the_file_and_is_made_once(cache: Cache) -> None:
     made = twin.stat().st_mtime_ns
     assert compressed(artifact) == twin
     assert twin.stat().st_mtime_ns == made
+
+
+def test_what_is_pushed_as_it_is_needs_no_twin(cache: Cache) -> None:
+    _, artifact = stored(cache)
+    assert packed(artifact, compress=False) == (Path(artifact.local), "raw")
+    assert not list(Path(artifact.local).parent.glob("*.gz"))
+    assert packed(artifact, compress=True) == (compressed(artifact), "gzip")
 
 
 def test_a_twin_is_never_made_of_other_content(cache: Cache) -> None:

@@ -18,7 +18,10 @@ POOR = HostTraits(cgroup=1, swap=True, sys_resource=False)
 
 
 def test_an_ordinary_host_needs_next_to_nothing() -> None:
-    assert inventory.settings(PLAIN) == {"kube_proxy": {"conntrack": {"maxPerCore": 0}}}
+    assert inventory.settings(PLAIN) == {
+        "artifacts": {"compress": False},
+        "kube_proxy": {"conntrack": {"maxPerCore": 0}},
+    }
 
 
 def test_each_trait_of_the_host_has_its_setting() -> None:
@@ -26,6 +29,7 @@ def test_each_trait_of_the_host_has_its_setting() -> None:
         "allow_cgroup_v1": True,
         "swap": "keep",
         "kubelet": {"failCgroupV1": False, "failSwapOn": False},
+        "artifacts": {"compress": False},
         "kube_proxy": {"conntrack": {"maxPerCore": 0}},
         "containerd": {"restrict_oom_score_adj": True},
     }

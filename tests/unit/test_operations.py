@@ -42,7 +42,7 @@ def artifact(tmp_path: Path) -> Artifact:
 def sources(*, reachable: bool = False) -> Sources:
     return Sources(
         issue=lambda spec: (b"CERT " + spec.name.encode(), b"KEY"),
-        compressed=lambda artifact: Path(artifact.local),
+        packed=lambda artifact: (Path(artifact.local), "gzip"),
         reachable=lambda url: reachable,
     )
 
@@ -120,7 +120,7 @@ def test_a_host_that_reaches_the_source_downloads_and_another_is_sent_the_bytes(
     pulled = next(op for op in batch_of(binary, reachable=True).operations if op[0] == "binary")
     assert pulled[4:] == ("https://dl/x.tgz", "archive", "bin/x", "b" * 64)
     pushed = next(op for op in batch_of(binary).operations if op[0] == "binary")
-    assert pushed[4:] == ("0000", "gzip", "-", "-")
+    assert pushed[4:] == ("0000/content", "gzip", "-", "-")
     plain = {"one": [Binary(path="/x", artifact=replace(artifact, url="https://dl/x"))]}
     raw = next(op for op in batch_of(plain, reachable=True).operations if op[0] == "binary")
     assert raw[4:] == ("https://dl/x", "raw", "-", "a" * 64)
