@@ -26,7 +26,7 @@ class Question:
 
     keys: things to look at. kubeconfig: a short-lived credential for the host that also lists Kubernetes objects
     (selector and kinds as kubectl takes them). urls: whether the host can reach them. texts: files to show.
-    status: versions and health.
+    programs: those whose running version is asked. status: versions and health.
     locked: the run lock is ours, so that nobody has to be told who holds it.
     """
 
@@ -36,6 +36,7 @@ class Question:
     kinds: str = ""
     urls: Sequence[str] = ()
     texts: Sequence[str] = ()
+    programs: Sequence[str] = ()
     deep: bool = False
     status: bool = False
     locked: bool = False
@@ -50,6 +51,8 @@ class Question:
             yield ("reach", url)
         for path in self.texts:
             yield ("text", path)
+        for name in self.programs:
+            yield ("program", name)
         if self.deep:
             yield ("deep", "yes")
         if self.status:
@@ -123,7 +126,15 @@ def ask_again(fleet: Fleet, questions: Mapping[str, Question], *, forks: int) ->
     with ThreadPoolExecutor(max_workers=max(1, min(forks, len(questions)))) as pool:
         answers = dict(zip(questions, pool.map(one, questions), strict=True))
     failed = {name: error for name, error in answers.items() if isinstance(error, KprovError)}
-    observations = {**fleet.observations, **{n: seen for n, seen in answers.items() if isinstance(seen, Observation)}}
+    observations = {
+        # Versions that were learned before are not asked for again.
+        **fleet.observations,
+        **{
+            name: replace(seen, versions={**fleet.observations[name].versions, **seen.versions})
+            for name, seen in answers.items()
+            if isinstance(seen, Observation)
+        },
+    }
     return replace(
         fleet,
         observations={name: seen for name, seen in observations.items() if name not in failed},

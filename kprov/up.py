@@ -221,9 +221,7 @@ class Operator:
                     name: Question(keys=tuple(seen.asked), deep=self.options.deep, locked=True)
                     for name, seen in fleet.observations.items()
                 }
-                fleet, warnings = self._checked(
-                    prepared.cluster, ask_again(fleet, again, forks=self.options.forks)
-                )
+                fleet, warnings = self._checked(prepared.cluster, ask_again(fleet, again, forks=self.options.forks))
                 prepared = self._plan(prepared.cluster, prepared.store, fleet, warnings)
             engine = self._engine(prepared)
             engine.run()

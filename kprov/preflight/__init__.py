@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from kprov.model import Cluster, Host
 from kprov.observation import Observation
-from kprov.preflight import clocks, disk, identity, leftovers, machine, network
+from kprov.preflight import clocks, disk, identity, leftovers, machine, network, versions
 from kprov.preflight.problem import OPERATOR, Problem, judged, raise_for, render
 
 __all__ = ["OPERATOR", "Problem", "check", "raise_for", "render"]
@@ -19,14 +19,15 @@ def check(
     """All problems, in inventory order; those of the operator's machine first.
 
     Args:
-        observations: by host name, of all hosts that answered; also hosts outside `limit` are compared with.
+        observations: by host name, of all hosts that answered; also hosts outside `limit` are compared with. Their
+            `versions` must be filled in (running_versions.identified).
         limit: the hosts that are to be touched, None for all. Only their problems (and the operator's) are told.
 
     Names in `cluster.preflight_ignore` are warnings here, whatever they would be otherwise.
     """
     hosts = [host for host in cluster.hosts if limit is None or host.name in limit]
     found = [
-        *_fleet(cluster, observations),
+        *_fleet(cluster, observations, limit),
         *(problem for host in hosts for problem in _one(cluster, host, observations)),
     ]
     order = {OPERATOR: -1, **{host.name: number for number, host in enumerate(hosts)}}
@@ -34,10 +35,13 @@ def check(
     return judged(dict.fromkeys(told), cluster.preflight_ignore)
 
 
-def _fleet(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterable[Problem]:
+def _fleet(
+    cluster: Cluster, observations: Mapping[str, Observation], limit: frozenset[str] | None
+) -> Iterable[Problem]:
     yield from clocks.compare(observations)
     yield from identity.compare(cluster, observations)
     yield from network.compare(cluster, observations)
+    yield from versions.compare(cluster, observations, limit)
 
 
 def _one(cluster: Cluster, host: Host, observations: Mapping[str, Observation]) -> Iterable[Problem]:

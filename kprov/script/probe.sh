@@ -178,11 +178,20 @@ healthy() { # component: asks it, as far as it can be asked without rights
     esac
 }
 
+version() { # program: what runs says it of itself, even when another file has its name by now; else the file does
+    pid=$(systemctl show -p MainPID --value "$1.service" 2>/dev/null)
+    exe=$BIN/$1; [ "${pid:-0}" != 0 ] && [ -x "/proc/$pid/exe" ] && exe=/proc/$pid/exe
+    [ -x "$exe" ] && say version "$1" "$(timeout 10 "$exe" --version 2>/dev/null | head -n 1)"
+}
+
+programs() { # those whose version is asked
+    awk -F"$T" '$1 == "program" {print $2}' "$queries" | while read -r name; do version "$name"; done
+}
+
 status() { # only for `kprov status`: versions and health, which a run does not need
     [ -n "$(awk -F"$T" '$1 == "status" {print 1}' "$queries")" ] || return 0
     for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd runc kubelet kube-proxy; do
-        [ -x $BIN/$name ] || continue
-        say version $name "$($BIN/$name --version 2>/dev/null | head -n 1)"
+        version $name
     done
     for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd kube-api-proxy kprov-network kubelet kube-proxy; do
         [ -f /etc/systemd/system/$name.service ] || continue
@@ -219,6 +228,7 @@ main() {
     images
     etcd_members
     objects
+    programs
     status
     printf 'kprov-probe end\n'
 }
