@@ -1,0 +1,174 @@
+"""apply.sh itself, run for real in a mount namespace where the folders that kprov writes to are empty: how files arrive."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kprov.operations import Batch, stream
+from kprov.script import APPLY_COMMAND
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace with file systems of its own needs root")
+
+FOLDERS = ("/opt", "/srv", "/run", "/var/lib")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """Namespaces of mounts and processes; `pid` holds them open."""
+
+    pid: int
+
+    def sh(self, script: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["nsenter", "-t", str(self.pid), "-m", "-p", "sh", "-c", script], input=stdin, capture_output=True
+        )
+
+    def text(self, script: str) -> str:
+        done = self.sh(script)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.decode()
+
+    def apply(self, batch: Batch) -> list[list[str]]:
+        """The answers as rows: `ok NUMBER -`, `fail NUMBER TEXT`, `done 0 -`."""
+        done = self.sh(APPLY_COMMAND, b"".join(stream(batch, "g1")))
+        assert done.stderr == b""
+        rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
+        return [[*row[:2], base64.b64decode(row[2]).decode()] if row[0] == "fail" else row for row in rows]
+
+    def leftovers(self) -> str:
+        return self.text("find /opt /srv /var/lib -name '*.kprov-new' -o -name 'stage.*' -o -name unfinished")
+
+    def started(self) -> int:
+        """How many processes this room has seen so far: in a process namespace of one's own they are numbered."""
+        return int(self.text("sh -c 'echo $$'"))
+
+
+@pytest.fixture
+def room() -> Iterator[Room]:
+    mounts = " && ".join(f"mount -t tmpfs -o mode=0755 room {folder}" for folder in FOLDERS)
+    script = (
+        f"{mounts} && mkdir /srv/full /srv/a && mount -t tmpfs -o size=64k room /srv/full && echo ready && exec cat"
+    )
+    command = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "sh", "-c", script]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        yield Room(pid=int(children[0]))
+        process.stdin.close()
+
+
+def file(batch: Batch, path: str, content: bytes, owner: str = "root", mode: str = "0644") -> None:
+    batch.know(("file", path))
+    name = batch.attach(content, path)
+    batch.add(f"file {path}", "file", name, path, owner, owner, mode, hashlib.sha256(content).hexdigest())
+
+
+def binary(batch: Batch, path: str, content: bytes, encoding: str, sha256: str) -> None:
+    batch.know(("binary", path))
+    packed = gzip.compress(content) if encoding == "gzip" else content
+    batch.add(f"binary {path}", "binary", path, "0755", sha256, batch.attach(packed), encoding, "-", "-")
+
+
+def test_files_arrive_with_content_owner_and_mode_and_are_recorded(room: Room) -> None:
+    batch = Batch()
+    file(batch, "/srv/a/one.conf", b"one\n")
+    file(batch, "/srv/a/two words.key", b"\0secret\n", "daemon", "0600")
+    file(batch, "/opt/three", b"", "root", "0640")
+    assert room.apply(batch)[-1] == ["done", "0", "-"]
+    assert room.text("stat -c '%n %a %U:%G %s' /srv/a/* /opt/three").splitlines() == [
+        "/srv/a/one.conf 644 root:root 4",
+        "/srv/a/two words.key 600 daemon:daemon 8",
+        "/opt/three 640 root:root 0",
+    ]
+    recorded = [line.split("\t") for line in room.text("cat /var/lib/kprov/manifest").splitlines()]
+    assert {row[1]: row[2] for row in recorded} == {
+        "/srv/a/one.conf": hashlib.sha256(b"one\n").hexdigest(),
+        "/srv/a/two words.key": hashlib.sha256(b"\0secret\n").hexdigest(),
+        "/opt/three": hashlib.sha256(b"").hexdigest(),
+    }
+    assert room.leftovers() == ""
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "raw"])
+def test_a_program_is_installed_only_when_it_hashes_right(room: Room, encoding: str) -> None:
+    content = b"program" * 1000
+    good, bad = Batch(), Batch()
+    binary(bad, "/opt/kprov/bin/x", content, encoding, "0" * 64)
+    answers = room.apply(bad)
+    assert answers[-1][:2] == ["fail", "1"]
+    assert hashlib.sha256(content).hexdigest() in answers[-1][2]
+    assert room.text("ls -A /opt/kprov/bin") == ""
+    binary(good, "/opt/kprov/bin/x", content, encoding, hashlib.sha256(content).hexdigest())
+    assert room.apply(good)[-1][0] == "done"
+    assert room.text("stat -c '%a %U' /opt/kprov/bin/x; sha256sum < /opt/kprov/bin/x") == (
+        f"755 root\n{hashlib.sha256(content).hexdigest()}  -\n"
+    )
+    assert room.leftovers() == ""
+
+
+def test_a_full_disk_is_told_of_the_file_that_met_it_and_no_half_file_is_left(room: Room) -> None:
+    room.text("echo old > /srv/full/big; echo old > /srv/full/small")
+    batch = Batch()
+    file(batch, "/srv/full/small", b"new\n")
+    file(batch, "/srv/full/big", os.urandom(200_000))
+    answers = room.apply(batch)
+    assert answers[-1][:2] == ["fail", "2"]
+    assert "No space left on device" in answers[-1][2]
+    assert "/srv/full/" in answers[-1][2]
+    assert room.text("cat /srv/full/big /srv/full/small") == "old\nold\n"
+    assert room.leftovers() == ""
+    room.text("mount -o remount,size=1m /srv/full")
+    assert room.apply(batch)[-1][0] == "done"
+    assert room.text("stat -c %s /srv/full/big") == "200000\n"
+
+
+def test_a_folder_or_a_link_in_the_way_is_replaced(room: Room) -> None:
+    room.text("mkdir -p /srv/a/one/deep; echo theirs > /srv/theirs; ln -s /srv/theirs /srv/a/two")
+    batch = Batch()
+    file(batch, "/srv/a/one", b"one\n")
+    file(batch, "/srv/a/two", b"two\n")
+    assert room.apply(batch)[-1][0] == "done"
+    assert (
+        room.text("cat /srv/a/one /srv/a/two /srv/theirs; stat -c %F /srv/a/two") == "one\ntwo\ntheirs\nregular file\n"
+    )
+
+
+def test_what_a_killed_apply_left_is_swept_by_the_next(room: Room) -> None:
+    room.text("mkdir -p /var/lib/kprov /srv/a/.kprov-new; echo secret > /srv/a/.kprov-new/half.key")
+    room.text("echo /srv/a > /var/lib/kprov/unfinished")
+    assert room.apply(Batch()) == [["done", "0", "-"]]
+    assert room.leftovers() == ""
+
+
+def test_what_was_there_before_is_kept_once(room: Room) -> None:
+    room.text("echo theirs > /srv/a/one")
+    for content in (b"first\n", b"second\n"):
+        batch = Batch()
+        file(batch, "/srv/a/one", content)
+        assert room.apply(batch)[-1][0] == "done"
+    assert room.text("cat /srv/a/one /var/lib/kprov/before/srv/a/one") == "second\ntheirs\n"
+    assert room.text("cut -f 5 /var/lib/kprov/manifest") == "saved\n"
+
+
+def test_many_files_start_no_more_programs_than_few(room: Room) -> None:
+    def cost(count: int) -> int:
+        batch = Batch()
+        for number in range(count):
+            file(batch, f"/srv/a/{count}-{number}", b"x")
+        before = room.started()
+        assert room.apply(batch)[-1][0] == "done"
+        return room.started() - before
+
+    cost(1)  # the first apply on a host looks at more
+    assert cost(50) == cost(2)
