@@ -94,7 +94,8 @@ class Observation:
     objects_error: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)  # program → what its --version says, when asked
     health: Mapping[str, str] = field(default_factory=dict)  # component → ok or failing, when asked
-    reachable: frozenset[str] = frozenset()  # of the URLs that were asked about
+    reachable: frozenset[str] = frozenset()  # of the URLs that were asked about: those this host can download
+    out_of_reach: Mapping[str, str] = field(default_factory=dict)  # the others, and why
     holder: str = ""  # who holds the run lock, empty when nobody
     generation: str = ""
     asked: frozenset[Key] = frozenset()  # everything that was looked at, found or not
@@ -128,7 +129,8 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         objects_error=_decode(dict(table.get("objects", ())).get("failed", "")).decode(errors="replace"),
         versions={name: printable(rest) for name, rest in table.get("version", ())},
         health=dict(table.get("health", ())),
-        reachable=frozenset(name for name, _ in table.get("reach", ())),
+        reachable=frozenset(name for name, rest in table.get("reach", ()) if rest == "yes"),
+        out_of_reach={name: printable(rest) for name, rest in table.get("reach", ()) if rest != "yes"},
         holder=dict(table.get("fact", ())).get("holder", ""),
         generation=dict(table.get("fact", ())).get("generation", ""),
         asked=frozenset(asked) | frozenset(records),

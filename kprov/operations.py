@@ -14,6 +14,7 @@ from importlib import resources as package_resources
 from pathlib import Path
 from typing import Literal
 
+from kprov.delivery import Download
 from kprov.observation import Observation
 from kprov.pki.spec import CertificateSpec
 from kprov.plan import Change, HostPlan, Restart
@@ -78,7 +79,7 @@ class Sources:
 
     issue: Issue
     packed: Packed
-    reachable: Callable[[str], bool]  # whether this host can download this URL itself
+    download: Callable[[Artifact], Download | None]  # how this host gets it itself, None: it has to be pushed
 
 
 def stage_batch(plan: HostPlan, stage: str, seen: Observation, sources: Sources) -> Batch:
@@ -151,9 +152,7 @@ def write_change(batch: Batch, change: Change, seen: Observation, sources: Sourc
     elif isinstance(resource, Binary):
         _write_binary(batch, change, resource, sources)
     elif isinstance(resource, Image):
-        batch.know(resource.key)
-        file, encoding = sources.packed(resource.artifact)
-        batch.add(title, "image", resource.reference, batch.attach(file), encoding, resource.artifact.sha256)
+        _write_image(batch, title, resource, sources)
     else:
         _write_simple(batch, title, resource, seen)
 
@@ -232,13 +231,23 @@ def _write_binary(batch: Batch, change: Change, resource: Binary, sources: Sourc
         batch.add(change.title, "mode", resource.path, "root", "root", mode)
         return
     batch.know(resource.key)
-    if artifact.url and sources.reachable(artifact.url):
-        source, member = artifact.url, artifact.member or "-"
-        encoding, expected = ("archive", artifact.url_sha256) if artifact.member else ("raw", artifact.sha256)
-    else:
-        file, encoding = sources.packed(artifact)
-        source, member, expected = batch.attach(file), "-", "-"
-    batch.add(change.title, "binary", resource.path, mode, artifact.sha256, source, encoding, member, expected or "-")
+    source, encoding, member, expected = _source(batch, artifact, sources)
+    batch.add(change.title, "binary", resource.path, mode, artifact.sha256, source, encoding, member, expected)
+
+
+def _write_image(batch: Batch, title: str, resource: Image, sources: Sources) -> None:
+    batch.know(resource.key)
+    source, encoding, _, _ = _source(batch, resource.artifact, sources)
+    batch.add(title, "image", resource.reference, source, encoding, resource.artifact.sha256)
+
+
+def _source(batch: Batch, artifact: Artifact, sources: Sources) -> tuple[str, str, str, str]:
+    """Payload file or URL, how it is packed, the member of an archive, the sha256 of a download."""
+    way = sources.download(artifact)
+    if way is not None:
+        return way.url, way.encoding, way.member, way.sha256
+    file, encoding = sources.packed(artifact)
+    return batch.attach(file), encoding, "-", "-"
 
 
 def write_removal(batch: Batch, key: Key, seen: Observation) -> None:

@@ -55,7 +55,8 @@ class Artifact:
     """A file that upstream publishes, or that was built from pinned modules: the installed program or image itself.
 
     name: catalog name, e.g. `kube-apiserver`. sha256 and size are of the installed file (after unpacking an archive).
-    local: path in the operator's cache. url: where a host may download it, empty when it was built here.
+    local: path in the operator's cache. url: where upstream or the mirror has it, empty when it was built here.
+    copy: where a mirror folder holds the installed file itself, by its sha256; empty without a mirror.
     url_sha256: of the download when it is an archive; member: the file inside that archive.
     reference: for images, the name it is imported under: upstream's for upstream's own, `kprov.local/…` for one built
     here, which must never pass for upstream's.
@@ -70,6 +71,7 @@ class Artifact:
     url: str = ""
     url_sha256: str = ""
     member: str = ""
+    copy: str = ""
     reference: str = ""
 
 

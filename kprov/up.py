@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from kprov import preflight
+from kprov import delivery, preflight
 from kprov.artifacts.cache import packed
 from kprov.artifacts.progress import Progress
 from kprov.artifacts.provide import provide
@@ -30,13 +30,14 @@ from kprov.events import Gathered, HostFailed, Note, Sink
 from kprov.gather import Fleet, Question, ask_again, gather
 from kprov.model import Cluster, Host, Secret
 from kprov.objects import OWNER, OWNER_LABEL
+from kprov.observation import Observation
 from kprov.operations import Sources
 from kprov.pki.authority import fingerprint
 from kprov.pki.conflict import trust_conflict
 from kprov.pki.kubeconfig import embedded
 from kprov.pki.spec import Authority, CertificateSpec
 from kprov.pki.table import super_admin_spec
-from kprov.plan import questions
+from kprov.plan import Wanted, questions
 from kprov.resources import Certificate
 from kprov.roles.layout import CA, FRONT_PROXY_CA
 from kprov.running_versions import cached, identified
@@ -88,7 +89,6 @@ class Prepared:
     fleet: Fleet
     inputs: Inputs
     plan: ClusterPlan
-    reachable: Mapping[str, frozenset[str]]
     warnings: tuple[str, ...]
 
 
@@ -171,27 +171,27 @@ class Operator:
         plan = plan_cluster(inputs, observations)
         if self.options.limit is not None:
             plan = replace(plan, hosts={n: p for n, p in plan.hosts.items() if n in self.options.limit})
-        reachable = {name: seen.reachable for name, seen in observations.items()}
+        if cluster.artifacts.delivery == "download":
+            delivery.require_downloads(plan.hosts, observations)
         return Prepared(
             cluster=cluster,
             store=store,
             fleet=fleet,
             inputs=inputs,
             plan=plan,
-            reachable=reachable,
             warnings=warnings,
         )
 
     def _ask_what_is_new(self, cluster: Cluster, store: Store, inputs: Inputs, fleet: Fleet) -> Fleet:
-        """A second question only for hosts where something is wanted that no manifest has named yet."""
+        """A second question only for hosts that lack what they might download, or what no manifest has named yet."""
         hosts, _ = wanted_of_hosts(inputs, fleet.observations)
-        urls = sorted({_origin(artifact.url) for artifact in inputs.artifacts.values() if artifact.url})
         again: dict[str, Question] = {}
         for name, wanted in hosts.items():
-            keys = [key for key in questions(wanted) if key not in fleet.observations[name].asked]
-            if keys:
-                reach = urls if cluster.artifacts.delivery != "push" else []
-                again[name] = Question(keys=keys, urls=reach, deep=self.options.deep)
+            seen = fleet.observations[name]
+            keys = [key for key in questions(wanted) if key not in seen.records]
+            urls = self._downloads_of(cluster, name, wanted, seen)
+            if urls or any(key not in seen.asked for key in keys):
+                again[name] = Question(keys=keys, urls=urls, deep=self.options.deep)
         asker = cluster.group("control_plane")[0].name
         if asker in again and store.exists:
             again[asker] = self._with_objects(again[asker], cluster, store)
@@ -203,6 +203,12 @@ class Operator:
                 again[host.name] = self._with_objects(again.get(host.name, Question()), cluster, store)
                 break
         return ask_again(fleet, again, forks=self.options.forks)
+
+    def _downloads_of(self, cluster: Cluster, host: str, wanted: Wanted, seen: Observation) -> Sequence[str]:
+        touched = self.options.limit is None or host in self.options.limit
+        if cluster.artifacts.delivery == "push" or not touched:
+            return ()
+        return delivery.urls(delivery.lacking(wanted, seen))
 
     def apply(self, prepared: Prepared) -> Outcome:
         """Carries the plan out under the cluster's lock. Raises LockedError before anything is touched.
@@ -291,12 +297,11 @@ class Operator:
             return issued.cert_pem, issued.key_pem
 
         def sources(name: str) -> Sources:
-            reachable = prepared.reachable[name]
-            force = prepared.cluster.artifacts.delivery
+            reachable = prepared.fleet.observations[name].reachable
             return Sources(
                 issue=issue,
                 packed=partial(packed, compress=prepared.cluster.artifacts.compress),
-                reachable=lambda url: force == "download" or (force == "auto" and _origin(url) in reachable),
+                download=partial(delivery.chosen, reachable=reachable),
             )
 
         return Engine(
@@ -369,11 +374,6 @@ def credential(cluster: Cluster, store: Store) -> bytes:
         "kprov", "https://127.0.0.1:6443", store.ca["kubernetes"], issued.cert_pem, issued.key_pem, "kprov-run"
     )
     return text.encode()
-
-
-def _origin(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}/"
 
 
 def _refuse_unreachable(fleet: Fleet, limit: frozenset[str] | None) -> None:

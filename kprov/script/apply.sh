@@ -181,8 +181,28 @@ do_directory() { # path, owner, group, mode, purge or keep: what `down` does wit
 }
 
 fetch() { # url, file
-    if command -v curl > /dev/null 2>&1; then curl -fsSL --retry 2 --connect-timeout 10 -o "$2" "$1"
+    # What stands still for half a minute is given up.
+    if command -v curl > /dev/null 2>&1; then curl -fsSL --retry 2 --connect-timeout 10 -Y 1000 -y 30 -o "$2" "$1"
     else wget -q -T 20 -t 3 -O "$2" "$1"; fi
+}
+
+obtain() { # payload file name or URL, sha256 of the download: sets `source`; an archive is downloaded once for all of it
+    case $1 in
+    http://* | https://*) source=$stage/$2; [ -e "$source" ] || download "$1" "$source" "$2" ;;
+    *) source=$stage/payload/$1 ;;
+    esac
+}
+
+download() { # url, file, sha256
+    log=$(fetch "$1" "$2" 2>&1) || give_up "cannot download $1: $log
+Nothing of it was installed. The same command tries again; with artifacts.delivery: push it is sent over SSH instead."
+    found=$(sha256 "$2")
+    [ "$found" = "$3" ] || give_up "the download of $1 has sha256 $found, needed $3: nothing of it was installed
+Find out why that server has another file. With artifacts.delivery: push the verified one is sent over SSH instead."
+}
+
+give_up() { # what came before is in order: it goes into place, and does not have to come again
+    current=$number; place; number=$current; fail "$1"
 }
 
 sha256() { # file; OpenSSL uses the processor's own instructions for it, which coreutils may not
@@ -198,17 +218,10 @@ unpack() { # file, encoding, member, out: a raw file is moved, and only copied w
 }
 
 do_binary() { # path, mode, sha256, source (payload file name or URL), encoding, member, sha256 of the download
-    source=$stage/payload/$4
-    case $4 in http://* | https://*)
-        source=$stage/download
-        log=$(fetch "$4" "$source" 2>&1) || fail "cannot download $4: $log"
-        if [ "$7" != - ] && [ "$(sha256 "$source")" != "$7" ]; then
-            fail "the download of $4 has sha256 $(sha256 "$source"), needed $7: nothing was installed"
-        fi ;;
-    esac
+    obtain "$4" "$7"
     folder=${1%/*}; new=$folder/.kprov-new/${1##*/}
     log=$({ mkdir -p "$folder" && fresh "$folder" && unpack "$source" "$5" "$6" "$new"; } 2>&1) || { sweep; fail "cannot write $1: $log"; }
-    rm -f "$source"
+    [ "$5" = archive ] || rm -f "$source"
     found=$(sha256 "$new")
     if [ "$found" != "$3" ]; then sweep; fail "$1 arrived with sha256 $found, needed $3: nothing was installed"; fi
     chown root:root "$new" && chmod "$2" "$new" || fail "cannot set owner and mode of $1"
@@ -361,8 +374,9 @@ $(journalctl -u "$1" -n 20 --no-pager -o cat 2> /dev/null)"; fi
 }
 
 do_image() { # reference, payload or URL, encoding, sha256 of the tar
-    log=$(unpack "$stage/payload/$2" "$3" - "$stage/image.tar" 2>&1) || fail "cannot unpack image $1: $log"
-    rm -f "$stage/payload/$2"
+    obtain "$2" "$4"
+    log=$(unpack "$source" "$3" - "$stage/image.tar" 2>&1) || fail "cannot unpack image $1: $log"
+    rm -f "$source"
     found=$(sha256 "$stage/image.tar")
     [ "$found" = "$4" ] || fail "image $1 arrived with sha256 $found, needed $4: nothing was imported"
     log=$($BIN/ctr -n k8s.io images import --local "$stage/image.tar" 2>&1) || log=$($BIN/ctr -n k8s.io images import "$stage/image.tar" 2>&1) ||

@@ -120,11 +120,31 @@ accounts() {
     done
 }
 
-reach() { # whether this host can fetch from an origin itself: any answer of a server will do
-    awk -F"$T" '$1 == "reach" {print $2}' "$queries" | while read -r url; do
-        if command -v curl > /dev/null 2>&1; then curl -s -o /dev/null --connect-timeout 3 --max-time 6 "$url"
-        else wget -q -T 4 -t 1 -O /dev/null --content-on-error "$url" 2> /dev/null || [ $? = 8 ]
-        fi && say reach "$url" yes
+reach() { # which files this host can fetch itself; of an origin that does not answer, none is asked
+    awk -F"$T" '$1 == "reach" {print $2}' "$queries" > "$work/urls"
+    [ -s "$work/urls" ] || return 0
+    awk -F/ '{print $1 "//" $3 "/"}' "$work/urls" | sort -u | while read -r origin; do
+        awk -v origin="$origin" 'index($0, origin) == 1' "$work/urls" > "$work/these"
+        if error=$(answers "$origin"); then files_of_origin
+        else while read -r url; do say reach "$url" "$(printf %s "$error" | tr '\t\n' '  ')"; done < "$work/these"; fi
+    done
+}
+
+answers() { # origin: any answer of a server will do
+    if command -v curl > /dev/null 2>&1; then curl -sSI -o /dev/null --connect-timeout 3 --max-time 6 "$1" 2>&1
+    elif command -v wget > /dev/null 2>&1; then wget -nv --spider -T 4 -t 1 "$1" 2>&1 || [ $? = 8 ]
+    else echo 'neither curl nor wget is installed'; return 1; fi
+}
+
+files_of_origin() { # curl asks for all of them over one connection
+    if command -v curl > /dev/null 2>&1; then
+        sed 's/[\\"]/\\&/g; s/.*/url = "&"\noutput = "\/dev\/null"/' "$work/these" > "$work/config"
+        curl -sIL -w '%{http_code}\n' --connect-timeout 3 --max-time 6 -K "$work/config" 2> /dev/null
+    else
+        while read -r url; do if wget -q --spider -T 4 -t 1 "$url" 2> /dev/null; then echo 200; else echo 000; fi; done < "$work/these"
+    fi > "$work/codes"
+    paste "$work/these" "$work/codes" | while IFS="$T" read -r url code; do
+        case $code in 2??) say reach "$url" yes ;; 000) say reach "$url" 'no answer' ;; *) say reach "$url" "HTTP $code" ;; esac
     done
 }
 

@@ -144,7 +144,7 @@ def engine(plans: dict[str, HostPlan], fake: FakeTransport, heard: list[Event]) 
         plan=whole,
         observations={name: bare() for name in plans},
         sessions={name: fake.connect(host(name)) for name in plans},
-        sources=lambda _: Sources(issue=lambda _: (b"", b""), packed=lambda _: None, reachable=lambda _: False),  # type: ignore[arg-type, return-value]
+        sources=lambda _: Sources(issue=lambda _: (b"", b""), packed=lambda _: None, download=lambda _: None),  # type: ignore[arg-type, return-value]
         kubeconfig=lambda: b"",
         generation="g",
         emit=heard.append,

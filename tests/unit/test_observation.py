@@ -53,7 +53,8 @@ LINES = [
     "loaded\toverlay\tyes",
     "user\tetcd\tetcd:x:1:1::/:/x",
     "package\thaproxy\tyes",
-    "reach\thttps://x/\tyes",
+    "reach\thttps://x/a\tyes",
+    "reach\thttps://x/b\tHTTP 404",
     "image\tx:1\tsha256:1",
     "version\tetcd\tetcd Version: 3.7.3",
     "health\tetcd\tok",
@@ -110,7 +111,8 @@ def test_everything_else() -> None:
     assert seen.loaded == {"overlay"}
     assert seen.users == {"etcd"}
     assert seen.packages == {"haproxy"}
-    assert seen.reachable == {"https://x/"}
+    assert seen.reachable == {"https://x/a"}
+    assert seen.out_of_reach == {"https://x/b": "HTTP 404"}
     assert seen.images == {"x:1": "sha256:1"}
     assert seen.texts == {"/etc/c.crt": b"PEM"}
     assert seen.generation == "g1"

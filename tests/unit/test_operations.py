@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from observed import bare, in_order, planned, record
 
+from kprov import delivery
 from kprov.operations import Batch, Sources, stage_batch, stream, write_removal
 from kprov.pki.spec import CertificateSpec
 from kprov.plan import Change, expand
@@ -43,7 +44,7 @@ def sources(*, reachable: bool = False) -> Sources:
     return Sources(
         issue=lambda spec: (b"CERT " + spec.name.encode(), b"KEY"),
         packed=lambda artifact: (Path(artifact.local), "gzip"),
-        reachable=lambda url: reachable,
+        download=lambda artifact: delivery.chosen(artifact, delivery.urls([artifact]) if reachable else ()),
     )
 
 
