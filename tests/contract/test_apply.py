@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from kprov.gather import Question
 from kprov.operations import Batch, stream
-from kprov.script import APPLY_COMMAND
+from kprov.script import APPLY_COMMAND, PROBE_COMMAND, probe_program
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace with file systems of its own needs root")
 
@@ -172,3 +173,16 @@ def test_many_files_start_no_more_programs_than_few(room: Room) -> None:
 
     cost(1)  # the first apply on a host looks at more
     assert cost(50) == cost(2)
+
+
+def test_asking_about_fifty_paths_takes_at_most_40_kilobytes(room: Room) -> None:
+    """The gate of docs/cost-model.md for a run that changes nothing, both directions, one exec."""
+    batch = Batch()
+    paths = [f"/srv/a/a-name-of-ordinary-length-{number:02d}.conf" for number in range(50)]
+    for path in paths:
+        file(batch, path, b"x")
+    assert room.apply(batch)[-1][0] == "done"
+    program = probe_program(Question(keys=[("file", path) for path in paths]).queries())
+    answer = room.sh(PROBE_COMMAND, program)
+    assert {path for path in paths if path.encode() in answer.stdout} == set(paths)
+    assert len(program) + len(answer.stdout) + len(answer.stderr) <= 40_000
