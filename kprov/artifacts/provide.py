@@ -7,9 +7,10 @@ milliseconds.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from kprov.artifacts import build, catalog, own_image
+from kprov.artifacts import build, catalog, mirror, own_image
 from kprov.artifacts.cache import MODULES, UPSTREAM, Cache
 from kprov.artifacts.fetch import Downloads
 from kprov.artifacts.lock import Lock
@@ -59,7 +60,13 @@ def provide(
     for name in extra:
         for arch in wanted:
             found[(name, arch)] = own_image.make(name, cluster.versions, arch, store, progress)
-    return found
+    return _with_copies(found, cluster.artifacts.mirror)
+
+
+def _with_copies(found: Provided, base: str | None) -> Provided:
+    if not base:
+        return found
+    return {key: replace(artifact, copy=mirror.copy_url(base, artifact.sha256)) for key, artifact in found.items()}
 
 
 def _known(archs: Iterable[str]) -> list[str]:

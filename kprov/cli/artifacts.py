@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from kprov.artifacts import build as building
+from kprov.artifacts import mirror as mirror_folder
 from kprov.artifacts import own_image
 from kprov.artifacts.cache import Cache, default_root
 from kprov.artifacts.catalog import ARCHITECTURES, load, resolve_versions
@@ -38,7 +39,7 @@ _inventory = click.argument("inventory", type=FILE, required=False)
 
 @click.group()
 def artifacts() -> None:
-    """Programs and images: fetch, build, list, lock.
+    """Programs and images: fetch, build, list, lock, mirror.
 
     They lie in $KPROV_CACHE, else in $XDG_CACHE_HOME/kprov, else in ~/.cache/kprov. `kprov up` gets what is missing by
     itself; these commands do it beforehand.
@@ -150,6 +151,31 @@ def lock(state: State, /, inventory: Path, archs: tuple[str, ...]) -> None:
     with _progress(state) as hub:
         provide(_cluster(inventory, ""), archs or (native(),), default_root(), hub, lock=path)
     click.echo(f"pinned in {path}")
+
+
+@artifacts.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@_inventory
+@_version
+@_archs
+@click.pass_obj
+def mirror(state: State, /, folder: Path, inventory: Path | None, kubernetes: str, archs: tuple[str, ...]) -> None:
+    """Fill a folder that any web server can serve to hosts, also with what was built here.
+
+    Every program and image lies in it under its sha256, as sha256/HEX; hosts check what they get. Gets first what is not
+    in the cache. Serve the folder, then name its URL in the inventory: artifacts: {mirror: https://HOST/PATH}.
+
+    \b
+    Examples:
+      kprov artifacts mirror /srv/www/kprov inventory.yaml
+      kprov artifacts mirror /srv/www/kprov --kubernetes 1.36 --arch amd64 --arch arm64
+    """
+    cluster = _cluster(inventory, kubernetes)
+    lock = inventory.absolute().parent / LOCK_NAME if inventory is not None else None
+    with _progress(state) as hub:
+        found = provide(cluster, archs or (native(),), default_root(), hub, lock=lock)
+        written = mirror_folder.write(found.values(), folder, hub)
+    click.echo(f"{count(len(found), 'artifact')} in {folder}, {written} of them new")
 
 
 def _cluster(inventory: Path | None, kubernetes: str) -> Cluster:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,10 @@ class Run:
         return dict(yaml.safe_load(self.lock.read_text()))
 
 
+def without_mirror(found: Provided) -> Provided:
+    return {key: replace(artifact, copy="") for key, artifact in found.items()}
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     return Run(tmp_path)
@@ -68,6 +73,7 @@ def test_upstream_gives_every_program_and_image_verified_and_pinned(site: Site, 
     assert len(found) == 20
     kubelet, etcdctl = found[("kubelet", "amd64")], found[("etcdctl", "amd64")]
     assert Path(kubelet.local).read_bytes() == program("kubelet", "amd64")
+    assert kubelet.copy == f"{site.base}/sha256/{kubelet.sha256}"
     assert kubelet.url == f"{site.base}/release/v1.37.2/bin/linux/amd64/kubelet"
     assert (kubelet.url_sha256, kubelet.member) == ("", "")
     assert etcdctl.member == "etcd-v3.7.3-linux-amd64/etcdctl"
@@ -182,7 +188,7 @@ def test_auto_builds_when_upstream_does_not_answer_and_says_so(go: Go, run: Run)
 
 def test_a_network_that_comes_back_changes_nothing(site: Site, go: Go, run: Run) -> None:
     first = run("auto")
-    assert run("auto", site.base) == first
+    assert without_mirror(run("auto", site.base)) == without_mirror(first)
     assert site.asked == []
     assert run.progress.notes == []
 
@@ -190,7 +196,7 @@ def test_a_network_that_comes_back_changes_nothing(site: Site, go: Go, run: Run)
 def test_auto_without_a_lock_takes_what_is_complete_in_the_cache(site: Site, go: Go, run: Run) -> None:
     built = run("modules")
     assert not run.lock.exists()
-    assert run("auto", site.base) == built
+    assert without_mirror(run("auto", site.base)) == without_mirror(built)
     assert site.asked == []
 
 
