@@ -87,3 +87,31 @@ def test_the_first_control_plane_leaves_and_the_cluster_stays(cluster: LabCluste
     assert all(networks["cp1"] not in cluster.run(host, "ip", "route") for host in ("w1", "cp2"))
     assert {name: cidr for name, cidr in networks.items() if name != "cp1"} == pod_cidrs(cluster)
     assert cluster.kprov("plan").status == 0
+
+
+def test_a_load_balancer_takes_the_place_of_the_local_proxies_and_gives_it_back(cluster: LabCluster) -> None:
+    """The host that left serves as the load balancer: systemd's own TCP proxy before one API server."""
+    balancer, server = (cluster.lab.machine(name).address for name in ("cp1", "cp2"))
+    endpoint = f"{balancer}:7443"
+    cluster.sh(
+        "cp1",
+        f"systemd-run -q --unit=balancer --socket-property=ListenStream={endpoint}"
+        f" /lib/systemd/systemd-socket-proxyd {server}:6443",
+    )
+    with_hosts(cluster, "w1", "cp2", "cp3", "w2")
+    cluster.edit(lambda document: document["cluster"].update(api_endpoint=endpoint))
+    cluster.kprov("up", "--yes")
+    until(lambda: set(cluster.nodes().values()) == {True}, seconds=60, what="all nodes Ready through the load balancer")
+    for host in ("w1", "cp3"):
+        assert endpoint in cluster.sh(host, "ss -Htnp state established | grep kubelet")
+        assert (
+            cluster.sh(host, "systemctl list-unit-files --no-legend kube-api-proxy.service; command -v haproxy; true")
+            == ""
+        )
+    assert cluster.kprov("plan").status == 0
+    with_hosts(cluster, "w1", "cp2", "cp3", "w2")
+    cluster.kprov("up", "--yes")
+    cluster.sh("cp1", "systemctl stop balancer.socket balancer.service")
+    until(lambda: set(cluster.nodes().values()) == {True}, seconds=60, what="all nodes Ready through their own proxies")
+    assert endpoint not in cluster.sh("w1", "ss -Htnp state established | grep kubelet")
+    assert cluster.kprov("plan").status == 0
