@@ -151,7 +151,7 @@ class Engine:
         else:
             batch.add("etcd membership", "etcd_join", name, peer.peer_url, ",".join(membership.live))
         for restart in restarts:
-            batch.add("systemd", "reload_units")
+            batch.add("systemd", "reload_units", restart.unit.name)
             batch.know(("unit", restart.unit.name))
             batch.add(f"unit {restart.unit.name}", "restart", restart.unit.name)
         if name in membership.join:

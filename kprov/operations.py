@@ -118,7 +118,7 @@ def write_restarts(batch: Batch, plan: HostPlan, restarts: Sequence[Restart]) ->
     """Restarts all units, then waits for all: they come up side by side."""
     if not restarts:
         return
-    batch.add("systemd", "reload_units")
+    batch.add("systemd", "reload_units", " ".join(restart.unit.name for restart in restarts))
     for restart in restarts:
         batch.know(("unit", restart.unit.name))
         batch.add(f"unit {restart.unit.name}", "restart", restart.unit.name)

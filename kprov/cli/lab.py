@@ -8,6 +8,7 @@ import click
 
 from kprov.cli.options import FILE
 from kprov.lab import MachineSpec, inventory, machines
+from kprov.lab.layout import SUITES
 from kprov.report.words import count
 
 DEFAULT_NAME = "demo"
@@ -27,8 +28,11 @@ def lab() -> None:
 @click.option("--workers", type=click.IntRange(0, 180), default=2, show_default=True, help="How many.")
 @click.option("--etcd", type=click.IntRange(0, 9), default=0, show_default=True, help="Hosts for etcd alone.")
 @click.option("--kubernetes", help="Version for the inventory; default: kprov's.")
+@click.option("--suite", type=click.Choice(SUITES), default=SUITES[0], show_default=True, help="Debian release.")
 @click.option("-o", "--output", type=FILE, default=Path("inventory/lab.yaml"), show_default=True, help="Inventory.")
-def up(name: str, control_planes: int, workers: int, etcd: int, kubernetes: str | None, output: Path) -> None:
+def up(
+    name: str, control_planes: int, workers: int, etcd: int, kubernetes: str | None, suite: str, output: Path
+) -> None:
     """Make the machines of a lab, or start them again, and write their inventory.
 
     \b
@@ -36,7 +40,7 @@ def up(name: str, control_planes: int, workers: int, etcd: int, kubernetes: str 
       kprov lab up
       kprov lab up --name ha --control-planes 3 --workers 2 -o ha.yaml
     """
-    made = machines.create(name, specs(control_planes, workers, etcd))
+    made = machines.create(name, specs(control_planes, workers, etcd), suite=suite)
     output.parent.mkdir(parents=True, exist_ok=True)
     inventory.write(made, output, kubernetes=kubernetes)
     for machine in made.machines:

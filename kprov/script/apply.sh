@@ -325,10 +325,13 @@ do_stamp() { # unit, value
     record unit "$1" -
 }
 
-do_reload_units() { log=$(systemctl daemon-reload 2>&1) || fail "systemctl daemon-reload: $log"; }
+do_reload_units() { # units to enable, blanks between; before the reload: after it, systemd 257 would take all units for outdated
+    # shellcheck disable=SC2086 # names of units have no blanks
+    if [ -n "$1" ]; then log=$(systemctl enable --no-reload -q $1 2>&1) || fail "cannot enable $1: $log"; fi
+    log=$(systemctl daemon-reload 2>&1) || fail "systemctl daemon-reload: $log"
+}
 
 do_restart() { # unit
-    log=$(systemctl enable --no-reload -q "$1" 2>&1) || fail "cannot enable $1: $log"
     systemctl reset-failed "$1" 2> /dev/null
     log=$(systemctl restart --no-block "$1" 2>&1) || fail "cannot restart $1: $log"
 }

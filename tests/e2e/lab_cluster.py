@@ -43,14 +43,22 @@ class Ran:
 class LabCluster:
     """Lab machines with an inventory of their own; `kprov` and `kubectl` run against them."""
 
-    def __init__(self, name: str, folder: Path, hosts: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        hosts: Mapping[str, Sequence[str]],
+        *,
+        suite: str = "bookworm",
+        kubernetes: str | None = None,
+    ) -> None:
         self.folder = folder
         self.inventory = folder / "inventory.yaml"
         self.hosts = dict(hosts)
         specs = [MachineSpec(name=host, groups=tuple(groups)) for host, groups in hosts.items()]  # type: ignore[arg-type]
         machines.destroy(name)
-        self.lab: Lab = machines.create(name, specs)
-        inventory.write(self.lab, self.inventory)
+        self.lab: Lab = machines.create(name, specs, suite=suite)
+        inventory.write(self.lab, self.inventory, kubernetes=kubernetes)
 
     def destroy(self) -> None:
         machines.destroy(self.lab)
