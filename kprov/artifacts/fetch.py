@@ -118,7 +118,8 @@ class Downloads:
                 where=url,
                 found=f"sha256 {found}",
                 needed=f"sha256 {sha256}",
-                todo="do not use it; see whether upstream replaced the file or the mirror serves another one",
+                todo="do not use it; find out why upstream or the mirror serves another file than was pinned in "
+                "artifacts.lock.yaml or is published beside it. Only to accept it: remove its line from that file",
             )
         part.replace(target)
 

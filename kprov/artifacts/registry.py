@@ -127,6 +127,8 @@ def _manifest(
         answer = downloads.client.get(url, headers=_ACCEPT, auth=auth)
     except httpx.HTTPError as error:
         raise _refused(url, str(error) or type(error).__name__) from error
+    if answer.status_code == 404 and digest:
+        raise _refused(url, "HTTP 404: the registry does not have it", digest)
     if answer.status_code != 200 or len(answer.content) > _MANIFEST_LIMIT:
         raise _refused(url, f"HTTP {answer.status_code}, {len(answer.content)} bytes")
     found = f"sha256:{hashlib.sha256(answer.content).hexdigest()}"
@@ -178,5 +180,6 @@ def _refused(where: str, found: str, needed: str = "an image manifest") -> Artif
         where=where,
         found=found,
         needed=needed,
-        todo="check the version and the network, set artifacts.mirror, or set artifacts.source to modules",
+        todo="check the version and the network, set artifacts.mirror, or set artifacts.source to modules. To take what a "
+        "tag stands for now instead of what was pinned, remove its line from artifacts.lock.yaml",
     )

@@ -135,10 +135,12 @@ class ArtifactKeys(_Keys):
     delivery: Literal["auto", "push", "download"] = Field(
         default="auto",
         description="`auto`: each host downloads what it can reach, the rest is pushed over SSH; "
-        "`push`: all over SSH; `download`: hosts download all.",
+        "`push`: all over SSH; `download`: hosts download every program, or the run is refused.",
     )
     mirror: Mirror | None = Field(
-        default=None, description="Base URL that replaces the scheme and host of upstream URLs."
+        default=None,
+        description="Base URL that replaces the scheme and host of upstream URLs, or of a folder that "
+        "`kprov artifacts mirror` filled.",
     )
     source: Literal["auto", "upstream", "modules"] = Field(
         default="auto",
