@@ -183,7 +183,7 @@ do_directory() { # path, owner, group, mode, purge or keep: what `down` does wit
 fetch() { # url, file
     # What stands still for half a minute is given up.
     if command -v curl > /dev/null 2>&1; then curl -fsSL --retry 2 --connect-timeout 10 -Y 1000 -y 30 -o "$2" "$1"
-    else wget -q -T 20 -t 3 -O "$2" "$1"; fi
+    else wget -nv -T 20 -t 3 -O "$2" "$1"; fi
 }
 
 obtain() { # payload file name or URL, sha256 of the download: sets `source`; an archive is downloaded once for all of it
