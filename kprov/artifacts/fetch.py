@@ -60,12 +60,12 @@ class Downloads:
         return f"{self._mirror}{parts.path}" + (f"?{parts.query}" if parts.query else "")
 
     def reachable(self, upstream: str, seconds: float = 3.0) -> bool:
-        """One quick question whether upstream, or the mirror, answers at all."""
+        """One quick question whether upstream, or the mirror, answers and has that file."""
         try:
             answer = self.client.head(self.url(upstream), timeout=seconds, follow_redirects=False)
         except (httpx.HTTPError, httpx.InvalidURL):
             return False
-        return bool(self._mirror) or answer.status_code < 400
+        return answer.status_code < 400
 
     def text(self, upstream: str) -> str:
         """A small text file. Raises ArtifactError."""

@@ -93,7 +93,7 @@ def _decide(cluster: Cluster, archs: list[str], upstream: Upstream) -> str:
     elif all(_built(cluster.versions, arch, upstream.cache) for arch in archs):
         chosen = MODULES
     else:
-        chosen = _ask(upstream)
+        chosen = _ask(cluster, archs[0], upstream)
     upstream.lock.choose(chosen)
     return chosen
 
@@ -109,12 +109,17 @@ def _built(versions: Mapping[str, str], arch: str, cache: Cache) -> bool:
         return False
 
 
-def _ask(upstream: Upstream) -> str:
-    url = upstream.downloads.url(PROBE)
-    if upstream.downloads.reachable(PROBE):
+def _ask(cluster: Cluster, arch: str, upstream: Upstream) -> str:
+    """A mirror has upstream's files when it has the first one that is needed: it may also be a folder for hosts only."""
+    probe = PROBE
+    if cluster.artifacts.mirror:
+        kubernetes = catalog.load().components["kubernetes"]
+        probe = kubernetes.checksum_of("kubelet", cluster.versions["kubernetes"], arch)
+    url = upstream.downloads.url(probe)
+    if upstream.downloads.reachable(probe):
         return UPSTREAM
     upstream.progress.note(
-        f"{url} does not answer: building from pinned Go modules instead. kprov keeps to this for this cluster; "
+        f"{url} cannot be had: building from pinned Go modules instead. kprov keeps to this for this cluster; "
         "set artifacts.source to upstream to change it"
     )
     return MODULES

@@ -127,7 +127,8 @@ def test_a_file_that_is_not_there_is_not_asked_for_twice(downloads: Downloads, s
 
 def test_reachable_asks_once(site: Site) -> None:
     with_mirror = Downloads(site.base)
-    assert with_mirror.reachable("https://dl.example.org/none")  # a mirror that answers at all is there
+    assert with_mirror.reachable("https://dl.example.org/release/thing")
+    assert not with_mirror.reachable("https://dl.example.org/none")  # that something answers is not enough
     direct = Downloads()
     assert direct.reachable(f"{site.base}/release/thing")
     assert not direct.reachable(f"{site.base}/none")

@@ -182,7 +182,14 @@ def test_auto_builds_when_upstream_does_not_answer_and_says_so(go: Go, run: Run)
     found = run("auto")
     assert found[("kubelet", "amd64")].url == ""
     assert found[("image-coredns", "amd64")].reference == "kprov.local/coredns:1.14.7"
-    assert any("does not answer: building from pinned Go modules" in note for note in run.progress.notes)
+    assert any("cannot be had: building from pinned Go modules" in note for note in run.progress.notes)
+    assert run.locked["source"] == "modules"
+
+
+def test_auto_builds_when_the_mirror_is_a_folder_for_hosts_only(site: Site, go: Go, run: Run) -> None:
+    site.files = {"/contents.txt": b""}
+    assert run("auto", site.base)[("kubelet", "amd64")].url == ""
+    assert [path for path, _ in site.asked] == ["/release/v1.37.2/bin/linux/amd64/kubelet.sha256"]
     assert run.locked["source"] == "modules"
 
 
