@@ -361,10 +361,14 @@ passes() { # kind, argument
     esac
 }
 
+settled() { # unit or -: nothing is left of its restart; until then the old process may answer, with its last breath
+    [ "$1" = - ] || case $(systemctl show -p Job --value "$1") in '' | 0) ;; *) return 1 ;; esac
+}
+
 do_gate() { # unit or -, kind, deadline, argument
     limit=$(($(date +%s) + $3))
     : > "$stage/gate"
-    until passes "$2" "$4"; do
+    until settled "$1" && passes "$2" "$4"; do
         if [ "$(date +%s)" -ge $limit ]; then
             log=$(tail -n 5 "$stage/gate")
             if [ "$1" != - ]; then log="$log
