@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import IPv4Network
 
@@ -11,6 +11,8 @@ from kprov import pod_network
 from kprov.context import Context, Trust
 from kprov.membership import Membership, Peer, decide
 from kprov.model import Cluster, ClusterFacts
+from kprov.node_upgrades import NodeUpgrades, deferred
+from kprov.node_upgrades import decide as decide_upgrades
 from kprov.objects import Object, ObjectChange, compare, stamped
 from kprov.observation import EtcdView, Observation
 from kprov.plan import HostPlan, Wanted, expand, plan_host
@@ -34,6 +36,7 @@ class ClusterPlan:
     objects_known: bool
     wanted_objects: tuple[Object, ...]
     not_ready: tuple[str, ...]  # nodes whose Ready condition is not True, as far as known
+    upgrades: NodeUpgrades
 
     @property
     def empty(self) -> bool:
@@ -42,7 +45,13 @@ class ClusterPlan:
             and self.membership.empty
             and self.objects_known
             and not self.objects
+            and not self.upgrades.reopen
         )
+
+    def limited(self, names: frozenset[str]) -> ClusterPlan:
+        """The plan for some hosts only; etcd's membership and Kubernetes objects stay in it."""
+        hosts = {name: plan for name, plan in self.hosts.items() if name in names}
+        return replace(self, hosts=hosts, upgrades=self.upgrades.of(names))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,17 +116,20 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
         stamped(item) for item in cluster_objects.objects(cluster, facts, pod_cidrs, _coredns_image(inputs))
     )
     live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
+    plans = {
+        name: plan_host(name, stages, observations[name], authorities=inputs.trust.ca, now=inputs.now)
+        for name, stages in hosts.items()
+    }
+    upgrades = decide_upgrades(cluster, plans, observations, live or ())
     return ClusterPlan(
-        hosts={
-            name: plan_host(name, stages, observations[name], authorities=inputs.trust.ca, now=inputs.now)
-            for name, stages in hosts.items()
-        },
+        hosts={name: deferred(plan) if name in upgrades.drain else plan for name, plan in plans.items()},
         membership=decide(peers, views),
         peers=peers,
         objects=compare(wanted_objects, live or ()),
         objects_known=live is not None,
         wanted_objects=wanted_objects,
         not_ready=_not_ready(cluster, live),
+        upgrades=upgrades,
     )
 
 

@@ -51,7 +51,7 @@ def farewell_batch(farewell: Farewell) -> Batch:
     batch = Batch()
     batch.attach_as("kubeconfig", farewell.kubeconfig)
     if farewell.node:
-        batch.add(f"node {farewell.node}", "drain", farewell.node)
+        batch.add(f"node {farewell.node}", "drain", farewell.node, "120", "--force")
         batch.add(f"node {farewell.node}", "delete_object", "node", "-", farewell.node)
     if farewell.member:
         batch.add("etcd membership", "etcd_remove", farewell.member, ",".join(farewell.endpoints))

@@ -19,6 +19,7 @@ from kprov.errors import TransportError
 from kprov.events import HostEnded, HostFailed, HostStarted, OperationDone, Sink, StageEnded, StageStarted
 from kprov.membership import initial_cluster
 from kprov.model import Cluster
+from kprov.node_upgrades import emptied, reopened
 from kprov.objects import Object, identity
 from kprov.observation import Observation, printable
 from kprov.operations import Batch, Sources, stage_batch, stream, write_gates
@@ -71,6 +72,8 @@ class Engine:
             return [[self._control_plane()]] if self.changed or self.plan.not_ready else []
         if stage.roll == "etcd":
             return self._etcd_batches(stage)
+        if stage.roll == "drain":
+            return self.plan.upgrades.rounds(self.cluster.upgrade.max_unavailable)
         return batches(stage, self.plan.hosts)
 
     def _etcd_batches(self, stage: Stage) -> list[list[str]]:
@@ -86,22 +89,51 @@ class Engine:
         return [*founded, *regular, *joins, *leaving]
 
     def _run_batch(self, stage: Stage, names: Sequence[str]) -> None:
+        if stage.roll == "drain":
+            self._run_drained(stage, names)
+        else:
+            self._run_hosts(stage, names)
+
+    def _run_drained(self, stage: Stage, names: Sequence[str]) -> None:
+        """Empties nodes, changes them, opens them again. Those that fail stay cordoned: the next run goes on there."""
+        drained = [name for name in names if name in self.plan.upgrades.drain]
+        if drained:
+            self._ask_for("drain", emptied(drained, self.cluster.upgrade.drain_timeout, self.kubeconfig()))
+            if self.failures:
+                return
+            self._run_hosts(stage, drained)
+        failed = {failure.host for failure in self.failures}
+        well = [name for name in names if name not in failed]
+        if well:
+            self._ask_for("uncordon", reopened(well, self.cluster.versions["kubernetes"], self.kubeconfig()))
+
+    def _ask_for(self, what: str, batch: Batch) -> None:
+        """Work on Kubernetes objects, done by a control plane."""
+        self._note(self._sent(what, self._control_plane(), batch))
+
+    def _note(self, failure: HostFailed | None) -> None:
+        if failure is not None:
+            self.failures.append(failure)
+            self.emit(failure)
+
+    def _run_hosts(self, stage: Stage, names: Sequence[str]) -> None:
         with ThreadPoolExecutor(max_workers=max(1, min(self.forks, len(names)))) as pool:
             for failure in pool.map(lambda name: self._run_host(stage, name), names):
-                if failure is not None:
-                    self.failures.append(failure)
-                    self.emit(failure)
+                self._note(failure)
 
     def _run_host(self, stage: Stage, name: str) -> HostFailed | None:
         batch = self._batch(stage, name)
         if not batch.operations:
             return None
-        self.changed = self.changed or stage.roll != "ready"
+        return self._sent(stage.name, name, batch)
+
+    def _sent(self, stage: str, name: str, batch: Batch) -> HostFailed | None:
+        self.changed = self.changed or stage != "ready"
         started = time.monotonic()
-        self.emit(HostStarted(stage=stage.name, host=name, operations=len(batch.operations)))
-        failure = send(self.sessions[name], stage.name, batch, self.generation, self.emit)
+        self.emit(HostStarted(stage=stage, host=name, operations=len(batch.operations)))
+        failure = send(self.sessions[name], stage, batch, self.generation, self.emit)
         if failure is None:
-            self.emit(HostEnded(stage=stage.name, host=name, seconds=time.monotonic() - started))
+            self.emit(HostEnded(stage=stage, host=name, seconds=time.monotonic() - started))
         return failure
 
     def _batch(self, stage: Stage, name: str) -> Batch:

@@ -128,6 +128,15 @@ class ArtifactSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpgradeSettings:
+    """How nodes get a kubelet of another minor version, or another containerd. `drain_timeout` is in seconds."""
+
+    drain: bool = True
+    max_unavailable: int = 1
+    drain_timeout: int = 300
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cluster:
     """A validated inventory.
 
@@ -148,6 +157,7 @@ class Cluster:
     api_sans: tuple[str, ...] = ()
     pki: PkiSettings = PkiSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
+    upgrade: UpgradeSettings = UpgradeSettings()
     kube_proxy_mode: Literal["auto", "nftables", "iptables"] = "auto"
     swap: Literal["off", "keep"] = "off"
     allow_cgroup_v1: bool = False

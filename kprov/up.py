@@ -170,7 +170,7 @@ class Operator:
         observations = fleet.observations
         plan = plan_cluster(inputs, observations)
         if self.options.limit is not None:
-            plan = replace(plan, hosts={n: p for n, p in plan.hosts.items() if n in self.options.limit})
+            plan = plan.limited(self.options.limit)
         if cluster.artifacts.delivery == "download":
             delivery.require_downloads(plan.hosts, observations)
         return Prepared(

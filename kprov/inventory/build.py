@@ -13,7 +13,7 @@ from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys, Inventory
-from kprov.model import ArtifactSettings, Cluster, Connection, Group, Host, PkiSettings, Secret
+from kprov.model import ArtifactSettings, Cluster, Connection, Group, Host, PkiSettings, Secret, UpgradeSettings
 
 
 def hosts(review: Review, folder: Path, reader: SecretReader) -> tuple[Host, ...]:
@@ -107,6 +107,7 @@ def cluster(inventory: Inventory, hosts: tuple[Host, ...], versions: Mapping[str
         api_sans=tuple(dict.fromkeys(keys.api_sans)),
         pki=PkiSettings(**keys.pki.model_dump()),
         artifacts=ArtifactSettings(**keys.artifacts.model_dump()),
+        upgrade=UpgradeSettings(**keys.upgrade.model_dump()),
         kube_proxy_mode=keys.kube_proxy_mode,
         swap=keys.swap,
         allow_cgroup_v1=keys.allow_cgroup_v1,

@@ -154,6 +154,26 @@ class ArtifactKeys(_Keys):
     )
 
 
+class UpgradeKeys(_Keys):
+    """How nodes are upgraded."""
+
+    drain: bool = Field(
+        default=True,
+        description="Whether a node is cordoned and drained before its kubelet gets another minor version or its "
+        "containerd is replaced, and uncordoned afterwards. A cluster of one node is never drained.",
+    )
+    max_unavailable: int = Field(
+        default=1, ge=1, le=100, description="How many nodes are drained at the same time; the first one goes alone."
+    )
+    drain_timeout: int = Field(
+        default=300,
+        ge=10,
+        le=1500,
+        description="Seconds that pods and their disruption budgets have to leave a node. When they are over, the run "
+        "stops with that node cordoned and otherwise as it was.",
+    )
+
+
 class CorednsKeys(_Keys):
     """Settings of CoreDNS."""
 
@@ -217,6 +237,7 @@ class ClusterKeys(HostVariables):
     )
     pki: PkiKeys = Field(default_factory=PkiKeys, description="Certificates: algorithm and lifetimes.")
     artifacts: ArtifactKeys = Field(default_factory=ArtifactKeys, description="Where programs and images come from.")
+    upgrade: UpgradeKeys = Field(default_factory=UpgradeKeys, description="Draining of nodes that are upgraded.")
     coredns: CorednsKeys = Field(default_factory=CorednsKeys, description="Cluster DNS.")
     etcd: EtcdKeys = Field(default_factory=EtcdKeys, description="Tuning of etcd.")
     preflight_ignore: list[CheckName] = Field(

@@ -101,6 +101,10 @@ def _cluster_lines(plan: ClusterPlan) -> list[str]:
     elif plan.objects:
         lines.append("Kubernetes objects")
         lines += [f"  {SIGNS[change.action]} {change.title}: {change.reason}" for change in plan.objects]
+    if plan.upgrades.drain:
+        lines.append(f"drained before they are changed, opened again afterwards: {', '.join(plan.upgrades.drain)}")
+    if plan.upgrades.reopen:
+        lines.append(f"cordoned by a run that did not end: {', '.join(plan.upgrades.reopen)}")
     if plan.not_ready:
         lines.append(f"not Ready now: {', '.join(plan.not_ready)}")
     return lines
@@ -122,6 +126,8 @@ def plan_values(plan: ClusterPlan) -> dict[str, Any]:
         "objects": [
             {"object": change.title, "action": change.action, "reason": change.reason} for change in plan.objects
         ],
+        "drain": list(plan.upgrades.drain),
+        "reopen": list(plan.upgrades.reopen),
         "not_ready": list(plan.not_ready),
     }
 

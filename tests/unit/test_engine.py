@@ -15,7 +15,8 @@ from kprov.cluster_plan import ClusterPlan
 from kprov.engine import Engine, batches, send
 from kprov.events import Event, HostEnded, HostFailed, OperationDone, StageStarted
 from kprov.membership import Membership
-from kprov.model import Cluster, Connection, Host
+from kprov.model import Cluster, Connection, Host, UpgradeSettings
+from kprov.node_upgrades import NodeUpgrades
 from kprov.operations import Batch, Sources
 from kprov.plan import Change, HostPlan, Restart
 from kprov.resources import File, Unit
@@ -23,6 +24,7 @@ from kprov.stages import STAGES, Stage
 from kprov.transport.base import Result
 from kprov.transport.fake import FakeTransport
 
+NO_UPGRADES = NodeUpgrades()
 SERIAL = Stage(name="api-server", title="API servers", roll="serial")
 PARALLEL = replace(SERIAL, roll="parallel")
 CANARY = replace(SERIAL, roll="canary")
@@ -128,7 +130,9 @@ def test_a_lost_connection_says_how_to_go_on() -> None:
     assert "again" in failure.todo
 
 
-def engine(plans: dict[str, HostPlan], fake: FakeTransport, heard: list[Event]) -> Engine:
+def engine(
+    plans: dict[str, HostPlan], fake: FakeTransport, heard: list[Event], upgrades: NodeUpgrades = NO_UPGRADES
+) -> Engine:
     cluster = Cluster(name="c", versions={"kubernetes": "1.37.2"}, hosts=tuple(map(host, plans)))
     whole = ClusterPlan(
         hosts=plans,
@@ -138,6 +142,7 @@ def engine(plans: dict[str, HostPlan], fake: FakeTransport, heard: list[Event]) 
         objects_known=True,
         wanted_objects=(),
         not_ready=(),
+        upgrades=upgrades,
     )
     return Engine(
         cluster=cluster,
@@ -187,3 +192,54 @@ def test_the_table_of_contents_has_each_stage_once() -> None:
     names = [stage.name for stage in STAGES]
     assert len(names) == len(set(names))
     assert names.index("etcd") < names.index("api-server") < names.index("objects") < names.index("node")
+
+
+def nodes(*names: str) -> dict[str, HostPlan]:
+    return {name: plan(name, running=True, stage="upgrade") for name in names}
+
+
+def told(heard: list[Event]) -> list[tuple[str, str]]:
+    return [(event.stage, event.host) for event in heard if isinstance(event, HostEnded)]
+
+
+def test_each_node_is_emptied_changed_and_opened_before_the_next() -> None:
+    heard: list[Event] = []
+    running = engine(nodes("a", "b"), FakeTransport(handler=obeying), heard, NodeUpgrades(drain=("a", "b")))
+    running.run()
+    assert told(heard)[:6] == [
+        *(("drain", "a"), ("upgrade", "a"), ("uncordon", "a")),
+        *(("drain", "a"), ("upgrade", "b"), ("uncordon", "a")),
+    ]
+
+
+def test_a_drain_that_fails_changes_no_node_and_ends_the_run() -> None:
+    heard: list[Event] = []
+    running = engine(nodes("a", "b"), FakeTransport(handler=failing(2)), heard, NodeUpgrades(drain=("a", "b")))
+    running.run()
+    assert [(failure.stage, failure.resource) for failure in running.failures] == [("drain", "drain of a")]
+    assert told(heard) == []
+
+
+def test_a_node_that_fails_stays_cordoned_and_the_others_of_its_round_are_opened() -> None:
+    def answer(asked: Host, command: str, stdin: bytes) -> Result:
+        sent = operations(stdin)
+        opened.extend(row[2] for row in sent if row[1] == "uncordon")
+        broken = asked.name == "b" and sent[0][1] not in ("cordon", "gate")
+        return failing(1)(asked, command, stdin) if broken else obeying(asked, command, stdin)
+
+    opened: list[str] = []
+    upgrades = NodeUpgrades(drain=("a", "b", "c", "d"))
+    running = engine(nodes("a", "b", "c", "d"), FakeTransport(handler=answer), [], upgrades)
+    running.cluster = replace(running.cluster, upgrade=UpgradeSettings(max_unavailable=2))
+    running.run()
+    assert [failure.host for failure in running.failures] == ["b"]
+    assert opened == ["a", "c"]
+
+
+def test_a_node_left_cordoned_with_nothing_to_do_is_only_opened() -> None:
+    heard: list[Event] = []
+    empty = HostPlan(host="a", changes=(), restarts=(), stamps={}, unstamps={})
+    running = engine({"a": empty}, FakeTransport(handler=obeying), heard, NodeUpgrades(reopen=("a",)))
+    assert not running.plan.empty
+    running.run()
+    assert told(heard)[0] == ("uncordon", "a")
