@@ -71,8 +71,10 @@ types: setup
 	cd .typing
 	../$(BIN)/mypy --config-file ../setup.cfg -p kprov
 
+# The version before the default one too: tests upgrade from it.
 artifacts: setup
 	@$(KPROV) artifacts fetch --images image-agnhost
+	$(KPROV) artifacts fetch --kubernetes 1.36
 
 setup: packages $(STAMP)
 
