@@ -52,7 +52,13 @@ class Delivery:
         self.env = {"KPROV_CACHE": str(self.cache), "SSL_CERT_FILE": str(ca)}
         self.host = cluster.lab.machine("one").address
         self.lock = cluster.folder / "artifacts.lock.yaml"
-        self.settings(source="upstream", mirror=site.base, delivery="auto")
+        self.nowhere = f"https://{cluster.lab.gateway}:1"  # nobody listens there
+
+    def reset(self) -> None:
+        """What every test begins with: a mirror in order, and hosts that may choose."""
+        self.settings(source="upstream", mirror=self.site.base, delivery="auto")
+        self.site.wrong.clear()
+        self.site.cut.clear()
 
     def settings(self, **values: str) -> None:
         self.cluster.edit(lambda document: document["cluster"].setdefault("artifacts", {}).update(values))
@@ -86,6 +92,11 @@ def delivery(make_cluster: Make, tmp_path_factory: pytest.TempPathFactory) -> It
         shutil.copyfile(ca, trusted)
         cluster.run("one", "update-ca-certificates")
         yield Delivery(cluster, site, ca)
+
+
+@pytest.fixture(autouse=True)
+def reset(delivery: Delivery) -> None:
+    delivery.reset()
 
 
 def urls() -> dict[str, str]:
@@ -134,7 +145,7 @@ def test_a_host_that_reaches_the_mirror_downloads_each_file_once_and_installs_wh
 
 def test_what_a_host_cannot_reach_is_pushed_and_the_result_is_the_same(delivery: Delivery) -> None:
     before = delivery.cluster.sh("one", PROGRAMS)
-    delivery.settings(mirror=f"https://{delivery.cluster.lab.gateway}:1")
+    delivery.settings(mirror=delivery.nowhere)
     delivery.without(*TOOLS)
     pids = delivery.cluster.main_pids("one")
     assert delivery.up() > sum(built()[name].size for name in ("kubectl", "etcdctl", "ctr", "cni-portmap"))
@@ -145,12 +156,12 @@ def test_what_a_host_cannot_reach_is_pushed_and_the_result_is_the_same(delivery:
 
 
 def test_download_is_refused_before_anything_is_touched_where_a_host_cannot_reach_it(delivery: Delivery) -> None:
-    delivery.settings(delivery="download")
+    delivery.settings(delivery="download", mirror=delivery.nowhere)
     delivery.without(KUBECTL)
     before = delivery.cluster.sh("one", "stat -c %Y /var/lib/kprov/manifest && cat /var/lib/kprov/manifest")
     for command in ("plan", "up --yes"):
         said = " ".join(delivery.kprov(command, status=1).text.split())
-        url = f"https://{delivery.cluster.lab.gateway}:1{delivery.site.path(urls()['kubectl'])}"
+        url = f"{delivery.nowhere}{delivery.site.path(urls()['kubectl'])}"
         for words in ("nothing was touched", "one", url, "artifacts.delivery", "kprov artifacts mirror"):
             assert words in said
     assert not delivery.there(KUBECTL)
@@ -158,7 +169,6 @@ def test_download_is_refused_before_anything_is_touched_where_a_host_cannot_reac
     delivery.settings(mirror=delivery.site.base)
     assert delivery.up() < SMALL
     assert delivery.site.got(delivery.host) == [delivery.site.path(urls()["kubectl"])]
-    delivery.settings(delivery="auto")
 
 
 def test_a_wrong_file_is_not_installed_and_a_mended_mirror_is_all_it_takes(delivery: Delivery) -> None:
