@@ -1,0 +1,109 @@
+"""Pulls from a real registry program, built from pinned modules: by tag, by pinned digest, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from kprov.artifacts import catalog, image, own_image, registry
+from kprov.artifacts.cache import Cache, default_root
+from kprov.artifacts.fetch import Downloads
+from kprov.artifacts.progress import Silent
+from kprov.errors import ArtifactError
+
+pytestmark = pytest.mark.lab
+
+VERSIONS = catalog.resolve_versions("")
+REFERENCE = catalog.load().images["image-coredns"].reference.format(version=VERSIONS["coredns"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The registry's URL."""
+    program = tmp_path_factory.mktemp("registry") / "registry"
+    environment = {**os.environ, "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0", "GOWORK": "off"}
+    subprocess.run(
+        ["go", "build", "-o", program, "."], cwd=Path(__file__).parent / "registry", env=environment, check=True
+    )
+    with subprocess.Popen([program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        server.terminate()
+
+
+def content(tar: tarfile.TarFile, name: str) -> bytes:
+    stream = tar.extractfile(name)
+    assert stream is not None
+    return stream.read()
+
+
+@pytest.fixture(scope="module")
+def pushed(site: str) -> str:
+    """CoreDNS' image behind an index, as registry.k8s.io has it; the index's digest."""
+    artifact = own_image.make("image-coredns", VERSIONS, "amd64", Cache(default_root()), Silent())
+    name = registry.parse_reference(REFERENCE)
+    base = f"{site}/v2/{name.repository}"
+    with tarfile.open(artifact.local) as tar, httpx.Client(timeout=60) as client:
+        top = json.loads(content(tar, "index.json"))["manifests"][0]
+        manifest = content(tar, f"blobs/{top['digest'].replace(':', '/')}")
+        body = json.loads(manifest)
+        for part in (body["config"], *body["layers"]):
+            blob = content(tar, f"blobs/{part['digest'].replace(':', '/')}")
+            where = client.post(f"{base}/blobs/uploads/").headers["Location"]
+            answer = client.put(httpx.URL(site).join(where), params={"digest": part["digest"]}, content=blob)
+            assert answer.status_code == 201, answer.text
+        entry = {key: top[key] for key in ("mediaType", "digest", "size")}
+        entry["platform"] = {"os": "linux", "architecture": "amd64"}
+        index = json.dumps({"schemaVersion": 2, "mediaType": image.INDEX, "manifests": [entry]}).encode()
+        for tag, kind, data in ((top["digest"], image.MANIFEST, manifest), (name.tag, image.INDEX, index)):
+            answer = client.put(f"{base}/manifests/{tag}", content=data, headers={"Content-Type": kind})
+            assert answer.status_code == 201, answer.text
+    return f"sha256:{hashlib.sha256(index).hexdigest()}"
+
+
+def pull(site: str, folder: Path, digest: str = "", arch: str = "amd64") -> str:
+    downloads = Downloads(site)
+    try:
+        return registry.pull(REFERENCE, arch, digest, folder / "image.tar", folder, downloads, Silent())
+    finally:
+        downloads.close()
+
+
+def test_a_pull_by_tag_gives_the_digest_to_pin_and_one_by_digest_the_same_bytes(
+    site: str, pushed: str, tmp_path: Path
+) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "2").mkdir()
+    assert pull(site, tmp_path / "1") == pushed
+    assert pull(site, tmp_path / "2", pushed) == pushed
+    first, second = ((tmp_path / number / "image.tar").read_bytes() for number in "12")
+    assert hashlib.sha256(first).digest() == hashlib.sha256(second).digest()
+    with tarfile.open(tmp_path / "1" / "image.tar") as tar:
+        (entry,) = json.loads(content(tar, "index.json"))["manifests"]
+        assert entry["annotations"]["io.containerd.image.name"] == REFERENCE
+        for name in tar.getnames():
+            if name.startswith("blobs/"):
+                assert hashlib.sha256(content(tar, name)).hexdigest() == name.rpartition("/")[2]
+
+
+def test_a_digest_that_the_registry_does_not_have_is_never_replaced(site: str, pushed: str, tmp_path: Path) -> None:
+    other = f"sha256:{'2' * 64}"
+    assert other != pushed
+    with pytest.raises(ArtifactError) as caught:
+        pull(site, tmp_path, other)
+    assert caught.value.needed == other
+    assert "artifacts.lock.yaml" in caught.value.todo
+    assert not (tmp_path / "image.tar").exists()
+
+
+def test_an_architecture_that_is_not_there_is_named(site: str, pushed: str, tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="arm64"):
+        pull(site, tmp_path, pushed, arch="arm64")
