@@ -9,6 +9,19 @@ import pytest
 from lab_cluster import LabCluster
 
 Make = Callable[[str, Mapping[str, Sequence[str]]], LabCluster]
+Say = Callable[[str], None]
+
+
+@pytest.fixture(scope="session")
+def say(request: pytest.FixtureRequest) -> Say:
+    """Prints a line whether the test passes or not: what a reader needs to run it again in the same way."""
+    reporter = request.config.pluginmanager.getplugin("terminalreporter")
+
+    def write(text: str) -> None:
+        reporter.ensure_newline()
+        reporter.write_line(text)
+
+    return write
 
 
 @pytest.fixture(scope="module")

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import getpass
+import json
 import os
 import random
 import re
 import shutil
-import signal
-import subprocess
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Make
-from lab_cluster import KPROV, LabCluster, until
+from conftest import Make, Say
+from held_run import STAGES, Moment, held_in_the_middle, kill_in, locked, start
+from lab_cluster import LabCluster
 
 from kprov.lab import inventory
 
 pytestmark = pytest.mark.lab
 
 SEED = int(os.environ.get("KPROV_KILL_SEED", "20261124"))
-KILLS_AT_INSTALL, KILLS_AT_CHANGE = 8, 4
+KILLS = 12
 # Kernel settings and time stamps apart, this is all that kprov keeps on a host; contents of certificates and keys
 # differ from one issue to the next, so only their owner and mode count.
 LISTING = """cut -f1,2 /var/lib/kprov/manifest | sort
@@ -41,113 +43,139 @@ def settings(cluster: LabCluster, **values: Any) -> None:
     cluster.edit(lambda document: document["cluster"].update(values))
 
 
-def start(cluster: LabCluster, *arguments: str) -> subprocess.Popen[str]:
-    command = [KPROV, "up", str(cluster.inventory), "--yes", *arguments]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+# Each is there once and for all from the moment it first appears on the host.
+LASTING = {
+    **{
+        f"content of {path}": f"[ ! -e {path} ] || sha256sum < {path}"
+        for path in (
+            *("/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/front-proxy-ca.crt", "/etc/etcd/pki/ca.crt"),
+            *("/etc/kubernetes/pki/sa.pub", "/etc/kubernetes/kube-apiserver/encryption.yaml"),
+        )
+    },
+    "birth of etcd's data": "[ ! -e /var/lib/etcd/member/wal ] || stat -c '%i born %W' /var/lib/etcd/member/wal",
+}
+IDENTITY = (
+    "/opt/kprov/bin/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt"
+    " --cert=/etc/etcd/pki/healthcheck-client.crt --key=/etc/etcd/pki/healthcheck-client.key"
+    " --command-timeout=4s member list -w json"
+)
+
+
+class Lasting:
+    """What must never change, as it was first seen."""
+
+    def __init__(self, cluster: LabCluster) -> None:
+        self.cluster = cluster
+        self.first: dict[str, str] = {}
+
+    def check(self) -> None:
+        """Fails when something that was there is gone, or another."""
+        now = {name: self.cluster.sh("one", script).strip() for name, script in LASTING.items()}
+        now["etcd's cluster and members"] = self.members()
+        trust = sorted((self.cluster.folder / ".kprov").rglob("trust.json"))
+        assert len(trust) <= 1
+        now["the authorities' keys"] = trust[0].read_text() if trust else ""
+        for name, value in self.first.items():
+            assert now[name] == value, f"{name} changed"
+        self.first.update({name: value for name, value in now.items() if value})
+
+    def members(self) -> str:
+        """Ids of cluster and members; what was seen first when etcd does not run at this moment."""
+        shown = self.cluster.sh("one", f"{IDENTITY} 2> /dev/null || true").strip()
+        if not shown:
+            return self.first.get("etcd's cluster and members", "")
+        answer = json.loads(shown)
+        assert len(answer["members"]) == 1, shown
+        return f"{answer['header']['cluster_id']:x} {answer['members'][0]['ID']:x}"
+
+
+def loose_keys(cluster: LabCluster) -> str:
+    """Private keys that others than their owner may read, wherever kprov writes."""
+    return cluster.sh(
+        "one",
+        "for folder in /etc/kubernetes /etc/etcd /var/lib/kprov /opt /tmp /run/kprov; do [ ! -d $folder ] ||"
+        " find $folder -type f -perm /077 -exec grep -l 'PRIVATE KEY-----' {} + || true; done",
     )
 
 
-def kill_after(cluster: LabCluster, seconds: float) -> bool:
-    """Kills an `up` by SIGKILL after that time; whether it was still at work."""
-    run = start(cluster)
-    try:
-        run.wait(seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
-        return True
-    return False
+def test_killed_at_many_moments_the_next_run_finishes_the_work(cluster: LabCluster, say: Say) -> None:
+    say(f"kills: seed {SEED} (KPROV_KILL_SEED=… for others)")
+    chance = random.Random(SEED)  # noqa: S311 (moments, not keys)
+    lasting = Lasting(cluster)
+    moments: list[Moment] = []
 
+    def kill(stage: str, lines: int) -> None:
+        moment = kill_in(cluster, stage, lines, chance.uniform(0, 0.4))
+        if moment is not None:
+            moments.append(moment)
+        lasting.check()
+        assert loose_keys(cluster) == "", f"a key is readable by others after a kill at {moment}"
 
-def fingerprint(cluster: LabCluster) -> str:
-    return cluster.sh("one", "cat /etc/kubernetes/pki/ca.crt /etc/etcd/pki/ca.crt 2>/dev/null | sha256sum", check=False)
-
-
-def test_killed_at_many_moments_the_next_run_finishes_the_work(cluster: LabCluster) -> None:
-    moments = random.Random(SEED)  # noqa: S311 (moments, not keys)
-    killed = 0
-    trust = ""
-    for number in range(KILLS_AT_INSTALL):
-        killed += kill_after(cluster, moments.uniform(0.8, 2.5) + number * 0.9)
-        shown = fingerprint(cluster)
-        keys = sorted((cluster.folder / ".kprov").rglob("trust.json"))
-        assert len(keys) <= 1
-        if keys:
-            trust = trust or keys[0].read_text()
-            assert keys[0].read_text() == trust, "the authorities were made twice"
-        loose = cluster.sh(
-            "one",
-            "find /etc/kubernetes /etc/etcd /var/lib/kprov -name '*.key*' -perm /077 2>/dev/null; true",
-            check=False,
-        )
-        assert loose == "", "a key is readable by others"
+    for stage in ("", *STAGES[:-1]):
+        kill(stage, chance.randint(0, 8))
+    say(f"kills while installing: {moments}")
     cluster.kprov("up", "--yes")
+    lasting.check()
+    assert set(lasting.first) == {*LASTING, "the authorities' keys", "etcd's cluster and members"}
     assert cluster.kprov("plan").status == 0
-    after_kills = cluster.sh("one", LISTING, check=False)
-    assert shown != ""
-    for _ in range(KILLS_AT_CHANGE):
-        settings(
-            cluster, extra_args={"kube-scheduler": {"v": str(moments.randint(1, 9))}, "etcd": {"log-level": "warn"}}
-        )
-        killed += kill_after(cluster, moments.uniform(0.9, 3.0))
-    cluster.edit(lambda document: document["cluster"].pop("extra_args"))
+    after_kills = cluster.sh("one", LISTING)
+    for number in range(3 * KILLS):
+        if len(set(moments)) >= KILLS:
+            break
+        flags = {name: {"v": str(number % 9 + 1)} for name in ("kube-apiserver", "kube-scheduler", "kubelet")}
+        settings(cluster, extra_args={**flags, "etcd": {"log-level": ("warn", "error")[number % 2]}})
+        kill(chance.choice(("etcd", "api-server", "controllers", "node")), chance.randint(0, 6))
+    cluster.edit(lambda document: document["cluster"].pop("extra_args", None))
     cluster.kprov("up", "--yes")
+    lasting.check()
+    say(f"kills in all: {moments}")
+    assert len(set(moments)) >= 10, f"too few runs were still at work when they were killed (seed {SEED}): {moments}"
     assert cluster.kprov("plan").status == 0
-    assert cluster.sh("one", LISTING, check=False) == after_kills
-    assert killed >= 10, f"only {killed} runs were still at work when they were killed (seed {SEED})"
-    assert cluster.sh("one", "find / -xdev -name '*.kprov-new' -o -xdev -path '/var/lib/kprov/stage.*'") == ""
+    assert cluster.sh("one", LISTING) == after_kills
+    left = cluster.sh("one", "find / -xdev -name '*.kprov-new' -o -xdev -path '/var/lib/kprov/stage.*'")
+    assert left == "", "a killed run left something half done"
     # An undisturbed installation of the same inventory looks the same.
     cluster.kprov("down", "--yes")
     cluster.kprov("up", "--yes")
-    assert cluster.sh("one", LISTING, check=False) == after_kills
+    assert cluster.sh("one", LISTING) == after_kills
     assert cluster.nodes() == {"one": True}
 
 
 def test_a_connection_lost_in_the_middle_is_told_and_resumed(cluster: LabCluster) -> None:
-    settings(cluster, extra_args={"kube-apiserver": {"v": "1"}})
-    run = start(cluster)
-    until(
-        lambda: cluster.sh("one", "pgrep -f 'stage[.].*apply.sh' || true").strip(),
-        seconds=20,
-        what="an apply is at work",
-    )
-    cluster.sh("one", "for s in $(pgrep -f '[s]shd: root@notty'); do kill -9 $s; done")
-    output, _ = run.communicate(timeout=120)
+    settings(cluster, extra_args={"kube-scheduler": {"v": "1"}})
+    with held_in_the_middle(cluster, "one") as run:
+        cluster.sh("one", "kill -9 $(pgrep -f '[s]shd: root@notty')")
+        output, _ = run.communicate(timeout=120)
     assert run.returncode == 3, output
     assert "one" in output
     assert "connection" in output
     cluster.kprov("up", "--yes")
+    assert cluster.kprov("plan").status == 0
     cluster.edit(lambda document: document["cluster"].pop("extra_args"))
     cluster.kprov("up", "--yes")
-    assert cluster.kprov("plan").status == 0
 
 
 @pytest.mark.parametrize("other_folder", [False, True], ids=["same operator", "another operator"])
 def test_of_two_runs_the_second_says_who_holds_the_lock(cluster: LabCluster, *, other_folder: bool) -> None:
     settings(cluster, extra_args={"kube-scheduler": {"v": "3" if other_folder else "2"}})
-    folder = cluster.folder / ".kprov" / "e2e-rob"
     arguments: list[str] = []
     if other_folder:
         copy = cluster.folder / "copy"
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(folder, copy)
+        shutil.copytree(cluster.folder / ".kprov" / "e2e-rob", copy)
         copy.chmod(0o700)
         arguments = ["--state-dir", str(copy)]
-    first = start(cluster)
-    until(
-        lambda: cluster.sh("one", "cat /var/lib/kprov/run.lock").strip(), seconds=20, what="the first run has the lock"
-    )
-    until(
-        lambda: cluster.sh("one", "flock -n -s /var/lib/kprov/run.lock true || echo held").strip() == "held",
-        seconds=20,
-        what="the first run holds the lock",
-    )
-    second = cluster.kprov("up", "--yes", *arguments, status=1)
-    first.communicate(timeout=120)
-    assert first.returncode == 0
-    assert "pid" in second.text
-    assert "since" in second.text
+    with held_in_the_middle(cluster, "one") as first:
+        assert locked(cluster, "one", "run.lock")
+        assert locked(cluster, "one", "apply.lock")
+        said = cluster.sh("one", "cat /var/lib/kprov/run.lock").strip()
+        second = cluster.kprov("up", "--yes", *arguments, status=1)
+        assert first.poll() is None
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, output
+    who = f"{getpass.getuser()}@{socket.gethostname()} pid {first.pid}"
+    assert re.fullmatch(rf"{re.escape(who)} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d UTC", said), said
+    assert said in " ".join(second.text.split())
     cluster.edit(lambda document: document["cluster"].pop("extra_args"))
     cluster.kprov("up", "--yes")
 
@@ -281,16 +309,17 @@ def test_no_secret_is_where_it_does_not_belong(cluster: LabCluster) -> None:
 
 
 def test_a_lost_state_folder_is_noticed_and_nothing_is_made_anew(cluster: LabCluster) -> None:
+    lasting = Lasting(cluster)
+    lasting.check()
     folder = cluster.folder / ".kprov"
     away = cluster.folder / "away"
     folder.rename(away)
-    before = fingerprint(cluster)
     try:
         ran = cluster.kprov("up", "--yes", status=1)
         assert "backup" in ran.text
-        assert fingerprint(cluster) == before
         assert not list(folder.rglob("trust.json")) if folder.exists() else True
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         away.rename(folder)
+    lasting.check()
     assert cluster.kprov("plan").status == 0
