@@ -499,7 +499,11 @@ do_drain() { # nodes, commas between; seconds; --force, which takes pods without
         wait
         pending=$left; left=; log=
         for node in $pending; do
-            if [ -e "$stage/drain.$node" ]; then left="$left $node"; log="$log$(tail -n 10 "$stage/drain.$node")"; fi
+            if [ -e "$stage/drain.$node" ]; then
+                left="$left $node"
+                log="${log:+$log
+}$(grep -m 5 -e 'disruption budget' -e 'use --force' "$stage/drain.$node" || tail -n 10 "$stage/drain.$node")"
+            fi
         done
         case $log in *'use --force'*) fail "cannot drain$left: $log" ;; esac
         if [ -n "$left" ] && [ "$(date +%s)" -ge $limit ]; then fail "cannot drain$left within $2 s: $log"; fi
