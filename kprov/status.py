@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 
 from kprov.errors import KprovError
-from kprov.model import Cluster
+from kprov.model import Cluster, Host
 from kprov.observation import EtcdMember, Observation
 
 # Which certificates belong to a component, by the folder or name they have on a host.
@@ -22,6 +22,13 @@ _CERTIFICATES: Mapping[str, tuple[str, ...]] = {
     "kube-proxy": ("/etc/kubernetes/pki/kube-proxy",),
 }
 _AUTHORITIES = ("/etc/etcd/pki/ca.crt",)
+# What a host of each group runs.
+_EXPECTED: Mapping[str, tuple[str, ...]] = {
+    "etcd": ("etcd",),
+    "control_plane": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+    "node": ("containerd", "kubelet", "kube-proxy"),
+}
+MISSING = "missing"  # the unit state of a component that should be there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +72,7 @@ class NodeStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """The whole cluster. `nodes` is None when no API server could be asked."""
+    """The whole cluster. `nodes` is None when no API server could be asked; a wanted node without a Node is in it."""
 
     hosts: tuple[HostStatus, ...]
     members: tuple[MemberStatus, ...]
@@ -76,9 +83,10 @@ class Status:
     def good(self) -> bool:
         return (
             all(not host.error and all(component.good for component in host.components) for host in self.hosts)
+            and any(member.leader for member in self.members)
             and all(self.api_servers.values())
-            and self.nodes is not None
-            and all(node.ready for node in self.nodes)
+            and bool(self.nodes)
+            and all(node.ready for node in self.nodes or ())
         )
 
 
@@ -88,7 +96,7 @@ def summarize(
     """`now`: aware UTC."""
     return Status(
         hosts=tuple(
-            HostStatus(name=host.name, components=tuple(_components(observations[host.name], now)))
+            HostStatus(name=host.name, components=tuple(_components(host, observations[host.name], now)))
             if host.name in observations
             else HostStatus(name=host.name, error=failures[host.name].what)
             for host in cluster.hosts
@@ -98,11 +106,14 @@ def summarize(
             host.name: host.name in observations and observations[host.name].health.get("kube-apiserver") == "ok"
             for host in cluster.group("control_plane")
         },
-        nodes=_nodes(observations.values()),
+        nodes=_nodes(cluster, observations.values()),
     )
 
 
-def _components(seen: Observation, now: datetime) -> Iterable[ComponentStatus]:
+def _components(host: Host, seen: Observation, now: datetime) -> Iterable[ComponentStatus]:
+    for name in _expected(host):
+        if name not in seen.health:
+            yield ComponentStatus(name=name, version="", unit=MISSING, health="-", expires_in=None)
     for name, health in seen.health.items():
         state = seen.units.get(f"{name}.service")
         yield ComponentStatus(
@@ -112,6 +123,12 @@ def _components(seen: Observation, now: datetime) -> Iterable[ComponentStatus]:
             health=health,
             expires_in=_first_end(seen, _CERTIFICATES.get(name, ()), now),
         )
+
+
+def _expected(host: Host) -> Iterable[str]:
+    for group, names in _EXPECTED.items():
+        if host.is_node if group == "node" else group in host.groups:
+            yield from names
 
 
 def _version(text: str) -> str:
@@ -146,11 +163,11 @@ def _members(observations: Iterable[Observation]) -> tuple[MemberStatus, ...]:
     )
 
 
-def _nodes(observations: Iterable[Observation]) -> tuple[NodeStatus, ...] | None:
+def _nodes(cluster: Cluster, observations: Iterable[Observation]) -> tuple[NodeStatus, ...] | None:
     live = next((seen.objects for seen in observations if seen.objects is not None), None)
     if live is None:
         return None
-    return tuple(
+    there = tuple(
         NodeStatus(
             name=str(item["metadata"]["name"]),
             ready=any(
@@ -162,3 +179,6 @@ def _nodes(observations: Iterable[Observation]) -> tuple[NodeStatus, ...] | None
         for item in live
         if item["kind"] == "Node"
     )
+    names = {node.name for node in there}
+    absent = [host.name for host in cluster.nodes if host.name not in names]
+    return (*there, *(NodeStatus(name=name, ready=False, version=MISSING) for name in absent))

@@ -21,7 +21,7 @@ from pathlib import Path
 from kprov import delivery, preflight
 from kprov.artifacts.cache import packed
 from kprov.artifacts.progress import Progress
-from kprov.artifacts.provide import provide
+from kprov.artifacts.provide import named, provide
 from kprov.cluster_plan import ClusterPlan, Inputs, plan_cluster, wanted_of_hosts
 from kprov.down import farewells, take_down
 from kprov.engine import Engine
@@ -253,9 +253,12 @@ class Operator:
         return fleet
 
     def wanted_certificates(self, cluster: Cluster, store: Store, fleet: Fleet) -> Mapping[str, list[Certificate]]:
-        """The certificates every observed host should have. Raises StoreError, ArtifactError, PreflightError."""
+        """The certificates every observed host should have. Raises StoreError, PreflightError.
+
+        Certificates do not depend on what programs contain, so that none has to be had for this.
+        """
         archs = {seen.facts.arch for seen in fleet.observations.values()}
-        artifacts = provide(cluster, archs, self.cache, self.progress, lock=self.lock_file)
+        artifacts = named(cluster, archs)
         inputs = Inputs(cluster=cluster, trust=store.trust(), artifacts=artifacts, now=datetime.now(UTC))
         hosts, _ = wanted_of_hosts(inputs, fleet.observations)
         return {

@@ -69,6 +69,29 @@ def _with_copies(found: Provided, base: str | None) -> Provided:
     return {key: replace(artifact, copy=mirror.copy_url(base, artifact.sha256)) for key, artifact in found.items()}
 
 
+def named(cluster: Cluster, archs: Iterable[str]) -> Provided:
+    """What `provide` would give, without content: names and versions only, for questions that ask nothing else.
+
+    Nothing is fetched, built or looked up. Raises ArtifactError for an unknown architecture.
+    """
+    listed = catalog.load()
+    found: dict[tuple[str, str], Artifact] = {}
+    for arch in _known(archs):
+        for part in listed.components.values():
+            for name in part.programs:
+                found[(name, arch)] = Artifact(
+                    name=name, version=cluster.versions[part.name], arch=arch, sha256="", size=0, local=""
+                )
+        for name in _cluster_images():
+            entry = listed.images[name]
+            version = cluster.versions[entry.component]
+            reference = entry.reference.format(version=version)
+            found[(name, arch)] = Artifact(
+                name=name, version=version, arch=arch, sha256="", size=0, local="", reference=reference
+            )
+    return found
+
+
 def _known(archs: Iterable[str]) -> list[str]:
     wanted = sorted(set(archs))
     if unknown := [arch for arch in wanted if arch not in catalog.ARCHITECTURES]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from kprov.cli.exits import State
+from kprov.cli.exits import FAILED, State
 from kprov.cli.options import Given, inventory_argument, state_options
 from kprov.cli.work import opened
 from kprov.pki.listing import CertificateRow, authority_rows, certificate_rows
+from kprov.report.columns import columns
 
 
 @click.group()
@@ -26,8 +27,11 @@ def certs() -> None:
 @click.pass_obj
 def list_certificates(
     state: State, inventory: Path, state_dir: Path | None, passphrase_file: Path | None, *, as_json: bool
-) -> None:
+) -> int:
     """List all certificates: the authorities, and what the hosts have.
+
+    Asks every host once and changes nothing; nothing is downloaded or built. Exit code 1 when a host could not be
+    asked, or the cluster has no certificates yet.
 
     \b
     Example:
@@ -38,15 +42,16 @@ def list_certificates(
         now = datetime.now(UTC)
         fleet = work.operator.look(work.cluster, work.store)
         for error in fleet.failures.values():
-            click.echo(str(error), err=True)
+            click.echo(state.redactor.clean(str(error)), err=True)
         wanted = work.operator.wanted_certificates(work.cluster, work.store, fleet)
         observed = {name: seen.texts for name, seen in fleet.observations.items()}
         rows = [*authority_rows(work.store.ca, now), *certificate_rows(wanted, observed, work.store.ca, now)]
         if as_json:
             click.echo(json.dumps([_document(row) for row in rows], indent=2))
         else:
-            work.say(f"{'HOST':<16}{'NAME':<32}{'EXPIRES':<14}{'DAYS':<8}{'RENEWAL':<40}PATH")
-            work.say([_line(row) for row in rows])
+            head = ("HOST", "NAME", "EXPIRES", "DAYS", "RENEWAL", "PATH")
+            work.say(columns([head, *map(_cells, rows)]))
+    return FAILED if fleet.failures else 0
 
 
 def _document(row: CertificateRow) -> dict[str, object]:
@@ -60,7 +65,7 @@ def _document(row: CertificateRow) -> dict[str, object]:
     }
 
 
-def _line(row: CertificateRow) -> str:
+def _cells(row: CertificateRow) -> tuple[str, ...]:
     expires = f"{row.expires:%Y-%m-%d}" if row.expires else "-"
     days = "-" if row.days_left is None else str(row.days_left)
-    return f"{row.host:<16}{row.name:<32}{expires:<14}{days:<8}{row.reason or '-':<40}{row.path}"
+    return row.host, row.name, expires, days, row.reason or "-", row.path

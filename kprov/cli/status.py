@@ -13,7 +13,8 @@ import click
 from kprov.cli.exits import FAILED, State
 from kprov.cli.options import Given, inventory_argument, state_options
 from kprov.cli.work import opened
-from kprov.status import ComponentStatus, HostStatus, Status, summarize
+from kprov.report.columns import columns
+from kprov.status import MISSING, HostStatus, Status, summarize
 
 
 @click.command()
@@ -46,30 +47,37 @@ def status(
 
 def lines(found: Status) -> Iterator[str]:
     """The table as text: hosts and components, then etcd, API servers and nodes."""
-    yield f"{'HOST':<16}{'COMPONENT':<26}{'VERSION':<12}{'UNIT':<10}{'HEALTH':<10}CERTIFICATE"
+    head = ("HOST", "COMPONENT", "VERSION", "UNIT", "HEALTH", "CERTIFICATE")
+    yield from columns([head, *(row for host in found.hosts for row in _rows(host))])
     for host in found.hosts:
-        yield from _host(host)
+        if host.error:
+            yield f"{host.name} could not be asked: {host.error}"
+        elif all(component.unit == MISSING for component in host.components):
+            yield f"{host.name}: nothing of kprov's is here"
     yield ""
+    yield from columns([*_etcd(found), *_api_servers(found), *_nodes(found)])
+
+
+def _rows(host: HostStatus) -> Iterator[tuple[str, ...]]:
+    for one in host.components:
+        expiry = "" if one.expires_in is None else f"{one.expires_in} days left"
+        yield host.name, one.name, one.version, one.unit, one.health, expiry
+
+
+def _etcd(found: Status) -> Iterator[tuple[str, ...]]:
     for member in found.members:
-        role = "leader" if member.leader else "learner" if member.learner else "follower"
-        yield f"etcd        {member.name:<16}{role}"
+        yield "etcd", member.name, "leader" if member.leader else "learner" if member.learner else "follower"
+    if not any(member.leader for member in found.members):
+        yield "etcd", "no leader is known"
+
+
+def _api_servers(found: Status) -> Iterator[tuple[str, ...]]:
     for name, ready in found.api_servers.items():
-        yield f"API server  {name:<16}{'ready' if ready else 'NOT READY'}"
+        yield "API server", name, "ready" if ready else "NOT READY"
+
+
+def _nodes(found: Status) -> Iterator[tuple[str, ...]]:
     if found.nodes is None:
-        yield "nodes       no API server could be asked"
+        yield "nodes", "no API server could be asked"
     for node in found.nodes or ():
-        yield f"node        {node.name:<16}{'Ready' if node.ready else 'NOT READY':<10}{node.version}"
-
-
-def _host(host: HostStatus) -> Iterator[str]:
-    if host.error:
-        yield f"{host.name:<16}could not be asked: {host.error}"
-    elif not host.components:
-        yield f"{host.name:<16}nothing of kprov's is here"
-    for component in host.components:
-        yield f"{host.name:<16}{_component(component)}"
-
-
-def _component(component: ComponentStatus) -> str:
-    expiry = "" if component.expires_in is None else f"{component.expires_in} days left"
-    return f"{component.name:<26}{component.version:<12}{component.unit:<10}{component.health:<10}{expiry}".rstrip()
+        yield "node", node.name, "Ready" if node.ready else "NOT READY", node.version
