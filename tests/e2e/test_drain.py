@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,10 +94,10 @@ def want_next_minor(document: dict[str, Any]) -> None:
 
 
 def cordoned(cluster: LabCluster) -> dict[str, bool]:
-    """Cordoned node → whether kprov marked it."""
+    """Cordoned node → whether kprov marked it. Raises JSONDecodeError while the API server restarts."""
     return {
         node["metadata"]["name"]: MARK in node["metadata"]["annotations"]
-        for node in cluster.get("nodes")["items"]
+        for node in json.loads(cluster.kubectl("get", "nodes", "-o", "json", check=False))["items"]
         if node["spec"].get("unschedulable")
     }
 
@@ -153,6 +154,24 @@ def test_a_run_killed_while_a_budget_holds_it_leaves_its_mark_and_ends_on_the_ho
     planned = cluster.kprov("plan", status=2).text
     assert "cordoned by a run that did not end: w1" in planned
     assert "drained before they are changed, opened again afterwards: w1, w2" in planned
+
+
+def patience(seconds: int) -> Callable[[dict[str, Any]], None]:
+    def change(document: dict[str, Any]) -> None:
+        document["cluster"]["upgrade"] = {"drain_timeout": seconds}
+
+    return change
+
+
+def test_a_budget_that_never_allows_it_ends_the_run_with_the_node_as_it_was(cluster: LabCluster) -> None:
+    cluster.edit(patience(10))
+    before = cluster.main_pids("w1")
+    ended = cluster.kprov("up", "--yes", status=3)
+    assert "drain of w1" in ended.text
+    assert "disruption budget" in ended.text
+    assert cordoned(cluster) == {"cp1": False, "w1": True}
+    assert cluster.main_pids("w1") == before
+    cluster.edit(patience(300))
 
 
 def test_the_next_run_finishes_and_the_web_server_answers_all_along(cluster: LabCluster) -> None:
