@@ -104,7 +104,13 @@ def build(state: State, /, kubernetes: str, archs: tuple[str, ...], extra: tuple
 @json_option
 @click.option("--deep", is_flag=True, help="Hash every file; one that changed is put away.")
 def show(inventory: Path | None, kubernetes: str, archs: tuple[str, ...], *, json: bool, deep: bool) -> None:
-    """Show what a cluster needs, and what of it is in the cache."""
+    """Show what a cluster needs, and what of it is in the cache.
+
+    \b
+    Examples:
+      kprov artifacts list
+      kprov artifacts list inventory.yaml --json
+    """
     rows = listing(_cluster(inventory, kubernetes).versions, archs or (native(),), default_root(), deep=deep)
     if json:
         click.echo(_json([vars(row) for row in rows]))
@@ -146,6 +152,10 @@ def lock(state: State, /, inventory: Path, archs: tuple[str, ...]) -> None:
     """Pin the checksum of every download of an inventory, in artifacts.lock.yaml beside it.
 
     Downloads what is not in the cache yet. Keep the file under version control.
+
+    \b
+    Example:
+      kprov artifacts lock inventory.yaml
     """
     path = inventory.absolute().parent / LOCK_NAME
     with _progress(state) as hub:

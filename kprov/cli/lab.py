@@ -76,7 +76,12 @@ def down(name: str) -> None:
 
 @lab.command("list")
 def show() -> None:
-    """Show the labs of this computer and their machines."""
+    """Show the labs of this computer and their machines.
+
+    \b
+    Example:
+      kprov lab list
+    """
     labs = machines.list()
     for each in labs:
         click.echo(f"{each.name}: {count(len(each.machines), 'machine')}, {each.network}")

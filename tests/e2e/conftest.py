@@ -17,9 +17,12 @@ def say(request: pytest.FixtureRequest) -> Say:
     """Prints a line whether the test passes or not: what a reader needs to run it again in the same way."""
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
 
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
     def write(text: str) -> None:
-        reporter.ensure_newline()
-        reporter.write_line(text)
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(text)
 
     return write
 

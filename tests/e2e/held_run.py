@@ -15,7 +15,8 @@ from lab_cluster import KPROV, LabCluster, until
 
 STAGES = ("host", "etcd", "api-server", "controllers", "runtime", "objects", "node", "ready")
 UNIT = "kube-scheduler.service"  # the unit whose start is delayed to hold a run: nothing else waits for it
-_HOLD = f"""d=/run/systemd/system/{UNIT}.d; mkdir -p $d && : > /run/hold && cat > $d/hold.conf << 'END' && systemctl daemon-reload
+_HOLD = f"""d=/run/systemd/system/{UNIT}.d; mkdir -p $d && : > /run/hold &&
+cat > $d/hold.conf << 'END' && systemctl daemon-reload
 [Service]
 ExecStartPre=+/bin/sh -c "while [ -e /run/hold ]; do sleep 0.1; done"
 END

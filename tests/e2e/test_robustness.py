@@ -105,7 +105,9 @@ def test_killed_at_many_moments_the_next_run_finishes_the_work(cluster: LabClust
     moments: list[Moment] = []
 
     def kill(stage: str, lines: int) -> None:
+        began = time.monotonic()
         moment = kill_in(cluster, stage, lines, chance.uniform(0, 0.4))
+        say(f"  {moment} after {time.monotonic() - began:.0f} s")
         if moment is not None:
             moments.append(moment)
         lasting.check()
