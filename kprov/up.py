@@ -276,6 +276,8 @@ class Operator:
         try:
             _refuse_unreachable(fleet, frozenset(names))
             _refuse_locked(fleet)
+            if not any(fleet.observations[name].records for name in names):
+                return ()  # not even a lock is taken where nothing is to be removed
             partial = len(names) < len(cluster.hosts)
             goodbye = farewells(cluster, fleet, names, credential(cluster, store)) if partial else ()
             with self._locks(fleet, store, sorted(fleet.sessions)):

@@ -283,12 +283,15 @@ installed() { if [ "$1" = apt ]; then dpkg-query -W -f '${Package}\n' 2> /dev/nu
 
 do_remove_package() { # name, before, manager
     if [ "$2" = absent ]; then
+        # What systemd-tmpfiles made for the package stays until the next boot, though its owner is gone.
+        made=$(awk '$1 == "d" {print $2}' "/usr/lib/tmpfiles.d/$1.conf" 2> /dev/null)
         case $3 in
         apt) # shellcheck disable=SC2046 # names of packages have no blanks
             DEBIAN_FRONTEND=noninteractive apt-get purge -y "$1" $(cat "$STATE/before/package.$1" 2> /dev/null) > /dev/null 2>&1 < /dev/null ;;
         dnf) dnf remove -y "$1" > /dev/null 2>&1 < /dev/null ;;
         zypper) zypper --non-interactive remove --clean-deps "$1" > /dev/null 2>&1 < /dev/null ;;
         esac
+        for folder in $made; do rmdir "$folder" 2> /dev/null; done
     fi
     forget package "$1"
 }

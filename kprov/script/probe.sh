@@ -229,7 +229,8 @@ main() {
     umask 077
     if [ "$(id -u)" = 0 ]; then mkdir -p /run/kprov; work=$(mktemp -d /run/kprov/probe.XXXXXX); else work=$(mktemp -d); fi
     [ -n "$work" ] || exit 70
-    trap 'rm -rf "$work"' EXIT
+    # A machine that kprov only looked at keeps nothing of it.
+    trap 'rm -rf "$work"; [ -e $STATE ] || rmdir /run/kprov 2> /dev/null' EXIT
     trap 'exit 71' HUP INT TERM PIPE
     queries=$work/queries; cat > "$queries"
     records=$work/records; : > "$records"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lab_cluster import LabCluster
 
-# Folders that programs of the distribution write to at any time, each with its reason.
+# What programs of the distribution write to at any time, each with its reason.
 UNSETTLED: Mapping[str, str] = {
     "/proc": "the kernel's",
     "/sys": "the kernel's; control groups are compared by name",
@@ -19,6 +19,10 @@ UNSETTLED: Mapping[str, str] = {
     "/var/lib/apt": "package lists, read anew when a package is installed",
     "/var/lib/dpkg": "its journal of the packages that came and went; the packages themselves are compared",
     "/var/lib/systemd": "random seed, time stamps of timers, catalogue",
+    "/etc/passwd-": "useradd's copy of the file before its last change; the file itself is compared",
+    "/etc/shadow-": "the same",
+    "/etc/group-": "the same",
+    "/etc/gshadow-": "the same",
 }
 _PRUNED = " -o ".join(f"-path {path}" for path in UNSETTLED)
 _DATA = "/var/lib/etcd /var/lib/kubelet /var/lib/containerd"  # mount points of their own on lab machines
