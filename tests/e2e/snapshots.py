@@ -23,6 +23,8 @@ UNSETTLED: Mapping[str, str] = {
     "/etc/shadow-": "the same",
     "/etc/group-": "the same",
     "/etc/gshadow-": "the same",
+    "/etc/subuid-": "the same",
+    "/etc/subgid-": "the same",
 }
 _PRUNED = " -o ".join(f"-path {path}" for path in UNSETTLED)
 _DATA = "/var/lib/etcd /var/lib/kubelet /var/lib/containerd"  # mount points of their own on lab machines
