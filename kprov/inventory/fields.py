@@ -270,9 +270,9 @@ def flag_value(value: Any) -> str:
 
 
 def check_name(value: str) -> str:
-    if re.fullmatch(r"[a-z0-9]+([-_.:][a-z0-9]+)*", value):
+    if re.fullmatch(r"[A-Za-z0-9]+([-_.:][A-Za-z0-9]+)*", value):
         return value
-    raise refuse("not a check's name", "the name that `kprov preflight` prints in front of a finding")
+    raise refuse("not a check's name", "a name as a refused run prints it with its finding, DiskSpace for example")
 
 
 DnsLabel = Annotated[str, AfterValidator(dns_label)]

@@ -145,6 +145,21 @@ def test_a_disk_that_is_nearly_full(cluster: LabCluster) -> None:
         cluster.sh("one", "umount /opt")
 
 
+def test_a_disk_that_fills_up_during_the_upload(cluster: LabCluster) -> None:
+    """Not a refusal: work had begun. It is told, no half program is in place, and `down` takes away what there is."""
+    cluster.sh("one", "mkdir -p /opt && mount -t tmpfs -o size=60m tmpfs /opt")
+    try:
+        cluster.edit(lambda document: document["cluster"].update({"preflight_ignore": ["DiskSpace"]}))
+        told = cluster.kprov("up", "--yes", status=3).text
+        assert "No space left on device" in told
+        assert "/opt/kprov" in told
+        for program in cluster.sh("one", "find /opt/kprov/bin -type f").split():
+            cluster.sh("one", f"{program} --version > /dev/null 2>&1 || {program} version > /dev/null 2>&1")
+        cluster.kprov("down", "--yes")
+    finally:
+        cluster.sh("one", "umount /opt")
+
+
 def test_two_machines_of_one_hostname(cluster: LabCluster) -> None:
     second = cluster.lab.machine("two")
     cluster.edit(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kprov.errors import PreflightError
+from kprov.inventory.fields import check_name
 from kprov.model import Cluster, Connection, Facts, Group, Host, Interface, Listener
 from kprov.observation import Observation, Record, UnitState
 from kprov.preflight import OPERATOR, Problem, check, raise_for, render
@@ -514,6 +515,11 @@ def test_a_limit_leaves_others_alone_but_compares_with_them() -> None:
 def test_what_is_ignored_is_a_warning(written: str) -> None:
     the_only(found(taken(6443), cluster(preflight_ignore=(written,))), "Port-6443", "warning")
     assert found(taken(6443), cluster(preflight_ignore=("Port-6444",)))["Port-6443"].severity == "error"
+
+
+@pytest.mark.parametrize("name", ["DiskSpace", "Port-6443", "MachineID", "LeftOver"])
+def test_a_name_that_preflight_advises_to_ignore_is_taken_by_the_inventory(name: str) -> None:
+    assert check_name(name) == name
 
 
 def test_a_host_cannot_drive_the_terminal() -> None:
