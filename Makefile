@@ -70,6 +70,7 @@ types: setup
 	ln -s ../../roles ../../templates ../../tests/testinfra .typing/kprov/
 	cd .typing
 	../$(BIN)/mypy --config-file ../setup.cfg -p kprov
+	MYPYPATH=. ../$(BIN)/mypy --config-file ../setup.cfg ../benchmarks
 
 # The version before the default one too: tests upgrade from it.
 artifacts: setup

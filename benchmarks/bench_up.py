@@ -115,7 +115,7 @@ class Bench:
 
     def apply(self, fleet: Fleet, plans: Mapping[str, HostPlan], *, compress: bool) -> None:
         pack = partial(packed, compress=compress)
-        sources = Sources(issue=self.issue, packed=pack, reachable=lambda _: False)
+        sources = Sources(issue=self.issue, packed=pack, download=lambda _: None)
 
         def one(name: str) -> None:
             batch = stage_batch(plans[name], workload.STAGE, fleet.observations[name], sources)
