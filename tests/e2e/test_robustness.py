@@ -278,19 +278,6 @@ def sampled(cluster: LabCluster) -> str:
     return output + "".join(shown)
 
 
-def test_a_wrong_sudo_password_is_told_after_one_attempt(cluster: LabCluster, as_user: Any) -> None:
-    as_user("admin")
-    wrong = cluster.folder / "wrong"
-    wrong.write_text("not-the-password\n")
-    wrong.chmod(0o600)
-    cluster.edit(
-        lambda document: [host.update(become_password={"file": str(wrong)}) for host in document["hosts"].values()]
-    )
-    ran = cluster.kprov("plan", status=1)
-    assert "sudo" in ran.text
-    assert "not-the-password" not in ran.text
-
-
 ENCRYPTION = "/etc/kubernetes/kube-apiserver/encryption.yaml"
 SIGNING_KEY = "/etc/kubernetes/pki/sa.key"
 
