@@ -278,6 +278,30 @@ def sampled(cluster: LabCluster) -> str:
     return output + "".join(shown)
 
 
+def test_what_programs_read(cluster: LabCluster) -> None:
+    """The shapes of --json: what they hold is other tests' matter."""
+    cluster.kprov("up", "--yes")
+    status = json.loads(cluster.kprov("status", "--json").stdout)
+    assert {"hosts", "members", "nodes"} <= status.keys()
+    for component in status["hosts"][0]["components"]:
+        assert component.keys() == {"name", "version", "unit", "health", "expires_in"}
+        assert (component["unit"], component["health"]) == ("active", "ok")
+    settings(cluster, extra_args={"kube-scheduler": {"v": "4"}})
+    plan = json.loads(cluster.kprov("plan", "--json", status=2).stdout)
+    assert plan["changes"] is True
+    (change,) = plan["hosts"]["one"]["changes"]
+    assert change.keys() == {"stage", "kind", "name", "action", "reasons"}
+    (restart,) = plan["hosts"]["one"]["restarts"]
+    assert restart.keys() == {"stage", "unit", "running", "reason"}
+    assert change["name"] == restart["unit"] == "kube-scheduler.service"
+    cluster.edit(lambda document: document["cluster"].pop("extra_args"))
+    events = [json.loads(line) for line in cluster.kprov("up", "--yes", "--json").stdout.splitlines()]
+    assert all({"event", "time"} <= event.keys() for event in events)
+    assert [event["event"] for event in events][-1] == "summary"
+    assert events[-1].keys() >= {"changed", "restarted", "failed", "operations", "stages", "seconds", "execs"}
+    assert (events[-1]["changed"], events[-1]["failed"]) == ([], [])
+
+
 ENCRYPTION = "/etc/kubernetes/kube-apiserver/encryption.yaml"
 SIGNING_KEY = "/etc/kubernetes/pki/sa.key"
 
