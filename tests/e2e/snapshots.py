@@ -64,3 +64,9 @@ def difference(before: Mapping[str, set[str]], after: Mapping[str, set[str]]) ->
         for name in before
     }
     return {name: lines for name, lines in found.items() if lines}
+
+
+def assert_same(before: Mapping[str, set[str]], after: Mapping[str, set[str]]) -> None:
+    """Fails with a line for each thing that came or went."""
+    left = difference(before, after)
+    assert not left, "\n".join(f"{name}: {line}" for name, lines in left.items() for line in lines)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from conftest import Make
 from lab_cluster import LabCluster
-from snapshots import difference, snapshot
+from snapshots import assert_same, difference, snapshot
 
 pytestmark = pytest.mark.lab
 
@@ -79,12 +79,10 @@ def test_down_is_the_reverse_of_up(cluster: LabCluster) -> None:
         assert heard > 0
         cluster.kprov("down", "--yes")
     assert len(answers) > heard, "the session was silent while the machine was taken down"
-    left = difference(before, snapshot(cluster))
-    assert not left, "\n".join(f"{name}: {line}" for name, lines in left.items() for line in lines)
+    assert_same(before, snapshot(cluster))
 
 
 def test_a_second_down_has_nothing_to_do(cluster: LabCluster) -> None:
     before = snapshot(cluster)
     cluster.kprov("down", "--yes")
-    left = difference(before, snapshot(cluster))
-    assert not left, "\n".join(f"{name}: {line}" for name, lines in left.items() for line in lines)
+    assert_same(before, snapshot(cluster))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import Make
 from lab_cluster import LabCluster
-from snapshots import difference, snapshot
+from snapshots import assert_same, snapshot
 
 from kprov.artifacts.cache import default_root
 
@@ -26,8 +26,7 @@ def machine(make_cluster: Make) -> Iterator[LabCluster]:
     machine = make_cluster("e2e-no", {"one": ["control_plane", "worker"], "two": ["worker"]})
     before = snapshot(machine)
     yield machine
-    left = difference(before, snapshot(machine))
-    assert not left, "\n".join(f"{name}: {line}" for name, lines in left.items() for line in lines)
+    assert_same(before, snapshot(machine))
 
 
 @pytest.fixture
@@ -102,7 +101,7 @@ def test_a_wrong_sudo_password_is_tried_once_and_told(cluster: LabCluster, plain
     cluster.sh("one", f"echo '{plain_user}:right' | chpasswd; echo '{plain_user} ALL=(ALL) ALL' > /etc/sudoers.d/plain")
     since = cluster.sh("one", "date +%s").strip()
     host(cluster, user=plain_user, become_password={"file": str(wrong)})
-    text = refused(cluster, "one", "password")
+    text = refused(cluster, "one", "sudo", "password")
     assert "not-the-planted-one" not in text
     tried = cluster.sh(
         "one", f"journalctl --no-pager --since @{since} | grep -c 'pam_unix(sudo:auth): authentication fail'"
