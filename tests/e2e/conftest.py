@@ -12,6 +12,16 @@ Make = Callable[[str, Mapping[str, Sequence[str]]], LabCluster]
 Say = Callable[[str], None]
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed test shows the last lines of its machines' journals."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.failed:
+        clusters = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, LabCluster)]
+        report.sections.extend(("journals of the machines", cluster.evidence()) for cluster in clusters)
+
+
 @pytest.fixture(scope="session")
 def say(request: pytest.FixtureRequest) -> Say:
     """Prints a line whether the test passes or not: what a reader needs to run it again in the same way."""

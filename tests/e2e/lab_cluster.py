@@ -20,6 +20,7 @@ from kprov.artifacts import catalog, own_image
 from kprov.artifacts.build import build_all
 from kprov.artifacts.cache import Cache, default_root
 from kprov.artifacts.progress import Silent
+from kprov.errors import KprovError
 from kprov.lab import Lab, MachineSpec, inventory, machines
 
 KPROV = Path(sys.executable).parent / "kprov"
@@ -38,6 +39,10 @@ class Ran:
     @property
     def text(self) -> str:
         return self.stdout + self.stderr
+
+
+class CommandFailed(AssertionError):
+    """A command of a test ended otherwise than it should; `until` asks again, anything else fails the test."""
 
 
 class LabCluster:
@@ -82,7 +87,7 @@ class LabCluster:
         )
         ran = Ran(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
         if status is not None and ran.status != status:
-            pytest.fail(f"kprov {command} ended with {ran.status}, wanted {status}\n{ran.text}\n{self.evidence()}")
+            raise CommandFailed(f"kprov {command} ended with {ran.status}, wanted {status}\n{ran.text}")
         return ran
 
     def evidence(self) -> str:
@@ -123,7 +128,7 @@ class LabCluster:
             check=False,
         )
         if check and done.returncode != 0:
-            pytest.fail(f"kubectl {' '.join(arguments)}: {done.stderr}\n{self.evidence()}")
+            raise CommandFailed(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done.stdout
 
     def get(self, *arguments: str) -> Any:
@@ -173,17 +178,15 @@ def kubectl_path() -> str:
 def until(question: Callable[[], Any], *, seconds: float, what: str) -> Any:
     """Asks until the answer is true; fails the test when time is up. Returns the answer."""
     ends = time.monotonic() + seconds
-    answer: Any = None
     while time.monotonic() < ends:
         try:
             answer = question()
-        except (AssertionError, subprocess.SubprocessError, KeyError, json.JSONDecodeError) as error:
-            answer = None
+        except (AssertionError, subprocess.SubprocessError, OSError, KprovError, KeyError, ValueError) as error:
             last: object = error
         else:
+            if answer:
+                return answer
             last = answer
-        if answer:
-            return answer
         time.sleep(0.3)
     pytest.fail(f"{what}: not within {seconds:g} s; last: {last}")
 

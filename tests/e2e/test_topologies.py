@@ -52,9 +52,14 @@ def nodes_of(cluster: LabCluster) -> set[str]:
     return {name for name, groups in cluster.hosts.items() if set(groups) & {"control_plane", "worker"}}
 
 
-def connects(cluster: LabCluster, pod: str, target: str) -> bool:
-    cluster.kubectl("exec", pod, "--", "/agnhost", "connect", "--timeout=5s", target)
-    return True
+def connects(cluster: LabCluster, pod: str, target: str) -> None:
+    """From inside a pod; asked again for a while, as a Service is known to a node's kube-proxy a moment after the API."""
+
+    def tried() -> bool:
+        cluster.kubectl("exec", pod, "--", "/agnhost", "connect", "--timeout=5s", target)
+        return True
+
+    until(tried, seconds=20, what=f"{pod} reaches {target}")
 
 
 def fetch(address: str, port: int, path: str = "/hostname") -> str:
@@ -93,11 +98,11 @@ def test_pods_reach_each_other_over_nodes_and_by_service(cluster: LabCluster) ->
         what="a pod runs on each node",
     )
     for pod, _ in running.values():
-        for node, (_, address) in running.items():
-            assert connects(cluster, pod, f"{address}:8080"), node
-        assert connects(cluster, pod, "each.default.svc.cluster.local:80")
+        for _, address in running.values():
+            connects(cluster, pod, f"{address}:8080")
+        connects(cluster, pod, "each.default.svc.cluster.local:80")
     service = cluster.get("service", "each")["spec"]["clusterIP"]
-    assert connects(cluster, next(iter(running.values()))[0], f"{service}:80")
+    connects(cluster, next(iter(running.values()))[0], f"{service}:80")
 
 
 def test_node_port_and_host_port_answer_from_outside(cluster: LabCluster) -> None:
@@ -172,17 +177,30 @@ def test_anonymous_requests_are_refused(cluster: LabCluster) -> None:
     assert answer.stdout in ("401", "403")
 
 
+def containers_on(cluster: LabCluster, node: str) -> set[str]:
+    """The running containers of the node's test pod, by id: after a reboot they are others, whatever the API still says."""
+    return {
+        container["containerID"]
+        for pod in cluster.get("pods", "-l", "app=each", f"--field-selector=spec.nodeName={node}")["items"]
+        for container in pod["status"]["containerStatuses"]
+        if container["ready"]
+    }
+
+
 def test_a_node_comes_back_after_a_reboot(cluster: LabCluster) -> None:
     name = "w1" if "w1" in cluster.hosts else "one"
+    before = containers_on(cluster, name)
+    assert before
     machines.reboot(cluster.lab.machine(name))
-    until(lambda: cluster.nodes().get(name), seconds=120, what=f"{name} is Ready again")
+    until(lambda: containers_on(cluster, name) - before, seconds=120, what=f"{name} runs its pod anew")
+    until(lambda: all(cluster.nodes().values()), seconds=60, what="all nodes are Ready")
     running = until(
         lambda: found if (found := pods(cluster)).keys() == nodes_of(cluster) else None,
-        seconds=120,
+        seconds=60,
         what="a pod runs on each node again",
     )
     other = next((node for node in running if node != name), name)
-    assert connects(cluster, running[other][0], f"{running[name][1]}:8080")
+    connects(cluster, running[other][0], f"{running[name][1]}:8080")
     assert cluster.kprov("plan").status == 0
 
 
