@@ -6,7 +6,8 @@ import base64
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,51 @@ def test_a_disk_that_fills_up_during_the_upload(cluster: LabCluster) -> None:
         cluster.kprov("down", "--yes")
     finally:
         cluster.sh("one", "umount /opt")
+
+
+@pytest.mark.parametrize(
+    ("hide", "what_is_seen", "words"),
+    [
+        ("/usr/bin/apt-get /usr/sbin/haproxy /usr/sbin/nft", "", ("cannot install packages", "debian", "haproxy")),
+        ("/proc/sys/kernel/osrelease", "4.14.0-lab", ("kernel is too old", "4.14.0-lab", "4.19")),
+        ("/usr/bin/uname", "#!/bin/sh\necho sparc64", ("architecture", "sparc64", "amd64")),
+        ("/sys/module /proc/sys/net", "", ("kernel modules", "br_netfilter")),
+    ],
+    ids=["system", "kernel", "architecture", "kernel module"],
+)
+def test_a_machine_that_cannot_be_a_node(
+    cluster: LabCluster, hide: str, what_is_seen: str, words: tuple[str, ...]
+) -> None:
+    """The machine's own files are covered by others: its kernel is this computer's and cannot be another."""
+    with covered(cluster, hide.split(), what_is_seen):
+        refused(cluster, *words)
+
+
+@contextmanager
+def covered(cluster: LabCluster, paths: Sequence[str], content: str) -> Iterator[None]:
+    """What is at these paths of the machine is hidden: behind an empty folder, or a file with this content."""
+    cluster.sh("one", f"cat > /run/cover <<'END'\n{content}\nEND\n[ -z '{content}' ] || chmod 755 /run/cover")
+    mounted = []
+    try:
+        for path in paths:
+            cluster.sh(
+                "one",
+                f"if [ -d {path} ]; then mount -t tmpfs tmpfs {path}; "
+                f"elif [ -e {path} ]; then mount --bind /run/cover {path}; else exit 0; fi",
+            )
+            mounted.append(path)
+        yield
+    finally:
+        for path in mounted:
+            cluster.sh("one", f"umount {path}", check=False)
+        cluster.sh("one", "rm /run/cover")
+
+
+def test_swap_that_kubelet_may_not_see(cluster: LabCluster) -> None:
+    cluster.edit(lambda document: document["cluster"].update(swap="keep", kubelet={"failSwapOn": True}))
+    swaps = "Filename Type Size Used Priority\n/dev/sdz1 partition 1048572 0 -2"
+    with covered(cluster, ["/proc/swaps"], swaps):
+        refused(cluster, "swap", "failSwapOn")
 
 
 def test_two_machines_of_one_hostname(cluster: LabCluster) -> None:
