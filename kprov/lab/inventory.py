@@ -19,6 +19,13 @@ from kprov.lab.records import password_file
 from kprov.model import GROUPS, Group
 
 _CAP_SYS_RESOURCE = 24
+_EVICTION = {
+    "memory.available": "200Mi",
+    "nodefs.available": "500Mi",
+    "nodefs.inodesFree": "1%",
+    "imagefs.available": "500Mi",
+    "imagefs.inodesFree": "1%",
+}
 
 User = Literal["root", "admin", "deploy"]
 
@@ -56,7 +63,9 @@ def has_capability(status: str, number: int) -> bool:
 
 def settings(traits: HostTraits) -> dict[str, Any]:
     """The cluster keys that lab machines of a host with these traits need."""
-    kubelet: dict[str, Any] = {}
+    # All machines share this computer's disk: a share of it being free says nothing of the lab, and nothing the lab's
+    # kubelets could remove would free it.
+    kubelet: dict[str, Any] = {"evictionHard": dict(_EVICTION), "imageGCHighThresholdPercent": 100}
     result: dict[str, Any] = {}
     if traits.cgroup == 1:
         result["allow_cgroup_v1"] = True
@@ -64,8 +73,7 @@ def settings(traits: HostTraits) -> dict[str, Any]:
     if traits.swap:
         result["swap"] = "keep"
         kubelet["failSwapOn"] = False
-    if kubelet:
-        result["kubelet"] = kubelet
+    result["kubelet"] = kubelet
     result["artifacts"] = {"compress": False}  # bytes cost nothing on one computer, unpacking them does
     # The size of the connection table belongs to the host's own network namespace.
     result["kube_proxy"] = {"conntrack": {"maxPerCore": 0}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import yaml
@@ -17,10 +18,21 @@ PLAIN = HostTraits(cgroup=2, swap=False, sys_resource=True)
 POOR = HostTraits(cgroup=1, swap=True, sys_resource=False)
 
 
+DISK = {"evictionHard": ANY, "imageGCHighThresholdPercent": 100}
+
+
+def test_kubelets_of_a_lab_do_not_mind_how_full_this_computer_is() -> None:
+    """A share of a shared disk: whoever fills it, the lab's pods would be evicted and its images removed."""
+    limits = inventory.settings(PLAIN)["kubelet"]["evictionHard"]
+    assert limits["nodefs.available"] == limits["imagefs.available"] == "500Mi"
+    assert len(limits) == 5, "naming one threshold drops the defaults of the others"
+
+
 def test_an_ordinary_host_needs_next_to_nothing() -> None:
     assert inventory.settings(PLAIN) == {
         "artifacts": {"compress": False},
         "kube_proxy": {"conntrack": {"maxPerCore": 0}},
+        "kubelet": DISK,
     }
 
 
@@ -28,7 +40,7 @@ def test_each_trait_of_the_host_has_its_setting() -> None:
     assert inventory.settings(POOR) == {
         "allow_cgroup_v1": True,
         "swap": "keep",
-        "kubelet": {"failCgroupV1": False, "failSwapOn": False},
+        "kubelet": {**DISK, "failCgroupV1": False, "failSwapOn": False},
         "artifacts": {"compress": False},
         "kube_proxy": {"conntrack": {"maxPerCore": 0}},
         "containerd": {"restrict_oom_score_adj": True},
@@ -76,7 +88,7 @@ def test_given_keys_are_laid_over_the_hosts_settings() -> None:
         group_keys={"worker": {"labels": {"tier": "web"}}},
     )
     assert keys["cluster"]["kubernetes"] == "1.36"
-    assert keys["cluster"]["kubelet"] == {"failCgroupV1": False, "failSwapOn": False, "maxPods": 40}
+    assert keys["cluster"]["kubelet"] == {**DISK, "failCgroupV1": False, "failSwapOn": False, "maxPods": 40}
     assert keys["cluster"]["pod_cidr"] == "10.9.0.0/16"
     assert keys["groups"] == {"worker": {"labels": {"tier": "web"}}}
 
