@@ -1,8 +1,9 @@
 """Stand-ins for hosts: sshd processes on loopback addresses, each with a host key and empty folders of its own.
 
 They are not machines: they share this machine's kernel, processors, accounts and programs, and have no systemd. What
-kprov does on them is real (its probe, its apply, its files), inside a private mount namespace per stand-in, where
-/opt, /srv, /run, /var/lib and root's home are empty file systems in memory. Nothing outside those is ever written.
+kprov does on them is real (its probe, its apply, its files), inside a private mount namespace per stand-in, where the
+root file system is an overlay over this machine's: what is written stays in memory, and /opt, /srv, /var/lib and root's
+home are empty. They are folders of one file system, as on most machines, so that what arrived is moved into place.
 Needs root, and a private network namespace around the process that starts them (`in_private_network`).
 """
 
@@ -21,10 +22,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-PRIVATE = ("/opt", "/srv", "/run", "/var/lib", "/root")
+EMPTY = ("/opt", "/srv", "/var/lib", "/root")
 PORT = 2200
 _MARK = "KPROV_BENCH_NETWORK"
 _TICK = os.sysconf("SC_CLK_TCK")
+# An opaque folder of the upper layer hides what is below it.
+_ROOT = f"""
+set -e
+folder=$1; shift
+mount -t tmpfs -o mode=0755 standin /mnt
+mkdir /mnt/upper /mnt/work /mnt/root
+for path in {" ".join(EMPTY)}; do mkdir -p "/mnt/upper$path"; done
+{
+    sys.executable
+} -c 'import os, sys; [os.setxattr("/mnt/upper" + path, "trusted.overlay.opaque", b"y") for path in sys.argv[1:]]' {
+    " ".join(EMPTY)
+}
+mount -t overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work standin /mnt/root
+for path in /proc /sys /dev; do mount --rbind "$path" "/mnt/root$path"; done
+mount -t tmpfs -o mode=0755 standin /mnt/root/run
+mkdir -p /mnt/root/run/sshd "/mnt/root$folder"
+mount --rbind "$folder" "/mnt/root$folder"
+exec chroot /mnt/root "$@"
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,12 +151,24 @@ def _start(folder: Path, number: int, processes: list[subprocess.Popen[bytes]]) 
         f"AuthorizedKeysFile {folder}/authorized\nStrictModes no\nMaxStartups 100\nLogLevel VERBOSE\n"
         "PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
     )
-    mounts = " && ".join(f"mount -t tmpfs -o mode=0755 standin {path}" for path in PRIVATE)
-    script = f'set -e; {mounts}; mkdir -p /run/sshd; exec "$@"'
     sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:" + os.environ.get("PATH", ""))
     if sshd is None:
         raise FileNotFoundError("openssh-server is not installed")
-    argv = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", sshd, "-D", "-e", "-f"]
+    argv = [
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        _ROOT,
+        "sh",
+        str(folder),
+        sshd,
+        "-D",
+        "-e",
+        "-f",
+    ]
     log = folder / f"log{number}"
     with log.open("wb") as output:
         process = subprocess.Popen([*argv, str(config)], stdin=subprocess.DEVNULL, stdout=output, stderr=output)

@@ -15,6 +15,7 @@ from rich.console import Console
 from kprov.artifacts.cache import default_root
 from kprov.artifacts.provide import LOCK_NAME
 from kprov.cli.exits import State
+from kprov.cli.limit import hosts_within
 from kprov.cli.options import Given, read_passphrase
 from kprov.errors import KprovError
 from kprov.events import Note
@@ -27,7 +28,7 @@ from kprov.report.lines import Lines
 from kprov.report.log import LogFile
 from kprov.store import Store, state_folder
 from kprov.transport import SshTransport
-from kprov.up import Operator, Options, chosen
+from kprov.up import Operator, Options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def opened(given: Given, state: State, *, keep_log: bool, quiet: bool = False) -
         emit=hub.emit,
         progress=hub,
         options=Options(
-            limit=chosen(cluster, given.limit), forks=given.forks, deep=given.deep, state_dir=given.state_dir
+            limit=hosts_within(cluster, given.limit), forks=given.forks, deep=given.deep, state_dir=given.state_dir
         ),
     )
     try:

@@ -1,0 +1,74 @@
+"""What a run asks of each host, and of which one it asks the cluster's objects. Asks nobody itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from kprov import delivery
+from kprov.credential import credential
+from kprov.gather import Question
+from kprov.model import Cluster
+from kprov.objects import OWNER, OWNER_LABEL
+from kprov.observation import Observation
+from kprov.plan import Wanted, questions
+from kprov.store import Store
+
+# Every kind that kprov's own objects may have: asked for in one request, so that what is no longer wanted is seen too.
+OBJECT_KINDS = (
+    "nodes,namespaces,serviceaccounts,configmaps,services,deployments.apps,daemonsets.apps,poddisruptionbudgets.policy,"
+    "clusterroles.rbac.authorization.k8s.io,clusterrolebindings.rbac.authorization.k8s.io,"
+    "roles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io"
+)
+
+
+def first_questions(cluster: Cluster, store: Store, *, deep: bool) -> dict[str, Question]:
+    """By host; what its own manifest names is answered without being asked for. Raises StoreError, PkiError."""
+    asked = {host.name: Question(deep=deep) for host in cluster.hosts}
+    if store.exists:
+        # One control plane lists the objects; which one does not matter, and another is asked when it cannot.
+        name = cluster.group("control_plane")[0].name
+        asked[name] = with_objects(asked[name], cluster, store)
+    return asked
+
+
+def with_objects(question: Question, cluster: Cluster, store: Store) -> Question:
+    """The question, and that for kprov's objects in the cluster, with a credential of its own for it."""
+    return replace(
+        question, kubeconfig=credential(cluster, store), selector=f"{OWNER_LABEL}={OWNER}", kinds=OBJECT_KINDS
+    )
+
+
+def further_questions(
+    cluster: Cluster,
+    store: Store,
+    wanted: Mapping[str, Wanted],
+    observations: Mapping[str, Observation],
+    *,
+    limit: frozenset[str] | None,
+    deep: bool,
+) -> dict[str, Question]:
+    """A second question only for hosts that lack what they might download, or what no manifest has named yet."""
+    again: dict[str, Question] = {}
+    for name, resources in wanted.items():
+        seen = observations[name]
+        keys = [key for key in questions(resources) if key not in seen.records]
+        touched = limit is None or name in limit
+        urls = _downloads(cluster, resources, seen) if touched else ()
+        if urls or any(key not in seen.asked for key in keys):
+            again[name] = Question(keys=keys, urls=urls, deep=deep)
+    asker = cluster.group("control_plane")[0].name
+    if asker in again and store.exists:
+        again[asker] = with_objects(again[asker], cluster, store)
+    if all(seen.objects is None for seen in observations.values()):
+        for host in cluster.group("control_plane")[1:]:
+            # The first control plane could not list the objects: ask another whose API server runs.
+            state = observations[host.name].units.get("kube-apiserver.service") if host.name in wanted else None
+            if state is not None and state.active == "active":
+                again[host.name] = with_objects(again.get(host.name, Question()), cluster, store)
+                break
+    return again
+
+
+def _downloads(cluster: Cluster, wanted: Wanted, seen: Observation) -> Sequence[str]:
+    return () if cluster.artifacts.delivery == "push" else delivery.urls(delivery.lacking(wanted, seen))

@@ -1,0 +1,50 @@
+"""What a gathered fleet may not be before anything is touched: unreachable, locked, of another trust. Pure; raises only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kprov.errors import PreflightError
+from kprov.gather import Fleet
+from kprov.pki.authority import fingerprint
+from kprov.pki.conflict import trust_conflict
+from kprov.pki.spec import Authority
+from kprov.roles.layout import CA, FRONT_PROXY_CA
+from kprov.run_lock import locked_by
+from kprov.store import Store
+
+ETCD_CA = "/etc/etcd/pki/ca.crt"
+CA_FILES: Mapping[Authority, str] = {"kubernetes": CA, "etcd": ETCD_CA, "front-proxy": FRONT_PROXY_CA}
+
+
+def refuse_unreachable(fleet: Fleet, limit: frozenset[str] | None) -> None:
+    failures = {name: error for name, error in fleet.failures.items() if limit is None or name in limit}
+    if len(failures) == 1:
+        raise next(iter(failures.values()))
+    if failures:
+        raise PreflightError(
+            f"{len(failures)} hosts could not be asked; nothing was touched",
+            todo="mend them, or leave them out with --limit",
+            log="\n".join(str(error) for error in failures.values()),
+        )
+
+
+def refuse_locked(fleet: Fleet) -> None:
+    for name, seen in fleet.observations.items():
+        if seen.holder:
+            raise locked_by(name, seen.holder)
+
+
+def refuse_foreign_trust(store: Store, fleet: Fleet) -> None:
+    observed: dict[str, dict[Authority, str]] = {}
+    for name, seen in fleet.observations.items():
+        found = {
+            authority: fingerprint(seen.texts[path])
+            for authority, path in CA_FILES.items()
+            if path in seen.texts and ("file", path) in seen.records
+        }
+        if found:
+            observed[name] = found
+    error = trust_conflict(store.fingerprints() if store.exists else None, observed)
+    if error is not None:
+        raise error
