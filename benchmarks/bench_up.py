@@ -38,9 +38,10 @@ from kprov.gather import Fleet, Question, ask_again, gather
 from kprov.operations import Sources, stage_batch
 from kprov.pki.authority import CertificateAuthority
 from kprov.pki.spec import AUTHORITIES, CertificateSpec
-from kprov.plan import HostPlan, plan_host, questions
+from kprov.plan import HostPlan, plan_host
 from kprov.resources import Artifact
 from kprov.transport import SshTransport
+from kprov.wanted import questions
 
 FIRST, FIRST_GZIP, QUIET = "kprov, first run", "the same, compressed", "kprov, no change"
 GATES = {"no-change / ssh true": 1.5, "first / tar": 1.5, "operator CPU per host, ms": 20.0}

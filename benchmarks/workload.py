@@ -15,9 +15,9 @@ from kprov.artifacts.cache import compressed
 from kprov.model import Connection, Host
 from kprov.pki.authority import CertificateAuthority
 from kprov.pki.spec import CertificateSpec
-from kprov.plan import expand
 from kprov.resources import Artifact, Binary, Certificate, Directory, File, Resource
 from kprov.templating import render
+from kprov.wanted import expand
 
 STAGE = "bench"
 SIZE = 60_000_000  # bytes of the program

@@ -15,10 +15,11 @@ from kprov.node_upgrades import NodeUpgrades, deferred
 from kprov.node_upgrades import decide as decide_upgrades
 from kprov.objects import Object, ObjectChange, compare, stamped
 from kprov.observation import EtcdView, Observation
-from kprov.plan import HostPlan, Wanted, expand, plan_host
+from kprov.plan import HostPlan, plan_host
 from kprov.resources import Artifact
 from kprov.roles import cluster_objects, etcd
 from kprov.stages import wanted
+from kprov.wanted import Wanted, expand
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ from typing import Literal
 
 from kprov.errors import PreflightError
 from kprov.observation import Observation
-from kprov.plan import HostPlan, Wanted
+from kprov.plan import HostPlan
 from kprov.resources import Artifact, Binary, Image
+from kprov.wanted import Wanted
 
 Delivery = Literal["auto", "push", "download"]
 

@@ -11,8 +11,8 @@ from kprov.gather import Question
 from kprov.model import Cluster
 from kprov.objects import OWNER, OWNER_LABEL
 from kprov.observation import Observation
-from kprov.plan import Wanted, questions
 from kprov.store import Store
+from kprov.wanted import Wanted, questions
 
 # Every kind that kprov's own objects may have: asked for in one request, so that what is no longer wanted is seen too.
 OBJECT_KINDS = (

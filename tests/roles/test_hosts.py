@@ -9,9 +9,9 @@ import pytest
 import yaml
 from given import TRUST, context
 
-from kprov.plan import expand
 from kprov.resources import Binary, Certificate, Directory, File, Resource, Unit, User
 from kprov.stages import wanted
+from kprov.wanted import expand
 
 _HOSTS = {
     "e1": {"groups": ["etcd"]},

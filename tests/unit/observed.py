@@ -9,8 +9,9 @@ from pki_cases import NOW
 
 from kprov.model import Facts
 from kprov.observation import FileState, Observation, Record, UnitState
-from kprov.plan import HostPlan, Wanted, expand, plan_host
+from kprov.plan import HostPlan, plan_host
 from kprov.resources import Binary, Directory, File, Key, Sysctl, Unit
+from kprov.wanted import Wanted, expand
 
 FACTS = Facts(
     hostname="one",

@@ -11,8 +11,8 @@ from kprov import delivery
 from kprov.delivery import Download
 from kprov.errors import PreflightError
 from kprov.observation import Observation
-from kprov.plan import expand
 from kprov.resources import Artifact, Binary, Image
+from kprov.wanted import expand
 
 RUNC = Artifact(name="runc", version="1.5.2", arch="amd64", sha256="a" * 64, size=1, local="/c/runc")
 UPSTREAM = "https://example.org/runc.amd64"

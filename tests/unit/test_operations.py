@@ -13,7 +13,7 @@ from observed import bare, in_order, planned, record
 from kprov import delivery
 from kprov.operations import Batch, Sources, stage_batch, stream, write_removal
 from kprov.pki.spec import CertificateSpec
-from kprov.plan import Change, expand
+from kprov.plan import Change
 from kprov.resources import (
     Artifact,
     Binary,
@@ -29,6 +29,7 @@ from kprov.resources import (
     Unit,
     User,
 )
+from kprov.wanted import expand
 
 SPEC = CertificateSpec(name="x", authority="kubernetes", common_name="x")
 

@@ -8,7 +8,7 @@ import pytest
 from observed import FACTS, bare, in_order, planned, record
 
 from kprov.observation import FileState, UnitState
-from kprov.plan import MODULES_FILE, SYSCTL_FILE, expand, questions, stamp
+from kprov.plan import stamp
 from kprov.resources import (
     Artifact,
     Binary,
@@ -22,6 +22,7 @@ from kprov.resources import (
     Unit,
     User,
 )
+from kprov.wanted import MODULES_FILE, SYSCTL_FILE, expand, questions
 
 ARTIFACT = Artifact(name="etcd", version="1", arch="amd64", sha256="a" * 64, size=1, local="/x")
 CONFIG = File(path="/etc/etcd/conf", content=b"one\n")
