@@ -33,13 +33,13 @@ import standins
 import workload
 
 from kprov.artifacts.cache import packed
-from kprov.engine import send
 from kprov.gather import Fleet, Question, ask_again, gather
 from kprov.operations import Sources, stage_batch
 from kprov.pki.authority import CertificateAuthority
 from kprov.pki.spec import AUTHORITIES, CertificateSpec
 from kprov.plan import HostPlan, plan_host
 from kprov.resources import Artifact
+from kprov.sending import send
 from kprov.transport import SshTransport
 from kprov.wanted import questions
 

@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources as package_resources
 
-from kprov.engine import send
 from kprov.errors import KprovError
 from kprov.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
 from kprov.gather import Fleet
@@ -20,6 +19,7 @@ from kprov.model import Cluster
 from kprov.observation import Observation
 from kprov.operations import Batch, write_removal
 from kprov.resources import Key
+from kprov.sending import send
 
 STAGE = "down"
 

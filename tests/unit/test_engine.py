@@ -12,19 +12,23 @@ import pytest
 from observed import bare
 
 from kprov.cluster_plan import ClusterPlan
-from kprov.engine import Engine, batches, send
+from kprov.engine import Engine
 from kprov.events import Event, HostEnded, HostFailed, OperationDone, StageStarted
 from kprov.membership import Membership
 from kprov.model import Cluster, Connection, Host, UpgradeSettings
 from kprov.node_upgrades import NodeUpgrades
+from kprov.observation import EtcdMember
 from kprov.operations import Batch, Sources
 from kprov.plan import Change, HostPlan, Restart
 from kprov.resources import File, Unit
+from kprov.rolls import batches
+from kprov.sending import send
 from kprov.stages import STAGES, Stage
 from kprov.transport.base import Result
 from kprov.transport.fake import FakeTransport
 
 NO_UPGRADES = NodeUpgrades()
+NO_MEMBERSHIP = Membership()
 SERIAL = Stage(name="api-server", title="API servers", roll="serial")
 PARALLEL = replace(SERIAL, roll="parallel")
 CANARY = replace(SERIAL, roll="canary")
@@ -131,12 +135,16 @@ def test_a_lost_connection_says_how_to_go_on() -> None:
 
 
 def engine(
-    plans: dict[str, HostPlan], fake: FakeTransport, heard: list[Event], upgrades: NodeUpgrades = NO_UPGRADES
+    plans: dict[str, HostPlan],
+    fake: FakeTransport,
+    heard: list[Event],
+    upgrades: NodeUpgrades = NO_UPGRADES,
+    membership: Membership = NO_MEMBERSHIP,
 ) -> Engine:
     cluster = Cluster(name="c", versions={"kubernetes": "1.37.2"}, hosts=tuple(map(host, plans)))
     whole = ClusterPlan(
         hosts=plans,
-        membership=Membership(),
+        membership=membership,
         peers=(),
         objects=(),
         objects_known=True,
@@ -243,3 +251,31 @@ def test_a_node_left_cordoned_with_nothing_to_do_is_only_opened() -> None:
     assert not running.plan.empty
     running.run()
     assert told(heard)[0] == ("uncordon", "a")
+
+
+def etcd_work(plans: dict[str, HostPlan], membership: Membership) -> list[tuple[str, list[str]]]:
+    """Host and operations of every exec, in order."""
+    execs: list[tuple[str, list[str]]] = []
+
+    def answer(asked: Host, _: str, stdin: bytes) -> Result:
+        execs.append((asked.name, [row[1] for row in operations(stdin)]))
+        return obeying(asked, "", stdin)
+
+    engine(plans, FakeTransport(handler=answer), [], membership=membership).run()
+    return execs
+
+
+GONE = EtcdMember(id="8e9e05c52164694d", name="old", peer_urls=("https://10.0.0.9:2380",), learner=False)
+
+
+def test_a_member_leaves_once_and_last_also_when_its_messenger_has_work_of_its_own() -> None:
+    plans = {name: plan(name, running=True, stage="etcd") for name in "ab"}
+    execs = etcd_work(plans, Membership(remove=(GONE,), live=("https://a:2379",)))
+    assert [name for name, _ in execs][:3] == ["a", "b", "a"]
+    assert [name for name, sent in execs if "etcd_remove" in sent] == ["a"]
+    assert execs[2][1] == ["etcd_remove"]
+
+
+def test_a_member_leaves_where_nothing_else_is_to_be_done() -> None:
+    idle = replace(plan("a"), changes=(), restarts=())
+    assert etcd_work({"a": idle}, Membership(remove=(GONE,)))[0] == ("a", ["etcd_remove"])
