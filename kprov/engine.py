@@ -7,18 +7,16 @@ the next batch.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-
-import yaml
 
 from kprov.cluster_plan import ClusterPlan
 from kprov.etcd_work import etcd_batch, etcd_batches, removals
 from kprov.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
 from kprov.model import Cluster
 from kprov.node_upgrades import emptied, reopened
-from kprov.objects import Object, identity
+from kprov.object_work import objects_batch, ready_batch, workloads_batch
 from kprov.observation import Observation
 from kprov.operations import Batch, Sources, stage_batch
 from kprov.rolls import batches
@@ -66,9 +64,8 @@ class Engine:
             self.emit(StageEnded(stage=stage.name, seconds=time.monotonic() - started))
 
     def _batches(self, stage: Stage) -> list[list[str]]:
-        if stage.roll == "objects":
-            work = self.plan.objects or not self.plan.objects_known
-            return [[self._control_plane()]] if work else []
+        if stage.roll in ("objects", "workloads"):
+            return [[self._control_plane()]] if self._object_work(stage).operations else []
         if stage.roll == "ready":
             return [[self._control_plane()]] if self.changed or self.plan.not_ready else []
         if stage.roll == "etcd":
@@ -126,43 +123,20 @@ class Engine:
         return failure
 
     def _batch(self, stage: Stage, name: str) -> Batch:
-        if stage.roll == "objects":
-            return self._objects_batch()
-        if stage.roll == "ready":
-            return self._ready_batch()
+        if stage.roll in ("objects", "workloads", "ready"):
+            batch = self._object_work(stage)
+            batch.attach_as("kubeconfig", self.kubeconfig())
+            return batch
         if stage.roll == "etcd":
             token = f"kprov-{self.cluster.name}"
             return etcd_batch(stage.name, name, self.plan, self.observations[name], self.sources(name), token=token)
         return stage_batch(self.plan.hosts[name], stage.name, self.observations[name], self.sources(name))
 
-    def _objects_batch(self) -> Batch:
-        batch = Batch()
-        changes = self.plan.objects
-        batch.attach_as("kubeconfig", self.kubeconfig())
-        names = {change.identity for change in changes if change.action != "delete"}
-        apply = [item for item in self.plan.wanted_objects if not self.plan.objects_known or identity(item) in names]
-        if apply:
-            batch.add("Kubernetes objects", "objects", batch.attach(_documents(apply)))
-        for change in changes:
-            if change.action == "delete":
-                kind, namespace, name = change.identity
-                batch.add(change.title, "delete_object", kind.lower(), namespace or "-", name)
-        return batch
-
-    def _ready_batch(self) -> Batch:
-        batch = Batch()
-        batch.attach_as("kubeconfig", self.kubeconfig())
-        kubectl = "/opt/kprov/bin/kubectl"
-        nodes = " ".join(f"node/{host.name}" for host in self.cluster.nodes if host.name in self.plan.hosts)
-        batch.add(
-            "nodes Ready", "gate", "-", "command", "180", f"{kubectl} wait --for=condition=Ready --timeout=10s {nodes}"
-        )
-        for item in self.plan.wanted_objects:
-            if item["kind"] == "Deployment":
-                name, namespace = item["metadata"]["name"], item["metadata"]["namespace"]
-                command = f"{kubectl} -n {namespace} rollout status --timeout=10s deployment/{name}"
-                batch.add(f"deployment {namespace}/{name} available", "gate", "-", "command", "180", command)
-        return batch
+    def _object_work(self, stage: Stage) -> Batch:
+        if stage.roll == "objects":
+            return objects_batch(self.plan)
+        nodes = [host.name for host in self.cluster.nodes if host.name in self.plan.hosts]
+        return (workloads_batch if stage.roll == "workloads" else ready_batch)(self.plan, nodes)
 
     def _etcd_host(self) -> str:
         names = [host.name for host in self.cluster.group("etcd") if host.name in self.sessions]
@@ -172,7 +146,3 @@ class Engine:
         """A control plane that was reached; one whose API server answered is preferred."""
         names = [host.name for host in self.cluster.group("control_plane") if host.name in self.sessions]
         return next((name for name in names if self.observations[name].objects is not None), names[0])
-
-
-def _documents(items: Iterable[Object]) -> bytes:
-    return str(yaml.safe_dump_all(items, sort_keys=False)).encode()

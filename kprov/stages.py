@@ -30,9 +30,10 @@ Role = Callable[[Context], Iterable[Resource]]
 # How a stage goes over its hosts. `parallel`: all at once. `serial`: hosts that serve now one by one, the others before
 # them at once. `canary`: one that serves first, then the rest at once. `etcd`: serial, with quorum and membership kept.
 # `drain`: nodes whose kubelet gets another minor version or whose containerd is replaced, each emptied first; what they
-# want of `runtime` and `node` waits for it (node_upgrades.py). `objects`: once, on a control plane. `ready`: once, on a
-# control plane, only when something changed.
-Roll = Literal["parallel", "serial", "canary", "etcd", "objects", "drain", "ready"]
+# want of `runtime` and `node` waits for it (node_upgrades.py). `objects` and `workloads`: once, on a control plane; what
+# runs as pods waits for the nodes, so that it is spread over all of them. `ready`: once, on a control plane, only when
+# something changed.
+Roll = Literal["parallel", "serial", "canary", "etcd", "objects", "drain", "workloads", "ready"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(name="objects", title="Cluster objects", roll="objects", hosts=_control_plane),
     Stage(name="node", title="Nodes", roll="canary", hosts=_node, roles=(kubelet.resources, kube_proxy.resources)),
     Stage(name="upgrade", title="Nodes, drained for their upgrade", roll="drain", hosts=_node),
+    Stage(name="workloads", title="Workloads", roll="workloads", hosts=_control_plane),
     Stage(name="ready", title="Ready", roll="ready", hosts=_control_plane),
     Stage(name="cleanup", title="What is no longer wanted", roll="parallel"),
 )

@@ -72,6 +72,12 @@ def test_all_nodes_are_ready(cluster: LabCluster) -> None:
     assert cluster.nodes() == dict.fromkeys(nodes_of(cluster), True)
 
 
+def test_dns_survives_the_loss_of_a_node(cluster: LabCluster) -> None:
+    running = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
+    nodes = {pod["spec"]["nodeName"] for pod in running}
+    assert len(nodes) == min(2, len(nodes_of(cluster))), nodes
+
+
 def test_a_second_up_changes_nothing_in_one_exec_a_host(cluster: LabCluster) -> None:
     ran = cluster.kprov("up", "--yes", "--json")
     summary = json.loads(ran.stdout.strip().splitlines()[-1])
