@@ -67,7 +67,7 @@ types: setup
 	@rm -rf .typing/kprov
 	mkdir -p .typing/kprov
 	for path in kprov/*; do ln -s "../../$$path" .typing/kprov/; done
-	ln -s ../../roles ../../templates ../../tests/testinfra .typing/kprov/
+	ln -s ../../addons ../../roles ../../templates ../../tests/testinfra .typing/kprov/
 	cd .typing
 	../$(BIN)/mypy --config-file ../setup.cfg -p kprov
 	MYPYPATH=. ../$(BIN)/mypy --config-file ../setup.cfg ../benchmarks

@@ -120,8 +120,8 @@ class Bench:
 
         def one(name: str) -> None:
             batch = stage_batch(plans[name], workload.STAGE, fleet.observations[name], sources)
-            failure = send(fleet.sessions[name], workload.STAGE, batch, "bench", lambda _: None)
-            if failure is not None:
+            failures = send(fleet.sessions[name], workload.STAGE, batch, "bench", lambda _: None)
+            for failure in failures:
                 raise RuntimeError(f"{name}: {failure.found}\n{failure.log}")
 
         changed = [name for name, plan in plans.items() if not plan.empty]

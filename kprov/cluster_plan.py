@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from ipaddress import IPv4Network
 
 from kprov import pod_network
+from kprov.addon.wanted import AddonObjects, addon_objects
 from kprov.context import Context, Trust
 from kprov.membership import Membership, Peer, decide
 from kprov.model import Cluster, ClusterFacts
 from kprov.node_upgrades import NodeUpgrades, deferred
 from kprov.node_upgrades import decide as decide_upgrades
-from kprov.objects import Object, ObjectChange, compare, stamped
+from kprov.object_list import Departures, departures, list_object, listed
+from kprov.objects import Identity, Object, ObjectChange, compare, identity, stamped
 from kprov.observation import EtcdView, Observation
 from kprov.plan import HostPlan, plan_host
 from kprov.resources import Artifact
@@ -27,7 +29,9 @@ class ClusterPlan:
     """What `kprov plan` shows and `kprov up` does.
 
     objects: changes to Kubernetes objects; objects_known is False while no API server could be asked, and then all of
-    wanted_objects are applied once one runs.
+    wanted_objects are applied once one runs. wanted_objects are kprov's own; those of add-ons are in `addons`.
+    known: every object that the list in the cluster names; apis: apiVersion of what lives; kept: wanted no more, but
+    holding data.
     """
 
     hosts: Mapping[str, HostPlan]
@@ -38,6 +42,12 @@ class ClusterPlan:
     wanted_objects: tuple[Object, ...]
     not_ready: tuple[str, ...]  # nodes whose Ready condition is not True, as far as known
     upgrades: NodeUpgrades
+    addons: tuple[AddonObjects, ...] = ()
+    known: frozenset[Identity] = frozenset()
+    apis: Mapping[Identity, str] = field(default_factory=dict)
+    kept: tuple[Identity, ...] = ()
+    recreate: frozenset[str] = frozenset()  # add-ons whose workloads may be deleted to be changed
+    delete_data: bool = False
 
     @property
     def empty(self) -> bool:
@@ -63,6 +73,8 @@ class Inputs:
     trust: Trust
     artifacts: Mapping[tuple[str, str], Artifact]
     now: datetime
+    delete_data: bool = False
+    recreate: frozenset[str] = frozenset()
 
 
 def wanted_of_hosts(
@@ -117,8 +129,17 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
         stamped(item) for item in cluster_objects.objects(cluster, facts, pod_cidrs, _coredns_image(inputs))
     )
     live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
+    addons = addon_objects(cluster, facts, inputs.trust, inputs.artifacts, live or (), inputs.now)
+    objects = _object_changes(wanted_objects, addons, live or (), delete_data=inputs.delete_data)
     plans = {
-        name: plan_host(name, stages, observations[name], authorities=inputs.trust.ca, now=inputs.now)
+        name: plan_host(
+            name,
+            stages,
+            observations[name],
+            authorities=inputs.trust.ca,
+            now=inputs.now,
+            delete_data=inputs.delete_data,
+        )
         for name, stages in hosts.items()
     }
     upgrades = decide_upgrades(cluster, plans, observations, live or ())
@@ -126,12 +147,34 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
         hosts={name: deferred(plan) if name in upgrades.drain else plan for name, plan in plans.items()},
         membership=decide(peers, views),
         peers=peers,
-        objects=compare(wanted_objects, live or ()),
+        objects=objects.changes,
         objects_known=live is not None,
         wanted_objects=wanted_objects,
         not_ready=_not_ready(cluster, live),
         upgrades=upgrades,
+        addons=addons,
+        known=listed(live or ()),
+        apis={identity(item): str(item["apiVersion"]) for item in live or ()},
+        kept=objects.kept,
+        recreate=inputs.recreate,
+        delete_data=inputs.delete_data,
     )
+
+
+def _object_changes(
+    wanted: Sequence[Object], addons: Sequence[AddonObjects], live: Sequence[Object], *, delete_data: bool
+) -> Departures:
+    """All changes: the list of objects first, then what is wanted, then what must go."""
+    everything = [*wanted, *(item for addon in addons for item in addon.objects)]
+    names = [identity(item) for item in everything]
+    issues = {issue.identity: f"the certificate {issue.reason}" for addon in addons for issue in addon.issues}
+    leaving = departures(frozenset(names), live, listed(live), delete_data=delete_data)
+    changes = [
+        replace(change, reason=issues.pop(change.identity)) if change.identity in issues else change
+        for change in compare([stamped(list_object([*names, *leaving.kept])), *everything], live)
+    ]
+    renewed = [ObjectChange(identity=key, action="update", reason=reason) for key, reason in issues.items()]
+    return Departures(changes=(*changes, *renewed, *leaving.changes), kept=leaving.kept)
 
 
 def _not_ready(cluster: Cluster, live: tuple[Object, ...] | None) -> tuple[str, ...]:

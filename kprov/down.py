@@ -110,10 +110,11 @@ def take_down(
     started = time.monotonic()
     emit(StageStarted(stage=STAGE, title="Taking hosts down", hosts=tuple(names)))
     for farewell in farewells:
-        failure = send(fleet.sessions[farewell.peer], STAGE, farewell_batch(farewell), generation, emit)
-        if failure is not None:
+        failures = send(fleet.sessions[farewell.peer], STAGE, farewell_batch(farewell), generation, emit)
+        for failure in failures:
             emit(failure)
-            return (failure,)
+        if failures:
+            return failures
 
     def one(name: str) -> HostFailed | None:
         batch = host_batch(fleet.observations[name])
@@ -121,7 +122,7 @@ def take_down(
             return None
         begun = time.monotonic()
         emit(HostStarted(stage=STAGE, host=name, operations=len(batch.operations)))
-        failure = send(fleet.sessions[name], STAGE, batch, generation, emit)
+        failure = next(iter(send(fleet.sessions[name], STAGE, batch, generation, emit)), None)
         emit(failure or HostEnded(stage=STAGE, host=name, seconds=time.monotonic() - begun))
         return failure
 

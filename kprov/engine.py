@@ -16,9 +16,10 @@ from kprov.etcd_work import etcd_batch, etcd_batches, removals
 from kprov.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
 from kprov.model import Cluster
 from kprov.node_upgrades import emptied, reopened
-from kprov.object_work import objects_batch, ready_batch, workloads_batch
+from kprov.object_work import addons_batch, objects_batch, ready_batch, workloads_batch
 from kprov.observation import Observation
 from kprov.operations import Batch, Sources, stage_batch
+from kprov.pki.spec import Authority
 from kprov.rolls import batches
 from kprov.sending import send
 from kprov.stages import STAGES, Stage
@@ -29,7 +30,10 @@ SourcesOf = Callable[[str], Sources]  # host name → where its content comes fr
 
 @dataclass(kw_only=True)
 class Engine:
-    """One run over open sessions. `kubeconfig` makes a short-lived credential for work on a control plane host."""
+    """One run over open sessions.
+
+    `kubeconfig` makes a short-lived credential for work on a control plane host; authorities are CA certificates, PEM.
+    """
 
     cluster: Cluster
     plan: ClusterPlan
@@ -37,6 +41,7 @@ class Engine:
     sessions: Mapping[str, Session]
     sources: SourcesOf
     kubeconfig: Callable[[], bytes]
+    authorities: Mapping[Authority, bytes]
     generation: str
     emit: Sink
     forks: int = 50
@@ -44,7 +49,7 @@ class Engine:
     changed: bool = False
 
     def run(self) -> None:
-        """All stages in order; stops after the first batch in which a host failed."""
+        """All stages in order; stops after the first batch in which a host failed. An add-on that fails stops nothing."""
         for stage in STAGES:
             started = time.monotonic()
             batches = self._batches(stage)
@@ -55,16 +60,20 @@ class Engine:
             self.emit(StageStarted(stage=stage.name, title=stage.title, hosts=tuple(dict.fromkeys(hosts))))
             for names in batches:
                 self._run_batch(stage, names)
-                if self.failures:
+                if self._halted:
                     return
             if leaving:
                 self._note(self._sent(stage.name, self._etcd_host(), removals(self.plan.membership)))
-                if self.failures:
+                if self._halted:
                     return
             self.emit(StageEnded(stage=stage.name, seconds=time.monotonic() - started))
 
+    @property
+    def _halted(self) -> bool:
+        return any(failure.fatal for failure in self.failures)
+
     def _batches(self, stage: Stage) -> list[list[str]]:
-        if stage.roll in ("objects", "workloads"):
+        if stage.roll in ("objects", "workloads", "addons"):
             return [[self._control_plane()]] if self._object_work(stage).operations else []
         if stage.roll == "ready":
             return [[self._control_plane()]] if self.changed or self.plan.not_ready else []
@@ -85,7 +94,7 @@ class Engine:
         drained = [name for name in names if name in self.plan.upgrades.drain]
         if drained:
             self._ask_for("drain", emptied(drained, self.cluster.upgrade.drain_timeout, self.kubeconfig()))
-            if self.failures:
+            if self._halted:
                 return
             self._run_hosts(stage, drained)
         failed = {failure.host for failure in self.failures}
@@ -97,33 +106,33 @@ class Engine:
         """Work on Kubernetes objects, done by a control plane."""
         self._note(self._sent(what, self._control_plane(), batch))
 
-    def _note(self, failure: HostFailed | None) -> None:
-        if failure is not None:
+    def _note(self, failures: Sequence[HostFailed]) -> None:
+        for failure in failures:
             self.failures.append(failure)
             self.emit(failure)
 
     def _run_hosts(self, stage: Stage, names: Sequence[str]) -> None:
         with ThreadPoolExecutor(max_workers=max(1, min(self.forks, len(names)))) as pool:
-            for failure in pool.map(lambda name: self._run_host(stage, name), names):
-                self._note(failure)
+            for failures in pool.map(lambda name: self._run_host(stage, name), names):
+                self._note(failures)
 
-    def _run_host(self, stage: Stage, name: str) -> HostFailed | None:
+    def _run_host(self, stage: Stage, name: str) -> Sequence[HostFailed]:
         batch = self._batch(stage, name)
         if not batch.operations:
-            return None
+            return ()
         return self._sent(stage.name, name, batch)
 
-    def _sent(self, stage: str, name: str, batch: Batch) -> HostFailed | None:
+    def _sent(self, stage: str, name: str, batch: Batch) -> Sequence[HostFailed]:
         self.changed = self.changed or stage != "ready"
         started = time.monotonic()
         self.emit(HostStarted(stage=stage, host=name, operations=len(batch.operations)))
-        failure = send(self.sessions[name], stage, batch, self.generation, self.emit)
-        if failure is None:
+        failures = send(self.sessions[name], stage, batch, self.generation, self.emit)
+        if not failures:
             self.emit(HostEnded(stage=stage, host=name, seconds=time.monotonic() - started))
-        return failure
+        return failures
 
     def _batch(self, stage: Stage, name: str) -> Batch:
-        if stage.roll in ("objects", "workloads", "ready"):
+        if stage.roll in ("objects", "workloads", "addons", "ready"):
             batch = self._object_work(stage)
             batch.attach_as("kubeconfig", self.kubeconfig())
             return batch
@@ -135,6 +144,8 @@ class Engine:
     def _object_work(self, stage: Stage) -> Batch:
         if stage.roll == "objects":
             return objects_batch(self.plan)
+        if stage.roll == "addons":
+            return addons_batch(self.plan, self.authorities, self.sources(self._control_plane()).issue)
         nodes = [host.name for host in self.cluster.nodes if host.name in self.plan.hosts]
         return (workloads_batch if stage.roll == "workloads" else ready_batch)(self.plan, nodes)
 

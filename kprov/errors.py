@@ -78,5 +78,9 @@ class StoreError(KprovError):
     """The operator's state folder is unreadable, unsafe or belongs to another cluster."""
 
 
+class AddonError(KprovError):
+    """An add-on's folder is not what it must be, or its manifests cannot be rendered."""
+
+
 class LabError(KprovError):
     """A lab machine could not be made, started or removed."""

@@ -63,7 +63,7 @@ class HostEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class HostFailed:
-    """What went wrong on one host: a row of the closing table."""
+    """What went wrong on one host: a row of the closing table. fatal: whether the run stops before the next batch."""
 
     stage: str
     host: str
@@ -72,6 +72,7 @@ class HostFailed:
     found: str
     log: str
     todo: str
+    fatal: bool = True
 
 
 Event = Note | Gathered | StageStarted | StageEnded | HostStarted | OperationDone | HostEnded | HostFailed

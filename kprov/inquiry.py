@@ -14,11 +14,11 @@ from kprov.observation import Observation
 from kprov.store import Store
 from kprov.wanted import Wanted, questions
 
-# Every kind that kprov's own objects may have: asked for in one request, so that what is no longer wanted is seen too.
+# Every kind that kprov's own objects may have, in the form of the list in the cluster, whose kinds the probe adds: all
+# are asked for in one request, so that what is no longer wanted is seen too.
 OBJECT_KINDS = (
-    "nodes,namespaces,serviceaccounts,configmaps,services,deployments.apps,daemonsets.apps,poddisruptionbudgets.policy,"
-    "clusterroles.rbac.authorization.k8s.io,clusterrolebindings.rbac.authorization.k8s.io,"
-    "roles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io"
+    "node,namespace,serviceaccount,configmap,service,deployment.apps,poddisruptionbudget.policy,"
+    "clusterrole.rbac.authorization.k8s.io,clusterrolebinding.rbac.authorization.k8s.io"
 )
 
 

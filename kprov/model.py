@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from kprov.addon.spec import Addon
+
 Group = Literal["etcd", "control_plane", "worker"]
 GROUPS: tuple[Group, ...] = ("etcd", "control_plane", "worker")
 
@@ -164,11 +166,16 @@ class Cluster:
     preflight_ignore: tuple[str, ...] = ()
     coredns: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # {"replicas": 2}
     etcd: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # {"quota_bytes": …, "heartbeat_ms": …}
+    addons: tuple[Addon, ...] = ()  # those that are on, in an order in which each finds what it needs
     templates_dir: Path | None = None  # the user's own templates beside the inventory, if that folder exists
 
     def group(self, group: Group) -> tuple[Host, ...]:
         """Hosts of a group in inventory order; an inventory without etcd hosts gets them from control_plane at load."""
         return tuple(host for host in self.hosts if host.in_group(group))
+
+    def addon(self, name: str) -> Addon | None:
+        """The add-on of that name when it is on."""
+        return next((addon for addon in self.addons if addon.name == name), None)
 
     @property
     def nodes(self) -> tuple[Host, ...]:

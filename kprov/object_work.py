@@ -1,47 +1,86 @@
 """What is sent to a control plane about Kubernetes objects: which are applied when, and what is waited for. Pure, no I/O.
 
 What makes pods is applied only when the nodes are Ready: the scheduler spreads pods over the nodes that are there, and
-never moves one afterwards.
+never moves one afterwards. The list of objects is written before an object is made, and shortened after one is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 
+from kprov.addon.certificates import filled
+from kprov.addon.kinds import WORKLOADS
+from kprov.addon.wanted import AddonObjects
 from kprov.cluster_plan import ClusterPlan
-from kprov.objects import Object, identity
-from kprov.operations import Batch
+from kprov.object_list import IDENTITY, list_object, removal
+from kprov.objects import Identity, Object, identity, stamped
+from kprov.operations import Batch, Issue
+from kprov.pki.spec import Authority
 
 _KUBECTL = "/opt/kprov/bin/kubectl"
 _DEADLINE = "180"  # seconds that nodes and roll-outs get
-_WORKLOADS = frozenset({"Deployment", "DaemonSet", "StatefulSet", "Job", "CronJob"})
 
 
 def objects_batch(plan: ClusterPlan) -> Batch:
-    """All that makes no pods, and every deletion: before the nodes' kubelets come. The credential is not in it yet."""
+    """All of kprov's own that makes no pods, and every deletion: before the nodes' kubelets come.
+
+    The credential is not in it yet.
+    """
     batch = Batch()
-    _apply(batch, [item for item in _changed(plan) if item["kind"] not in _WORKLOADS])
-    for change in plan.objects:
-        if change.action == "delete":
-            kind, namespace, name = change.identity
-            batch.add(change.title, "delete_object", kind.lower(), namespace or "-", name)
+    names = _to_apply(plan)
+    own = [item for item in plan.wanted_objects if identity(item) in names and item["kind"] not in WORKLOADS]
+    if not plan.objects_known:
+        batch.add("the list of objects", "first_list", batch.attach(_documents([_list(_final(plan))])))
+    elif _ahead(plan) != plan.known:
+        own.insert(0, _list(_ahead(plan)))
+    _apply(batch, own)
+    leaving = [change.identity for change in plan.objects if change.action == "delete"]
+    if leaving:
+        documents = _documents(removal(key, plan.apis) for key in leaving)
+        data = "with-data" if plan.delete_data else "-"
+        batch.add("objects that are wanted no more", "delete_objects", batch.attach(documents), data)
     return batch
 
 
 def workloads_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
     """What makes pods, once `nodes` are Ready. The credential is not in it yet."""
     batch = Batch()
-    workloads = [item for item in _changed(plan) if item["kind"] in _WORKLOADS]
+    names = _to_apply(plan)
+    workloads = [item for item in plan.wanted_objects if identity(item) in names and item["kind"] in WORKLOADS]
     if workloads:
         _await_nodes(batch, nodes)
         _apply(batch, workloads)
     return batch
 
 
+def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issue: Issue) -> Batch:
+    """Every add-on with something to change, then what they wait for; one that fails stops no other.
+
+    authorities: PEM of who signs what `issue` issues. The credential is not in it yet.
+    """
+    batch = Batch()
+    names = _to_apply(plan)
+    changed = [addon for addon in plan.addons if any(identity(item) in names for item in addon.objects)]
+    for addon in changed:
+        items = [item for item in addon.objects if identity(item) in names]
+        _apply_addon(batch, plan, addon, _issued(items, addon, authorities, issue))
+    for addon in changed:
+        for ready in addon.addon.description.ready:
+            kind, _, name = ready.partition("/")
+            title = f"add-on {addon.addon.name}: {ready}"
+            batch.add(title, "addon_ready", addon.addon.name, kind, addon.addon.namespace, name, _DEADLINE)
+    for change in plan.objects:
+        if change.action == "delete" and change.identity[1] == "Namespace":
+            batch.add(f"{change.title} gone", "namespace_gone", change.identity[3], _DEADLINE)
+    if plan.objects_known and IDENTITY in names and (_final(plan) != _ahead(plan) or _ahead(plan) == plan.known):
+        _apply(batch, [_list(_final(plan))])
+    return batch
+
+
 def ready_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
-    """Waits for `nodes` and for every Deployment of kprov's. The credential is not in it yet."""
+    """Waits for `nodes` and for every Deployment of kprov's own. The credential is not in it yet."""
     batch = Batch()
     _await_nodes(batch, nodes)
     for item in plan.wanted_objects:
@@ -52,18 +91,60 @@ def ready_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
     return batch
 
 
-def _changed(plan: ClusterPlan) -> list[Object]:
-    names = {change.identity for change in plan.objects if change.action != "delete"}
-    return [item for item in plan.wanted_objects if not plan.objects_known or identity(item) in names]
+def _to_apply(plan: ClusterPlan) -> frozenset[Identity]:
+    """What differs; all there is when nobody could be asked."""
+    if plan.objects_known:
+        return frozenset(change.identity for change in plan.objects if change.action != "delete")
+    return _final(plan)
+
+
+def _final(plan: ClusterPlan) -> frozenset[Identity]:
+    """What the list names when the run has ended."""
+    wanted = [*plan.wanted_objects, *(item for addon in plan.addons for item in addon.objects)]
+    return frozenset(identity(item) for item in wanted) | frozenset(plan.kept)
+
+
+def _ahead(plan: ClusterPlan) -> frozenset[Identity]:
+    """What it names meanwhile."""
+    return plan.known | _final(plan)
+
+
+def _list(names: Iterable[Identity]) -> Object:
+    return stamped(list_object(names))
 
 
 def _apply(batch: Batch, items: Sequence[Object]) -> None:
     if items:
-        documents = str(yaml.safe_dump_all(items, sort_keys=False)).encode()
-        batch.add("Kubernetes objects", "objects", batch.attach(documents))
+        batch.add("Kubernetes objects", "objects", batch.attach(_documents(items)))
+
+
+def _apply_addon(batch: Batch, plan: ClusterPlan, addon: AddonObjects, items: Sequence[Object]) -> None:
+    name = addon.addon.name
+    anew = "-"
+    if name in plan.recreate:
+        workloads = [identity(item) for item in items if item["kind"] in WORKLOADS and identity(item) in plan.apis]
+        if workloads:
+            anew = batch.attach(_documents(removal(key, plan.apis) for key in workloads))
+    batch.add(f"add-on {name}", "addon", name, batch.attach(_documents(items)), anew)
+
+
+def _issued(
+    items: Sequence[Object], addon: AddonObjects, authorities: Mapping[Authority, bytes], issue: Issue
+) -> list[Object]:
+    """The objects, with certificates where one is to be issued."""
+    specs = {certificate.identity: certificate.spec for certificate in addon.issues}
+    result: list[Object] = []
+    for item in items:
+        spec = specs.get(identity(item))
+        result.append(filled(item, *issue(spec), authorities[spec.authority]) if spec is not None else item)
+    return result
 
 
 def _await_nodes(batch: Batch, nodes: Sequence[str]) -> None:
     if nodes:
         command = f"{_KUBECTL} wait --for=condition=Ready --timeout=10s {' '.join(f'node/{name}' for name in nodes)}"
         batch.add("nodes Ready", "gate", "-", "command", _DEADLINE, command)
+
+
+def _documents(items: Iterable[Object]) -> bytes:
+    return str(yaml.safe_dump_all(list(items), sort_keys=False)).encode()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Object = Mapping[str, Any]
-Identity = tuple[str, str, str]  # kind, namespace (empty when cluster-wide), name
+Identity = tuple[str, str, str, str]  # API group (empty for the core), kind, namespace (empty when cluster-wide), name
 
+ADDON_LABEL = "kprov.io/addon"  # the add-on an object belongs to
 HASH = "kprov.io/config-hash"  # of what was applied: shows that something is wanted no more, which containment cannot
 OWNER_LABEL = "app.kubernetes.io/managed-by"
 OWNER = "kprov"
@@ -30,22 +31,28 @@ class ObjectChange:
 
     @property
     def title(self) -> str:
-        kind, namespace, name = self.identity
-        return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+        return titled(self.identity)
+
+
+def titled(key: Identity) -> str:
+    """`Deployment ns/name`, as people read it."""
+    _, kind, namespace, name = key
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
+def group(item: Object) -> str:
+    """The API group of an object, empty for the core."""
+    return str(item["apiVersion"]).rpartition("/")[0]
 
 
 def identity(item: Object) -> Identity:
     metadata = item["metadata"]
-    return str(item["kind"]), str(metadata.get("namespace", "")), str(metadata["name"])
+    return group(item), str(item["kind"]), str(metadata.get("namespace", "")), str(metadata["name"])
 
 
-def kinds(items: Iterable[Object]) -> str:
-    """The kinds to ask kubectl for, comma separated, with their API group so that no other group's kind is meant."""
-    found: dict[str, None] = {}
-    for item in items:
-        group = str(item["apiVersion"]).rpartition("/")[0].split("/")[0]
-        found[f"{str(item['kind']).lower()}.{group}" if group else str(item["kind"]).lower()] = None
-    return ",".join(found)
+def resource_kind(key: Identity) -> str:
+    """The kind as kubectl takes it, with its API group so that no other group's kind is meant: `deployment.apps`."""
+    return f"{key[1].lower()}.{key[0]}" if key[0] else key[1].lower()
 
 
 def stamped(item: Object) -> Object:
@@ -57,7 +64,7 @@ def stamped(item: Object) -> Object:
 
 
 def compare(wanted: Sequence[Object], live: Sequence[Object]) -> tuple[ObjectChange, ...]:
-    """The changes that make `live` (all objects with kprov's label) what is wanted, in the order of `wanted`."""
+    """What to apply so that `live` (all objects with kprov's label) is what is wanted, in the order of `wanted`."""
     lives = {identity(item): item for item in live}
     changes: list[ObjectChange] = []
     for item in wanted:
@@ -67,17 +74,9 @@ def compare(wanted: Sequence[Object], live: Sequence[Object]) -> tuple[ObjectCha
             continue
         difference = first_difference(item, lives[key])
         if difference:
-            changes.append(ObjectChange(identity=key, action="update", reason=difference))
-    names = {identity(item) for item in wanted}
-    for key in lives:
-        if key not in names and not _derived(lives[key]):
-            changes.append(ObjectChange(identity=key, action="delete", reason="it is no longer wanted"))
+            shown = difference if item["kind"] != "Secret" else "its content differs"
+            changes.append(ObjectChange(identity=key, action="update", reason=shown))
     return tuple(changes)
-
-
-def _derived(item: Object) -> bool:
-    """Objects that controllers made from ours carry our labels too, but belong to their owner."""
-    return bool(item["metadata"].get("ownerReferences"))
 
 
 def first_difference(wanted: Any, live: Any, path: str = "") -> str:

@@ -17,7 +17,7 @@ from typing import Literal
 from kprov.delivery import Download
 from kprov.observation import Observation
 from kprov.pki.spec import CertificateSpec
-from kprov.plan import Change, HostPlan, Restart
+from kprov.plan import DATA, Change, HostPlan, Restart
 from kprov.resources import (
     Artifact,
     Binary,
@@ -186,7 +186,7 @@ def _recorded_value(resource: Resource) -> str:
     if isinstance(resource, Package):
         return resource.command
     if isinstance(resource, Directory):
-        return "purge" if resource.purge else "keep"
+        return DATA if resource.data else "purge" if resource.purge else "keep"
     return "-"
 
 
@@ -259,7 +259,7 @@ def write_removal(batch: Batch, key: Key, seen: Observation) -> None:
     if kind in ("file", "binary"):
         batch.add(title, "remove", kind, name, before)
     elif kind == "directory":
-        batch.add(title, "remove_directory", name, before, record.value)
+        batch.add(title, "remove_directory", name, before, "purge" if record.value == DATA else record.value)
     elif kind == "package":
         batch.add(title, "remove_package", name, before, seen.facts.package_manager or "-")
     elif kind == "swap":

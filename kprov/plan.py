@@ -18,6 +18,7 @@ from kprov.wanted import Wanted, record_keys
 
 JOIN_FILE = "/etc/etcd/join.env"  # written by the etcd conversation, empty between joins
 CLEANUP = "cleanup"
+DATA = "data"  # how the manifest knows a folder that outlives the wish for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +83,12 @@ def plan_host(
     *,
     authorities: Mapping[Authority, bytes],
     now: datetime,
+    delete_data: bool = False,
 ) -> HostPlan:
-    """Compares. `wanted` must be expanded; `authorities` are CA certificates in PEM; `now` is aware UTC."""
+    """Compares. `wanted` must be expanded; `authorities` are CA certificates in PEM; `now` is aware UTC.
+
+    delete_data: whether folders with data that nothing wants any more go too.
+    """
     changes: list[Change] = []
     for stage, resources in wanted.items():
         for resource in resources:
@@ -91,7 +96,7 @@ def plan_host(
             if found is not None:
                 action, reasons = found
                 changes.append(Change(stage=stage, key=resource.key, action=action, reasons=reasons, resource=resource))
-    changes.extend(_unwanted(wanted, seen))
+    changes.extend(_unwanted(wanted, seen, delete_data=delete_data))
     contents = {
         resource.path: resource.sha256 if isinstance(resource, File) else resource.artifact.sha256
         for resources in wanted.values()
@@ -156,11 +161,11 @@ def _restarts(
             yield Restart(stage=stage, unit=unit, reason=reason, running=running)
 
 
-def _unwanted(wanted: Wanted, seen: Observation) -> Iterable[Change]:
+def _unwanted(wanted: Wanted, seen: Observation, *, delete_data: bool) -> Iterable[Change]:
     keys = {key for resources in wanted.values() for resource in resources for key in record_keys(resource)}
     keys.add(("file", JOIN_FILE))
-    for key in seen.records:
-        if key not in keys:
+    for key, record in seen.records.items():
+        if key not in keys and (delete_data or record.value != DATA):
             yield Change(
                 stage=CLEANUP, key=key, action="delete", reasons=("the inventory no longer asks for it",), resource=None
             )

@@ -44,6 +44,7 @@ class Directory:
     group: str = "root"
     mode: int = 0o755
     purge: bool = False  # `down` removes it with all it holds: data that only this cluster made
+    data: bool = False  # it outlives the wish for it, until `--delete-data` or `down`
 
     @property
     def key(self) -> Key:

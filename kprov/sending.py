@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import replace
 
+from kprov.addon.refusals import explained
 from kprov.errors import TransportError
 from kprov.events import HostFailed, OperationDone, Sink
 from kprov.observation import printable
@@ -15,8 +17,8 @@ from kprov.transport.base import Session
 APPLY_TIMEOUT = 1800.0  # seconds; gates have deadlines of their own, this only bounds a host that hangs
 
 
-def send(session: Session, stage: str, batch: Batch, generation: str, emit: Sink) -> HostFailed | None:
-    """One exec: the batch as one tar stream. Returns what failed, or None."""
+def send(session: Session, stage: str, batch: Batch, generation: str, emit: Sink) -> tuple[HostFailed, ...]:
+    """One exec: the batch as one tar stream. Returns what failed: add-ons one by one, anything else ends the exec."""
     name = session.host.name
 
     def done(number: int) -> None:
@@ -26,38 +28,51 @@ def send(session: Session, stage: str, batch: Batch, generation: str, emit: Sink
         title = _title(batch, number)
         return HostFailed(stage=stage, host=name, resource=title, expected=expected, found=found, log=log, todo=todo)
 
+    def refused(number: int, log: str) -> HostFailed:
+        lines = printable(log).strip().splitlines()
+        operation = batch.operations[number - 1]
+        found, todo = explained(operation[1], "\n".join(lines))
+        row = failed(number, expected=_expected(batch, number), found=found, log="\n".join(lines[-24:]), todo=todo)
+        return replace(row, fatal=False)
+
     reader = _Answers(done)
     try:
         result = session.execute(
             APPLY_COMMAND, stdin=stream(batch, generation), on_output=reader.feed, timeout=APPLY_TIMEOUT
         )
     except TransportError as error:
-        return failed(
+        end = failed(
             reader.last + 1,
             expected="the connection to last until the stage is done",
             found=error.what,
             log=error.log or error.found,
             todo="run the same command again: it goes on where this one was cut off",
         )
+        return (end,)
+    rows = [refused(number, log) for number, log in reader.refused]
     if reader.failed is not None:
         number, log = reader.failed
         lines = printable(log).strip().splitlines()
-        return failed(
-            number,
-            expected=_expected(batch, number),
-            found=lines[0] if lines else "it failed without a word",
-            log="\n".join(lines[-24:]),
-            todo="mend what the log names, then run the same command again: it goes on from here",
+        rows.append(
+            failed(
+                number,
+                expected=_expected(batch, number),
+                found=lines[0] if lines else "it failed without a word",
+                log="\n".join(lines[-24:]),
+                todo="mend what the log names, then run the same command again: it goes on from here",
+            )
         )
-    if not reader.complete:
-        return failed(
-            reader.last + 1,
-            expected="the stage to end",
-            found=f"the host's shell ended with exit code {result.status}",
-            log="\n".join(printable(result.stderr.decode(errors="replace")).strip().splitlines()[-20:]),
-            todo=_todo_for_exit(result.status),
+    elif not reader.complete:
+        rows.append(
+            failed(
+                reader.last + 1,
+                expected="the stage to end",
+                found=f"the host's shell ended with exit code {result.status}",
+                log="\n".join(printable(result.stderr.decode(errors="replace")).strip().splitlines()[-20:]),
+                todo=_todo_for_exit(result.status),
+            )
         )
-    return None
+    return tuple(rows)
 
 
 def _title(batch: Batch, number: int) -> str:
@@ -70,6 +85,10 @@ def _expected(batch: Batch, number: int) -> str:
     operation = batch.operations[number - 1]
     if operation[0] == "gate":
         return f"{operation[2]} {operation[4]} within {operation[3]} s"
+    if operation[0] == "addon":
+        return "the API server to take its objects"
+    if operation[0] == "addon_ready":
+        return f"{operation[2]} {operation[4]} to be ready within {operation[5]} s"
     return operation[0].replace("_", " ")
 
 
@@ -79,14 +98,19 @@ def _todo_for_exit(status: int) -> str:
     return "look at the log, then run the same command again: it goes on from here"
 
 
+def _text(field: str) -> str:
+    return base64.b64decode(field + "===").decode(errors="replace")
+
+
 class _Answers:
-    """Reads apply.sh's lines as they come: `ok NUMBER`, `fail NUMBER BASE64`, `done`."""
+    """Reads apply.sh's lines as they come: `ok NUMBER`, `refused NUMBER BASE64`, `fail NUMBER BASE64`, `done`."""
 
     def __init__(self, done: Callable[[int], None]) -> None:
         self._done = done
         self._rest = b""
         self.last = 0
         self.failed: tuple[int, str] | None = None
+        self.refused: list[tuple[int, str]] = []
         self.complete = False
 
     def feed(self, data: bytes) -> None:
@@ -102,6 +126,8 @@ class _Answers:
             self.last = number
             self._done(number)
         elif word == "fail":
-            self.failed = number, base64.b64decode(fields[2] + "===").decode(errors="replace")
+            self.failed = number, _text(fields[2])
+        elif word == "refused":
+            self.refused.append((number, _text(fields[2])))
         elif word == "done":
             self.complete = True

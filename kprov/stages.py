@@ -13,6 +13,7 @@ from kprov.context import Context
 from kprov.model import Host
 from kprov.resources import Resource
 from kprov.roles import (
+    addon_directories,
     api_proxy,
     api_server,
     container_runtime,
@@ -31,9 +32,9 @@ Role = Callable[[Context], Iterable[Resource]]
 # them at once. `canary`: one that serves first, then the rest at once. `etcd`: serial, with quorum and membership kept.
 # `drain`: nodes whose kubelet gets another minor version or whose containerd is replaced, each emptied first; what they
 # want of `runtime` and `node` waits for it (node_upgrades.py). `objects` and `workloads`: once, on a control plane; what
-# runs as pods waits for the nodes, so that it is spread over all of them. `ready`: once, on a control plane, only when
-# something changed.
-Roll = Literal["parallel", "serial", "canary", "etcd", "objects", "drain", "workloads", "ready"]
+# runs as pods waits for the nodes, so that it is spread over all of them. `addons`: the same, and one that fails stops
+# nothing. `ready`: once, on a control plane, only when something changed.
+Roll = Literal["parallel", "serial", "canary", "etcd", "objects", "drain", "workloads", "addons", "ready"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +68,12 @@ STAGES: tuple[Stage, ...] = (
     Stage(name="controllers", title="Controller managers and schedulers", roll="serial", hosts=_control_plane,
           roles=(controller_manager.resources, scheduler.resources)),
     Stage(name="runtime", title="Container runtime and pod network", roll="parallel", hosts=_node,
-          roles=(container_runtime.resources, network.resources, api_proxy.resources)),
+          roles=(container_runtime.resources, network.resources, api_proxy.resources, addon_directories.resources)),
     Stage(name="objects", title="Cluster objects", roll="objects", hosts=_control_plane),
     Stage(name="node", title="Nodes", roll="canary", hosts=_node, roles=(kubelet.resources, kube_proxy.resources)),
     Stage(name="upgrade", title="Nodes, drained for their upgrade", roll="drain", hosts=_node),
     Stage(name="workloads", title="Workloads", roll="workloads", hosts=_control_plane),
+    Stage(name="addons", title="Add-ons", roll="addons", hosts=_control_plane),
     Stage(name="ready", title="Ready", roll="ready", hosts=_control_plane),
     Stage(name="cleanup", title="What is no longer wanted", roll="parallel"),
 )

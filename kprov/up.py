@@ -42,6 +42,8 @@ class Options:
     """What the command line said. `limit`: names of hosts to touch, None for all."""
 
     limit: frozenset[str] | None = None
+    delete_data: bool = False  # what add-ons that are gone left behind goes too
+    recreate: frozenset[str] = frozenset()  # add-ons whose workloads may be deleted to be changed
     forks: int = 50
     deep: bool = False
     state_dir: Path | None = None
@@ -132,6 +134,8 @@ class Operator:
             trust=store.trust(),
             artifacts=provide(cluster, archs, self.cache, self.progress, lock=self.lock_file),
             now=datetime.now(UTC),
+            delete_data=self.options.delete_data,
+            recreate=self.options.recreate,
         )
         wanted, _ = wanted_of_hosts(inputs, fleet.observations)
         again = further_questions(
@@ -260,6 +264,7 @@ class Operator:
             sessions=prepared.fleet.sessions,
             sources=sources,
             kubeconfig=lambda: credential(prepared.cluster, store),
+            authorities=store.ca,
             generation=secrets.token_hex(8),
             emit=self.emit,
             forks=self.options.forks,

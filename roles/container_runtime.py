@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kprov.context import Context
-from kprov.resources import Binary, Directory, File, Gate, Image, Resource, Unit
+from kprov.resources import Artifact, Binary, Directory, File, Gate, Image, Resource, Unit
 from kprov.roles.documents import arguments
 from kprov.roles.layout import BIN, CONTAINERD_SOCKET, program
 from kprov.templating import render
@@ -46,8 +46,14 @@ def resources(ctx: Context) -> Iterable[Resource]:
         reloads=frozenset({f"{BIN}/containerd-shim-runc-v2", f"{BIN}/runc"}),
         gates=(Gate(kind="command", argument=f"{BIN}/ctr --address {CONTAINERD_SOCKET} --timeout 5s version"),),
     )
-    for image in (pause, ctx.artifact("image-coredns")):
+    for image in (pause, ctx.artifact("image-coredns"), *_addon_images(ctx)):
         yield Image(reference=image.reference, artifact=image)
+
+
+def _addon_images(ctx: Context) -> Iterable[Artifact]:
+    """Those that kprov has as files: the others are pulled by the runtime itself."""
+    names = dict.fromkeys(image.entry.name for addon in ctx.cluster.addons for image in addon.images)
+    return [ctx.artifacts[(name, ctx.own.arch)] for name in names if (name, ctx.own.arch) in ctx.artifacts]
 
 
 def _config(ctx: Context, sandbox_image: str) -> bytes:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kprov.artifacts import catalog, elf, toolchain
 from kprov.artifacts.cache import MODULES, Cache, Record
-from kprov.artifacts.catalog import Build
+from kprov.artifacts.catalog import Build, ImageEntry
 from kprov.artifacts.progress import Progress
 from kprov.errors import ArtifactError
 from kprov.resources import Artifact
@@ -75,9 +75,14 @@ def component_target(component: str, version: str) -> Target:
     )
 
 
-def image_target(image: str, version: str) -> Target:
-    """The program inside an image that is built here. Raises ArtifactError when its modules are not pinned."""
-    entry = catalog.load().images[image]
+def image_target(entry: ImageEntry, version: str) -> Target:
+    """The program inside an image that is built here. Raises ArtifactError when it cannot be built or is not pinned."""
+    if not entry.package:
+        raise ArtifactError(
+            f"the image {entry.reference.format(version=version)} cannot be built: kprov holds no modules for it",
+            needed="a registry that serves it",
+            todo="set artifacts.source to upstream, where a registry can be reached",
+        )
     component = catalog.load().components.get(entry.component)
     return Target(
         name=entry.program,
@@ -136,13 +141,17 @@ def build(target: Target, arch: str, cache: Cache, progress: Progress) -> dict[s
 
 
 def build_all(versions: Mapping[str, str], arch: str, cache: Path, progress: Progress) -> dict[str, Artifact]:
-    """All programs of all components (images not) of a set of versions: artifact name → artifact.
+    """All programs (images not) of the components in `versions`: artifact name → artifact.
 
     A second call with the same modules and the same Go builds nothing. Raises ArtifactError.
     """
     made: dict[str, Artifact] = {}
     store = Cache(cache)
-    targets = [component_target(component, versions[component]) for component in catalog.load().components]
+    targets = [
+        component_target(component, versions[component])
+        for component in catalog.load().components
+        if component in versions
+    ]
     for target in targets:
         made |= build(target, arch, store, progress)
     return made

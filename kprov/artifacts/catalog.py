@@ -62,14 +62,17 @@ class Component:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEntry:
-    """An image: upstream's reference (none when upstream's is not used) and what an own build of it is made from."""
+    """An image: upstream's reference (none when upstream's is not used) and what an own build of it is made from.
+
+    component: whose pinned modules it is built from. An image without a `package` cannot be built here.
+    """
 
     name: str
     component: str
     reference: str
-    built: str
-    program: str
-    package: str
+    built: str = ""
+    program: str = ""
+    package: str = ""
     user: str = "0:0"
     arguments: tuple[str, ...] = ()
     build: Build = Build()
@@ -111,7 +114,7 @@ def load() -> Catalog:
         lines=MappingProxyType({line: MappingProxyType(dict(row)) for line, row in raw["lines"].items()}),
         refused=tuple((row["component"], numbers(row["below"]), row["reason"]) for row in raw["refused"]),
         components=MappingProxyType({name: _component(name, row) for name, row in raw["components"].items()}),
-        images=MappingProxyType({name: _image(name, row) for name, row in raw["images"].items()}),
+        images=MappingProxyType({name: image_entry(name, row) for name, row in raw["images"].items()}),
     )
 
 
@@ -136,13 +139,14 @@ def _component(name: str, raw: Mapping[str, Any]) -> Component:
     )
 
 
-def _image(name: str, raw: Mapping[str, Any]) -> ImageEntry:
-    ((program, package),) = raw["program"].items()
+def image_entry(name: str, raw: Mapping[str, Any]) -> ImageEntry:
+    """One row of `images`, of the catalog's or of an add-on's."""
+    ((program, package),) = raw.get("program", {"": ""}).items()
     return ImageEntry(
         name=name,
         component=raw["component"],
         reference=raw.get("reference", ""),
-        built=raw["built"],
+        built=raw.get("built", ""),
         program=program,
         package=package,
         user=raw.get("user", "0:0"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kprov.artifacts import catalog
 from kprov.artifacts.cache import Cache, Record
+from kprov.artifacts.needed import Needed
 from kprov.errors import ArtifactError
 
 
@@ -26,8 +26,8 @@ class Row:
     path: str = ""
 
 
-def listing(versions: Mapping[str, str], archs: Iterable[str], cache: Path, *, deep: bool = False) -> list[Row]:
-    """A row for each artifact of these versions, one for each source it is cached from.
+def listing(parts: Needed, archs: Iterable[str], cache: Path, *, deep: bool = False) -> list[Row]:
+    """A row for each artifact of what is needed, one for each source it is cached from.
 
     deep: hash every cached file; one that changed is put away and its row says so in `fault`.
     """
@@ -37,23 +37,12 @@ def listing(versions: Mapping[str, str], archs: Iterable[str], cache: Path, *, d
         cached.setdefault((record.name, record.version, record.arch), []).append((folder, record))
     rows: list[Row] = []
     for arch in archs:
-        for name, version in names(versions):
+        for name, version in parts.names():
             there = cached.get((name, version, arch), [])
             rows += [_row(store, folder, record, deep) for folder, record in there]
             if not there:
                 rows.append(Row(name=name, version=version, arch=arch))
     return rows
-
-
-def names(versions: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Catalog name and version of every artifact a cluster of these versions needs."""
-    table = catalog.load()
-    for component in table.components.values():
-        for program in component.programs:
-            yield program, versions[component.name]
-    for image in table.images.values():
-        if image.reference:
-            yield image.name, versions[image.component]
 
 
 def _row(store: Cache, folder: Path, record: Record, deep: bool) -> Row:

@@ -7,31 +7,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from kprov.artifacts import build, catalog, image
 from kprov.artifacts.cache import MODULES, Cache, Record
+from kprov.artifacts.catalog import ImageEntry
 from kprov.artifacts.progress import Progress
 from kprov.resources import Artifact
 
 _FORMAT = 1  # of the tar: raised when image.py writes other bytes for the same program
 
 
-def find(name: str, versions: Mapping[str, str], arch: str, cache: Cache) -> Artifact | None:
+def find(entry: ImageEntry, version: str, arch: str, cache: Cache) -> Artifact | None:
     """The image when this very build of it is in the cache. Raises ArtifactError when it cannot be built at all."""
-    return cache.find(_folder(name, versions, arch, cache))
+    return cache.find(_folder(entry, version, arch, cache))
 
 
-def make(name: str, versions: Mapping[str, str], arch: str, cache: Cache, progress: Progress) -> Artifact:
-    """The image of that catalog name, built unless it is in the cache. Raises ArtifactError."""
-    folder = _folder(name, versions, arch, cache)
+def make(entry: ImageEntry, version: str, arch: str, cache: Cache, progress: Progress) -> Artifact:
+    """The image, built unless it is in the cache. Raises ArtifactError."""
+    folder = _folder(entry, version, arch, cache)
     if (found := cache.find(folder)) is not None:
         return found
-    entry = catalog.load().images[name]
-    version = versions[entry.component]
-    program = build.build(build.image_target(name, version), arch, cache, progress)[entry.program]
+    program = build.build(build.image_target(entry, version), arch, cache, progress)[entry.program]
     own = image.OwnImage(
         reference=entry.built.format(version=version),
         arch=arch,
@@ -42,10 +40,10 @@ def make(name: str, versions: Mapping[str, str], arch: str, cache: Cache, progre
         labels=_labels(entry, version),
     )
     with cache.lock(folder.name), cache.scratch() as scratch:
-        tar = scratch / f"{name}.tar"
+        tar = scratch / f"{entry.name}.tar"
         image.write_own(own, tar)
         record = Record(
-            name=name,
+            name=entry.name,
             version=version,
             arch=arch,
             source=MODULES,
@@ -58,15 +56,13 @@ def make(name: str, versions: Mapping[str, str], arch: str, cache: Cache, progre
         return cache.store(folder, tar, record)
 
 
-def _folder(name: str, versions: Mapping[str, str], arch: str, cache: Cache) -> Path:
-    entry = catalog.load().images[name]
-    version = versions[entry.component]
-    parts = [build.key(build.image_target(name, version), arch), asdict(entry), _labels(entry, version), _FORMAT]
+def _folder(entry: ImageEntry, version: str, arch: str, cache: Cache) -> Path:
+    parts = [build.key(build.image_target(entry, version), arch), asdict(entry), _labels(entry, version), _FORMAT]
     identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-    return cache.folder(MODULES, name, version, arch, identity)
+    return cache.folder(MODULES, entry.name, version, arch, identity)
 
 
-def _labels(entry: catalog.ImageEntry, version: str) -> dict[str, str]:
+def _labels(entry: ImageEntry, version: str) -> dict[str, str]:
     component = catalog.load().components.get(entry.component)
     made_from = entry.package if entry.package != "." else "kprov's own program"
     upstream = entry.reference.format(version=version) or "any upstream image"

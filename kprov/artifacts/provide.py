@@ -14,6 +14,7 @@ from kprov.artifacts import build, catalog, mirror, own_image
 from kprov.artifacts.cache import MODULES, UPSTREAM, Cache
 from kprov.artifacts.fetch import Downloads
 from kprov.artifacts.lock import Lock
+from kprov.artifacts.needed import Needed, needed
 from kprov.artifacts.progress import Progress
 from kprov.artifacts.upstream import PROBE, Upstream
 from kprov.errors import ArtifactError
@@ -46,20 +47,22 @@ def provide(
     else modules. So a network that comes and goes never changes what runs. Raises ArtifactError.
     """
     wanted = _known(archs)
+    parts = needed(cluster)
     store, pins = Cache(cache), Lock(lock)
     downloads = Downloads(cluster.artifacts.mirror)
     try:
         upstream = Upstream(cache=store, lock=pins, downloads=downloads, progress=progress)
-        built = _decide(cluster, wanted, upstream) == MODULES
+        built = _decide(cluster, parts, wanted, upstream) == MODULES
         found: dict[tuple[str, str], Artifact] = {}
         for arch in wanted:
-            parts = _modules(cluster.versions, arch, upstream) if built else upstream.get(cluster.versions, arch)
-            found |= {(name, arch): artifact for name, artifact in parts.items()}
+            got = _modules(parts, arch, upstream) if built else upstream.get(parts, arch)
+            found |= {(name, arch): artifact for name, artifact in got.items()}
     finally:
         downloads.close()
     for name in extra:
+        entry = catalog.load().images[name]
         for arch in wanted:
-            found[(name, arch)] = own_image.make(name, cluster.versions, arch, store, progress)
+            found[(name, arch)] = own_image.make(entry, cluster.versions[entry.component], arch, store, progress)
     return _with_copies(found, cluster.artifacts.mirror)
 
 
@@ -74,22 +77,15 @@ def named(cluster: Cluster, archs: Iterable[str]) -> Provided:
 
     Nothing is fetched, built or looked up. Raises ArtifactError for an unknown architecture.
     """
-    listed = catalog.load()
-    found: dict[tuple[str, str], Artifact] = {}
-    for arch in _known(archs):
-        for part in listed.components.values():
-            for name in part.programs:
-                found[(name, arch)] = Artifact(
-                    name=name, version=cluster.versions[part.name], arch=arch, sha256="", size=0, local=""
-                )
-        for name in _cluster_images():
-            entry = listed.images[name]
-            version = cluster.versions[entry.component]
-            reference = entry.reference.format(version=version)
-            found[(name, arch)] = Artifact(
-                name=name, version=version, arch=arch, sha256="", size=0, local="", reference=reference
-            )
-    return found
+    parts = needed(cluster)
+    references = {entry.name: entry.reference.format(version=version) for entry, version in parts.images}
+    return {
+        (name, arch): Artifact(
+            name=name, version=version, arch=arch, sha256="", size=0, local="", reference=references.get(name, "")
+        )
+        for arch in _known(archs)
+        for name, version in parts.names()
+    }
 
 
 def _known(archs: Iterable[str]) -> list[str]:
@@ -104,16 +100,16 @@ def _known(archs: Iterable[str]) -> list[str]:
     return wanted
 
 
-def _decide(cluster: Cluster, archs: list[str], upstream: Upstream) -> str:
+def _decide(cluster: Cluster, parts: Needed, archs: list[str], upstream: Upstream) -> str:
     """`upstream` or `modules`. What is complete in the cache settles an open choice without asking the network."""
     setting = cluster.artifacts.source
     if setting != "auto":
         return setting
     if upstream.lock.source:
         return upstream.lock.source
-    if all(upstream.find(cluster.versions, arch) is not None for arch in archs):
+    if all(upstream.find(parts, arch) is not None for arch in archs):
         chosen = UPSTREAM
-    elif all(_built(cluster.versions, arch, upstream.cache) for arch in archs):
+    elif all(_built(parts, arch, upstream.cache) for arch in archs):
         chosen = MODULES
     else:
         chosen = _ask(cluster, archs[0], upstream)
@@ -121,12 +117,12 @@ def _decide(cluster: Cluster, archs: list[str], upstream: Upstream) -> str:
     return chosen
 
 
-def _built(versions: Mapping[str, str], arch: str, cache: Cache) -> bool:
+def _built(parts: Needed, arch: str, cache: Cache) -> bool:
     """Whether all of it has been built here before. What cannot be built here has not been."""
     try:
-        targets = [build.component_target(name, versions[name]) for name in catalog.load().components]
+        targets = [build.component_target(name, version) for name, version in parts.components.items()]
         return all(build.find(target, arch, cache) is not None for target in targets) and all(
-            own_image.find(name, versions, arch, cache) is not None for name in _cluster_images()
+            own_image.find(entry, version, arch, cache) is not None for entry, version in parts.built_images
         )
     except ArtifactError:
         return False
@@ -148,13 +144,8 @@ def _ask(cluster: Cluster, arch: str, upstream: Upstream) -> str:
     return MODULES
 
 
-def _modules(versions: Mapping[str, str], arch: str, upstream: Upstream) -> Mapping[str, Artifact]:
-    built = build.build_all(versions, arch, upstream.cache.root, upstream.progress)
-    for name in _cluster_images():
-        built[name] = own_image.make(name, versions, arch, upstream.cache, upstream.progress)
+def _modules(parts: Needed, arch: str, upstream: Upstream) -> Mapping[str, Artifact]:
+    built = build.build_all(parts.components, arch, upstream.cache.root, upstream.progress)
+    for entry, version in parts.built_images:
+        built[entry.name] = own_image.make(entry, version, arch, upstream.cache, upstream.progress)
     return built
-
-
-def _cluster_images() -> list[str]:
-    """Images that a cluster needs; those without an upstream reference are only for tests."""
-    return [entry.name for entry in catalog.load().images.values() if entry.reference]

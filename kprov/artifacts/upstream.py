@@ -15,6 +15,7 @@ from kprov.artifacts.cache import UPSTREAM, Cache, Record
 from kprov.artifacts.catalog import Component
 from kprov.artifacts.fetch import Downloads
 from kprov.artifacts.lock import Lock
+from kprov.artifacts.needed import Needed
 from kprov.artifacts.progress import Progress
 from kprov.resources import Artifact
 
@@ -59,29 +60,29 @@ class Upstream:
     downloads: Downloads
     progress: Progress
 
-    def find(self, versions: Mapping[str, str], arch: str) -> Found | None:
+    def find(self, needed: Needed, arch: str) -> Found | None:
         """Everything for one architecture when all of it is in the cache and is what the lock says, else None."""
         found: dict[str, Artifact] = {}
-        for wanted in _wanted(versions, arch):
+        for wanted in _wanted(needed, arch):
             for name in wanted.programs:
                 artifact = self._cached(wanted, name)
                 if artifact is None:
                     return None
                 found[name] = artifact
-        for name, reference, version in _images(versions):
+        for name, reference, version in _images(needed):
             image = self._cached_image(name, reference, version, arch)
             if image is None:
                 return None
             found[name] = image
         return found
 
-    def get(self, versions: Mapping[str, str], arch: str) -> Found:
+    def get(self, needed: Needed, arch: str) -> Found:
         """Everything for one architecture, fetched where it is not in the cache. Raises ArtifactError."""
         before = self.lock.added
         found: dict[str, Artifact] = {}
         with ThreadPoolExecutor(_WORKERS) as pool:
-            work = [pool.submit(self._fetch, wanted) for wanted in _wanted(versions, arch)]
-            work += [pool.submit(self._pull, arch, *row) for row in _images(versions)]
+            work = [pool.submit(self._fetch, wanted) for wanted in _wanted(needed, arch)]
+            work += [pool.submit(self._pull, arch, *row) for row in _images(needed)]
             try:
                 for done in as_completed(work):
                     found |= done.result()
@@ -190,16 +191,12 @@ class Upstream:
                 return {name: replace(self.cache.store(folder, tar, record), url_sha256="")}
 
 
-def _wanted(versions: Mapping[str, str], arch: str) -> list[Download]:
-    components = catalog.load().components.values()
-    return [wanted for part in components for wanted in downloads_of(part, versions[part.name], arch)]
+def _wanted(needed: Needed, arch: str) -> list[Download]:
+    table = catalog.load().components
+    rows = needed.components.items()
+    return [wanted for name, version in rows for wanted in downloads_of(table[name], version, arch)]
 
 
-def _images(versions: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def _images(needed: Needed) -> list[tuple[str, str, str]]:
     """name, reference, version of every image that upstream publishes for us."""
-    rows = []
-    for entry in catalog.load().images.values():
-        if entry.reference:
-            version = versions[entry.component]
-            rows.append((entry.name, entry.reference.format(version=version), version))
-    return rows
+    return [(entry.name, entry.reference.format(version=version), version) for entry, version in needed.images]

@@ -10,7 +10,15 @@ from typing import Any
 import click
 
 from kprov.cli.exits import CHANGES, DONE, FAILED, PARTLY, State
-from kprov.cli.options import Given, deep_option, host_options, inventory_argument, json_option, yes_option
+from kprov.cli.options import (
+    Given,
+    addon_options,
+    deep_option,
+    host_options,
+    inventory_argument,
+    json_option,
+    yes_option,
+)
 from kprov.cli.work import Work, can_ask, confirmed, opened
 from kprov.events import Note
 from kprov.gather import Question, observe
@@ -25,6 +33,7 @@ from kprov.up import Prepared
 @inventory_argument
 @host_options
 @deep_option
+@addon_options
 @json_option
 @click.option("--diff", is_flag=True, help="Show how text files would change; secret ones never.")
 @click.pass_obj
@@ -71,6 +80,7 @@ def show_diffs(work: Work, prepared: Prepared) -> None:
 @inventory_argument
 @host_options
 @deep_option
+@addon_options
 @json_option
 @yes_option
 @click.option("--check", is_flag=True, help="Only show what would change: the same as `kprov plan`.")

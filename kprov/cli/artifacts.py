@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from kprov.artifacts import build as building
+from kprov.addon.choose import by_name
 from kprov.artifacts import mirror as mirror_folder
-from kprov.artifacts import own_image
-from kprov.artifacts.cache import Cache, default_root
-from kprov.artifacts.catalog import ARCHITECTURES, load, resolve_versions
+from kprov.artifacts.cache import default_root
+from kprov.artifacts.catalog import ARCHITECTURES, resolve_versions
 from kprov.artifacts.listing import listing
+from kprov.artifacts.needed import needed
 from kprov.artifacts.provide import LOCK_NAME, provide
 from kprov.artifacts.toolchain import native
 from kprov.cli.exits import State
 from kprov.cli.options import FILE, json_option
 from kprov.errors import ArtifactError
 from kprov.inventory import load as load_inventory
-from kprov.model import Cluster
+from kprov.model import ArtifactSettings, Cluster
 from kprov.report.console import Terminal
 from kprov.report.hub import Hub
 from kprov.report.lines import Lines
@@ -35,6 +36,7 @@ _archs = click.option(
     "--arch", "archs", multiple=True, type=click.Choice(ARCHITECTURES), help="Architecture; default: this machine's."
 )
 _inventory = click.argument("inventory", type=FILE, required=False)
+_addons = click.option("--addon", "addons", multiple=True, help="An add-on of kprov's; default: those on by default.")
 
 
 @click.group()
@@ -50,10 +52,17 @@ def artifacts() -> None:
 @_inventory
 @_version
 @_archs
+@_addons
 @click.option("--images", "extra", multiple=True, help="A further image of the catalog, such as image-agnhost.")
 @click.pass_obj
 def fetch(
-    state: State, /, inventory: Path | None, kubernetes: str, archs: tuple[str, ...], extra: tuple[str, ...]
+    state: State,
+    /,
+    inventory: Path | None,
+    kubernetes: str,
+    archs: tuple[str, ...],
+    addons: tuple[str, ...],
+    extra: tuple[str, ...],
 ) -> None:
     """Get every artifact from where the inventory says: upstream, or built from pinned modules.
 
@@ -62,7 +71,7 @@ def fetch(
       kprov artifacts fetch inventory.yaml
       kprov artifacts fetch --kubernetes 1.36 --arch arm64
     """
-    cluster = _cluster(inventory, kubernetes)
+    cluster = _cluster(inventory, kubernetes, addons)
     lock = inventory.absolute().parent / LOCK_NAME if inventory is not None else None
     with _progress(state) as hub:
         found = provide(cluster, archs or (native(),), default_root(), hub, lock=lock, extra=extra)
@@ -72,9 +81,12 @@ def fetch(
 @artifacts.command()
 @_version
 @_archs
+@_addons
 @click.option("--images", "extra", multiple=True, help="A further image of the catalog, such as image-agnhost.")
 @click.pass_obj
-def build(state: State, /, kubernetes: str, archs: tuple[str, ...], extra: tuple[str, ...]) -> None:
+def build(
+    state: State, /, kubernetes: str, archs: tuple[str, ...], addons: tuple[str, ...], extra: tuple[str, ...]
+) -> None:
     """Build every program from pinned Go modules, and the images around them.
 
     Needs Go; what is built already is not built again.
@@ -84,17 +96,12 @@ def build(state: State, /, kubernetes: str, archs: tuple[str, ...], extra: tuple
       kprov artifacts build
       kprov artifacts build --kubernetes 1.36
     """
-    versions = resolve_versions(kubernetes)
+    cluster = _cluster(None, kubernetes, addons)
+    cluster = replace(cluster, artifacts=ArtifactSettings(source="modules"))
     root = default_root()
-    number = 0
     with _progress(state) as hub:
-        for arch in archs or (native(),):
-            number += len(building.build_all(versions, arch, root, hub))
-            images = [entry.name for entry in load().images.values() if entry.reference]
-            for name in (*images, *extra):
-                own_image.make(name, versions, arch, Cache(root), hub)
-                number += 1
-    click.echo(f"{count(number, 'artifact')} in {root}")
+        made = provide(cluster, archs or (native(),), root, hub, extra=extra)
+    click.echo(f"{count(len(made), 'artifact')} in {root}")
 
 
 @artifacts.command("list")
@@ -111,7 +118,7 @@ def show(inventory: Path | None, kubernetes: str, archs: tuple[str, ...], *, jso
       kprov artifacts list
       kprov artifacts list inventory.yaml --json
     """
-    rows = listing(_cluster(inventory, kubernetes).versions, archs or (native(),), default_root(), deep=deep)
+    rows = listing(needed(_cluster(inventory, kubernetes)), archs or (native(),), default_root(), deep=deep)
     if json:
         click.echo(_json([vars(row) for row in rows]))
         return
@@ -131,7 +138,7 @@ def path(name: str, inventory: Path | None, kubernetes: str) -> None:
     Example:
       $(kprov artifacts path kubectl) get nodes
     """
-    rows = listing(_cluster(inventory, kubernetes).versions, (native(),), default_root())
+    rows = listing(needed(_cluster(inventory, kubernetes)), (native(),), default_root())
     there = [row.path for row in rows if row.name == name and row.cached]
     if not there:
         known = sorted({row.name for row in rows})
@@ -188,9 +195,12 @@ def mirror(state: State, /, folder: Path, inventory: Path | None, kubernetes: st
     click.echo(f"{count(len(found), 'artifact')} in {folder}, {written} of them new")
 
 
-def _cluster(inventory: Path | None, kubernetes: str) -> Cluster:
+def _cluster(inventory: Path | None, kubernetes: str, addons: Sequence[str] = ()) -> Cluster:
+    """Without an inventory: a cluster as it comes, with these add-ons."""
     if inventory is None:
-        return Cluster(name="artifacts", versions=resolve_versions(kubernetes), hosts=())
+        return Cluster(name="artifacts", versions=resolve_versions(kubernetes), hosts=(), addons=by_name(addons))
+    if addons:
+        raise ArtifactError("the inventory names the add-ons", found=f"--addon {addons[0]}", todo="leave one out")
     if kubernetes:
         raise ArtifactError("the inventory names the version", found=f"--kubernetes {kubernetes}", todo="leave one out")
     return load_inventory(inventory).cluster

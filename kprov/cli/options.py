@@ -26,6 +26,8 @@ class Given:
     limit: str | None = None
     forks: int = 50
     deep: bool = False
+    delete_data: bool = False
+    recreate: tuple[str, ...] = ()
     state_dir: Path | None = None
     passphrase_file: Path | None = None
     ask_become_pass: bool = False
@@ -69,6 +71,18 @@ def host_options(function: F) -> F:
 
 def deep_option(function: F) -> F:
     return click.option("--deep", is_flag=True, help="Hash every managed file again, also unchanged ones.")(function)
+
+
+def addon_options(function: F) -> F:
+    """What may be lost when an add-on changes or goes; nothing is without these."""
+    for option in (
+        click.option(
+            "--recreate", multiple=True, metavar="ADD-ON", help="Delete workloads that cannot be changed in place."
+        ),
+        click.option("--delete-data", is_flag=True, help="Delete the data of add-ons that are switched off."),
+    ):
+        function = option(function)
+    return function
 
 
 def read_passphrase(file: Path) -> Secret:

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name → (module:command, the line t
     "kubeconfig": ("access:kubeconfig", "Write a kubeconfig for an administrator."),
     "certs":      ("certs:certs",       "Certificates and when they expire."),
     "down":       ("apply:down",        "Take the cluster off the hosts: the reverse of `kprov up`."),
+    "addons":     ("addons:addons", "Add-ons: list them, and show what each takes."),
     "artifacts":  ("artifacts:artifacts", "Programs and images: fetch, build, list, lock, mirror."),
     "lab":        ("lab:lab",           "Local test machines on this computer."),
     "schema":     ("inventory:schema",  "Print the JSON Schema of inventories, for editors."),

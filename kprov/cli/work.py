@@ -74,13 +74,30 @@ def opened(given: Given, state: State, *, keep_log: bool, quiet: bool = False) -
         emit=hub.emit,
         progress=hub,
         options=Options(
-            limit=hosts_within(cluster, given.limit), forks=given.forks, deep=given.deep, state_dir=given.state_dir
+            limit=hosts_within(cluster, given.limit),
+            forks=given.forks,
+            deep=given.deep,
+            state_dir=given.state_dir,
+            delete_data=given.delete_data,
+            recreate=_addons_named(cluster, given.recreate),
         ),
     )
     try:
         yield Work(given=given, cluster=cluster, store=store, operator=operator, hub=hub)
     finally:
         hub.close()
+
+
+def _addons_named(cluster: Cluster, names: Iterable[str]) -> frozenset[str]:
+    """Raises KprovError for a name of no add-on that is on."""
+    on = [addon.name for addon in cluster.addons]
+    for name in names:
+        if name not in on:
+            needed = f"one of {', '.join(on) or 'none: no add-on is on'}"
+            raise KprovError(
+                "--recreate names no add-on that is on", found=name, needed=needed, todo="check the spelling"
+            )
+    return frozenset(names)
 
 
 def _view(given: Given) -> View:
@@ -101,6 +118,10 @@ def _open_log(state: State, hub: Hub, store: Store, keep: bool) -> None:
 
 
 def _learn_secrets(state: State, cluster: Cluster, store: Store) -> None:
+    for addon in cluster.addons:
+        for value in addon.parameters.values():
+            if isinstance(value, Secret):
+                state.redactor.learn(value.reveal())
     for host in cluster.hosts:
         for secret in (host.connection.password, host.connection.become_password):
             if secret is not None:

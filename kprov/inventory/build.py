@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from kprov.addon.spec import Addon
 from kprov.inventory.merge import Merger, Variables, given, node_labels, node_taints
 from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
@@ -90,7 +91,13 @@ def _key(text: str | None, folder: Path) -> Path | None:
     return None if text is None else Path(os.path.normpath(folder.absolute() / Path(text).expanduser()))
 
 
-def cluster(inventory: Inventory, hosts: tuple[Host, ...], versions: Mapping[str, str], folder: Path) -> Cluster:
+def cluster(
+    inventory: Inventory,
+    hosts: tuple[Host, ...],
+    versions: Mapping[str, str],
+    addons: tuple[Addon, ...],
+    folder: Path,
+) -> Cluster:
     """The cluster of a faultless inventory."""
     keys = inventory.cluster
     templates = folder / "templates"
@@ -114,5 +121,6 @@ def cluster(inventory: Inventory, hosts: tuple[Host, ...], versions: Mapping[str
         preflight_ignore=tuple(keys.preflight_ignore),
         coredns=_frozen(keys.coredns.model_dump()),
         etcd=_frozen(keys.etcd.model_dump()),
+        addons=addons,
         templates_dir=templates if templates.is_dir() else None,
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from kprov.artifacts.catalog import resolve_versions
 from kprov.errors import InventoryError, KprovError
 from kprov.inventory import build, checks, diagnose, source
+from kprov.inventory.addons import addons
 from kprov.inventory.merge import members
 from kprov.inventory.mistakes import Caution, Mark, Mistakes, dotted
 from kprov.inventory.mistakes import Path as KeyPath
@@ -115,9 +116,10 @@ def parse(
     versions = _versions(review, resolve)
     reader = SecretReader(path.parent, os.environ if environment is None else environment)
     hosts = build.hosts(review, path.parent, reader)
+    chosen = addons(review, path.parent, reader)
     if mistakes:
         raise mistakes.error()
-    cluster = build.cluster(draft, hosts, versions, path.parent)
+    cluster = build.cluster(draft, hosts, versions, chosen, path.parent)
     return Loaded(cluster=cluster, warnings=tuple(review.cautions), source_lines=_lines(root))
 
 

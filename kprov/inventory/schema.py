@@ -240,6 +240,11 @@ class ClusterKeys(HostVariables):
     upgrade: UpgradeKeys = Field(default_factory=UpgradeKeys, description="Draining of nodes that are upgraded.")
     coredns: CorednsKeys = Field(default_factory=CorednsKeys, description="Cluster DNS.")
     etcd: EtcdKeys = Field(default_factory=EtcdKeys, description="Tuning of etcd.")
+    addons: dict[DnsLabel, bool | dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Add-ons by name: `true`, `false`, or a mapping of parameters; `kprov addons list` shows them. Your "
+        "own are folders in `addons/` beside the inventory.",
+    )
     preflight_ignore: list[CheckName] = Field(
         default_factory=list, description="Names of preflight checks whose findings do not stop a run."
     )

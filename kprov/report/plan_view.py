@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kprov.cluster_plan import ClusterPlan
+from kprov.objects import titled
 from kprov.plan import CLEANUP, Change, HostPlan
 from kprov.report.words import count
 from kprov.stages import STAGES
@@ -97,10 +98,14 @@ def _cluster_lines(plan: ClusterPlan) -> list[str]:
     if moves:
         lines += ["etcd members", *moves]
     if not plan.objects_known:
-        lines += [f"Kubernetes objects: all {len(plan.wanted_objects)} are applied once an API server runs"]
+        number = len(plan.wanted_objects) + sum(len(addon.objects) for addon in plan.addons)
+        lines += [f"Kubernetes objects: all {number} are applied once an API server runs"]
     elif plan.objects:
         lines.append("Kubernetes objects")
         lines += [f"  {SIGNS[change.action]} {change.title}: {change.reason}" for change in plan.objects]
+    if plan.kept:
+        kept = ", ".join(titled(key) for key in plan.kept)
+        lines.append(f"kept, as it holds data (--delete-data removes it): {kept}")
     if plan.upgrades.drain:
         lines.append(f"drained before they are changed, opened again afterwards: {', '.join(plan.upgrades.drain)}")
     if plan.upgrades.reopen:
@@ -126,6 +131,7 @@ def plan_values(plan: ClusterPlan) -> dict[str, Any]:
         "objects": [
             {"object": change.title, "action": change.action, "reason": change.reason} for change in plan.objects
         ],
+        "kept": [titled(key) for key in plan.kept],
         "drain": list(plan.upgrades.drain),
         "reopen": list(plan.upgrades.reopen),
         "not_ready": list(plan.not_ready),

@@ -465,6 +465,90 @@ do_objects() { # payload with the objects
     done
 }
 
+do_first_list() { # payload: only where there is none, as what an older one names is not known here
+    mkdir -p /run/kprov
+    limit=$(($(date +%s) + 60))
+    until log=$(kubectl -n kube-system get configmap kprov-inventory -o name); do
+        case $log in *NotFound*) break ;; esac
+        [ "$(date +%s)" -lt $limit ] || fail "$log"
+        sleep 0.5
+    done
+    case $log in *NotFound*) do_objects "$1" ;; esac
+}
+
+do_delete_objects() { # payload with the least of each, in order; with-data, or -: volumes that are not kprov's stay
+    if [ "$2" = - ]; then
+        for space in $(awk '/^kind: Namespace$/ {n = 1} /^---$/ {n = 0} n && $1 == "name:" {print $2}' "$stage/payload/$1"); do
+            log=$(kubectl -n "$space" get persistentvolumeclaims -o name) || fail "cannot ask for volumes of $space: $log"
+            [ -z "$log" ] || fail "namespace $space holds volumes, which go only with --delete-data: $log"
+        done
+    fi
+    log=$(kubectl delete --ignore-not-found --wait=false -f "$stage/payload/$1") || fail "$log"
+}
+
+refuse() { # what an add-on met: it is told, and the next one has its turn
+    printf 'refused\t%s\t%s\n' "$number" "$(printf %s "$1" | base64 -w0)"
+    refused=yes
+}
+
+server_side() { kubectl apply --server-side --field-manager=kprov -f "$1"; } # no force: what others own is not taken
+
+do_addon() { # name, payload, payload with workloads that may be made anew or -
+    limit=$(($(date +%s) + 60))
+    until log=$(server_side "$stage/payload/$2"); do
+        if [ "$3" != - ] && printf %s "$log" | grep -Eqi 'field is immutable|spec for fields other than'; then
+            log=$(kubectl delete --ignore-not-found --timeout=60s -f "$stage/payload/$3") || { refuse "$log"; return; }
+            set -- "$1" "$2" -
+            continue
+        fi
+        # A kind that was made a moment ago is not known yet, and a webhook's pods may still start.
+        if printf %s "$log" | grep -Eqi 'conflict with|is invalid|immutable' || [ "$(date +%s)" -ge $limit ] ||
+            ! printf %s "$log" | grep -Eqi 'refused|timed? ?out|unavailable|try again|not yet ready|no matches for kind|TLS handshake|not found'; then
+            refuse "$log"; : > "$stage/refused.$1"; return
+        fi
+        sleep 0.5
+    done
+}
+
+do_addon_ready() { # add-on, kind, namespace, name, seconds
+    [ ! -e "$stage/refused.$1" ] || return 0 # it was told already
+    limit=$(($(date +%s) + $5)); stuck=0
+    until addon_is_ready "$2" "$3" "$4"; do
+        log=$(waiting_pods "$3")
+        case $log in *ErrImage*|*ImagePullBackOff*|*InvalidImageName*) stuck=$((stuck + 1)) ;; *) stuck=0 ;; esac
+        if [ $stuck -ge 15 ] || [ "$(date +%s)" -ge $limit ]; then
+            refuse "$2 $4 is not ready: $(cat "$stage/ready")
+$log"
+            return
+        fi
+        say wait "$number"
+        sleep 1
+    done
+}
+
+addon_is_ready() { # kind, namespace, name
+    case $1 in
+    apiservice) kubectl wait --for=condition=Available --timeout=2s "apiservice/$3" > "$stage/ready" ;;
+    *) kubectl -n "$2" rollout status --timeout=2s "$1/$3" > "$stage/ready" ;;
+    esac
+}
+
+waiting_pods() { # namespace: the pods that do not run, where, and what the runtime says of them
+    kubectl -n "$1" get pods -o 'jsonpath={range .items[*]}{.metadata.name}{" on "}{.spec.nodeName}{": "}{range .status.containerStatuses[*]}{.image}{" "}{.state.waiting.reason}{" "}{.state.waiting.message}{" "}{.lastState.terminated.message}{end}{range .status.conditions[?(@.status=="False")]}{.message}{" "}{end}{"\n"}{end}' |
+        grep -v ': [^ ]* *$' | head -n 8
+}
+
+do_namespace_gone() { # name, seconds
+    limit=$(($(date +%s) + $2))
+    until log=$(kubectl get namespace "$1" --ignore-not-found -o 'jsonpath={.metadata.name}') && [ -z "$log" ]; do
+        if [ "$(date +%s)" -ge $limit ]; then
+            refuse "namespace $1 is still there: $(kubectl get namespace "$1" -o 'jsonpath={range .status.conditions[?(@.status=="True")]}{.message}{"; "}{end}')"
+            return
+        fi
+        sleep 0.5
+    done
+}
+
 do_delete_object() { # kind, namespace or -, name
     if [ "$2" = - ]; then log=$(kubectl delete --ignore-not-found --wait=false "$1" "$3")
     else log=$(kubectl delete --ignore-not-found --wait=false -n "$2" "$1" "$3"); fi || fail "cannot delete $1 $3: $log"
@@ -547,9 +631,9 @@ main() {
         case $operation in
         file | binary) "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g" ;; # `place` says when it is done
         *)
-            current=$number; place; number=$current
+            current=$number; place; number=$current; refused=
             "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g"
-            say ok "$number" ;;
+            [ -n "$refused" ] || say ok "$number" ;;
         esac
     done < "$stage/ops"
     place

@@ -154,7 +154,8 @@ class LabCluster:
     def load_agnhost(self) -> str:
         """Puts the test image into every node's runtime; returns its reference."""
         versions = catalog.resolve_versions("")
-        artifact = own_image.make("image-agnhost", versions, "amd64", Cache(default_root()), Silent())
+        entry = catalog.load().images["image-agnhost"]
+        artifact = own_image.make(entry, versions[entry.component], "amd64", Cache(default_root()), Silent())
         for machine in self.lab.machines:
             if set(self.hosts[machine.name]) & {"control_plane", "worker"}:
                 target = machine.root / "root" / "agnhost.tar"

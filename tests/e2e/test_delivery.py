@@ -39,7 +39,8 @@ def built() -> dict[str, Artifact]:
     root = default_root()
     found = build_all(VERSIONS, "amd64", root, Silent())
     for name in ("image-pause", "image-coredns"):
-        found[name] = own_image.make(name, VERSIONS, "amd64", Cache(root), Silent())
+        entry = catalog.load().images[name]
+        found[name] = own_image.make(entry, VERSIONS[entry.component], "amd64", Cache(root), Silent())
     return found
 
 

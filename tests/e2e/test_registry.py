@@ -22,7 +22,8 @@ from kprov.errors import ArtifactError
 pytestmark = pytest.mark.lab
 
 VERSIONS = catalog.resolve_versions("")
-REFERENCE = catalog.load().images["image-coredns"].reference.format(version=VERSIONS["coredns"])
+COREDNS = catalog.load().images["image-coredns"]
+REFERENCE = COREDNS.reference.format(version=VERSIONS["coredns"])
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def content(tar: tarfile.TarFile, name: str) -> bytes:
 @pytest.fixture(scope="module")
 def pushed(site: str) -> str:
     """CoreDNS' image behind an index, as registry.k8s.io has it; the index's digest."""
-    artifact = own_image.make("image-coredns", VERSIONS, "amd64", Cache(default_root()), Silent())
+    artifact = own_image.make(COREDNS, VERSIONS["coredns"], "amd64", Cache(default_root()), Silent())
     name = registry.parse_reference(REFERENCE)
     base = f"{site}/v2/{name.repository}"
     with tarfile.open(artifact.local) as tar, httpx.Client(timeout=60) as client:

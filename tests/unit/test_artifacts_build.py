@@ -11,7 +11,7 @@ import pytest
 from artifact_progress import Kept
 from go_standin import Go
 
-from kprov.artifacts import build, own_image, toolchain
+from kprov.artifacts import build, catalog, own_image, toolchain
 from kprov.artifacts.cache import Cache
 from kprov.artifacts.catalog import resolve_versions
 from kprov.errors import ArtifactError
@@ -166,11 +166,11 @@ def test_build_all_builds_every_component_once(go: Go, tmp_path: Path) -> None:
 
 
 def test_an_image_built_here_never_bears_upstreams_name(go: Go, cache: Cache) -> None:
-    for name in ("image-pause", "image-coredns", "image-agnhost"):
-        image = own_image.make(name, VERSIONS, "amd64", cache, Kept())
+    for entry in catalog.load().images.values():
+        image = own_image.make(entry, VERSIONS[entry.component], "amd64", cache, Kept())
         assert image.reference.startswith("kprov.local/")
         assert b"kprov" in Path(image.local).read_bytes()
-        assert own_image.find(name, VERSIONS, "amd64", cache) == image
+        assert own_image.find(entry, VERSIONS[entry.component], "amd64", cache) == image
     assert len(go.builds) == 3
-    own_image.make("image-pause", VERSIONS, "amd64", cache, Kept())
+    own_image.make(catalog.load().images["image-pause"], VERSIONS["pause"], "amd64", cache, Kept())
     assert len(go.builds) == 3

@@ -12,7 +12,9 @@ import pytest
 from kprov.artifacts import cache as cache_module
 from kprov.artifacts.cache import Cache, Record, compressed, default_root, hash_file, packed
 from kprov.artifacts.listing import listing
+from kprov.artifacts.needed import needed
 from kprov.errors import ArtifactError
+from kprov.model import Cluster
 from kprov.resources import Artifact
 
 CONTENT = b"program " * 5000
@@ -20,6 +22,9 @@ VERSIONS = {
     "kubernetes": "1.37.2", "etcd": "3.7.3", "containerd": "2.3.7", "runc": "1.5.2", "cni-plugins": "1.9.1",
     "coredns": "1.14.7", "pause": "3.10.2",
 }  # fmt: skip
+
+
+NEEDED = needed(Cluster(name="c", versions=VERSIONS, hosts=()))
 
 
 @pytest.fixture
@@ -151,7 +156,7 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 def test_the_listing_has_a_row_for_each_artifact_and_says_what_is_cached(cache: Cache) -> None:
     _, artifact = stored(cache)
-    rows = listing(VERSIONS, ["amd64", "arm64"], cache.root)
+    rows = listing(NEEDED, ["amd64", "arm64"], cache.root)
     assert len(rows) == 2 * 20
     (row,) = [row for row in rows if row.cached]
     assert (row.name, row.arch, row.source, row.size, row.sha256) == (
@@ -162,7 +167,7 @@ def test_the_listing_has_a_row_for_each_artifact_and_says_what_is_cached(cache: 
 def test_the_listing_names_a_corrupted_file_and_goes_on(cache: Cache) -> None:
     _, artifact = stored(cache)
     Path(artifact.local).write_bytes(b"x")
-    (row,) = [row for row in listing(VERSIONS, ["amd64"], cache.root, deep=True) if row.fault]
+    (row,) = [row for row in listing(NEEDED, ["amd64"], cache.root, deep=True) if row.fault]
     assert not row.cached
     assert artifact.local in row.fault
 

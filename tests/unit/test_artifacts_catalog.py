@@ -44,7 +44,7 @@ def test_every_version_of_a_line_can_be_built_from_pinned_modules(line: str) -> 
         assert f"{component.module} v{target.version}" in pinned
         assert f"{component.module} v{target.version} h1:" in (target.folder / "go.sum").read_text()
     for image in load().images.values():
-        assert (build.image_target(image.name, versions[image.component]).folder / "go.mod").is_file()
+        assert (build.image_target(image, versions[image.component]).folder / "go.mod").is_file()
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kprov.objects import HASH, compare, first_difference, kinds, stamped
+from kprov.objects import HASH, compare, first_difference, identity, resource_kind, stamped
 
 
 def item(name: str, **more: Any) -> dict[str, Any]:
@@ -19,20 +19,19 @@ def test_what_the_server_adds_is_no_difference() -> None:
     assert compare([item("a", data={"x": "1"})], [live]) == ()
 
 
-def test_missing_changed_and_unwanted_objects_are_told() -> None:
+def test_missing_and_changed_objects_are_told() -> None:
     changes = compare([item("a"), item("b", data={"x": "1"})], [item("b", data={"x": "2"}), item("c")])
-    assert [(change.identity[2], change.action, change.reason) for change in changes] == [
+    assert [(change.identity[3], change.action, change.reason) for change in changes] == [
         ("a", "create", "it is not there"),
         ("b", "update", "data.x is '2', wanted '1'"),
-        ("c", "delete", "it is no longer wanted"),
     ]
     assert changes[0].title == "ConfigMap kube-system/a"
 
 
-def test_what_a_controller_made_from_ours_is_not_pruned() -> None:
-    made = item("a-hash")
-    made["metadata"]["ownerReferences"] = [{"kind": "Deployment"}]
-    assert compare([], [made]) == ()
+def test_what_a_secret_holds_is_never_told() -> None:
+    wanted, live = ({**item("a", data={"x": text}), "kind": "Secret"} for text in ("b25l", "dHdv"))
+    (change,) = compare([wanted], [live])
+    assert change.reason == "its content differs"
 
 
 @pytest.mark.parametrize(
@@ -59,4 +58,4 @@ def test_a_field_that_is_wanted_no_more_shows_in_the_hash() -> None:
 
 def test_kinds_are_asked_with_their_group() -> None:
     deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}}
-    assert kinds([item("a"), deployment, item("b")]) == "configmap,deployment.apps"
+    assert [resource_kind(identity(one)) for one in (item("a"), deployment)] == ["configmap", "deployment.apps"]

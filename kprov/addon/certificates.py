@@ -1,0 +1,104 @@
+"""Certificates of add-ons: Secrets in the cluster, wanted by specification as files on hosts are. Pure; issues nothing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kprov.addon.render import certificate_texts
+from kprov.addon.spec import Addon, CertificateRow
+from kprov.model import Cluster
+from kprov.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Identity, Object
+from kprov.pki.reissue import why_reissue
+from kprov.pki.spec import Authority, CertificateSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class SecretCertificate:
+    """A certificate in a Secret. `reason` says why it has to be issued, empty when what lives is right."""
+
+    secret: Object  # without its data when it has to be issued
+    spec: CertificateSpec
+    reason: str
+
+    @property
+    def identity(self) -> Identity:
+        metadata = self.secret["metadata"]
+        return "", "Secret", metadata["namespace"], metadata["name"]
+
+
+def secret_certificates(
+    cluster: Cluster,
+    addon: Addon,
+    live: Mapping[Identity, Object],
+    values: Mapping[str, Any],
+    authorities: Mapping[Authority, bytes],
+    now: datetime,
+) -> tuple[SecretCertificate, ...]:
+    """One for each row. values: what templates see of the cluster; authorities: PEM; now: aware UTC."""
+    return tuple(
+        _one(addon, _spec(cluster, addon, row, values), row.secret, live, authorities, now)
+        for row in addon.description.certificates
+    )
+
+
+def filled(secret: Object, certificate: bytes, key: bytes, authority: bytes) -> Object:
+    """The Secret with what was issued for it."""
+    data = {"tls.crt": certificate, "tls.key": key, "ca.crt": authority}
+    return {**secret, "data": {name: base64.b64encode(content).decode() for name, content in data.items()}}
+
+
+def _spec(cluster: Cluster, addon: Addon, row: CertificateRow, values: Mapping[str, Any]) -> CertificateSpec:
+    return CertificateSpec(
+        name=f"{addon.name}-{row.secret}",
+        authority=row.authority,
+        common_name=certificate_texts(addon, (row.common_name,), values)[0],
+        organizations=row.organizations,
+        server=row.usage in ("server", "both"),
+        client=row.usage in ("client", "both"),
+        dns_names=certificate_texts(addon, row.dns_names, values),
+        algorithm=cluster.pki.algorithm,
+        days=cluster.pki.leaf_days,
+        renew_before_days=cluster.pki.renew_before_days,
+    )
+
+
+def _one(
+    addon: Addon,
+    spec: CertificateSpec,
+    name: str,
+    live: Mapping[Identity, Object],
+    authorities: Mapping[Authority, bytes],
+    now: datetime,
+) -> SecretCertificate:
+    secret: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {
+            "name": name,
+            "namespace": addon.namespace,
+            "labels": {OWNER_LABEL: OWNER, ADDON_LABEL: addon.name},
+        },
+    }
+    there = live.get(("", "Secret", addon.namespace, name), {}).get("data") or {}
+    authority = authorities[spec.authority]
+    reason = why_reissue(_decoded(there.get("tls.crt")), spec, authority, now) or ""
+    if not reason and not there.get("tls.key"):
+        reason = "has lost its key"
+    if not reason and _decoded(there.get("ca.crt")).strip() != authority.strip():
+        reason = "comes with another authority"
+    if not reason:
+        secret["data"] = {key: there[key] for key in ("tls.crt", "tls.key", "ca.crt")}
+    return SecretCertificate(secret=secret, spec=spec, reason=reason)
+
+
+def _decoded(text: Any) -> bytes:
+    try:
+        return base64.b64decode(str(text or ""), validate=True)
+    except (binascii.Error, ValueError):
+        return b""

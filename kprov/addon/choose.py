@@ -1,0 +1,170 @@
+"""What an inventory says of add-ons → those that are on, with every parameter checked. Each mistake at its own place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from kprov.addon.describe import described, is_own, shelf
+from kprov.addon.spec import Addon, AddonImage, Description, Parameter
+from kprov.errors import AddonError
+
+VERSION = "version"  # the key that chooses a version, beside the parameters
+Entry = bool | Mapping[str, Any]
+_DURATION = re.compile(r"[1-9][0-9]{0,5}(s|m|h|d|w|y)")
+_SIZE = re.compile(r"[1-9][0-9]{0,6}(Mi|Gi|Ti)")
+_CLOSEST = 0.5
+
+
+class Faults(Protocol):
+    """Where mistakes are noted: the path is that below `addons`."""
+
+    def __call__(
+        self, path: tuple[str, ...], what: str, *, needed: str = "", todo: str = "", found: str = ""
+    ) -> None: ...
+
+
+def chosen(
+    entries: Mapping[str, Entry], folder: Path | None, fault: Faults, secret: Callable[[tuple[str, ...], Any], Any]
+) -> tuple[Addon, ...]:
+    """The add-ons that are on, in the order of their names, those that others need first.
+
+    Args:
+        entries: what stands under `addons`: true, false, or a mapping of parameters.
+        folder: `addons` beside the inventory, or None.
+        fault: notes a mistake.
+        secret: reads a parameter of type secret; it notes its own mistakes and returns None then.
+    """
+    shelves = shelf(folder)
+    descriptions: dict[str, Description] = {}
+    for name in sorted({*entries, *shelves}):
+        if name not in shelves:
+            fault((name,), "there is no such add-on", **_among(name, shelves))
+        elif name in entries or is_own(shelves[name]):
+            try:
+                descriptions[name] = described(shelves[name], own=is_own(shelves[name]))
+            except AddonError as error:
+                fault((name,), str(error))
+    on = {
+        name: _chosen(description, entries.get(name, True), fault, secret)
+        for name, description in descriptions.items()
+        if entries.get(name, description.default) is not False
+    }
+    for name, addon in on.items():
+        for other in addon.description.needs:
+            if other not in on:
+                fault((name,), f"it needs the add-on {other}, which is off", todo=f"add `{other}: true` below addons")
+    return tuple(on[name] for name in _ordered(on))
+
+
+def by_name(names: Iterable[str]) -> tuple[Addon, ...]:
+    """kprov's own add-ons of these names as they come, and those that are on by default. Raises AddonError."""
+
+    def fault(path: tuple[str, ...], what: str, *, needed: str = "", todo: str = "", found: str = "") -> None:
+        raise AddonError(what, found=".".join(path), needed=needed, todo=todo)
+
+    return chosen(dict.fromkeys(names, True), None, fault, lambda _path, _value: None)
+
+
+def _ordered(on: Mapping[str, Addon]) -> Iterable[str]:
+    done: dict[str, None] = {}
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        if name in on and name not in done and name not in above:
+            for other in on[name].description.needs:
+                visit(other, (*above, name))
+            done[name] = None
+
+    for name in on:
+        visit(name, ())
+    return done
+
+
+def _among(word: str, known: Iterable[str]) -> dict[str, str]:
+    names = sorted(known)
+    close = get_close_matches(word, names, n=1, cutoff=_CLOSEST)
+    return {"needed": f"one of {', '.join(names)}", "todo": f"did you mean '{close[0]}'?" if close else ""}
+
+
+def _chosen(
+    description: Description, entry: Entry, fault: Faults, secret: Callable[[tuple[str, ...], Any], Any]
+) -> Addon:
+    given = dict(entry) if isinstance(entry, Mapping) else {}
+    version = _version(description, given.pop(VERSION, None), fault)
+    values = {name: parameter.default for name, parameter in description.parameters.items()}
+    for name, value in given.items():
+        path = (description.name, name)
+        parameter = description.parameters.get(name)
+        if parameter is None:
+            fault(path, "there is no such parameter", **_among(name, [*description.parameters, VERSION]))
+        elif parameter.type == "secret":
+            values[name] = secret(path, value)
+        elif wrong := why_not(parameter, value):
+            fault(path, wrong[0], needed=wrong[1])
+        else:
+            values[name] = value
+    images = description.versions.get(version, {})
+    return Addon(
+        description=description,
+        version=version,
+        parameters=MappingProxyType(values),
+        images=tuple(
+            AddonImage(name=name, version=images[name], entry=entry) for name, entry in description.images.items()
+        )
+        if images
+        else (),
+    )
+
+
+def _version(description: Description, given: Any, fault: Faults) -> str:
+    versions = list(description.versions)
+    default = versions[0] if versions else ""
+    if given is None or (isinstance(given, str) and given in versions):
+        return given or default
+    path = (description.name, VERSION)
+    if not isinstance(given, str):
+        fault(path, "a version is text", needed=f"one of {', '.join(versions)}", todo="put it into quotes")
+    elif not versions:
+        fault(path, "this add-on has no versions", todo="remove the key")
+    else:
+        fault(path, "this version is not in the catalog", **_among(given, versions))
+    return default
+
+
+def why_not(parameter: Parameter, value: Any) -> tuple[str, str] | None:
+    """Why a value will not do, and what is needed; None when it will."""
+    match parameter.type:
+        case "integer":
+            if not isinstance(value, int) or isinstance(value, bool):
+                return "the wrong kind of value", "a whole number"
+            if parameter.minimum is not None and value < parameter.minimum:
+                return "out of range", f"at least {parameter.minimum}"
+            if parameter.maximum is not None and value > parameter.maximum:
+                return "out of range", f"at most {parameter.maximum}"
+            return None
+        case "boolean":
+            return None if isinstance(value, bool) else ("the wrong kind of value", "true or false")
+        case "list":
+            return None if isinstance(value, list) else ("the wrong kind of value", "a list ([a, b])")
+        case "mapping":
+            return None if isinstance(value, dict) else ("the wrong kind of value", "a mapping (`key: value` lines)")
+        case _:
+            return _why_no_text(parameter, value)
+
+
+def _why_no_text(parameter: Parameter, value: Any) -> tuple[str, str] | None:
+    if not isinstance(value, str):
+        return "the wrong kind of value", "text"
+    if parameter.type == "choice" and value not in parameter.choices:
+        return "not one of the accepted words", f"one of {', '.join(parameter.choices)}"
+    if parameter.type == "duration" and not _DURATION.fullmatch(value):
+        return "not a duration", "a number with s, m, h, d, w or y, such as 14d"
+    if parameter.type == "size" and not _SIZE.fullmatch(value):
+        return "not a size", "a number with Mi, Gi or Ti, such as 10Gi"
+    if parameter.pattern and not re.fullmatch(parameter.pattern, value):
+        return "not of the right form", f"text that matches {parameter.pattern}"
+    return None

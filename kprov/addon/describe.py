@@ -1,0 +1,226 @@
+"""A folder → the description of an add-on, or what is wrong with its addon.yaml, with file and key. Renders nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kprov.addon.spec import CertificateRow, Description, HostDirectory, Level, Opening, Parameter, ParameterType
+from kprov.artifacts.catalog import image_entry
+from kprov.errors import AddonError
+
+FILE = "addon.yaml"
+_NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
+
+
+class _Keys(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Image(_Keys):
+    reference: str
+    built: str = ""
+    modules: str = ""
+    program: dict[str, str] = Field(default_factory=dict, max_length=1)
+    user: str = "65532:65532"
+    arguments: list[str] = Field(default_factory=list)
+    build: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Parameter(_Keys):
+    type: ParameterType
+    description: str
+    default: Any = None
+    choices: list[str] = Field(default_factory=list)
+    minimum: int | None = None
+    maximum: int | None = None
+    pattern: str = ""
+
+
+class _Certificate(_Keys):
+    secret: _Name
+    common_name: str
+    usage: Literal["server", "client", "both"]
+    organizations: list[str] = Field(default_factory=list)
+    dns_names: list[str] = Field(default_factory=list)
+    authority: Literal["kubernetes", "etcd", "front-proxy"] = "kubernetes"
+
+
+class _Security(_Keys):
+    level: Level
+    reason: str
+
+
+class _Directory(_Keys):
+    path: Annotated[str, Field(pattern=r"^/[a-zA-Z0-9._/-]+$")]
+    mode: Annotated[str, Field(pattern=r"^0[0-7]{3}$")] = "0755"
+    owner: str = "root"
+    data: bool = False
+
+
+class _Login(_Keys):
+    user: str
+    password: str
+
+
+class _Open(_Keys):
+    service: _Name
+    port: int = Field(ge=1, le=65535)
+    path: Annotated[str, Field(pattern=r"^/[^\\s]*$")] = "/"
+    scheme: Literal["http", "https"] = "http"
+    login: _Login | None = None
+    service_account: str = ""
+
+
+class _File(_Keys):
+    name: _Name
+    summary: str
+    namespace: _Name
+    default: bool = False
+    versions: dict[str, dict[str, str]] = Field(default_factory=dict)
+    images: dict[_Name, _Image] = Field(default_factory=dict)
+    parameters: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], _Parameter] = Field(default_factory=dict)
+    certificates: list[_Certificate] = Field(default_factory=list)
+    ready: list[Annotated[str, Field(pattern=r"^(deployment|daemonset|statefulset|apiservice)/[a-z0-9.-]+$")]] = Field(
+        default_factory=list
+    )
+    needs: list[_Name] = Field(default_factory=list)
+    pod_security: _Security | None = None
+    host_directories: list[_Directory] = Field(default_factory=list)
+    open: _Open | None = None
+
+
+def described(folder: Path, *, own: bool = False) -> Description:
+    """The add-on in a folder; one without addon.yaml is plain manifests. Raises AddonError."""
+    path = folder / FILE
+    if not path.is_file():
+        return Description(name=folder.name, folder=folder, summary="plain manifests", namespace="default")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from None
+    try:
+        file = _File.model_validate(raw)
+    except ValidationError as error:
+        found = [f"{'.'.join(map(str, row['loc']))}: {row['msg'].lower()}" for row in error.errors()]
+        raise AddonError(
+            "the description of this add-on is not right",
+            where=str(path),
+            found="; ".join(found),
+            needed="the keys that docs/addons.md names",
+            todo="mend the keys named above",
+        ) from None
+    _check(file, folder, path)
+    return _description(file, folder, own)
+
+
+def _unreadable(path: Path, error: yaml.YAMLError | UnicodeDecodeError) -> AddonError:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
+    return AddonError("this is not YAML", where=where, found=getattr(error, "problem", "") or "bytes that are no UTF-8")
+
+
+def _check(file: _File, folder: Path, path: Path) -> None:
+    """What only shows when keys are seen together. Raises AddonError."""
+    if file.name != folder.name:
+        raise AddonError("an add-on is called as its folder is", where=str(path), found=file.name, needed=folder.name)
+    if file.images and not file.versions:
+        raise AddonError("images without versions", where=str(path), needed="`versions:` with a version of each image")
+    for version, images in file.versions.items():
+        if set(images) != set(file.images):
+            raise AddonError(
+                f"version {version} does not name a version of each image",
+                where=str(path),
+                found=", ".join(images) or "none",
+                needed=", ".join(file.images) or "none",
+            )
+    for name, parameter in file.parameters.items():
+        if parameter.type == "choice" and not parameter.choices:
+            raise AddonError(f"the parameter {name} is a choice without choices", where=str(path))
+        if parameter.pattern and not _compiles(parameter.pattern):
+            raise AddonError(f"the pattern of parameter {name} is no regular expression", where=str(path))
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
+
+
+def _description(file: _File, folder: Path, own: bool) -> Description:
+    images = {}
+    for name, image in file.images.items():
+        row = {**image.model_dump(exclude={"modules"}, exclude_defaults=True), "component": image.modules or name}
+        row.setdefault("user", image.user)
+        images[name] = image_entry(f"image-{file.name}-{name}" if name != file.name else f"image-{name}", row)
+    return Description(
+        name=file.name,
+        folder=folder,
+        summary=file.summary,
+        namespace=file.namespace,
+        default=file.default and own,
+        versions=MappingProxyType({version: MappingProxyType(rows) for version, rows in file.versions.items()}),
+        images=MappingProxyType(images),
+        parameters=MappingProxyType({name: _parameter(name, parameter) for name, parameter in file.parameters.items()}),
+        certificates=tuple(
+            CertificateRow(
+                **{**row.model_dump(), "organizations": tuple(row.organizations), "dns_names": tuple(row.dns_names)}
+            )
+            for row in file.certificates
+        ),
+        ready=tuple(file.ready),
+        needs=tuple(file.needs),
+        level=file.pod_security.level if file.pod_security else "restricted",
+        reason=file.pod_security.reason if file.pod_security else "",
+        directories=tuple(
+            HostDirectory(path=row.path, mode=int(row.mode, 8), owner=row.owner, data=row.data)
+            for row in file.host_directories
+        ),
+        opening=_opening(file.open),
+        own=own,
+    )
+
+
+def _opening(row: _Open | None) -> Opening | None:
+    if row is None:
+        return None
+    login = row.login or _Login(user="", password="")
+    return Opening(
+        **row.model_dump(include={"service", "port", "path", "scheme", "service_account"}),
+        user=login.user,
+        password=login.password,
+    )
+
+
+def _parameter(name: str, row: _Parameter) -> Parameter:
+    return Parameter(name=name, **{**row.model_dump(), "choices": tuple(row.choices)})
+
+
+def shelf(user: Path | None) -> Mapping[str, Path]:
+    """Name → folder of every add-on there is: kprov's own, and the user's, who may take the place of one of kprov's.
+
+    user: the folder `addons` beside an inventory, or None.
+    """
+    found: dict[str, Path] = {}
+    for root in (Path(str(files("kprov.addons"))), user):
+        if root is not None and root.is_dir():
+            found |= {path.name: path for path in sorted(root.iterdir()) if _is_addon(path)}
+    return found
+
+
+def is_own(folder: Path) -> bool:
+    return folder.parent == Path(str(files("kprov.addons")))
+
+
+def _is_addon(path: Path) -> bool:
+    return path.is_dir() and re.fullmatch(_NAME, path.name) is not None

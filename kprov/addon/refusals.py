@@ -1,0 +1,32 @@
+"""What the API server said when it refused an add-on's object → what is wrong and what to do. Pure text."""
+
+from __future__ import annotations
+
+import re
+
+_CONFLICT = re.compile(r"conflict with \"([^\"]+)\"[^:]*: ?(?:\n- )?(\.\S+)")
+_IMMUTABLE = re.compile(r"field is immutable|updates to \S+ spec for fields other than", re.IGNORECASE)
+_SUBJECT = re.compile(r"(?:The |for: )?(\w+) \"([^\"]+)\" is invalid: ([^\n]*)")
+
+
+def explained(addon: str, log: str) -> tuple[str, str]:
+    """What was found, and what to do, from kubectl's words. addon: its name."""
+    conflict = _CONFLICT.search(log)
+    if conflict:
+        manager, field = conflict.groups()
+        return (
+            f"the field {field} belongs to another manager, {manager}; it was left as it is",
+            f"let {manager} have it and take the field out of the add-on, or give it up there, then run again",
+        )
+    invalid = _SUBJECT.search(log)
+    if _IMMUTABLE.search(log):
+        what = f"{invalid[1]} {invalid[2]}: {invalid[3]}" if invalid else _first(log)
+        return what, f"`kprov up --recreate {addon}` deletes what differs of its workloads and makes it anew"
+    if invalid:
+        return f"{invalid[1]} {invalid[2]}: {invalid[3]}", "mend that field in the add-on's manifest, then run again"
+    return _first(log), f"mend what the log names, then run again; `kprov addons info {addon}` tells what it takes"
+
+
+def _first(log: str) -> str:
+    lines = [line for line in log.strip().splitlines() if line.strip()]
+    return lines[0] if lines else "it failed without a word"

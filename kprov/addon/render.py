@@ -1,0 +1,205 @@
+"""An add-on that is on → the Kubernetes objects it wants, in apply order. Reads the add-on's own files, and no host.
+
+Inventory values are data to the templates, never templates. What the manifests hold is not judged here.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.exceptions import TemplateError, TemplateSyntaxError
+from jinja2.sandbox import SandboxedEnvironment
+
+from kprov.addon.describe import FILE
+from kprov.addon.kinds import CLUSTER_WIDE, rank
+from kprov.addon.spec import Addon
+from kprov.errors import AddonError, KprovError
+from kprov.model import Secret
+from kprov.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Object
+
+_BORROWED = ("default", "kube-system", "kube-public", "kube-node-lease")  # namespaces that no add-on makes
+_SUFFIXES = (".yaml", ".yml", ".yaml.j2", ".yml.j2")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What templates see besides the add-on itself. images: name → reference as nodes know it."""
+
+    cluster: Mapping[str, Any]
+    ca: Mapping[str, str]
+    images: Mapping[str, str]
+    secret_seed: bytes  # passwords are derived from it
+
+    def __repr__(self) -> str:
+        return "Surroundings(…)"
+
+
+def rendered(addon: Addon, around: Surroundings) -> tuple[Object, ...]:
+    """Every object of the add-on but its certificates, labelled and in apply order. Raises AddonError with file:line."""
+    values = {
+        "addon": {"name": addon.name, "namespace": addon.namespace, "version": addon.version},
+        "parameters": dict(addon.parameters),
+        "images": around.images,
+        "cluster": around.cluster,
+        "ca": around.ca,
+        "password": lambda name: password(around.secret_seed, addon.name, name),
+        "file": lambda path: _text(addon, path),
+    }
+    items = [*_namespace(addon)]
+    for path in sorted(addon.description.folder.iterdir()):
+        if path.is_file() and path.name != FILE and path.name.endswith(_SUFFIXES):
+            items += _documents(path, _filled(path, values) if path.name.endswith(".j2") else _read(path))
+    placed = [_placed(addon, item) for item in items]
+    return tuple(sorted(placed, key=rank))
+
+
+def certificate_texts(addon: Addon, texts: tuple[str, ...], cluster: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names in a certificate, filled in."""
+    return tuple(_environment(addon.description.folder).from_string(text).render(cluster=cluster) for text in texts)
+
+
+def password(seed: bytes, addon: str, name: str) -> Secret:
+    """32 letters and digits, the same for the same cluster, add-on and name (HKDF, RFC 5869)."""
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    key = HKDF(algorithm=SHA256(), length=48, salt=None, info=f"kprov add-on {addon} {name}".encode()).derive(seed)
+    letters = re.sub(r"[^A-Za-z0-9]", "", base64.b64encode(key).decode())
+    return Secret(letters[:32])
+
+
+def _namespace(addon: Addon) -> Iterator[dict[str, Any]]:
+    if addon.namespace in _BORROWED:
+        return
+    level = addon.description.level
+    labels = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "warn", "audit")}
+    yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": addon.namespace, "labels": labels}}
+
+
+def _placed(addon: Addon, item: dict[str, Any]) -> Object:
+    """With kprov's labels, and in the add-on's namespace when it names none."""
+    metadata = dict(item["metadata"])
+    metadata["labels"] = {**metadata.get("labels", {}), OWNER_LABEL: OWNER, ADDON_LABEL: addon.name}
+    if not metadata.get("namespace") and item["kind"] not in CLUSTER_WIDE and not _custom(item):
+        metadata["namespace"] = addon.namespace
+    return {**item, "metadata": metadata}
+
+
+def _custom(item: Mapping[str, Any]) -> bool:
+    """Whether the object's kind comes from a CustomResourceDefinition: then only its author knows its scope."""
+    group = str(item["apiVersion"]).rpartition("/")[0]
+    return "." in group and not group.endswith(".k8s.io")
+
+
+@lru_cache(maxsize=32)
+def _environment(folder: Path) -> Environment:
+    environment = SandboxedEnvironment(
+        loader=FileSystemLoader(str(folder)),
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        auto_reload=False,
+    )
+    environment.filters["b64"] = _b64
+    environment.filters["yaml"] = lambda value: yaml.safe_dump(value, sort_keys=False, default_flow_style=True).strip()
+    environment.filters["json"] = lambda value: json.dumps(value, sort_keys=True)
+    return environment
+
+
+def _b64(value: Any) -> str:
+    """The one place where a secret's text is taken: it goes into a Secret's `data`."""
+    text = value.reveal() if isinstance(value, Secret) else str(value)
+    return base64.b64encode(text.encode()).decode()
+
+
+def _filled(path: Path, values: Mapping[str, Any]) -> str:
+    try:
+        return _environment(path.parent).get_template(path.name).render(values)
+    except KprovError:
+        raise
+    except (TemplateError, TypeError, ValueError, KeyError, AttributeError, UnicodeDecodeError) as error:
+        raise AddonError(
+            "a template of this add-on cannot be filled in",
+            where=f"{path}:{_line(path, error)}",
+            found=str(error) or type(error).__name__,
+            needed="only what docs/addons.md says that templates are given",
+            todo="mend that line; `kprov addons info` lists the parameters",
+        ) from None
+
+
+def _line(path: Path, error: Exception) -> int:
+    """The line of the template where it went wrong."""
+    if isinstance(error, TemplateSyntaxError):
+        return error.lineno
+    line, trace = 1, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.endswith(path.name):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AddonError("this manifest cannot be read", where=str(path), found=str(error)) from None
+
+
+def _text(addon: Addon, path: str) -> str:
+    folder = addon.description.folder.resolve()
+    wanted = (folder / path).resolve()
+    if not wanted.is_relative_to(folder) or not wanted.is_file():
+        raise AddonError(
+            "a template asks for a file that is not there", where=str(wanted), needed=f"a file below {folder}"
+        )
+    return _read(wanted)
+
+
+def _documents(path: Path, text: str) -> Iterator[dict[str, Any]]:
+    """The objects of one manifest file; `List`s are taken apart."""
+    try:
+        documents = list(yaml.load_all(text, Loader=_LOADER))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}" if mark is not None else ""
+        after = " once it is filled in" if path.name.endswith(".j2") else ""
+        raise AddonError(
+            f"this manifest is not YAML{after}",
+            where=f"{path}{place}",
+            found=str(getattr(error, "problem", "") or error).splitlines()[0],
+            todo="mend that line",
+        ) from None
+    for number, document in enumerate(documents, start=1):
+        if document is None:
+            continue
+        items = document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else [document]
+        for item in items or ():
+            yield _object(path, number, item)
+
+
+def _object(path: Path, number: int, item: Any) -> dict[str, Any]:
+    metadata = item.get("metadata") if isinstance(item, dict) else None
+    missing = [key for key in ("apiVersion", "kind") if not isinstance(item, dict) or not item.get(key)]
+    if not isinstance(metadata, dict) or not metadata.get("name"):
+        missing.append("metadata.name")
+    if missing:
+        raise AddonError(
+            f"document {number} of this manifest is no Kubernetes object",
+            where=str(path),
+            needed=f"{', '.join(missing)}",
+            todo="add what is missing",
+        )
+    return dict(item)

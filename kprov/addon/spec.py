@@ -1,0 +1,118 @@
+"""What an add-on is, as frozen values: its description, and what an inventory chose of it. Reads and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from kprov.artifacts.catalog import ImageEntry
+
+ParameterType = Literal["text", "integer", "boolean", "choice", "duration", "size", "list", "mapping", "secret"]
+Level = Literal["restricted", "baseline", "privileged"]
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One setting of an add-on. `duration` is like 14d, `size` like 10Gi; `secret` is read by reference."""
+
+    name: str
+    type: ParameterType
+    description: str
+    default: Any = None  # None: the add-on does without it
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    pattern: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificateRow:
+    """A certificate that lives in a Secret of the add-on's namespace. Texts may hold `{{ cluster.domain }}`."""
+
+    secret: str
+    common_name: str
+    usage: Literal["server", "client", "both"]
+    organizations: tuple[str, ...] = ()
+    dns_names: tuple[str, ...] = ()
+    authority: Literal["kubernetes", "etcd", "front-proxy"] = "kubernetes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostDirectory:
+    """A folder on every node. data: what is in it outlives the add-on, until `--delete-data`."""
+
+    path: str
+    mode: int = 0o755
+    owner: str = "root"
+    data: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How `kprov open` reaches an add-on: a Service of its namespace, and what its page asks for.
+
+    user and password: HTTP basic authentication, password being the name templates give to `password()`.
+    service_account: whose short-lived token is handed over instead.
+    """
+
+    service: str
+    port: int
+    path: str = "/"
+    scheme: Literal["http", "https"] = "http"
+    user: str = ""
+    password: str = ""
+    service_account: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddonImage:
+    """An image of an add-on in the version that was chosen. `name` is what templates call it."""
+
+    name: str
+    version: str
+    entry: ImageEntry
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """An add-on as its folder describes it. `versions`: version → image name → that image's version, newest first."""
+
+    name: str
+    folder: Path
+    summary: str
+    namespace: str
+    default: bool = False
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)
+    images: Mapping[str, ImageEntry] = field(default_factory=lambda: _EMPTY)
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: _EMPTY)
+    certificates: tuple[CertificateRow, ...] = ()
+    ready: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    level: Level = "restricted"
+    reason: str = ""  # why its pods need more than `restricted`
+    directories: tuple[HostDirectory, ...] = ()
+    opening: Opening | None = None
+    own: bool = False  # ships with kprov
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addon:
+    """An add-on that is on: its description, the version, and every parameter with its value."""
+
+    description: Description
+    version: str
+    parameters: Mapping[str, Any]
+    images: tuple[AddonImage, ...]
+
+    @property
+    def name(self) -> str:
+        return self.description.name
+
+    @property
+    def namespace(self) -> str:
+        return self.description.namespace

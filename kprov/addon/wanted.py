@@ -1,0 +1,98 @@
+"""All that the add-ons of a cluster want in it, out of what is wanted, what lives and what the hosts said. No I/O but
+the add-ons' own files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from kprov.addon.certificates import SecretCertificate, secret_certificates
+from kprov.addon.render import Surroundings, rendered
+from kprov.addon.spec import Addon
+from kprov.context import Trust
+from kprov.model import Cluster, ClusterFacts, Host
+from kprov.objects import Object, identity, stamped
+from kprov.resources import Artifact
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddonObjects:
+    """One add-on's objects in apply order, its certificates among them; `issues` are those that have to be issued."""
+
+    addon: Addon
+    objects: tuple[Object, ...]
+    issues: tuple[SecretCertificate, ...] = ()
+
+
+def addon_objects(
+    cluster: Cluster,
+    facts: ClusterFacts,
+    trust: Trust,
+    artifacts: Mapping[tuple[str, str], Artifact],
+    live: Iterable[Object],
+    now: datetime,
+) -> tuple[AddonObjects, ...]:
+    """For each add-on that is on. live: objects with kprov's label; now: aware UTC. Raises AddonError."""
+    if not cluster.addons:
+        return ()
+    lives = {identity(item): item for item in live}
+    values = cluster_values(cluster, facts)
+    ca = {name.replace("-", "_"): pem.decode() for name, pem in trust.ca.items()}
+    found = []
+    for addon in cluster.addons:
+        around = Surroundings(
+            cluster=values, ca=ca, images=image_references(addon, artifacts), secret_seed=trust.encryption_key
+        )
+        certificates = secret_certificates(cluster, addon, lives, values, trust.ca, now)
+        objects = [stamped(item) for item in rendered(addon, around)]
+        place = next((number for number, item in enumerate(objects) if item["kind"] != "Namespace"), len(objects))
+        objects[place:place] = [_stamped(certificate.secret) for certificate in certificates]
+        found.append(
+            AddonObjects(
+                addon=addon,
+                objects=tuple(objects),
+                issues=tuple(certificate for certificate in certificates if certificate.reason),
+            )
+        )
+    return tuple(found)
+
+
+def _stamped(secret: Object) -> Object:
+    """The stamp leaves out what is issued: the same specification has the same stamp."""
+    bare = stamped({key: value for key, value in secret.items() if key != "data"})
+    return {**bare, "data": secret["data"]} if "data" in secret else bare
+
+
+def image_references(addon: Addon, artifacts: Mapping[tuple[str, str], Artifact]) -> dict[str, str]:
+    """Image name → reference: that of the file nodes are given, else upstream's, which nodes pull."""
+    given = {name: artifact.reference for (name, _), artifact in artifacts.items()}
+    return {
+        image.name: given.get(image.entry.name) or image.entry.reference.format(version=image.version)
+        for image in addon.images
+    }
+
+
+def cluster_values(cluster: Cluster, facts: ClusterFacts) -> dict[str, Any]:
+    """What templates see of the cluster."""
+    return {
+        "name": cluster.name,
+        "domain": cluster.domain,
+        "dns_ip": str(cluster.dns_ip),
+        "pod_cidr": str(cluster.pod_cidr),
+        "service_cidr": str(cluster.service_cidr),
+        "kubernetes": cluster.versions["kubernetes"],
+        "nodes": _hosts(cluster.nodes, facts),
+        "etcd": _hosts(cluster.group("etcd"), facts),
+        "control_plane": _hosts(cluster.group("control_plane"), facts),
+        "addons": [addon.name for addon in cluster.addons],
+    }
+
+
+def _hosts(hosts: Sequence[Host], facts: ClusterFacts) -> list[dict[str, Any]]:
+    return [
+        {"name": host.name, "address": facts.node_ip(host), "groups": sorted(host.groups)}
+        for host in hosts
+        if host.name in facts
+    ]

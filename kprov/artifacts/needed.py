@@ -1,0 +1,45 @@
+"""What of the catalog one cluster needs: components and images, each with its version. Pure; it gets nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from kprov.artifacts import catalog
+from kprov.artifacts.catalog import ImageEntry
+from kprov.model import Cluster
+
+VersionedImage = tuple[ImageEntry, str]  # and its version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needed:
+    """components: name → version; images: those that nodes are given."""
+
+    components: Mapping[str, str]
+    images: tuple[VersionedImage, ...]
+
+    @property
+    def built_images(self) -> tuple[VersionedImage, ...]:
+        """Those that can be built here; where nothing is fetched, nodes pull the others themselves."""
+        return tuple((entry, version) for entry, version in self.images if entry.package)
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Catalog name and version of every artifact."""
+        table = catalog.load().components
+        for component, version in self.components.items():
+            for program in table[component].programs:
+                yield program, version
+        for entry, version in self.images:
+            yield entry.name, version
+
+
+def needed(cluster: Cluster) -> Needed:
+    """What the hosts of a cluster may ask for: the same for all of them, as any may get any role later."""
+    table = catalog.load()
+    images = [(entry, cluster.versions[entry.component]) for entry in table.images.values() if entry.reference]
+    images += [(image.entry, image.version) for addon in cluster.addons for image in addon.images]
+    return Needed(
+        components={name: cluster.versions[name] for name in table.components},
+        images=tuple(dict.fromkeys(images)),
+    )

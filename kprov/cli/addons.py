@@ -1,0 +1,148 @@
+"""`kprov addons`: which add-ons there are, which of them an inventory has on, and what each takes. Asks no host."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kprov.addon.describe import described, is_own, shelf
+from kprov.addon.spec import Addon, Description
+from kprov.cli.options import FILE, json_option
+from kprov.errors import AddonError
+from kprov.inventory import load
+from kprov.inventory.addons import FOLDER
+
+_inventory = click.argument("inventory", type=FILE, required=False)
+
+
+@click.group()
+def addons() -> None:
+    """Add-ons: what a cluster can be given besides itself, kprov's own and yours.
+
+    Switched on by a line below `addons:` in the inventory; docs/addons.md tells how they work and how to write one.
+    """
+
+
+@addons.command("list")
+@_inventory
+@json_option
+def show(inventory: Path | None, *, json: bool) -> None:
+    """Show all add-ons; with an inventory also its own, and which are on.
+
+    \b
+    Examples:
+      kprov addons list
+      kprov addons list inventory.yaml --json
+    """
+    chosen = _chosen(inventory)
+    rows = [_row(description, chosen) for description in _descriptions(inventory)]
+    if json:
+        click.echo(jsonlib.dumps(rows, indent=2))
+        return
+    for row in rows:
+        state = "on " if row["on"] else "off"
+        click.echo(f"{row['name']:<22} {state}  {row['version'] or '-':<10} {row['summary']}")
+
+
+@addons.command()
+@click.argument("name")
+@_inventory
+@json_option
+def info(name: str, inventory: Path | None, *, json: bool) -> None:
+    """Show one add-on: versions, images, parameters, what it needs.
+
+    \b
+    Examples:
+      kprov addons info metrics-server
+      kprov addons info monitoring inventory.yaml
+    """
+    known = {description.name: description for description in _descriptions(inventory)}
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        raise AddonError(
+            "there is no such add-on",
+            found=name,
+            needed=f"one of {', '.join(known)}",
+            todo=f"did you mean '{close[0]}'?" if close else "your own are listed when you name your inventory too",
+        )
+    values = _values(known[name], _chosen(inventory).get(name))
+    click.echo(jsonlib.dumps(values, indent=2) if json else "\n".join(_lines(values)))
+
+
+def _chosen(inventory: Path | None) -> dict[str, Addon]:
+    return {addon.name: addon for addon in load(inventory).cluster.addons} if inventory is not None else {}
+
+
+def _descriptions(inventory: Path | None) -> list[Description]:
+    own = inventory.absolute().parent / FOLDER if inventory is not None else None
+    return [described(folder, own=is_own(folder)) for _, folder in sorted(shelf(own).items())]
+
+
+def _row(description: Description, chosen: dict[str, Addon]) -> dict[str, Any]:
+    addon = chosen.get(description.name)
+    return {
+        "name": description.name,
+        "summary": description.summary,
+        "on": addon is not None if chosen else description.default,
+        "version": addon.version if addon else next(iter(description.versions), ""),
+        "own": description.own,
+    }
+
+
+def _values(description: Description, addon: Addon | None) -> dict[str, Any]:
+    return {
+        "name": description.name,
+        "summary": description.summary,
+        "namespace": description.namespace,
+        "default": description.default,
+        "folder": str(description.folder),
+        "versions": {version: dict(images) for version, images in description.versions.items()},
+        "images": {name: entry.reference for name, entry in description.images.items()},
+        "parameters": {
+            parameter.name: {
+                "type": parameter.type,
+                "default": parameter.default,
+                "description": parameter.description,
+                **({"choices": list(parameter.choices)} if parameter.choices else {}),
+                **({"set": _shown(addon.parameters[parameter.name])} if addon else {}),
+            }
+            for parameter in description.parameters.values()
+        },
+        "needs": list(description.needs),
+        "ready": list(description.ready),
+        "pod_security": {"level": description.level, "reason": description.reason},
+    }
+
+
+def _shown(value: Any) -> Any:
+    """A parameter's value; secrets mask themselves."""
+    return str(value) if isinstance(value, str) else value
+
+
+def _lines(values: dict[str, Any]) -> Iterator[str]:
+    yield f"{values['name']}: {values['summary']}"
+    yield f"  namespace     {values['namespace']}"
+    yield f"  folder        {values['folder']}"
+    for version, images in values["versions"].items():
+        yield f"  version       {version}" + (f": {', '.join(f'{k} {v}' for k, v in images.items())}" if images else "")
+    for name, reference in values["images"].items():
+        yield f"  image         {name}: {reference}"
+    if values["needs"]:
+        yield f"  needs         {', '.join(values['needs'])}"
+    security = values["pod_security"]
+    yield f"  pod security  {security['level']}" + (f": {security['reason']}" if security["reason"] else "")
+    for name, parameter in values["parameters"].items():
+        choices = f" ({', '.join(parameter['choices'])})" if "choices" in parameter else ""
+        default = "" if parameter["default"] is None else f", default {jsonlib.dumps(parameter['default'])}"
+        now = (
+            f", set to {jsonlib.dumps(parameter['set'])}"
+            if parameter.get("set") not in (None, parameter["default"])
+            else ""
+        )
+        yield f"  {name}: {parameter['type']}{choices}{default}{now}"
+        yield f"      {parameter['description']}"

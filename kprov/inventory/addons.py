@@ -1,0 +1,38 @@
+"""The part of an inventory that names add-ons → those that are on; each mistake is noted at its own line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kprov.addon.choose import chosen
+from kprov.addon.spec import Addon
+from kprov.inventory.passwords import SecretReader, Unresolved
+from kprov.inventory.review import Review
+from kprov.inventory.schema import SecretReference
+from kprov.model import Secret
+
+FOLDER = "addons"  # beside the inventory
+_AT = ("cluster", "addons")
+
+
+def addons(review: Review, folder: Path, reader: SecretReader) -> tuple[Addon, ...]:
+    """The add-ons that are on. folder: the inventory's."""
+
+    def fault(path: tuple[str, ...], what: str, *, needed: str = "", todo: str = "", found: str = "") -> None:
+        review.fault((*_AT, *path), what, needed=needed, todo=todo, found=found)
+
+    def secret(path: tuple[str, ...], value: Any) -> Secret | None:
+        needed = "`{env: NAME}` or `{file: PATH}`"
+        try:
+            return reader.read(SecretReference.model_validate(value))
+        except ValidationError:
+            fault(path, "a secret may not stand in the inventory", found="something that is not shown", needed=needed)
+        except Unresolved as error:
+            fault(path, str(error), found="a reference", needed=needed)
+        return None
+
+    own = folder / FOLDER
+    return chosen(review.inventory.cluster.addons, own if own.is_dir() else None, fault, secret)
