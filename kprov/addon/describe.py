@@ -74,7 +74,7 @@ class _Login(_Keys):
 class _Open(_Keys):
     service: _Name
     port: int = Field(ge=1, le=65535)
-    path: Annotated[str, Field(pattern=r"^/[^\\s]*$")] = "/"
+    path: Annotated[str, Field(pattern=r"^/\S*$")] = "/"
     scheme: Literal["http", "https"] = "http"
     login: _Login | None = None
     service_account: str = ""
