@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from kprov.addon.spec import Addon, Description, HostDirectory
 from kprov.artifacts.catalog import load, resolve_versions
 from kprov.context import Context, Trust
 from kprov.model import Cluster, ClusterFacts, Connection, Facts, Host, Interface, Listener, Taint
@@ -79,9 +80,19 @@ def _cluster(values: Mapping[str, Any], hosts: tuple[Host, ...]) -> Cluster:
     for key, kind in (("pod_cidr", IPv4Network), ("service_cidr", IPv4Network), ("dns_ip", IPv4Address)):
         if key in known:
             known[key] = kind(known[key])
+    if "addons" in known:
+        known["addons"] = tuple(map(_addon, known["addons"]))
     if "templates_dir" in known:
         known["templates_dir"] = Path(known["templates_dir"])
     return Cluster(name="test", versions=resolve_versions(values.get("kubernetes", "")), hosts=hosts, **known)
+
+
+def _addon(values: Mapping[str, Any]) -> Addon:
+    folders = tuple(HostDirectory(**row) for row in values.get("directories", ()))
+    description = Description(
+        name=values["name"], folder=Path("addons"), summary="", namespace=values["name"], directories=folders
+    )
+    return Addon(description=description, version="", parameters=values.get("parameters", {}), images=())
 
 
 def _host(name: str, values: Mapping[str, Any], number: int) -> Host:

@@ -16,6 +16,8 @@ from given import context
 from kprov.cluster_plan import Inputs, plan_cluster, wanted_of_hosts
 from kprov.context import Trust
 from kprov.model import Interface
+from kprov.object_list import list_object
+from kprov.objects import identity, stamped
 from kprov.observation import EtcdMember, EtcdView, Observation
 from kprov.pki.authority import CertificateAuthority
 from kprov.pki.spec import AUTHORITIES
@@ -56,7 +58,7 @@ def test_a_first_plan_founds_etcd_and_creates_everything(inputs: Inputs) -> None
     assert plan.membership.bootstrap == ("cp1",)
     assert not plan.objects_known
     assert not plan.empty
-    assert {change.identity[0] for change in plan.objects} >= {"Node", "Deployment", "ClusterRoleBinding"}
+    assert {change.identity[1] for change in plan.objects} >= {"Node", "Deployment", "ClusterRoleBinding"}
     units = {restart.unit.name for restart in plan.hosts["w1"].restarts}
     assert "kubelet.service" in units
     assert "kube-apiserver.service" not in units
@@ -74,9 +76,9 @@ def test_a_settled_cluster_has_an_empty_plan(inputs: Inputs) -> None:
         name: replace(in_order(wanted[name], first.hosts[name]), facts=observation.facts)
         for name, observation in seen.items()
     }
-    live = tuple(
-        {**item, "status": {"conditions": [{"type": "Ready", "status": "True"}]}} for item in first.wanted_objects
-    )
+    ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+    listing = stamped(list_object(map(identity, first.wanted_objects)))
+    live = (listing, *({**item, "status": ready} for item in first.wanted_objects))
     settled["cp1"] = replace(settled["cp1"], etcd=EtcdView(has_data=True, members=(member,)), objects=live)
     plan = plan_cluster(inputs, settled)
     assert plan.membership.empty

@@ -100,9 +100,12 @@ def batch() -> Batch:
 
 
 def sent(handler: Callable[[Host, str, bytes], Result], **transport: object) -> tuple[HostFailed | None, list[Event]]:
+    """What failed, if anything did, and what was told."""
     heard: list[Event] = []
     fake = FakeTransport(handler=handler, **transport)  # type: ignore[arg-type]
-    return send(fake.connect(host("a")), "api-server", batch(), "g", heard.append), heard
+    failures = send(fake.connect(host("a")), "api-server", batch(), "g", heard.append)
+    assert len(failures) <= 1
+    return next(iter(failures), None), heard
 
 
 def test_every_operation_is_told_as_it_is_done() -> None:
@@ -159,6 +162,7 @@ def engine(
         sessions={name: fake.connect(host(name)) for name in plans},
         sources=lambda _: Sources(issue=lambda _: (b"", b""), packed=lambda _: None, download=lambda _: None),  # type: ignore[arg-type, return-value]
         kubeconfig=lambda: b"",
+        authorities={},
         generation="g",
         emit=heard.append,
     )

@@ -1,50 +1,95 @@
-"""Which Kubernetes objects are sent before the nodes, which after them, and what is waited for."""
+"""Which Kubernetes objects are sent before the nodes, which after them, in which order they go, and what is waited for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from kprov.addon.certificates import SecretCertificate
+from kprov.addon.spec import Addon, Description
+from kprov.addon.wanted import AddonObjects
 from kprov.cluster_plan import ClusterPlan
 from kprov.membership import Membership
 from kprov.node_upgrades import NodeUpgrades
-from kprov.object_work import objects_batch, ready_batch, workloads_batch
-from kprov.objects import Object, compare
+from kprov.object_list import NAME, departures, list_object, listed
+from kprov.object_work import addons_batch, objects_batch, ready_batch, workloads_batch
+from kprov.objects import Object, compare, identity, stamped
 from kprov.operations import Batch
+from kprov.pki.spec import CertificateSpec
+
+GROUPS = {"Deployment": "apps/v1", "Namespace": "v1", "APIService": "apiregistration.k8s.io/v1"}
+WIDE = {"Namespace", "APIService"}
 
 
-def item(kind: str, name: str) -> dict[str, Any]:
-    version = "apps/v1" if kind == "Deployment" else "v1"
-    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "ns"}, "spec": {"x": 1}}
+def item(kind: str, name: str, **more: Any) -> dict[str, Any]:
+    metadata = {"name": name} if kind in WIDE else {"name": name, "namespace": "ns"}
+    return {"apiVersion": GROUPS.get(kind, "v1"), "kind": kind, "metadata": metadata, "spec": {"x": 1}, **more}
 
 
 WANTED = (item("ConfigMap", "settings"), item("Deployment", "web"))
 
 
-def plan(wanted: Sequence[Object], live: Sequence[Object] | None) -> ClusterPlan:
+def addon(name: str, *objects: Object, ready: tuple[str, ...] = (), issues: Any = ()) -> AddonObjects:
+    description = Description(name=name, folder=Path("/addons"), summary="", namespace="ns", ready=ready)
+    made = Addon(description=description, version="", parameters={}, images=())
+    return AddonObjects(addon=made, objects=objects, issues=issues)
+
+
+def list_of(items: Iterable[Object]) -> Object:
+    return stamped(list_object(map(identity, items)))
+
+
+def plan(
+    wanted: Sequence[Object],
+    live: Sequence[Object] | None,
+    *addons: AddonObjects,
+    recreate: frozenset[str] = frozenset(),
+    delete_data: bool = False,
+) -> ClusterPlan:
+    everything = [*wanted, *(one for each in addons for one in each.objects)]
+    names = frozenset(map(identity, everything))
+    leaving = departures(names, live or (), listed(live or ()), delete_data=delete_data)
+    listing = stamped(list_object([*names, *leaving.kept]))
     return ClusterPlan(
         hosts={},
         membership=Membership(),
         peers=(),
-        objects=compare(wanted, live or ()),
+        objects=(*compare([listing, *everything], live or ()), *leaving.changes),
         objects_known=live is not None,
         wanted_objects=tuple(wanted),
         not_ready=(),
         upgrades=NodeUpgrades(),
+        addons=addons,
+        known=listed(live or ()),
+        apis={identity(one): str(one["apiVersion"]) for one in live or ()},
+        kept=leaving.kept,
+        recreate=recreate,
+        delete_data=delete_data,
     )
 
 
-def applied(batch: Batch) -> list[str]:
-    """Names of all objects that a batch applies, in order."""
+def documents(batch: Batch, word: str) -> list[dict[str, Any]]:
+    """The objects in the payloads of all operations of that name, in order."""
     payload = dict(batch.payload)
-    documents = [payload[operation[1]] for operation in batch.operations if operation[0] == "objects"]
-    return [found["metadata"]["name"] for document in documents for found in yaml.safe_load_all(document)]
+    place = 2 if word == "addon" else 1
+    texts = [payload[operation[place]] for operation in batch.operations if operation[0] == word]
+    return [found for text in texts for found in yaml.safe_load_all(text)]  # type: ignore[arg-type]
+
+
+def applied(batch: Batch, word: str = "objects") -> list[str]:
+    return [found["metadata"]["name"] for found in documents(batch, word)]
 
 
 def words(batch: Batch) -> list[str]:
     return [operation[0] for operation in batch.operations]
+
+
+def issue(_: CertificateSpec) -> tuple[bytes, bytes]:
+    return b"certificate", b"key"
 
 
 def test_what_makes_pods_waits_until_all_nodes_are_ready() -> None:
@@ -57,21 +102,17 @@ def test_what_makes_pods_waits_until_all_nodes_are_ready() -> None:
 
 
 def test_what_is_in_order_is_not_sent_again() -> None:
-    made = plan(WANTED, WANTED)
+    made = plan(WANTED, (*WANTED, list_of(WANTED)))
     assert words(objects_batch(made)) == []
     assert words(workloads_batch(made, ["a"])) == []
+    assert words(addons_batch(made, {}, issue)) == []
 
 
 def test_only_what_differs_is_sent() -> None:
     drifted = {**WANTED[1], "spec": {"x": 2}}
-    made = plan(WANTED, (WANTED[0], drifted))
+    made = plan(WANTED, (WANTED[0], drifted, list_of(WANTED)))
     assert words(objects_batch(made)) == []
     assert applied(workloads_batch(made, ["a"])) == ["web"]
-
-
-def test_what_is_wanted_no_more_leaves_before_the_nodes_change() -> None:
-    made = plan(WANTED, (*WANTED, item("Deployment", "old")))
-    assert objects_batch(made).operations == [("delete_object", "deployment", "ns", "old")]
 
 
 def test_without_nodes_nothing_waits_for_nodes() -> None:
@@ -79,3 +120,99 @@ def test_without_nodes_nothing_waits_for_nodes() -> None:
     assert [operation[4].split()[-1] for operation in ready_batch(plan(WANTED, None), []).operations] == [
         "deployment/web"
     ]
+
+
+def test_the_list_grows_before_an_object_is_made_and_shrinks_after_one_is_gone() -> None:
+    old, new = item("ConfigMap", "old"), item("ConfigMap", "new")
+    made = plan((new,), (old, list_of([old])))
+    first = objects_batch(made)
+    assert words(first) == ["objects", "delete_objects"]
+    assert applied(first) == [NAME, "new"]
+    assert listed(documents(first, "objects")) == {identity(old), identity(new)}
+    last = addons_batch(made, {}, issue)
+    assert listed(documents(last, "objects")) == {identity(new)}
+
+
+def test_a_list_that_only_shrinks_is_written_once_at_the_end() -> None:
+    old = item("ConfigMap", "old")
+    made = plan(WANTED, (*WANTED, old, list_of([*WANTED, old])))
+    assert words(objects_batch(made)) == ["delete_objects"]
+    assert applied(addons_batch(made, {}, issue)) == [NAME]
+
+
+def test_a_list_that_nobody_could_read_is_never_replaced() -> None:
+    first = objects_batch(plan(WANTED, None))
+    assert words(first) == ["first_list", "objects"]
+    assert applied(first, "first_list") == [NAME]
+    assert words(addons_batch(plan(WANTED, None), {}, issue)) == []
+
+
+def test_only_what_the_list_names_is_pruned() -> None:
+    copied = item("ConfigMap", "copied", metadata={"name": "copied", "namespace": "ns", "labels": {"same": "as ours"}})
+    made = plan(WANTED, (*WANTED, copied, list_of(WANTED)))
+    assert words(objects_batch(made)) == []
+
+
+def test_what_a_controller_made_from_ours_is_not_pruned() -> None:
+    made_by = {"name": "made", "namespace": "ns", "ownerReferences": [{"kind": "Deployment"}]}
+    child = item("ConfigMap", "made", metadata=made_by)
+    assert words(objects_batch(plan(WANTED, (*WANTED, child, list_of([*WANTED, child]))))) == []
+
+
+def test_what_stands_before_the_api_goes_first_and_namespaces_last() -> None:
+    old = [item("Namespace", "ns"), item("ConfigMap", "c"), item("Deployment", "d"), item("APIService", "v1.x")]
+    made = plan((), (*old, list_of(old)))
+    assert applied(objects_batch(made), "delete_objects") == ["v1.x", "d", "c", "ns"]
+    assert addons_batch(made, {}, issue).operations[0][:2] == ("namespace_gone", "ns")
+
+
+def test_data_and_the_namespace_it_is_in_stay_until_they_are_asked_for() -> None:
+    old = [item("Namespace", "ns"), item("PersistentVolumeClaim", "data"), item("Deployment", "d")]
+    made = plan((), (*old, list_of(old)))
+    assert applied(objects_batch(made), "delete_objects") == ["d"]
+    assert sorted(key[1] for key in made.kept) == ["Namespace", "PersistentVolumeClaim"]
+    assert listed(documents(addons_batch(made, {}, issue), "objects")) == set(made.kept)
+    again = plan((), (*old[:2], list_of(old[:2])))
+    assert again.objects == ()
+    gone = plan((), (*old[:2], list_of(old[:2])), delete_data=True)
+    batch = objects_batch(gone)
+    assert applied(batch, "delete_objects") == ["data", "ns"]
+    assert batch.operations[0][2] == "with-data"
+
+
+def test_each_addon_is_applied_for_itself_and_waited_for_after_all_are_applied() -> None:
+    addons = (addon("one", WANTED[1], ready=("deployment/web",)), addon("two", item("ConfigMap", "c")))
+    batch = addons_batch(plan((), None, *addons), {}, issue)
+    assert [operation[:2] for operation in batch.operations] == [
+        *(("addon", "one"), ("addon", "two"), ("addon_ready", "one")),
+    ]
+    assert batch.operations[2][2:5] == ("deployment", "ns", "web")
+
+
+def test_an_addon_in_order_is_neither_sent_nor_waited_for() -> None:
+    quiet = addon("one", WANTED[1], ready=("deployment/web",))
+    made = plan((), (WANTED[1], list_of([WANTED[1]])), quiet)
+    assert words(addons_batch(made, {}, issue)) == []
+
+
+def test_workloads_are_made_anew_only_for_addons_that_were_named() -> None:
+    live = {**WANTED[1], "spec": {"x": 2}}
+    for recreate, anew in ((frozenset({"one"}), ["web"]), (frozenset({"two"}), [])):
+        made = plan((), (live, list_of([live])), addon("one", WANTED[1]), recreate=recreate)
+        (operation,) = addons_batch(made, {}, issue).operations
+        payload = dict(addons_batch(made, {}, issue).payload)
+        found = [] if operation[3] == "-" else list(yaml.safe_load_all(payload[operation[3]]))  # type: ignore[arg-type]
+        assert [one["metadata"]["name"] for one in found] == anew
+
+
+def test_a_certificate_is_issued_when_it_is_sent() -> None:
+    spec = CertificateSpec(name="a", authority="kubernetes", common_name="a", server=True)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls", "namespace": "ns"}}
+    issues = (SecretCertificate(secret=secret, spec=spec, reason="is missing"),)
+    batch = addons_batch(plan((), None, addon("one", secret, issues=issues)), {"kubernetes": b"authority"}, issue)
+    (sent,) = documents(batch, "addon")
+    assert {name: base64.b64decode(text) for name, text in sent["data"].items()} == {
+        "tls.crt": b"certificate",
+        "tls.key": b"key",
+        "ca.crt": b"authority",
+    }
