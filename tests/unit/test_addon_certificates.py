@@ -1,0 +1,72 @@
+"""A certificate in a Secret stays while it satisfies its row, and is issued with a reason when it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from kprov.addon.certificates import SecretCertificate, filled, secret_certificates
+from kprov.addon.spec import Addon, CertificateRow, Description
+from kprov.model import Cluster
+from kprov.objects import Object
+from kprov.pki.authority import CertificateAuthority
+from kprov.pki.spec import AUTHORITIES, Authority
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+ROW = CertificateRow(secret="tls", common_name="web", usage="server", dns_names=("web.ns.svc.{{ cluster.domain }}",))
+CLUSTER = Cluster(name="c", versions={}, hosts=())
+
+
+@pytest.fixture(scope="module")
+def authorities() -> dict[Authority, CertificateAuthority]:
+    return {name: CertificateAuthority.generate(name, "ecdsa-p256", 3650, NOW) for name in AUTHORITIES}
+
+
+def wanted(
+    authorities: dict[Authority, CertificateAuthority],
+    live: Object | None = None,
+    row: CertificateRow = ROW,
+    now: datetime = NOW,
+) -> SecretCertificate:
+    description = Description(name="web", folder=Path(), summary="", namespace="ns", certificates=(row,))
+    addon = Addon(description=description, version="", parameters={}, images=())
+    lives = {("", "Secret", "ns", "tls"): live} if live is not None else {}
+    pems = {name: authority.cert_pem for name, authority in authorities.items()}
+    (found,) = secret_certificates(CLUSTER, addon, lives, {"domain": "example"}, pems, now)
+    return found
+
+
+def issued(authorities: dict[Authority, CertificateAuthority], row: CertificateRow = ROW) -> Object:
+    first = wanted(authorities, row=row)
+    made = authorities["kubernetes"].issue(first.spec, NOW)
+    return filled(first.secret, made.cert_pem, made.key_pem, authorities["kubernetes"].cert_pem)
+
+
+def test_one_that_is_not_there_is_issued_with_its_names_filled_in(
+    authorities: dict[Authority, CertificateAuthority],
+) -> None:
+    first = wanted(authorities)
+    assert first.reason == "is missing"
+    assert first.spec.dns_names == ("web.ns.svc.example",)
+    assert "data" not in first.secret
+
+
+def test_one_that_is_right_stays_as_it_lives(authorities: dict[Authority, CertificateAuthority]) -> None:
+    live = issued(authorities)
+    again = wanted(authorities, live)
+    assert again.reason == ""
+    assert again.secret["data"] == live["data"]
+
+
+def test_it_is_issued_again_for_a_reason(authorities: dict[Authority, CertificateAuthority]) -> None:
+    live = issued(authorities)
+    assert "expires in" in wanted(authorities, live, now=NOW + timedelta(days=300)).reason
+    assert wanted(authorities, live, row=replace(ROW, common_name="other")).reason
+    data = dict(live["data"])
+    assert wanted(authorities, {**live, "data": {**data, "tls.key": ""}}).reason == "has lost its key"
+    assert wanted(authorities, {**live, "data": {**data, "ca.crt": "eA=="}}).reason == "comes with another authority"
+    assert wanted(authorities, {**live, "data": {**data, "tls.crt": "no base64!"}}).reason == "is missing"
+    assert wanted(authorities, {**live, "data": None}).reason == "is missing"
