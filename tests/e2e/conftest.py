@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
-from lab_cluster import LabCluster
+from lab_cluster import PLAIN, LabCluster
 
-Make = Callable[[str, Mapping[str, Sequence[str]]], LabCluster]
+
+class Make(Protocol):
+    """Makes a lab: name, groups by host, and what is laid over the `cluster` mapping of its inventory."""
+
+    def __call__(
+        self, name: str, hosts: Mapping[str, Sequence[str]], keys: Mapping[str, Any] = PLAIN
+    ) -> LabCluster: ...
+
+
 Say = Callable[[str], None]
 
 
@@ -42,9 +51,9 @@ def make_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Make]:
     """Makes lab machines with an inventory; they are gone when the module's tests have ended."""
     made: list[LabCluster] = []
 
-    def make(name: str, hosts: Mapping[str, Sequence[str]]) -> LabCluster:
+    def make(name: str, hosts: Mapping[str, Sequence[str]], keys: Mapping[str, Any] = PLAIN) -> LabCluster:
         folder: Path = tmp_path_factory.mktemp(name)
-        cluster = LabCluster(name, folder, hosts)
+        cluster = LabCluster(name, folder, hosts, keys=keys)
         made.append(cluster)
         return cluster
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from lab_cluster import KPROV, LabCluster, until
 
-STAGES = ("host", "etcd", "api-server", "controllers", "runtime", "objects", "node", "workloads", "ready")
+STAGES = ("host", "etcd", "api-server", "controllers", "runtime", "objects", "node", "workloads", "addons", "ready")
 UNIT = "kube-scheduler.service"  # the unit whose start is delayed to hold a run: nothing else waits for it
 _HOLD = f"""d=/run/systemd/system/{UNIT}.d; mkdir -p $d && : > /run/hold &&
 cat > $d/hold.conf << 'END' && systemctl daemon-reload

@@ -24,6 +24,7 @@ from kprov.errors import KprovError
 from kprov.lab import Lab, MachineSpec, inventory, machines
 
 KPROV = Path(sys.executable).parent / "kprov"
+PLAIN: Mapping[str, Any] = {"addons": {"metrics-server": False}}  # tests of other things need not wait for it
 NODE_PORT = 30080
 HOST_PORT = 18080
 
@@ -56,14 +57,16 @@ class LabCluster:
         *,
         suite: str = "bookworm",
         kubernetes: str | None = None,
+        keys: Mapping[str, Any] = PLAIN,
     ) -> None:
+        """keys: laid over the `cluster` mapping of its inventory."""
         self.folder = folder
         self.inventory = folder / "inventory.yaml"
         self.hosts = dict(hosts)
         specs = [MachineSpec(name=host, groups=tuple(groups)) for host, groups in hosts.items()]  # type: ignore[arg-type]
         machines.destroy(name)
         self.lab: Lab = machines.create(name, specs, suite=suite)
-        inventory.write(self.lab, self.inventory, kubernetes=kubernetes)
+        inventory.write(self.lab, self.inventory, kubernetes=kubernetes, cluster_keys=keys)
 
     def destroy(self) -> None:
         machines.destroy(self.lab)

@@ -36,7 +36,7 @@ systemctl is-active etcd kube-apiserver kube-controller-manager kube-scheduler c
 
 @pytest.fixture(scope="module")
 def cluster(make_cluster: Make) -> LabCluster:
-    return make_cluster("e2e-rob", {"one": ["control_plane", "worker"]})
+    return make_cluster("e2e-rob", {"one": ["control_plane", "worker"]}, keys={})
 
 
 def settings(cluster: LabCluster, **values: Any) -> None:

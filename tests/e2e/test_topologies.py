@@ -31,7 +31,7 @@ SHAPES = {
 
 @pytest.fixture(scope="module", params=SHAPES)
 def cluster(request: pytest.FixtureRequest, make_cluster: Make) -> Iterator[LabCluster]:
-    made = make_cluster(request.param, SHAPES[request.param])
+    made = make_cluster(request.param, SHAPES[request.param], keys={})
     made.kprov("up", "--yes")
     made.kubectl("apply", "-f", "-", stdin=probe_pods(made.load_agnhost()))
     yield made
@@ -70,6 +70,13 @@ def fetch(address: str, port: int, path: str = "/hostname") -> str:
 
 def test_all_nodes_are_ready(cluster: LabCluster) -> None:
     assert cluster.nodes() == dict.fromkeys(nodes_of(cluster), True)
+
+
+def test_the_use_of_nodes_and_pods_is_known(cluster: LabCluster) -> None:
+    for kind, expected in (("nodes", nodes_of(cluster)), ("pods", {"each-"})):
+        shown = until(lambda kind=kind: cluster.kubectl("top", kind, "--no-headers"), seconds=60, what=f"top {kind}")
+        names = {line.split()[0] for line in shown.splitlines()}
+        assert all(any(name.startswith(word) for name in names) for word in expected), shown
 
 
 def test_dns_survives_the_loss_of_a_node(cluster: LabCluster) -> None:
