@@ -1,0 +1,73 @@
+"""What ends a run before anything is touched: hosts that do not answer, another run, authorities that are not ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from observed import bare, record
+
+from kprov.errors import KprovError, LockedError, PkiError, PreflightError, TransportError
+from kprov.gather import Fleet
+from kprov.observation import Observation
+from kprov.refusals import CA_FILES, refuse_foreign_trust, refuse_locked, refuse_unreachable
+from kprov.store import Store
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def silent(*names: str) -> Fleet:
+    return Fleet(failures={name: TransportError("no route", where=name) for name in names})
+
+
+def made(folder: Path) -> Store:
+    store = Store.open(folder, "c")
+    store.create_trust("ecdsa-p256", 3650, NOW)
+    return store
+
+
+def trusting(store: Store) -> Observation:
+    """A host that has the public certificates of a store's authorities from kprov."""
+    paths = {CA_FILES[name]: pem for name, pem in store.ca.items()}
+    return replace(bare(), texts=paths, records=dict(record("file", path) for path in paths))
+
+
+def test_one_host_that_does_not_answer_is_told_as_it_is() -> None:
+    with pytest.raises(TransportError, match="no route"):
+        refuse_unreachable(silent("a"), None)
+
+
+def test_several_are_told_together() -> None:
+    with pytest.raises(PreflightError, match="2 hosts could not be asked; nothing was touched") as caught:
+        refuse_unreachable(silent("a", "b"), None)
+    assert all(name in caught.value.log for name in "ab")
+
+
+def test_a_host_that_is_not_to_be_touched_need_not_answer() -> None:
+    refuse_unreachable(silent("a"), frozenset({"b"}))
+
+
+def test_another_run_is_named() -> None:
+    with pytest.raises(LockedError, match="somebody"):
+        refuse_locked(Fleet(observations={"a": replace(bare(), holder="somebody since noon")}))
+
+
+def test_authorities_of_the_same_store_pass(tmp_path: Path) -> None:
+    store = made(tmp_path / "state")
+    refuse_foreign_trust(store, Fleet(observations={"a": trusting(store), "new": bare()}))
+
+
+def test_authorities_that_the_store_does_not_know_are_refused(tmp_path: Path) -> None:
+    other = Fleet(observations={"a": trusting(made(tmp_path / "other"))})
+    for store in (made(tmp_path / "state"), Store.open(tmp_path / "lost", "c")):
+        with pytest.raises(KprovError) as caught:
+            refuse_foreign_trust(store, other)
+        assert isinstance(caught.value, PkiError | PreflightError)
+        assert caught.value.todo
+
+
+def test_a_certificate_that_kprov_did_not_put_there_is_none_of_its_own(tmp_path: Path) -> None:
+    seen = replace(trusting(made(tmp_path / "other")), records={})
+    refuse_foreign_trust(made(tmp_path / "state"), Fleet(observations={"a": seen}))
