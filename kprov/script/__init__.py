@@ -13,9 +13,11 @@ Query = tuple[str, ...]  # kind, name, more
 PROBE_COMMAND = "sh -s"
 
 # The whole stream arrives before anything is touched; a full disk or a cut connection ends here, with the host as it was.
+# What is large goes to the disk while the rest still arrives: `apply.sh` would have to wait for it otherwise.
 APPLY_COMMAND = (
     "umask 077; mkdir -p /var/lib/kprov && d=$(mktemp -d /var/lib/kprov/stage.XXXXXXXX) || exit 70; "
-    'tar -xmf - -C "$d" || { rm -rf "$d"; exit 72; }; exec sh "$d/apply.sh" "$d"'
+    'while sleep 0.3; do find "$d" -type f -size +4M -exec sync -d {} +; done > /dev/null 2>&1 & '
+    'tar -xmf - -C "$d"; s=$?; kill $!; [ $s = 0 ] || { rm -rf "$d"; exit 72; }; exec sh "$d/apply.sh" "$d"'
 )
 
 # Prints `locked GENERATION`, or `held HOLDER`; then lives until its stdin closes, as the connection does when kprov dies.
