@@ -1,4 +1,4 @@
-// Upstream tags the engine's module v2.0.0-beta.N and merges that tag into the branch it releases Docker 29.8.1 from.
+// Docker 29.8.1 is no version of this module: v2.0.0-beta.24 is, which names 29.8.1 as its next release (releases/versions.yaml).
 module kprov.local/build/docker
 
 go 1.26.3
