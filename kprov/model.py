@@ -89,6 +89,7 @@ class Host:
     pod_cidr: IPv4Network | None = None  # None: kprov assigns one and keeps it
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     taints: tuple[Taint, ...] = ()
+    runtime: str = "containerd"  # a name of kprov.runtimes
     kubelet: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeletConfiguration fields laid over kprov's
     kube_proxy: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeProxyConfiguration fields, laid over
     containerd: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # e.g. {"restrict_oom_score_adj": True}

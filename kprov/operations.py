@@ -238,7 +238,7 @@ def _write_binary(batch: Batch, change: Change, resource: Binary, sources: Sourc
 def _write_image(batch: Batch, title: str, resource: Image, sources: Sources) -> None:
     batch.know(resource.key)
     source, encoding, _, _ = _source(batch, resource.artifact, sources)
-    batch.add(title, "image", resource.reference, source, encoding, resource.artifact.sha256)
+    batch.add(title, "image", resource.key[1], source, encoding, resource.artifact.sha256)
 
 
 def _source(batch: Batch, artifact: Artifact, sources: Sources) -> tuple[str, str, str, str]:

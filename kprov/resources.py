@@ -14,6 +14,8 @@ from kprov.pki.spec import CertificateSpec
 
 Key = tuple[str, str]  # kind, name
 
+CONTAINERD = "/run/containerd/containerd.sock"
+
 
 @dataclass(frozen=True, kw_only=True)
 class File:
@@ -91,14 +93,19 @@ class Binary:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A container image (OCI layout tar) imported into containerd's `k8s.io` namespace under `reference`."""
+    """A container image (OCI layout tar) put into the runtime's store under `reference`.
+
+    store: the socket of what keeps it (containerd's `k8s.io` namespace, Docker, CRI-O). It is a part of the name, so that
+    the same image in another runtime's store is another thing.
+    """
 
     reference: str
     artifact: Artifact
+    store: str = CONTAINERD
 
     @property
     def key(self) -> Key:
-        return ("image", self.reference)
+        return ("image", self.reference if self.store == CONTAINERD else f"{self.reference} {self.store}")
 
 
 @dataclass(frozen=True, kw_only=True)

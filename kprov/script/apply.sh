@@ -383,20 +383,29 @@ $(journalctl -u "$1" -n 20 --no-pager -o cat 2> /dev/null)"; fi
     done
 }
 
-do_image() { # reference, payload or URL, encoding, sha256 of the tar
+stored() { # name of an image: its reference, and the socket of its store unless that is containerd's
+    reference=${1%% *}; store=/run/containerd/containerd.sock
+    case $1 in *' '*) store=${1#* } ;; esac
+}
+
+ctr() { $BIN/ctr --address "$store" --connect-timeout 2s -n k8s.io "$@"; }
+import() { ctr images import --local "$1" || ctr images import "$1"; }
+
+do_image() { # name, payload or URL, encoding, sha256 of the tar
     obtain "$2" "$4"
     log=$(unpack "$source" "$3" - "$stage/image.tar" 2>&1) || fail "cannot unpack image $1: $log"
     rm -f "$source"
     found=$(sha256 "$stage/image.tar")
     [ "$found" = "$4" ] || fail "image $1 arrived with sha256 $found, needed $4: nothing was imported"
-    log=$($BIN/ctr -n k8s.io images import --local "$stage/image.tar" 2>&1) || log=$($BIN/ctr -n k8s.io images import "$stage/image.tar" 2>&1) ||
-        fail "cannot import image $1: $log"
+    stored "$1"
+    log=$(import "$stage/image.tar" 2>&1) || fail "cannot import image $1: $log"
     rm -f "$stage/image.tar"
     record image "$1" "$4"
 }
 
-do_remove_image() {
-    if [ -S /run/containerd/containerd.sock ]; then $BIN/ctr -n k8s.io images rm "$1" > /dev/null 2>&1; fi
+do_remove_image() { # name
+    stored "$1"
+    if [ -S "$store" ]; then ctr images rm "$reference" > /dev/null 2>&1; fi
     forget image "$1"
 }
 
@@ -554,13 +563,16 @@ do_delete_object() { # kind, namespace or -, name
     else log=$(kubectl delete --ignore-not-found --wait=false -n "$2" "$1" "$3"); fi || fail "cannot delete $1 $3: $log"
 }
 
-do_sandboxes() { # take down all pods of this host: before the runtime goes
-    [ -S /run/containerd/containerd.sock ] || return 0
-    for id in $($BIN/ctr -n k8s.io tasks ls -q 2> /dev/null); do $BIN/ctr -n k8s.io tasks kill -s KILL "$id" > /dev/null 2>&1; done
+do_sandboxes() { # socket of a runtime's store: take down all its pods, before it goes
+    store=$1
+    [ -S "$store" ] || return 0
+    for id in $(ctr tasks ls -q 2> /dev/null); do ctr tasks kill -s KILL "$id" > /dev/null 2>&1; done
     sleep 0.3
-    for id in $($BIN/ctr -n k8s.io tasks ls -q 2> /dev/null); do $BIN/ctr -n k8s.io tasks delete -f "$id" > /dev/null 2>&1; done
-    for id in $($BIN/ctr -n k8s.io containers ls -q 2> /dev/null); do $BIN/ctr -n k8s.io containers delete "$id" > /dev/null 2>&1; done
+    for id in $(ctr tasks ls -q 2> /dev/null); do ctr tasks delete -f "$id" > /dev/null 2>&1; done
+    for id in $(ctr containers ls -q 2> /dev/null); do ctr containers delete "$id" > /dev/null 2>&1; done
 }
+
+do_clear() { rm -rf --one-file-system "$1"; } # what a program that was stopped left in /run
 
 patch_node() { # node, merge patch
     log=$(kubectl patch node "$1" --type=merge -p "$2") || fail "cannot change node $1: $log"

@@ -54,7 +54,7 @@ tables() { # nft tables that are kube-proxy's, CNI's or kprov's by name, and emp
 }
 
 left_over() { # what kubelet and runtime make for themselves outside the folders that kprov made for them
-    rm -rf --one-file-system /var/log/pods /var/log/containers /run/containerd /run/nri /run/flannel
+    rm -rf --one-file-system /var/log/pods /var/log/containers /run/nri /run/flannel
 }
 
 pods
