@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import resources as package_resources
 
+from kprov import script
 from kprov.errors import KprovError
 from kprov.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
 from kprov.gather import Fleet
@@ -79,8 +79,7 @@ def host_batch(seen: Observation) -> Batch:
     for name in units:
         if name not in before_pods:
             write_removal(batch, ("unit", name), seen)
-    program = package_resources.files("kprov.script").joinpath("down.sh").read_bytes()
-    batch.add("what components left behind", "run", batch.attach(program))
+    batch.add("what components left behind", "run", batch.attach(script.text("down.sh")), "all")
     for path in (path for runtime in runtimes for path in runtime.run):
         batch.add(f"what is left in {path}", "clear", path)
     for kind in _KINDS:

@@ -128,10 +128,11 @@ class Gate:
     """A health question asked on the host, repeated until it passes or the deadline is over.
 
     kind: `active` (unit is active; argument: unit), `http` (argument: `PORT PATH`, plain HTTP 200 on 127.0.0.1),
-    `listens` (argument: PORT), `command` (argument: a program and its arguments, words separated by blanks, no shell).
+    `listens` (argument: PORT), `command` (argument: a program and its arguments, words separated by blanks, no shell),
+    `says` (argument: a word and a command whose answer begins with it).
     """
 
-    kind: Literal["active", "http", "listens", "command"]
+    kind: Literal["active", "http", "listens", "command", "says"]
     argument: str
     deadline: int = 60  # seconds
 

@@ -15,6 +15,7 @@ from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys, Inventory
 from kprov.model import ArtifactSettings, Cluster, Connection, Group, Host, PkiSettings, Secret, UpgradeSettings
+from kprov.runtimes import DEFAULT
 
 
 def hosts(review: Review, folder: Path, reader: SecretReader) -> tuple[Host, ...]:
@@ -73,6 +74,7 @@ def _host(
         pod_cidr=entry.pod_cidr,
         labels=MappingProxyType(node_labels(variables, groups)),
         taints=node_taints(variables, groups),
+        runtime=variables.get("runtime") or DEFAULT,
         kubelet=_frozen(variables.get("kubelet")),
         kube_proxy=_frozen(variables.get("kube_proxy")),
         containerd=_frozen(variables.get("containerd")),

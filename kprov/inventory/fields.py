@@ -12,10 +12,12 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueE
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from kprov.inventory.mistakes import nearest
 from kprov.model import Taint
+from kprov.runtimes import RUNTIMES
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _QUALIFIED = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?\Z")
@@ -269,6 +271,14 @@ def flag_value(value: Any) -> str:
     raise refuse("not a flag's value", "text, a whole number, true or false", "join several values by ','")
 
 
+def runtime(value: str) -> str:
+    if value in RUNTIMES:
+        return value
+    raise refuse(
+        "a container runtime that kprov does not know", f"one of {', '.join(RUNTIMES)}", nearest(value, RUNTIMES)
+    )
+
+
 def check_name(value: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9]+([-_.:][A-Za-z0-9]+)*", value):
         return value
@@ -294,5 +304,6 @@ LabelValue = Annotated[str, AfterValidator(label_value)]
 TaintText = Annotated[Taint, BeforeValidator(taint, json_schema_input_type=str)]
 FlagName = Annotated[str, AfterValidator(flag_name)]
 FlagValue = Annotated[str, BeforeValidator(flag_value, json_schema_input_type=str | int | bool)]
+RuntimeName = Annotated[str, AfterValidator(runtime), WithJsonSchema({"type": "string", "enum": list(RUNTIMES)})]
 CheckName = Annotated[str, AfterValidator(check_name)]
 PathText = Annotated[str, AfterValidator(path_text)]

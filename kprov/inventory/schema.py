@@ -26,6 +26,7 @@ from kprov.inventory.fields import (
     Network,
     NodeAddress,
     PathText,
+    RuntimeName,
     ServiceAddress,
     TaintText,
     UserName,
@@ -97,6 +98,11 @@ class HostVariables(_Keys):
         default_factory=list,
         description="Node taints, each `KEY=VALUE:EFFECT` or `KEY:EFFECT`; those of cluster, group and host are put "
         "together. Control planes that are not workers get node-role.kubernetes.io/control-plane:NoSchedule besides.",
+    )
+    runtime: RuntimeName | None = Field(
+        default=None,
+        description="What runs containers on a node; default: containerd. A changed runtime is swapped with the node "
+        "drained; see docs/runtimes.md.",
     )
     kubelet: dict[str, Any] = Field(
         default_factory=dict,

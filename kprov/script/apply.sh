@@ -339,6 +339,13 @@ do_restart() { # unit
     log=$(systemctl restart --no-block "$1" 2>&1) || fail "cannot restart $1: $log"
 }
 
+do_stop() { # unit: until what it needs is there again
+    rm -f "$STATE/stamps/$1"
+    log=$(systemctl stop "$1" 2>&1) || case $log in *'not loaded'*) ;; *) fail "cannot stop $1: $log" ;; esac
+}
+
+do_checkpoint() { write_manifest; } # what was done so far is not done again, whatever happens next
+
 do_remove_unit() { # unit
     systemctl disable -q --now "$1" 2> /dev/null
     rm -f "$STATE/stamps/$1"
@@ -354,12 +361,18 @@ http_ok() { # port, path: 200 on loopback; curl where it is, else bash's own soc
 
 listens() { awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p {f = 1} END {exit !f}' /proc/net/tcp /proc/net/tcp6 2> /dev/null; }
 
+says() { # how the answer begins, a command
+    # shellcheck disable=SC2086 # arguments are words on purpose
+    passes command "${1#* }" && case $(cat "$stage/gate") in "${1%% *}"*) ;; *) return 1 ;; esac
+}
+
 passes() { # kind, argument
     # shellcheck disable=SC2086 # arguments are words on purpose
     case $1 in
     active) systemctl is-active -q "$2" ;;
     http) http_ok $2 ;;
     listens) listens "$2" ;;
+    says) says "$2" ;;
     command) KUBECACHEDIR=/run/kprov/cache KUBECONFIG=$stage/payload/kubeconfig timeout 20 $2 < /dev/null > "$stage/gate" 2>&1 ;;
     esac
 }
@@ -615,8 +628,8 @@ do_unmount() { # everything mounted below a path, deepest first
     awk -v p="$1/" 'index($5, p) == 1 {print $5}' /proc/self/mountinfo | sort -r | while read -r mount; do umount "$mount" 2> /dev/null || umount -l "$mount"; done
 }
 
-do_run() { # a payload program of kprov's own
-    log=$(sh "$stage/payload/$1" 2>&1 < /dev/null) || fail "$log"
+do_run() { # a payload program of kprov's own, and its argument
+    log=$(sh "$stage/payload/$1" "$2" 2>&1 < /dev/null) || fail "$log"
 }
 
 do_state_gone() { rm -rf $STATE/before $STATE/stamps $STATE/generation $STATE/manifest $STATE/run.lock /run/kprov; : > "$stage/done"; : > "$stage/gone"; }
