@@ -44,7 +44,7 @@ class Runtime:
     @property
     def mounted(self) -> tuple[str, ...]:
         """Folders below which it mounts what its containers see."""
-        return (*self.run, *(folder for folder in self.folders if folder.startswith("/var/")))
+        return (*self.run, *(folder for folder in self.folders if not folder.startswith("/etc/")))
 
     def owns(self, key: Key) -> bool:
         """Whether a thing of a host's manifest is this runtime's, and goes when another one takes its place."""
