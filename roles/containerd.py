@@ -12,10 +12,12 @@ from typing import Any
 
 from kprov.context import Context
 from kprov.resources import CONTAINERD, Directory, File, Gate, Resource, Unit
+from kprov.roles import registries
 from kprov.roles.documents import arguments
 from kprov.roles.layout import BIN, CNI_BIN, CNI_CONF, program
 from kprov.templating import render
 
+CERTS = "/etc/containerd/certs.d"
 _PROGRAMS = ("containerd", "containerd-shim-runc-v2", "runc")
 
 
@@ -41,7 +43,8 @@ KUBELETS = Setup(
 
 def resources(ctx: Context) -> Iterable[Resource]:
     yield from programs(ctx)
-    yield Directory(path="/etc/containerd/certs.d")
+    yield Directory(path=CERTS)
+    yield from registries.containerd_hosts(ctx.cluster.registry, CERTS)
     yield from kubelets(ctx, KUBELETS)
 
 

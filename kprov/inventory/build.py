@@ -14,7 +14,17 @@ from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys, Inventory
-from kprov.model import ArtifactSettings, Cluster, Connection, Group, Host, PkiSettings, Secret, UpgradeSettings
+from kprov.model import (
+    ArtifactSettings,
+    Cluster,
+    Connection,
+    Group,
+    Host,
+    PkiSettings,
+    RegistrySettings,
+    Secret,
+    UpgradeSettings,
+)
 from kprov.runtimes import DEFAULT
 
 
@@ -98,6 +108,7 @@ def cluster(
     hosts: tuple[Host, ...],
     versions: Mapping[str, str],
     addons: tuple[Addon, ...],
+    registry: RegistrySettings,
     folder: Path,
 ) -> Cluster:
     """The cluster of a faultless inventory."""
@@ -116,6 +127,7 @@ def cluster(
         api_sans=tuple(dict.fromkeys(keys.api_sans)),
         pki=PkiSettings(**keys.pki.model_dump()),
         artifacts=ArtifactSettings(**keys.artifacts.model_dump()),
+        registry=registry,
         upgrade=UpgradeSettings(**keys.upgrade.model_dump()),
         kube_proxy_mode=keys.kube_proxy_mode,
         swap=keys.swap,

@@ -23,6 +23,7 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _QUALIFIED = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?\Z")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}\$?\Z")
 _FLAG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
+_REPOSITORY = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*\Z")
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){1,2}\Z")
 _KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -200,6 +201,40 @@ def mirror(value: str) -> str:
     return value.rstrip("/")
 
 
+def registry_host(value: str) -> str:
+    """HOST[:PORT], as it begins a reference of an image."""
+    _no_scheme(value, "HOST or HOST:PORT")
+    host, colon, port = value.partition(":")
+    if "/" in value or (colon and not (port.isdecimal() and 0 < int(port) < 65536)):
+        raise refuse("not a registry", "HOST or HOST:PORT, such as docker.io")
+    address(host)
+    return value
+
+
+def registry_mirror(value: str) -> str:
+    """HOST[:PORT][/PATH]."""
+    _no_scheme(value, "HOST[:PORT][/PATH]")
+    host, slash, path = value.partition("/")
+    registry_host(host)
+    if slash and not _REPOSITORY.match(path):
+        raise refuse(
+            "not a path in a registry", "words of lower case letters, digits, '.', '_' and '-', separated by '/'"
+        )
+    return value
+
+
+def _no_scheme(value: str, form: str) -> None:
+    if "://" in value:
+        rest = value.partition("://")[2]
+        raise refuse("a URL where the name of a registry is needed", form, f"write '{rest}': registries speak HTTPS")
+
+
+def registry_user(value: str) -> str:
+    if value and ":" not in value:
+        return value
+    raise refuse("not a registry's user name", "a name without ':'")
+
+
 def qualified_key(value: str) -> str:
     """A label's or taint's key: [PREFIX/]NAME (source: Kubernetes, labels and selectors)."""
     prefix, slash, name = value.rpartition("/")
@@ -299,6 +334,9 @@ VariableName = Annotated[str, AfterValidator(variable_name)]
 HostKey = Annotated[str, AfterValidator(host_key)]
 Version = Annotated[str, AfterValidator(version)]
 Mirror = Annotated[str, AfterValidator(mirror)]
+RegistryHost = Annotated[str, AfterValidator(registry_host)]
+RegistryMirror = Annotated[str, AfterValidator(registry_mirror)]
+RegistryUser = Annotated[str, AfterValidator(registry_user)]
 LabelKey = Annotated[str, AfterValidator(label_key)]
 LabelValue = Annotated[str, AfterValidator(label_value)]
 TaintText = Annotated[Taint, BeforeValidator(taint, json_schema_input_type=str)]

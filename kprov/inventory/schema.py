@@ -26,6 +26,9 @@ from kprov.inventory.fields import (
     Network,
     NodeAddress,
     PathText,
+    RegistryHost,
+    RegistryMirror,
+    RegistryUser,
     RuntimeName,
     ServiceAddress,
     TaintText,
@@ -160,6 +163,35 @@ class ArtifactKeys(_Keys):
     )
 
 
+class RegistryAccessKeys(_Keys):
+    """Where the images of a registry are asked for, and how."""
+
+    mirror: RegistryMirror | None = Field(
+        default=None,
+        description="`HOST[:PORT][/PATH]` that is asked over HTTPS in the place of the registry's host: "
+        "`registry.k8s.io/pause` becomes `HOST/PATH/pause`.",
+    )
+    ca: PathText | None = Field(
+        default=None,
+        description="PEM file with the certificates of its authority, relative to the inventory's folder; default: "
+        "those that the hosts trust.",
+    )
+    username: RegistryUser | None = Field(default=None, description="User name that runtimes log in with.")
+    password: Reference | None = Field(
+        default=None, description="Password to it, as a reference: `{env: NAME}` or `{file: PATH}`."
+    )
+
+
+class RegistryKeys(RegistryAccessKeys):
+    """Where images come from: one mirror for all registries, and what differs for some."""
+
+    registries: dict[RegistryHost, RegistryAccessKeys] = Field(
+        default_factory=dict,
+        description="The same by the registry's name (`docker.io`, `ghcr.io`, `HOST:PORT`). One without `mirror` is "
+        "asked itself.",
+    )
+
+
 class UpgradeKeys(_Keys):
     """How nodes are upgraded."""
 
@@ -243,6 +275,9 @@ class ClusterKeys(HostVariables):
     )
     pki: PkiKeys = Field(default_factory=PkiKeys, description="Certificates: algorithm and lifetimes.")
     artifacts: ArtifactKeys = Field(default_factory=ArtifactKeys, description="Where programs and images come from.")
+    registry: RegistryKeys = Field(
+        default_factory=RegistryKeys, description="Mirrors, authorities and credentials for pulls of images."
+    )
     upgrade: UpgradeKeys = Field(default_factory=UpgradeKeys, description="Draining of nodes that are upgraded.")
     coredns: CorednsKeys = Field(default_factory=CorednsKeys, description="Cluster DNS.")
     etcd: EtcdKeys = Field(default_factory=EtcdKeys, description="Tuning of etcd.")
