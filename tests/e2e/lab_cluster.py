@@ -22,7 +22,7 @@ from kprov.artifacts.cache import Cache, default_root
 from kprov.artifacts.progress import Silent
 from kprov.errors import KprovError
 from kprov.lab import Lab, MachineSpec, inventory, machines
-from kprov.resources import CONTAINERD
+from kprov.resources import CONTAINERD, Artifact
 
 KPROV = Path(sys.executable).parent / "kprov"
 PLAIN: Mapping[str, Any] = {"addons": {"metrics-server": False}}  # tests of other things need not wait for it
@@ -158,9 +158,7 @@ class LabCluster:
 
     def load_agnhost(self, names: Sequence[str] | None = None, socket: str = CONTAINERD) -> str:
         """Puts the test image into the containerd of all nodes, or some; returns its reference."""
-        versions = catalog.resolve_versions("")
-        entry = catalog.load().images["image-agnhost"]
-        artifact = own_image.make(entry, versions[entry.component], "amd64", Cache(default_root()), Silent())
+        artifact = agnhost()
         for machine in self.lab.machines:
             if machine.name in names if names else set(self.hosts[machine.name]) & {"control_plane", "worker"}:
                 target = machine.root / "root" / "agnhost.tar"
@@ -175,6 +173,13 @@ UNITS = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd"),
     *("kube-api-proxy", "kprov-network", "kubelet", "kube-proxy"),
 )
+
+
+def agnhost() -> Artifact:
+    """Kubernetes' own test image, built from pinned modules."""
+    entry = catalog.load().images["image-agnhost"]
+    version = catalog.resolve_versions("")[entry.component]
+    return own_image.make(entry, version, "amd64", Cache(default_root()), Silent())
 
 
 def kubectl_path() -> str:

@@ -1,23 +1,31 @@
-"""A node's runtime is swapped for another and back: the first half cut off in the middle, the second not drained."""
+"""Runtimes on living nodes: swapped for another and back, once cut off and once not drained; pulls from a guarded mirror."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
-from lab_cluster import HOST_PORT, LabCluster, probe_pods, until
+from lab_cluster import HOST_PORT, LabCluster, agnhost, probe_pods, until
+from mirror_site import certified
+from registry_program import Program, push, running
 
 pytestmark = pytest.mark.lab
 
 HOSTS = {"cp1": ["control_plane", "worker"], "w1": ["worker"]}
 FIRST, SECOND = "containerd.service", "second.service"
+PASSWORD = secrets.token_hex(12)
+UPSTREAM = "registry.k8s.io/e2e-test-images/agnhost:2.53"  # a name that leads nowhere here
 PROGRAM = Path(__file__).parent / "second_runtime.py"
 
 
@@ -128,3 +136,57 @@ def test_without_a_drain_the_swap_takes_the_pods_along(cluster: LabCluster) -> N
     assert leases(cluster) == addresses(cluster) != set()
     cluster.kprov("verify")
     assert cluster.kprov("plan").status == 0
+
+
+@pytest.fixture(scope="module")
+def guarded(cluster: LabCluster) -> Iterator[Program]:
+    """A registry on the lab's bridge that asks for a login and has an authority nobody knows; the test image is in it."""
+    pair = certified(cluster.lab.gateway, cluster.folder / "registry-ca.pem")
+    artifact = agnhost()
+    with running(cluster.folder, address=cluster.lab.gateway, pair=pair, login=f"puller:{PASSWORD}") as program:
+        trust = ssl.create_default_context(cafile=cluster.folder / "registry-ca.pem")
+        with httpx.Client(timeout=60, verify=trust) as stranger:
+            assert stranger.get(f"{program.url}/v2/").status_code == 401
+        with httpx.Client(timeout=60, verify=trust, auth=("puller", PASSWORD)) as client:
+            push(program.url, "k8s/e2e-test-images/agnhost", "2.53", artifact, client)
+        yield program
+
+
+def test_a_pod_gets_its_image_from_a_mirror_with_a_login_and_an_authority_of_its_own(
+    cluster: LabCluster, guarded: Program
+) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["cluster"]["registry"] = {
+            "mirror": f"{guarded.host}/k8s",
+            "ca": "registry-ca.pem",
+            "username": "puller",
+            "password": {"env": "REGISTRY_PASSWORD"},
+        }
+
+    cluster.edit(change)
+    before = cluster.main_pids("w1")
+    env = {"REGISTRY_PASSWORD": PASSWORD}
+    planned = cluster.kprov("plan", "--diff", status=2, env=env)
+    shown = planned.text + cluster.kprov("up", "--yes", env=env).text
+    assert cluster.kprov("plan", env=env).status == 0
+    encoded = base64.b64encode(f"puller:{PASSWORD}".encode()).decode()
+    assert PASSWORD not in shown
+    assert encoded not in shown
+    assert cluster.main_pids("w1") == before, "what is read at each pull restarts nothing"
+    open_to_others = f"grep -rlF {encoded} /etc /var/lib/kprov /run/kprov | xargs stat -c '%a %U'"
+    assert set(cluster.sh("w1", open_to_others).split("\n")) == {"600 root", ""}
+    cluster.kubectl("run", "pulled", f"--image={UPSTREAM}", "--image-pull-policy=Always", "--", "pause")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/pulled", "--timeout=60s", timeout=70)
+    assert f"/v2/k8s/{UPSTREAM.partition('/')[2].replace(':', '/manifests/')}" in guarded.log.read_text()
+
+
+def test_a_login_that_is_wrong_pulls_nothing(cluster: LabCluster, guarded: Program) -> None:
+    """The pod above ran because of its login: with another one the same registry refuses the same image."""
+    cluster.kprov("up", "--yes", env={"REGISTRY_PASSWORD": "not this one"})
+    cluster.kubectl("run", "refused", f"--image={UPSTREAM}", "--image-pull-policy=Always", "--", "pause")
+    told = "jsonpath={.status.containerStatuses[0].state.waiting.message}"
+    until(
+        lambda: "authorization failed" in cluster.kubectl("get", "pod", "refused", "-o", told),
+        seconds=60,
+        what="the runtime says that it was not let in",
+    )
