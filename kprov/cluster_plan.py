@@ -144,7 +144,7 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
     }
     upgrades = decide_upgrades(cluster, plans, observations, live or ())
     return ClusterPlan(
-        hosts={name: deferred(plan) if name in upgrades.drain else plan for name, plan in plans.items()},
+        hosts={name: deferred(plan, upgrades) for name, plan in plans.items()},
         membership=decide(peers, views),
         peers=peers,
         objects=objects.changes,

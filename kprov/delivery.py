@@ -51,7 +51,7 @@ def lacking(wanted: Wanted, seen: Observation) -> tuple[Artifact, ...]:
         for resources in wanted.values()
         for resource in resources
         if (isinstance(resource, Binary) and _lacks(resource, seen))
-        or (isinstance(resource, Image) and resource.reference not in seen.images)
+        or (isinstance(resource, Image) and resource.key[1] not in seen.images)
     )
 
 

@@ -144,7 +144,7 @@ def _sysctl(resource: Sysctl, seen: Observation) -> list[str]:
 
 def _image(resource: Image, seen: Observation) -> list[str]:
     record = seen.records.get(resource.key)
-    if resource.reference not in seen.images:
+    if resource.key[1] not in seen.images:
         return ["it is not in the runtime's store"]
     if record is None or record.value not in ("-", resource.artifact.sha256):
         return ["another image is stored under its name"]

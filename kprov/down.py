@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import resources as package_resources
 
+from kprov import script
 from kprov.errors import KprovError
 from kprov.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
 from kprov.gather import Fleet
@@ -19,6 +19,7 @@ from kprov.model import Cluster
 from kprov.observation import Observation
 from kprov.operations import Batch, write_removal
 from kprov.resources import Key
+from kprov.runtimes import RUNTIMES
 from kprov.sending import send
 
 STAGE = "down"
@@ -26,7 +27,8 @@ STAGE = "down"
 # Units in the order they stop: what feeds on others first. Units that are not named here stop between the two groups.
 _FIRST = ("kubelet.service", "kube-proxy.service")
 _LAST = (
-    *("containerd.service", "kprov-network.service", "kube-api-proxy.service", "kube-scheduler.service"),
+    *(unit for runtime in RUNTIMES.values() for unit in reversed(runtime.units)),
+    *("kprov-network.service", "kube-api-proxy.service", "kube-scheduler.service"),
     *("kube-controller-manager.service", "kube-apiserver.service", "etcd.service"),
 )
 _KINDS = ("image", "file", "binary", "package", "user", "sysctl", "module", "swap", "directory")
@@ -67,16 +69,19 @@ def host_batch(seen: Observation) -> Batch:
     before_pods = [name for name in units if name in _FIRST]
     for name in before_pods:
         write_removal(batch, ("unit", name), seen)
-    batch.add("pods", "sandboxes")
-    for path in ("/var/lib/kubelet", "/run/containerd"):
+    runtimes = [runtime for runtime in RUNTIMES.values() if any(runtime.owns(key) for key in seen.records)]
+    for runtime in runtimes:
+        batch.add(f"pods in {runtime.title}", "sandboxes", runtime.store)
+    for path in ("/var/lib/kubelet", *(path for runtime in runtimes for path in runtime.mounted)):
         batch.add(f"mounts below {path}", "unmount", path)
     for key in _of_kind("image", seen):
         write_removal(batch, key, seen)
     for name in units:
         if name not in before_pods:
             write_removal(batch, ("unit", name), seen)
-    program = package_resources.files("kprov.script").joinpath("down.sh").read_bytes()
-    batch.add("what components left behind", "run", batch.attach(program))
+    batch.add("what components left behind", "run", batch.attach(script.text("down.sh")), "all")
+    for path in (path for runtime in runtimes for path in runtime.run):
+        batch.add(f"what is left in {path}", "clear", path)
     for kind in _KINDS:
         if kind != "image":
             for key in _of_kind(kind, seen):

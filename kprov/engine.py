@@ -21,6 +21,7 @@ from kprov.observation import Observation
 from kprov.operations import Batch, Sources, stage_batch
 from kprov.pki.spec import Authority
 from kprov.rolls import batches
+from kprov.runtime_swap import swap_batch
 from kprov.sending import send
 from kprov.stages import STAGES, Stage
 from kprov.transport.base import Session
@@ -96,11 +97,14 @@ class Engine:
             self._ask_for("drain", emptied(drained, self.cluster.upgrade.drain_timeout, self.kubeconfig()))
             if self._halted:
                 return
-            self._run_hosts(stage, drained)
+        changed = [name for name in names if name in drained or name in self.plan.upgrades.swaps]
+        if changed:
+            self._run_hosts(stage, changed)
         failed = {failure.host for failure in self.failures}
         well = [name for name in names if name not in failed]
         if well:
-            self._ask_for("uncordon", reopened(well, self.cluster.versions["kubernetes"], self.kubeconfig()))
+            version, swapped = self.cluster.versions["kubernetes"], self.plan.upgrades.swaps
+            self._ask_for("uncordon", reopened(well, version, swapped, self.kubeconfig()))
 
     def _ask_for(self, what: str, batch: Batch) -> None:
         """Work on Kubernetes objects, done by a control plane."""
@@ -139,7 +143,11 @@ class Engine:
         if stage.roll == "etcd":
             token = f"kprov-{self.cluster.name}"
             return etcd_batch(stage.name, name, self.plan, self.observations[name], self.sources(name), token=token)
-        return stage_batch(self.plan.hosts[name], stage.name, self.observations[name], self.sources(name))
+        plan, seen, sources = self.plan.hosts[name], self.observations[name], self.sources(name)
+        swap = self.plan.upgrades.swaps.get(name) if stage.roll == "drain" else None
+        if swap is not None:
+            return swap_batch(plan, stage.name, swap, seen, sources)
+        return stage_batch(plan, stage.name, seen, sources)
 
     def _object_work(self, stage: Stage) -> Batch:
         if stage.roll == "objects":

@@ -89,6 +89,7 @@ class Host:
     pod_cidr: IPv4Network | None = None  # None: kprov assigns one and keeps it
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     taints: tuple[Taint, ...] = ()
+    runtime: str = "containerd"  # a name of kprov.runtimes
     kubelet: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeletConfiguration fields laid over kprov's
     kube_proxy: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeProxyConfiguration fields, laid over
     containerd: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # e.g. {"restrict_oom_score_adj": True}
@@ -130,6 +131,36 @@ class ArtifactSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegistryAccess:
+    """How a registry's host is asked: certificates of its authority (PEM, none: the system's), and credentials."""
+
+    ca: bytes = b""
+    username: str = ""
+    password: Secret | None = None
+
+    @property
+    def given(self) -> bool:
+        return bool(self.ca or self.username)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryEntry:
+    """One registry. mirror: `HOST[:PORT][/PATH]` that is asked in its place, empty: it is asked itself."""
+
+    mirror: str = ""
+    access: RegistryAccess = RegistryAccess()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrySettings:
+    """Where runtimes get images. mirror: in the place of every registry that has no entry of its own, or empty."""
+
+    mirror: str = ""
+    access: RegistryAccess = RegistryAccess()
+    registries: Mapping[str, RegistryEntry] = field(default_factory=lambda: _EMPTY)
+
+
+@dataclass(frozen=True, kw_only=True)
 class UpgradeSettings:
     """How nodes get a kubelet of another minor version, or another containerd. `drain_timeout` is in seconds."""
 
@@ -160,6 +191,7 @@ class Cluster:
     pki: PkiSettings = PkiSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
     upgrade: UpgradeSettings = UpgradeSettings()
+    registry: RegistrySettings = RegistrySettings()
     kube_proxy_mode: Literal["auto", "nftables", "iptables"] = "auto"
     swap: Literal["off", "keep"] = "off"
     allow_cgroup_v1: bool = False

@@ -1,48 +1,57 @@
 """Which nodes are emptied before they are changed, in which rounds, and the words for it. Pure; it sends nothing.
 
-A node is drained when its kubelet moves to another minor version (Kubernetes' version skew policy asks for it) or when
-containerd is replaced. What only restarts a kubelet with other settings leaves its pods alone.
+A node is drained when its kubelet moves to another minor version (Kubernetes' version skew policy asks for it), when the
+program of its runtime is replaced, or when another runtime takes its place (runtime_swap.py). What only restarts a kubelet
+with other settings leaves its pods alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kprov.model import Cluster
+from kprov.model import Cluster, Host
 from kprov.observation import Observation
 from kprov.operations import Batch
 from kprov.plan import HostPlan
 from kprov.preflight.versions import numbers
-from kprov.resources import Binary
+from kprov.resources import Binary, Key
 from kprov.roles.layout import BIN
+from kprov.runtime_swap import Swap, moved, swaps
+from kprov.runtimes import RUNTIMES, Runtime
 
 STAGE = "upgrade"
 CORDONED = "kprov.io/cordoned"  # the annotation of nodes that kprov itself cordoned; apply.sh writes it
-_KUBELET, _CONTAINERD = "kubelet.service", "containerd.service"
+_KUBELET = "kubelet.service"
 _READY = 180  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeUpgrades:
-    """drain: nodes that are emptied first. reopen: nodes that a run which was cut off left cordoned."""
+    """drain: nodes that are emptied first. reopen: nodes that a run which was cut off left cordoned.
+
+    swaps: nodes that get another runtime, emptied first or not.
+    """
 
     drain: tuple[str, ...] = ()
     reopen: tuple[str, ...] = ()
+    swaps: Mapping[str, Swap] = field(default_factory=dict)
 
     def of(self, names: Collection[str]) -> NodeUpgrades:
         """Those of some hosts only."""
         return NodeUpgrades(
             drain=tuple(name for name in self.drain if name in names),
             reopen=tuple(name for name in self.reopen if name in names),
+            swaps={name: swap for name, swap in self.swaps.items() if name in names},
         )
 
     def rounds(self, at_once: int) -> list[list[str]]:
         """Nodes in the order they are worked on: one alone, to see that it goes well, then `at_once` at a time."""
-        rest = self.drain[1:]
-        batches = [list(self.drain[:1])] + [list(rest[at : at + at_once]) for at in range(0, len(rest), at_once)]
-        left = [name for name in self.reopen if name not in self.drain]
+        changed = [*self.drain, *(name for name in self.swaps if name not in self.drain)]
+        rest = changed[1:]
+        batches = [changed[:1]] + [rest[at : at + at_once] for at in range(0, len(rest), at_once)]
+        left = [name for name in self.reopen if name not in changed]
         return [names for names in ([*left], *batches) if names]
 
 
@@ -59,49 +68,64 @@ def decide(
         if item["kind"] == "Node" and CORDONED in item["metadata"].get("annotations", {})
     ]
     wanted = numbers(cluster.versions["kubernetes"])
-    nodes = [host.name for host in cluster.nodes if host.name in plans]
-    may = cluster.upgrade.drain and len(cluster.nodes) > 1 and wanted is not None
+    nodes = [host for host in cluster.nodes if host.name in plans]
+    may = cluster.upgrade.drain and len(cluster.nodes) > 1
+    swapped = swaps(cluster, plans)
+
+    def is_disturbed(host: Host) -> bool:
+        plan, seen, resumed = plans[host.name], observations[host.name], host.name in closed
+        if host.name in swapped:
+            return True
+        return wanted is not None and _is_upgraded(plan, seen, wanted[:2], RUNTIMES[host.runtime], resumed=resumed)
+
     return NodeUpgrades(
-        drain=tuple(
-            name
-            for name in nodes
-            if may and wanted and _is_upgraded(plans[name], observations[name], wanted[:2], resumed=name in closed)
-        ),
-        reopen=tuple(name for name in nodes if name in closed),
+        drain=tuple(host.name for host in nodes if may and is_disturbed(host)),
+        reopen=tuple(host.name for host in nodes if host.name in closed),
+        swaps=swapped,
     )
 
 
-def _is_upgraded(plan: HostPlan, seen: Observation, wanted: tuple[int, int], *, resumed: bool) -> bool:
+def _is_upgraded(
+    plan: HostPlan, seen: Observation, wanted: tuple[int, int], runtime: Runtime, *, resumed: bool
+) -> bool:
     serving = {restart.unit.name for restart in plan.restarts if restart.running}
     replaced = {change.key[1] for change in plan.changes if change.key[0] == "binary"}
     runs = numbers(seen.versions.get("kubelet", ""))
     other_minor = runs[:2] != wanted if runs is not None else f"{BIN}/kubelet" in replaced
     return (
         (_KUBELET in serving and other_minor)
-        or (_CONTAINERD in serving and f"{BIN}/containerd" in replaced)
-        or (resumed and bool(serving & {_KUBELET, _CONTAINERD}))
+        or (bool(serving & {*runtime.units}) and bool(replaced & {f"{BIN}/{name}" for name in runtime.drained_for}))
+        or (resumed and bool(serving & {_KUBELET, *runtime.units}))
     )
 
 
-def deferred(plan: HostPlan) -> HostPlan:
-    """The plan of a node that is drained: what disturbs its pods waits for the stage in which it is empty."""
-    runtime = next((restart.unit for restart in plan.restarts if restart.unit.name == _CONTAINERD), None)
-    inputs = {*runtime.reads, runtime.path} if runtime is not None else set()
+def deferred(plan: HostPlan, upgrades: NodeUpgrades) -> HostPlan:
+    """The plan of a node: if it is drained, what disturbs its pods waits for the stage in which it is empty."""
+    if plan.host in upgrades.swaps:
+        return moved(plan, upgrades.swaps[plan.host], STAGE)
+    return _waiting(plan) if plan.host in upgrades.drain else plan
 
-    def waits(stage: str, key: tuple[str, str], *, program: bool) -> bool:
-        return stage == "node" or (stage == "runtime" and runtime is not None and (program or key[1] in inputs))
+
+def _waiting(plan: HostPlan) -> HostPlan:
+    known = {unit for runtime in RUNTIMES.values() for unit in runtime.units}
+    units = {restart.unit.name: restart.unit for restart in plan.restarts if restart.unit.name in known}
+    inputs = {path for unit in units.values() for path in (*unit.reads, unit.path)}
+
+    def waits(stage: str, key: Key, *, program: bool) -> bool:
+        if stage == "runtime" and units:
+            return program or key[1] in inputs or key[1] in units
+        return stage == "node"
 
     return replace(
         plan,
         changes=tuple(
             replace(change, stage=STAGE)
             if waits(change.stage, change.key, program=isinstance(change.resource, Binary))
-            or change.key == ("unit", _CONTAINERD)
             else change
             for change in plan.changes
         ),
         restarts=tuple(
-            replace(restart, stage=STAGE) if restart.stage == "node" or restart.unit.name == _CONTAINERD else restart
+            replace(restart, stage=STAGE) if restart.stage == "node" or restart.unit.name in units else restart
             for restart in plan.restarts
         ),
     )
@@ -117,8 +141,9 @@ def emptied(names: Sequence[str], timeout: int, kubeconfig: bytes) -> Batch:
     return batch
 
 
-def reopened(names: Sequence[str], version: str, kubeconfig: bytes) -> Batch:
-    """For a control plane: waits until nodes are Ready with the wanted kubelet, then uncordons those kprov cordoned."""
+def reopened(names: Sequence[str], version: str, swapped: Mapping[str, Swap], kubeconfig: bytes) -> Batch:
+    """For a control plane: waits until nodes are Ready with the wanted kubelet and, where it was swapped, runtime; then
+    uncordons those kprov cordoned."""
     batch = Batch()
     batch.attach_as("kubeconfig", kubeconfig)
     kubectl = f"{BIN}/kubectl"
@@ -127,5 +152,10 @@ def reopened(names: Sequence[str], version: str, kubeconfig: bytes) -> Batch:
         ready = f"{kubectl} wait --for=condition=Ready --timeout=10s node/{name}"
         for command in (told, ready):
             batch.add(f"node {name} Ready with kubelet {version}", "gate", "-", "command", str(_READY), command)
+        if name in swapped:
+            runtime = swapped[name].coming
+            shown = f"{kubectl} get node {name} -o jsonpath={{.status.nodeInfo.containerRuntimeVersion}}"
+            asked = f"{runtime.scheme}:// {shown}"
+            batch.add(f"node {name} with {runtime.title}", "gate", "-", "says", str(_READY), asked)
         batch.add(f"node {name} uncordoned", "uncordon", name)
     return batch

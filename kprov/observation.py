@@ -87,7 +87,7 @@ class Observation:
     loaded: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()
     packages: frozenset[str] = frozenset()
-    images: Mapping[str, str] = field(default_factory=dict)  # reference → digest
+    images: Mapping[str, str] = field(default_factory=dict)  # name of an image's key → digest
     texts: Mapping[str, bytes] = field(default_factory=dict)
     etcd: EtcdView = EtcdView()
     objects: tuple[Mapping[str, Any], ...] | None = None  # None: not asked, or the API did not answer

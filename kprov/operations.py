@@ -10,10 +10,10 @@ import io
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources as package_resources
 from pathlib import Path
 from typing import Literal
 
+from kprov import script
 from kprov.delivery import Download
 from kprov.observation import Observation
 from kprov.pki.spec import CertificateSpec
@@ -82,10 +82,13 @@ class Sources:
     download: Callable[[Artifact], Download | None]  # how this host gets it itself, None: it has to be pushed
 
 
-def stage_batch(plan: HostPlan, stage: str, seen: Observation, sources: Sources) -> Batch:
-    """All of one stage on one host, but nothing that spans hosts: changes, restarts, gates, stamps, images."""
+def stage_batch(plan: HostPlan, stage: str, seen: Observation, sources: Sources, batch: Batch | None = None) -> Batch:
+    """All of one stage on one host, but nothing that spans hosts: changes, restarts, gates, stamps, images.
+
+    batch: what comes before it in the same exec.
+    """
     changes, restarts = plan.stage(stage)
-    batch = Batch()
+    batch = batch or Batch()
     _unstamp(batch, plan, changes, restarts)
     for change in sorted(
         (change for change in changes if not isinstance(change.resource, Image)),
@@ -238,7 +241,7 @@ def _write_binary(batch: Batch, change: Change, resource: Binary, sources: Sourc
 def _write_image(batch: Batch, title: str, resource: Image, sources: Sources) -> None:
     batch.know(resource.key)
     source, encoding, _, _ = _source(batch, resource.artifact, sources)
-    batch.add(title, "image", resource.reference, source, encoding, resource.artifact.sha256)
+    batch.add(title, "image", resource.key[1], source, encoding, resource.artifact.sha256)
 
 
 def _source(batch: Batch, artifact: Artifact, sources: Sources) -> tuple[str, str, str, str]:
@@ -270,10 +273,6 @@ def write_removal(batch: Batch, key: Key, seen: Observation) -> None:
         batch.add(title, f"remove_{kind}", name, before)
 
 
-def _program() -> bytes:
-    return package_resources.files("kprov.script").joinpath("apply.sh").read_bytes()
-
-
 def stream(batch: Batch, generation: str) -> Iterator[bytes]:
     """The tar stream of a batch: program, operations, announcements, then the payload, never all in memory."""
     numbered = "".join(
@@ -281,7 +280,7 @@ def stream(batch: Batch, generation: str) -> Iterator[bytes]:
     )
     announced = "".join("\t".join(row) + "\n" for row in dict.fromkeys(batch.announce))
     small: Mapping[str, bytes] = {
-        "apply.sh": _program(),
+        "apply.sh": script.text("apply.sh"),
         "ops": numbered.encode(),
         "announce": announced.encode(),
         "generation": f"{generation}\n".encode(),

@@ -14,6 +14,8 @@ from kprov.pki.spec import CertificateSpec
 
 Key = tuple[str, str]  # kind, name
 
+CONTAINERD = "/run/containerd/containerd.sock"
+
 
 @dataclass(frozen=True, kw_only=True)
 class File:
@@ -91,14 +93,19 @@ class Binary:
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """A container image (OCI layout tar) imported into containerd's `k8s.io` namespace under `reference`."""
+    """A container image (OCI layout tar) put into the runtime's store under `reference`.
+
+    store: the socket of what keeps it (containerd's `k8s.io` namespace, Docker, CRI-O). It is a part of the name, so that
+    the same image in another runtime's store is another thing.
+    """
 
     reference: str
     artifact: Artifact
+    store: str = CONTAINERD
 
     @property
     def key(self) -> Key:
-        return ("image", self.reference)
+        return ("image", self.reference if self.store == CONTAINERD else f"{self.reference} {self.store}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +128,11 @@ class Gate:
     """A health question asked on the host, repeated until it passes or the deadline is over.
 
     kind: `active` (unit is active; argument: unit), `http` (argument: `PORT PATH`, plain HTTP 200 on 127.0.0.1),
-    `listens` (argument: PORT), `command` (argument: a program and its arguments, words separated by blanks, no shell).
+    `listens` (argument: PORT), `command` (argument: a program and its arguments, words separated by blanks, no shell),
+    `says` (argument: a word and a command whose answer begins with it).
     """
 
-    kind: Literal["active", "http", "listens", "command"]
+    kind: Literal["active", "http", "listens", "command", "says"]
     argument: str
     deadline: int = 60  # seconds
 

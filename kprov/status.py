@@ -11,6 +11,7 @@ from cryptography import x509
 from kprov.errors import KprovError
 from kprov.model import Cluster, Host
 from kprov.observation import EtcdMember, Observation
+from kprov.runtimes import RUNTIMES
 
 # Which certificates belong to a component, by the folder or name they have on a host.
 _CERTIFICATES: Mapping[str, tuple[str, ...]] = {
@@ -26,7 +27,7 @@ _AUTHORITIES = ("/etc/etcd/pki/ca.crt",)
 _EXPECTED: Mapping[str, tuple[str, ...]] = {
     "etcd": ("etcd",),
     "control_plane": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
-    "node": ("containerd", "kubelet", "kube-proxy"),
+    "node": ("kubelet", "kube-proxy"),
 }
 MISSING = "missing"  # the unit state of a component that should be there
 
@@ -126,6 +127,8 @@ def _components(host: Host, seen: Observation, now: datetime) -> Iterable[Compon
 
 
 def _expected(host: Host) -> Iterable[str]:
+    if host.is_node:
+        yield from (unit.removesuffix(".service") for unit in RUNTIMES[host.runtime].units)
     for group, names in _EXPECTED.items():
         if host.is_node if group == "node" else group in host.groups:
             yield from names

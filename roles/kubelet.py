@@ -16,7 +16,6 @@ from kprov.roles.layout import (
     BIN,
     CA,
     CIPHER_SUITES,
-    CONTAINERD_SOCKET,
     KUBERNETES,
     PKI,
     api_server_url,
@@ -26,6 +25,7 @@ from kprov.roles.layout import (
     program,
 )
 from kprov.roles.reservations import kube_reserved, system_reserved
+from kprov.runtimes import RUNTIMES
 from kprov.templating import render
 
 KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
@@ -74,6 +74,7 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
             ctx.cluster.templates_dir,
             "kubelet/kubelet.service.j2",
             bin=BIN,
+            runtime=RUNTIMES[ctx.host.runtime].serving,
             arguments=arguments(_flags(ctx), ctx.host.extra_args.get("kubelet", {})),
         ),
         reads=frozenset({f"{BIN}/kubelet", CA, KUBECONFIG, CONFIG}),
@@ -145,7 +146,7 @@ def _limits(ctx: Context) -> dict[str, Any]:
 def _surroundings(ctx: Context) -> dict[str, Any]:
     config: dict[str, Any] = {
         "cgroupDriver": "systemd",
-        "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
+        "containerRuntimeEndpoint": f"unix://{RUNTIMES[ctx.host.runtime].cri}",
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",  # not made below /usr, which may be read-only
         "clusterDomain": ctx.cluster.domain,
         "clusterDNS": [str(ctx.cluster.dns_ip)],

@@ -25,7 +25,8 @@ SERVICE_ACCOUNT_PUBLIC = "/etc/kubernetes/pki/sa.pub"
 API_PORT = 6443
 PROXY_PORT = 6444
 LOCAL_API = f"https://127.0.0.1:{API_PORT}"
-CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+CNI_BIN = "/opt/cni/bin"
+CNI_CONF = "/etc/cni/net.d"
 
 # CIS 1.2.29: what TLS 1.2 may use; TLS 1.3's suites are not configurable. Go's names.
 CIPHER_SUITES: tuple[str, ...] = (

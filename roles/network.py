@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from kprov.context import Context
 from kprov.model import Facts
 from kprov.resources import File, Gate, Resource, Unit
-from kprov.roles.container_runtime import CNI_CONF
-from kprov.roles.layout import BIN, kube_proxy_mode
+from kprov.roles.layout import BIN, CNI_CONF, kube_proxy_mode
 from kprov.templating import render
 
 BRIDGE = "cni0"

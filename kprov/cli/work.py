@@ -26,6 +26,7 @@ from kprov.report.hub import Hub, View
 from kprov.report.jsonlines import JsonLines, object_line
 from kprov.report.lines import Lines
 from kprov.report.log import LogFile
+from kprov.roles import registries
 from kprov.store import Store, state_folder
 from kprov.transport import SshTransport
 from kprov.up import Operator, Options
@@ -126,6 +127,7 @@ def _learn_secrets(state: State, cluster: Cluster, store: Store) -> None:
         for secret in (host.connection.password, host.connection.become_password):
             if secret is not None:
                 state.redactor.learn(secret.reveal())
+    state.redactor.learn(*registries.secrets(cluster.registry))
     if store.passphrase is not None:
         state.redactor.learn(store.passphrase.reveal())
 

@@ -14,7 +14,18 @@ from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys, Inventory
-from kprov.model import ArtifactSettings, Cluster, Connection, Group, Host, PkiSettings, Secret, UpgradeSettings
+from kprov.model import (
+    ArtifactSettings,
+    Cluster,
+    Connection,
+    Group,
+    Host,
+    PkiSettings,
+    RegistrySettings,
+    Secret,
+    UpgradeSettings,
+)
+from kprov.runtimes import DEFAULT
 
 
 def hosts(review: Review, folder: Path, reader: SecretReader) -> tuple[Host, ...]:
@@ -73,6 +84,7 @@ def _host(
         pod_cidr=entry.pod_cidr,
         labels=MappingProxyType(node_labels(variables, groups)),
         taints=node_taints(variables, groups),
+        runtime=variables.get("runtime") or DEFAULT,
         kubelet=_frozen(variables.get("kubelet")),
         kube_proxy=_frozen(variables.get("kube_proxy")),
         containerd=_frozen(variables.get("containerd")),
@@ -96,6 +108,7 @@ def cluster(
     hosts: tuple[Host, ...],
     versions: Mapping[str, str],
     addons: tuple[Addon, ...],
+    registry: RegistrySettings,
     folder: Path,
 ) -> Cluster:
     """The cluster of a faultless inventory."""
@@ -114,6 +127,7 @@ def cluster(
         api_sans=tuple(dict.fromkeys(keys.api_sans)),
         pki=PkiSettings(**keys.pki.model_dump()),
         artifacts=ArtifactSettings(**keys.artifacts.model_dump()),
+        registry=registry,
         upgrade=UpgradeSettings(**keys.upgrade.model_dump()),
         kube_proxy_mode=keys.kube_proxy_mode,
         swap=keys.swap,

@@ -20,6 +20,7 @@ from kprov.inventory.merge import members
 from kprov.inventory.mistakes import Caution, Mark, Mistakes, dotted
 from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader
+from kprov.inventory.registries import registry
 from kprov.inventory.review import Review
 from kprov.inventory.source import Node
 from kprov.model import Cluster
@@ -117,9 +118,10 @@ def parse(
     reader = SecretReader(path.parent, os.environ if environment is None else environment)
     hosts = build.hosts(review, path.parent, reader)
     chosen = addons(review, path.parent, reader)
+    images_from = registry(review, path.parent, reader)
     if mistakes:
         raise mistakes.error()
-    cluster = build.cluster(draft, hosts, versions, chosen, path.parent)
+    cluster = build.cluster(draft, hosts, versions, chosen, images_from, path.parent)
     return Loaded(cluster=cluster, warnings=tuple(review.cautions), source_lines=_lines(root))
 
 

@@ -53,6 +53,8 @@ def render(schema: Mapping[str, Any] | None = None) -> str:
         _section("`cluster`", definitions["ClusterKeys"], definitions, without=shared),
         _section("`cluster.pki`", definitions["PkiKeys"], definitions),
         _section("`cluster.artifacts`", definitions["ArtifactKeys"], definitions),
+        _section("`cluster.registry`", definitions["RegistryKeys"], definitions),
+        _section("`cluster.registry.registries.NAME`", definitions["RegistryAccessKeys"], definitions),
         _section("`cluster.upgrade`", definitions["UpgradeKeys"], definitions),
         _section("`cluster.coredns`", definitions["CorednsKeys"], definitions),
         _section("`cluster.etcd`", definitions["EtcdKeys"], definitions),

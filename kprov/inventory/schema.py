@@ -26,6 +26,10 @@ from kprov.inventory.fields import (
     Network,
     NodeAddress,
     PathText,
+    RegistryHost,
+    RegistryMirror,
+    RegistryUser,
+    RuntimeName,
     ServiceAddress,
     TaintText,
     UserName,
@@ -98,6 +102,11 @@ class HostVariables(_Keys):
         description="Node taints, each `KEY=VALUE:EFFECT` or `KEY:EFFECT`; those of cluster, group and host are put "
         "together. Control planes that are not workers get node-role.kubernetes.io/control-plane:NoSchedule besides.",
     )
+    runtime: RuntimeName | None = Field(
+        default=None,
+        description="What runs containers on a node; default: containerd. A changed runtime is swapped with the node "
+        "drained; see docs/runtimes.md.",
+    )
     kubelet: dict[str, Any] = Field(
         default_factory=dict,
         description="Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1), laid over kprov's own.",
@@ -151,6 +160,35 @@ class ArtifactKeys(_Keys):
         default=True,
         description="Pushed programs and images go as gzip, about a third of their size. `false` is faster where "
         "the network to each host carries more than about 1 Gbit/s, as on one computer.",
+    )
+
+
+class RegistryAccessKeys(_Keys):
+    """Where the images of a registry are asked for, and how."""
+
+    mirror: RegistryMirror | None = Field(
+        default=None,
+        description="`HOST[:PORT][/PATH]` that is asked over HTTPS in the place of the registry's host: "
+        "`registry.k8s.io/pause` becomes `HOST/PATH/pause`.",
+    )
+    ca: PathText | None = Field(
+        default=None,
+        description="PEM file with the certificates of its authority, relative to the inventory's folder; default: "
+        "those that the hosts trust.",
+    )
+    username: RegistryUser | None = Field(default=None, description="User name that runtimes log in with.")
+    password: Reference | None = Field(
+        default=None, description="Password to it, as a reference: `{env: NAME}` or `{file: PATH}`."
+    )
+
+
+class RegistryKeys(RegistryAccessKeys):
+    """Where images come from: one mirror for all registries, and what differs for some."""
+
+    registries: dict[RegistryHost, RegistryAccessKeys] = Field(
+        default_factory=dict,
+        description="The same by the registry's name (`docker.io`, `ghcr.io`, `HOST:PORT`). One without `mirror` is "
+        "asked itself.",
     )
 
 
@@ -237,6 +275,9 @@ class ClusterKeys(HostVariables):
     )
     pki: PkiKeys = Field(default_factory=PkiKeys, description="Certificates: algorithm and lifetimes.")
     artifacts: ArtifactKeys = Field(default_factory=ArtifactKeys, description="Where programs and images come from.")
+    registry: RegistryKeys = Field(
+        default_factory=RegistryKeys, description="Mirrors, authorities and credentials for pulls of images."
+    )
     upgrade: UpgradeKeys = Field(default_factory=UpgradeKeys, description="Draining of nodes that are upgraded.")
     coredns: CorednsKeys = Field(default_factory=CorednsKeys, description="Cluster DNS.")
     etcd: EtcdKeys = Field(default_factory=EtcdKeys, description="Tuning of etcd.")

@@ -106,6 +106,9 @@ def _cluster_lines(plan: ClusterPlan) -> list[str]:
     if plan.kept:
         kept = ", ".join(titled(key) for key in plan.kept)
         lines.append(f"kept, as it holds data (--delete-data removes it): {kept}")
+    for name, swap in plan.upgrades.swaps.items():
+        undrained = "" if name in plan.upgrades.drain else "; not drained: its pods end, and start again in the new one"
+        lines.append(f"runtime of {name}: {swap}{undrained}")
     if plan.upgrades.drain:
         lines.append(f"drained before they are changed, opened again afterwards: {', '.join(plan.upgrades.drain)}")
     if plan.upgrades.reopen:
@@ -132,6 +135,10 @@ def plan_values(plan: ClusterPlan) -> dict[str, Any]:
             {"object": change.title, "action": change.action, "reason": change.reason} for change in plan.objects
         ],
         "kept": [titled(key) for key in plan.kept],
+        "runtimes": {
+            name: {"from": [runtime.name for runtime in swap.going], "to": swap.coming.name}
+            for name, swap in plan.upgrades.swaps.items()
+        },
         "drain": list(plan.upgrades.drain),
         "reopen": list(plan.upgrades.reopen),
         "not_ready": list(plan.not_ready),

@@ -29,6 +29,11 @@ LOCK_COMMAND = (
 )
 
 
+def text(name: str) -> bytes:
+    """One of the shell programs as it is."""
+    return package_resources.files(__name__).joinpath(name).read_bytes()
+
+
 def probe_program(queries: Iterable[Query]) -> bytes:
     """The probe with its queries on a here-document. Raises ValueError for a query that is not one line of fields."""
     lines = []
@@ -36,5 +41,4 @@ def probe_program(queries: Iterable[Query]) -> bytes:
         if any("\t" in word or "\n" in word for word in query) or "KPROV_QUERIES" in query:
             raise ValueError(f"a query holds a tab or a line break: {query[0]}")
         lines.append("\t".join(query) + "\n")
-    program = package_resources.files(__name__).joinpath("probe.sh").read_bytes()
-    return program + b"main <<'KPROV_QUERIES'\n" + "".join(lines).encode() + b"KPROV_QUERIES\n"
+    return text("probe.sh") + b"main <<'KPROV_QUERIES'\n" + "".join(lines).encode() + b"KPROV_QUERIES\n"

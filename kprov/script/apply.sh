@@ -339,6 +339,13 @@ do_restart() { # unit
     log=$(systemctl restart --no-block "$1" 2>&1) || fail "cannot restart $1: $log"
 }
 
+do_stop() { # unit: until what it needs is there again
+    rm -f "$STATE/stamps/$1"
+    log=$(systemctl stop "$1" 2>&1) || case $log in *'not loaded'*) ;; *) fail "cannot stop $1: $log" ;; esac
+}
+
+do_checkpoint() { write_manifest; } # what was done so far is not done again, whatever happens next
+
 do_remove_unit() { # unit
     systemctl disable -q --now "$1" 2> /dev/null
     rm -f "$STATE/stamps/$1"
@@ -354,12 +361,18 @@ http_ok() { # port, path: 200 on loopback; curl where it is, else bash's own soc
 
 listens() { awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p {f = 1} END {exit !f}' /proc/net/tcp /proc/net/tcp6 2> /dev/null; }
 
+says() { # how the answer begins, a command
+    # shellcheck disable=SC2086 # arguments are words on purpose
+    passes command "${1#* }" && case $(cat "$stage/gate") in "${1%% *}"*) ;; *) return 1 ;; esac
+}
+
 passes() { # kind, argument
     # shellcheck disable=SC2086 # arguments are words on purpose
     case $1 in
     active) systemctl is-active -q "$2" ;;
     http) http_ok $2 ;;
     listens) listens "$2" ;;
+    says) says "$2" ;;
     command) KUBECACHEDIR=/run/kprov/cache KUBECONFIG=$stage/payload/kubeconfig timeout 20 $2 < /dev/null > "$stage/gate" 2>&1 ;;
     esac
 }
@@ -383,20 +396,29 @@ $(journalctl -u "$1" -n 20 --no-pager -o cat 2> /dev/null)"; fi
     done
 }
 
-do_image() { # reference, payload or URL, encoding, sha256 of the tar
+stored() { # name of an image: its reference, and the socket of its store unless that is containerd's
+    reference=${1%% *}; store=/run/containerd/containerd.sock
+    case $1 in *' '*) store=${1#* } ;; esac
+}
+
+ctr() { $BIN/ctr --address "$store" --connect-timeout 2s -n k8s.io "$@"; }
+import() { ctr images import --local "$1" || ctr images import "$1"; }
+
+do_image() { # name, payload or URL, encoding, sha256 of the tar
     obtain "$2" "$4"
     log=$(unpack "$source" "$3" - "$stage/image.tar" 2>&1) || fail "cannot unpack image $1: $log"
     rm -f "$source"
     found=$(sha256 "$stage/image.tar")
     [ "$found" = "$4" ] || fail "image $1 arrived with sha256 $found, needed $4: nothing was imported"
-    log=$($BIN/ctr -n k8s.io images import --local "$stage/image.tar" 2>&1) || log=$($BIN/ctr -n k8s.io images import "$stage/image.tar" 2>&1) ||
-        fail "cannot import image $1: $log"
+    stored "$1"
+    log=$(import "$stage/image.tar" 2>&1) || fail "cannot import image $1: $log"
     rm -f "$stage/image.tar"
     record image "$1" "$4"
 }
 
-do_remove_image() {
-    if [ -S /run/containerd/containerd.sock ]; then $BIN/ctr -n k8s.io images rm "$1" > /dev/null 2>&1; fi
+do_remove_image() { # name
+    stored "$1"
+    if [ -S "$store" ]; then ctr images rm "$reference" > /dev/null 2>&1; fi
     forget image "$1"
 }
 
@@ -554,13 +576,16 @@ do_delete_object() { # kind, namespace or -, name
     else log=$(kubectl delete --ignore-not-found --wait=false -n "$2" "$1" "$3"); fi || fail "cannot delete $1 $3: $log"
 }
 
-do_sandboxes() { # take down all pods of this host: before the runtime goes
-    [ -S /run/containerd/containerd.sock ] || return 0
-    for id in $($BIN/ctr -n k8s.io tasks ls -q 2> /dev/null); do $BIN/ctr -n k8s.io tasks kill -s KILL "$id" > /dev/null 2>&1; done
+do_sandboxes() { # socket of a runtime's store: take down all its pods, before it goes
+    store=$1
+    [ -S "$store" ] || return 0
+    for id in $(ctr tasks ls -q 2> /dev/null); do ctr tasks kill -s KILL "$id" > /dev/null 2>&1; done
     sleep 0.3
-    for id in $($BIN/ctr -n k8s.io tasks ls -q 2> /dev/null); do $BIN/ctr -n k8s.io tasks delete -f "$id" > /dev/null 2>&1; done
-    for id in $($BIN/ctr -n k8s.io containers ls -q 2> /dev/null); do $BIN/ctr -n k8s.io containers delete "$id" > /dev/null 2>&1; done
+    for id in $(ctr tasks ls -q 2> /dev/null); do ctr tasks delete -f "$id" > /dev/null 2>&1; done
+    for id in $(ctr containers ls -q 2> /dev/null); do ctr containers delete "$id" > /dev/null 2>&1; done
 }
+
+do_clear() { rm -rf --one-file-system "$1"; } # what a program that was stopped left in /run
 
 patch_node() { # node, merge patch
     log=$(kubectl patch node "$1" --type=merge -p "$2") || fail "cannot change node $1: $log"
@@ -603,8 +628,8 @@ do_unmount() { # everything mounted below a path, deepest first
     awk -v p="$1/" 'index($5, p) == 1 {print $5}' /proc/self/mountinfo | sort -r | while read -r mount; do umount "$mount" 2> /dev/null || umount -l "$mount"; done
 }
 
-do_run() { # a payload program of kprov's own
-    log=$(sh "$stage/payload/$1" 2>&1 < /dev/null) || fail "$log"
+do_run() { # a payload program of kprov's own, and its argument
+    log=$(sh "$stage/payload/$1" "$2" 2>&1 < /dev/null) || fail "$log"
 }
 
 do_state_gone() { rm -rf $STATE/before $STATE/stamps $STATE/generation $STATE/manifest $STATE/run.lock /run/kprov; : > "$stage/done"; : > "$stage/gone"; }

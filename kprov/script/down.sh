@@ -1,6 +1,7 @@
 # What components leave behind when they stop, taken away by name: pods' cgroups, namespaces, links, firewall chains.
 # Runs inside apply.sh while kprov's binaries are still there. It never flushes a table and never touches a rule, chain,
 # link or route that is not Kubernetes' or kprov's own: SSH must not notice.
+# Usage: `all`, when the host leaves, or `pods`, when only its pods have ended because their runtime goes.
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 STATE=/var/lib/kprov
@@ -17,31 +18,37 @@ pods() {
         rm -f "$namespace"
     done
     rmdir /run/netns 2> /dev/null
-    if ip link show cni0 > /dev/null 2>&1; then
-        for link in /sys/class/net/cni0/brif/veth*; do [ -e "$link" ] && ip link delete "${link##*/}" 2> /dev/null; done
-        ip link delete cni0
-    fi
+    for link in /sys/class/net/cni0/brif/veth*; do [ -e "$link" ] && ip link delete "${link##*/}" 2> /dev/null; done
 }
 
-chains() { # iptables-save or ip6tables-save, and its plain command: jumps into our chains, then the chains
+addresses() { # what the CNI plugins remember of pods that are gone: their addresses would never be given out again
+    for folder in networks results cache; do rm -rf --one-file-system "/var/lib/cni/$folder"; done
+}
+
+bridge() { if ip link show cni0 > /dev/null 2>&1; then ip link delete cni0; fi; }
+
+chains() { # iptables or ip6tables; prefixes, | between: jumps into such chains, then the chains
     command -v "$1" > /dev/null 2>&1 || return 0
     for table in mangle nat filter raw; do
         saved=$("$1-save" -t $table 2> /dev/null) || continue
-        printf '%s\n' "$saved" | grep -E '^-A [^ ]+ .*-j (KUBE|CNI|KPROV)-' | grep -Ev '^-A (KUBE|CNI|KPROV)-' |
+        printf '%s\n' "$saved" | grep -E "^-A [^ ]+ .*-j ($2)-" | grep -Ev "^-A ($2)-" |
             sed 's/^-A /-D /' | while read -r rule; do printf '%s\n' "$rule" | xargs "$1" -t $table; done 2> /dev/null
-        names=$(printf '%s\n' "$saved" | sed -n -E 's/^:((KUBE|CNI|KPROV)-[^ ]+) .*/\1/p')
+        names=$(printf '%s\n' "$saved" | sed -n -E "s/^:(($2)-[^ ]+) .*/\1/p")
         for name in $names; do "$1" -t $table -F "$name"; done 2> /dev/null
         for name in $names; do "$1" -t $table -X "$name"; done 2> /dev/null
     done
 }
 
-tables() { # nft tables that are kube-proxy's, CNI's or kprov's by name, and empty ones that were not there before
+tables() { # families and names of nft tables
     command -v nft > /dev/null 2>&1 || return 0
-    for name in 'ip kube-proxy' 'ip6 kube-proxy' 'ip kprov' 'ip6 kprov' 'inet kprov' 'inet cni_hostport' 'ip cni_hostport' 'ip6 cni_hostport'; do
+    for name in "$@"; do
         # shellcheck disable=SC2086 # family and name are two words
         nft delete table $name 2> /dev/null
     done
-    [ -f $STATE/before/nft-tables ] || return 0
+}
+
+empty_tables() { # those that iptables made, and that were not there before
+    [ -f $STATE/before/nft-tables ] && command -v nft > /dev/null 2>&1 || return 0
     nft list tables 2> /dev/null | while read -r line; do
         grep -qxF "$line" $STATE/before/nft-tables && continue
         case $line in
@@ -54,12 +61,22 @@ tables() { # nft tables that are kube-proxy's, CNI's or kprov's by name, and emp
 }
 
 left_over() { # what kubelet and runtime make for themselves outside the folders that kprov made for them
-    rm -rf --one-file-system /var/log/pods /var/log/containers /run/containerd /run/nri /run/flannel
+    rm -rf --one-file-system /var/log/pods /var/log/containers /run/nri /run/flannel
 }
 
 pods
-left_over
-chains iptables
-chains ip6tables
-tables
+tables 'inet cni_hostport' 'ip cni_hostport' 'ip6 cni_hostport'
+case $1 in
+pods)
+    addresses
+    chains iptables CNI
+    chains ip6tables CNI ;;
+all)
+    bridge
+    left_over
+    chains iptables 'KUBE|CNI|KPROV'
+    chains ip6tables 'KUBE|CNI|KPROV'
+    tables 'ip kube-proxy' 'ip6 kube-proxy' 'ip kprov' 'ip6 kprov' 'inet kprov'
+    empty_tables ;;
+esac
 exit 0

@@ -148,10 +148,13 @@ files_of_origin() { # curl asks for all of them over one connection
     done
 }
 
-images() {
-    if [ -S /run/containerd/containerd.sock ] && [ -x $BIN/ctr ]; then
-        $BIN/ctr --connect-timeout 2s -n k8s.io images ls 2>/dev/null | awk 'NR > 1 {print "image\t" $1 "\t" $3}'
-    fi
+images() { # of each store that an image is recorded or asked in: its socket is the second word of such a name
+    awk -F"$T" '$1 == "image" {if (split($2, word, " ") < 2) word[2] = "/run/containerd/containerd.sock"
+        if (!(word[2] in seen)) print word[2]; seen[word[2]]}' "$records" "$queries" | while read -r store; do
+        [ -S "$store" ] || continue
+        suffix=" $store"; [ "$store" != /run/containerd/containerd.sock ] || suffix=
+        $BIN/ctr --address "$store" --connect-timeout 2s -n k8s.io images ls 2>/dev/null | awk -v s="$suffix" 'NR > 1 {print "image\t" $1 s "\t" $3}'
+    done
 }
 
 etcd_members() {
@@ -223,9 +226,10 @@ status() { # only for `kprov status`: versions and health, which a run does not 
     for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd runc kubelet kube-proxy; do
         version $name
     done
-    for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd kube-api-proxy kprov-network kubelet kube-proxy; do
-        [ -f /etc/systemd/system/$name.service ] || continue
-        if healthy $name; then say health $name ok; else say health $name failing; fi
+    for name in $({ printf '%s\n' etcd kube-apiserver kube-controller-manager kube-scheduler containerd kube-api-proxy kprov-network kubelet kube-proxy
+        awk -F"$T" '$1 == "unit" {sub(/\.service$/, "", $2); print $2}' "$records"; } | awk '!seen[$0]++'); do
+        [ -f "/etc/systemd/system/$name.service" ] || continue
+        if healthy "$name"; then say health "$name" ok; else say health "$name" failing; fi
     done
     if [ -d /etc/etcd/pki ] && [ -x $BIN/etcdctl ]; then
         value=$(timeout 5 $BIN/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt \

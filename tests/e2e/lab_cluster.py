@@ -22,6 +22,7 @@ from kprov.artifacts.cache import Cache, default_root
 from kprov.artifacts.progress import Silent
 from kprov.errors import KprovError
 from kprov.lab import Lab, MachineSpec, inventory, machines
+from kprov.resources import CONTAINERD, Artifact
 
 KPROV = Path(sys.executable).parent / "kprov"
 PLAIN: Mapping[str, Any] = {"addons": {"metrics-server": False}}  # tests of other things need not wait for it
@@ -60,6 +61,7 @@ class LabCluster:
         keys: Mapping[str, Any] = PLAIN,
     ) -> None:
         """keys: laid over the `cluster` mapping of its inventory."""
+        self.command: tuple[str | Path, ...] = (KPROV,)
         self.folder = folder
         self.inventory = folder / "inventory.yaml"
         self.hosts = dict(hosts)
@@ -80,7 +82,7 @@ class LabCluster:
     def kprov(self, command: str, *arguments: str, status: int | None = 0, env: Mapping[str, str] | None = None) -> Ran:
         """Runs a command on the inventory; fails the test when it ends with another status than expected."""
         done = subprocess.run(
-            [KPROV, *command.split(), str(self.inventory), *arguments],
+            [*self.command, *command.split(), str(self.inventory), *arguments],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
@@ -154,16 +156,15 @@ class LabCluster:
         blocks = [dict(line.split("=", 1) for line in block.splitlines() if line) for block in shown.split("\n\n")]
         return {block["Id"]: block["MainPID"] for block in blocks if block.get("MainPID", "0") != "0"}
 
-    def load_agnhost(self) -> str:
-        """Puts the test image into every node's runtime; returns its reference."""
-        versions = catalog.resolve_versions("")
-        entry = catalog.load().images["image-agnhost"]
-        artifact = own_image.make(entry, versions[entry.component], "amd64", Cache(default_root()), Silent())
+    def load_agnhost(self, names: Sequence[str] | None = None, socket: str = CONTAINERD) -> str:
+        """Puts the test image into the containerd of all nodes, or some; returns its reference."""
+        artifact = agnhost()
         for machine in self.lab.machines:
-            if set(self.hosts[machine.name]) & {"control_plane", "worker"}:
+            if machine.name in names if names else set(self.hosts[machine.name]) & {"control_plane", "worker"}:
                 target = machine.root / "root" / "agnhost.tar"
                 shutil.copyfile(artifact.local, target)
-                self.run(machine.name, "/opt/kprov/bin/ctr", "-n", "k8s.io", "images", "import", "/root/agnhost.tar")
+                ctr = f"/opt/kprov/bin/ctr --address {socket} -n k8s.io"
+                self.sh(machine.name, f"{ctr} images import /root/agnhost.tar")
                 target.unlink()
         return artifact.reference
 
@@ -172,6 +173,13 @@ UNITS = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd"),
     *("kube-api-proxy", "kprov-network", "kubelet", "kube-proxy"),
 )
+
+
+def agnhost() -> Artifact:
+    """Kubernetes' own test image, built from pinned modules."""
+    entry = catalog.load().images["image-agnhost"]
+    version = catalog.resolve_versions("")[entry.component]
+    return own_image.make(entry, version, "amd64", Cache(default_root()), Silent())
 
 
 def kubectl_path() -> str:

@@ -124,6 +124,13 @@ def serving(site: Site, address: str, ca: Path) -> Iterator[Site]:
 
 
 def _context(address: str, ca: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certified(address, ca))
+    return context
+
+
+def certified(address: str, ca: Path) -> Path:
+    """A file with key and certificate for a server at that address; its authority's certificate is written to `ca`."""
     now = datetime.now(UTC)
     authority = CertificateAuthority.generate("front-proxy", "ecdsa-p256", 2, now)
     spec = CertificateSpec(
@@ -133,9 +140,7 @@ def _context(address: str, ca: Path) -> ssl.SSLContext:
     ca.write_bytes(authority.cert_pem)
     pair = ca.with_name("site.pem")
     pair.write_bytes(issued.key_pem + issued.cert_pem)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair)
-    return context
+    return pair
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from registry_program import content, push, running
 
-from kprov.artifacts import catalog, image, own_image, registry
+from kprov.artifacts import catalog, own_image, registry
 from kprov.artifacts.cache import Cache, default_root
 from kprov.artifacts.fetch import Downloads
 from kprov.artifacts.progress import Silent
@@ -29,21 +28,8 @@ REFERENCE = COREDNS.reference.format(version=VERSIONS["coredns"])
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The registry's URL."""
-    program = tmp_path_factory.mktemp("registry") / "registry"
-    environment = {**os.environ, "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0", "GOWORK": "off"}
-    subprocess.run(
-        ["go", "build", "-o", program, "."], cwd=Path(__file__).parent / "registry", env=environment, check=True
-    )
-    with subprocess.Popen([program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-        server.terminate()
-
-
-def content(tar: tarfile.TarFile, name: str) -> bytes:
-    stream = tar.extractfile(name)
-    assert stream is not None
-    return stream.read()
+    with running(tmp_path_factory.mktemp("registry")) as program:
+        yield program.url
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +37,8 @@ def pushed(site: str) -> str:
     """CoreDNS' image behind an index, as registry.k8s.io has it; the index's digest."""
     artifact = own_image.make(COREDNS, VERSIONS["coredns"], "amd64", Cache(default_root()), Silent())
     name = registry.parse_reference(REFERENCE)
-    base = f"{site}/v2/{name.repository}"
-    with tarfile.open(artifact.local) as tar, httpx.Client(timeout=60) as client:
-        top = json.loads(content(tar, "index.json"))["manifests"][0]
-        manifest = content(tar, f"blobs/{top['digest'].replace(':', '/')}")
-        body = json.loads(manifest)
-        for part in (body["config"], *body["layers"]):
-            blob = content(tar, f"blobs/{part['digest'].replace(':', '/')}")
-            where = client.post(f"{base}/blobs/uploads/").headers["Location"]
-            answer = client.put(httpx.URL(site).join(where), params={"digest": part["digest"]}, content=blob)
-            assert answer.status_code == 201, answer.text
-        entry = {key: top[key] for key in ("mediaType", "digest", "size")}
-        entry["platform"] = {"os": "linux", "architecture": "amd64"}
-        index = json.dumps({"schemaVersion": 2, "mediaType": image.INDEX, "manifests": [entry]}).encode()
-        for tag, kind, data in ((top["digest"], image.MANIFEST, manifest), (name.tag, image.INDEX, index)):
-            answer = client.put(f"{base}/manifests/{tag}", content=data, headers={"Content-Type": kind})
-            assert answer.status_code == 201, answer.text
-    return f"sha256:{hashlib.sha256(index).hexdigest()}"
+    with httpx.Client(timeout=60) as client:
+        return push(site, name.repository, name.tag, artifact, client)
 
 
 def pull(site: str, folder: Path, digest: str = "", arch: str = "amd64") -> str:

@@ -11,7 +11,20 @@ from typing import Any
 from kprov.addon.spec import Addon, Description, HostDirectory
 from kprov.artifacts.catalog import load, resolve_versions
 from kprov.context import Context, Trust
-from kprov.model import Cluster, ClusterFacts, Connection, Facts, Host, Interface, Listener, Taint
+from kprov.model import (
+    Cluster,
+    ClusterFacts,
+    Connection,
+    Facts,
+    Host,
+    Interface,
+    Listener,
+    RegistryAccess,
+    RegistryEntry,
+    RegistrySettings,
+    Secret,
+    Taint,
+)
 from kprov.resources import Artifact
 
 TRUST = Trust(
@@ -82,6 +95,8 @@ def _cluster(values: Mapping[str, Any], hosts: tuple[Host, ...]) -> Cluster:
             known[key] = kind(known[key])
     if "addons" in known:
         known["addons"] = tuple(map(_addon, known["addons"]))
+    if "registry" in known:
+        known["registry"] = _registry(known["registry"])
     if "templates_dir" in known:
         known["templates_dir"] = Path(known["templates_dir"])
     return Cluster(name="test", versions=resolve_versions(values.get("kubernetes", "")), hosts=hosts, **known)
@@ -93,6 +108,20 @@ def _addon(values: Mapping[str, Any]) -> Addon:
         name=values["name"], folder=Path("addons"), summary="", namespace=values["name"], directories=folders
     )
     return Addon(description=description, version="", parameters=values.get("parameters", {}), images=())
+
+
+def _registry(values: Mapping[str, Any]) -> RegistrySettings:
+    """`mirror`, `ca` (text), `username`, `password` (text), and `registries` with the same by name."""
+    entries = {
+        host: RegistryEntry(mirror=entry.get("mirror", ""), access=_access(entry))
+        for host, entry in values.get("registries", {}).items()
+    }
+    return RegistrySettings(mirror=values.get("mirror", ""), access=_access(values), registries=entries)
+
+
+def _access(values: Mapping[str, Any]) -> RegistryAccess:
+    password = Secret(values["password"]) if "password" in values else None
+    return RegistryAccess(ca=values.get("ca", "").encode(), username=values.get("username", ""), password=password)
 
 
 def _host(name: str, values: Mapping[str, Any], number: int) -> Host:

@@ -87,9 +87,10 @@ def test_the_container_command_names_bridge_root_and_real_folders() -> None:
     assert "--directory=/var/lib/kprov-lab/demo/machines/w1/root" in argv
     assert "--machine=kprov-demo-w1" in argv
     assert "--hostname=w1" in argv
+    data = "/var/lib/kprov-lab/demo/machines/w1/data"
     assert [one for one in argv if one.startswith("--bind=/var")] == [
-        f"--bind=/var/lib/kprov-lab/demo/machines/w1/data/{name}:/var/lib/{name}"
-        for name in ("containerd", "kubelet", "etcd")
+        *(f"--bind={data}/{name}:/var/lib/{name}" for name in ("containerd", "docker", "kubelet", "etcd")),
+        f"--bind={data}/srv:/srv",
     ]
     assert not [one for one in argv if one.startswith("--bind-ro")]
 

@@ -133,7 +133,8 @@ def test_one_node_goes_alone_and_the_others_as_many_at_once_as_may_be() -> None:
 
 
 def test_what_disturbs_pods_waits_and_the_rest_does_not() -> None:
-    moved = deferred(replace(NEW_RUNTIME, changes=(*NEW_RUNTIME.changes, *NEW_KUBELET.changes)))
+    drain = NodeUpgrades(drain=("w1",))
+    moved = deferred(replace(NEW_RUNTIME, changes=(*NEW_RUNTIME.changes, *NEW_KUBELET.changes)), drain)
     assert {change.key[1]: change.stage for change in moved.changes} == {
         "/opt/kprov/bin/containerd": "upgrade",
         "/opt/kprov/bin/containerd-shim-runc-v2": "upgrade",
@@ -145,9 +146,10 @@ def test_what_disturbs_pods_waits_and_the_rest_does_not() -> None:
         "containerd.service": "upgrade",
         "kprov-network.service": "runtime",
     }
-    alone = deferred(plan(binary("runc", "runtime"), *NEW_KUBELET.changes, *NEW_KUBELET.restarts))
+    alone = deferred(plan(binary("runc", "runtime"), *NEW_KUBELET.changes, *NEW_KUBELET.restarts), drain)
     assert [change.stage for change in alone.changes] == ["runtime", "upgrade"]
     assert {item.stage for item in alone.restarts} == {"upgrade"}
+    assert deferred(NEW_RUNTIME, NodeUpgrades(drain=("w2",))) is NEW_RUNTIME
 
 
 def words(batch: Batch) -> list[tuple[str, str]]:
@@ -162,7 +164,7 @@ def test_nodes_are_cordoned_before_any_is_drained() -> None:
 
 
 def test_a_node_is_opened_only_when_its_new_kubelet_is_ready() -> None:
-    batch = reopened(["w1"], "1.37.2", b"credential")
+    batch = reopened(["w1"], "1.37.2", {}, b"credential")
     assert [name for name, _ in words(batch)] == ["gate", "gate", "uncordon"]
     assert "kubeletVersion}=v1.37.2" in batch.operations[0][4]
     assert "condition=Ready" in batch.operations[1][4]

@@ -1,0 +1,83 @@
+"""The container runtimes a node may have: names, units, sockets, folders. Values only: what they are made of is in roles.
+
+Everything that differs between runtimes outside of their roles is a field here, so that no other module asks for names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kprov.resources import CONTAINERD, Key
+from kprov.roles.layout import BIN
+
+DEFAULT = "containerd"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """One runtime.
+
+    units: in the order they start; kubelet talks to the last one. cri: the socket kubelet asks. store: the socket
+    through which images are stored and containers listed; its name tells apply.sh how to speak to it.
+    programs: in BIN. drained_for: those whose replacement is not done under running pods. folders: configuration and
+    data that nothing else has a part in. run: what it makes below /run. scheme: begins `containerRuntimeVersion` of
+    its nodes. component: whose version follows the scheme.
+    """
+
+    name: str
+    title: str
+    units: tuple[str, ...]
+    cri: str
+    store: str
+    programs: tuple[str, ...]
+    drained_for: tuple[str, ...]
+    folders: tuple[str, ...]
+    run: tuple[str, ...]
+    scheme: str
+    component: str
+
+    @property
+    def serving(self) -> str:
+        """The unit that kubelet depends on."""
+        return self.units[-1]
+
+    @property
+    def mounted(self) -> tuple[str, ...]:
+        """Folders below which it mounts what its containers see."""
+        return (*self.run, *(folder for folder in self.folders if not folder.startswith("/etc/")))
+
+    def owns(self, key: Key) -> bool:
+        """Whether a thing of a host's manifest is this runtime's, and goes when another one takes its place."""
+        kind, name = key
+        if kind == "unit":
+            return name in self.units
+        if kind == "binary":
+            return name in {f"{BIN}/{program}" for program in self.programs}
+        if kind == "image":
+            return stored_in(name) == self.store
+        if kind in ("file", "directory"):
+            below = any(name == folder or name.startswith(f"{folder}/") for folder in self.folders)
+            return below or name in {f"/etc/systemd/system/{unit}" for unit in self.units}
+        return False
+
+
+def stored_in(image: str) -> str:
+    """The socket of the store that a recorded image is in: the last word of its name, or containerd's."""
+    return image.partition(" ")[2] or CONTAINERD
+
+
+RUNTIMES: dict[str, Runtime] = {
+    "containerd": Runtime(
+        name="containerd",
+        title="containerd",
+        units=("containerd.service",),
+        cri=CONTAINERD,
+        store=CONTAINERD,
+        programs=("containerd", "containerd-shim-runc-v2", "runc", "ctr"),
+        drained_for=("containerd",),
+        folders=("/etc/containerd", "/var/lib/containerd"),
+        run=("/run/containerd",),
+        scheme="containerd",
+        component="containerd",
+    ),
+}
