@@ -14,7 +14,17 @@ from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys, Inventory
-from kprov.model import ArtifactSettings, Cluster, Connection, Group, Host, PkiSettings, Secret, UpgradeSettings
+from kprov.model import (
+    ArtifactSettings,
+    Cluster,
+    Connection,
+    Group,
+    Host,
+    NetworkSettings,
+    PkiSettings,
+    Secret,
+    UpgradeSettings,
+)
 
 
 def hosts(review: Review, folder: Path, reader: SecretReader) -> tuple[Host, ...]:
@@ -115,6 +125,7 @@ def cluster(
         pki=PkiSettings(**keys.pki.model_dump()),
         artifacts=ArtifactSettings(**keys.artifacts.model_dump()),
         upgrade=UpgradeSettings(**keys.upgrade.model_dump()),
+        network=NetworkSettings(**keys.network.model_dump()),
         kube_proxy_mode=keys.kube_proxy_mode,
         swap=keys.swap,
         allow_cgroup_v1=keys.allow_cgroup_v1,

@@ -11,7 +11,7 @@ from typing import Any
 from kprov.addon.spec import Addon, Description, HostDirectory
 from kprov.artifacts.catalog import load, resolve_versions
 from kprov.context import Context, Trust
-from kprov.model import Cluster, ClusterFacts, Connection, Facts, Host, Interface, Listener, Taint
+from kprov.model import Cluster, ClusterFacts, Connection, Facts, Host, Interface, Listener, NetworkSettings, Taint
 from kprov.resources import Artifact
 
 TRUST = Trust(
@@ -82,6 +82,8 @@ def _cluster(values: Mapping[str, Any], hosts: tuple[Host, ...]) -> Cluster:
             known[key] = kind(known[key])
     if "addons" in known:
         known["addons"] = tuple(map(_addon, known["addons"]))
+    if "network" in known:
+        known["network"] = NetworkSettings(**known["network"])
     if "templates_dir" in known:
         known["templates_dir"] = Path(known["templates_dir"])
     return Cluster(name="test", versions=resolve_versions(values.get("kubernetes", "")), hosts=hosts, **known)
