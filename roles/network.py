@@ -14,7 +14,7 @@ from ipaddress import IPv4Network
 from kprov.context import Context
 from kprov.model import Facts, Host
 from kprov.pod_network import mode_file
-from kprov.resources import File, Gate, KernelModule, Resource, Unit
+from kprov.resources import File, Gate, Resource, Unit
 from kprov.roles.container_runtime import CNI_CONF
 from kprov.roles.layout import BIN, kube_proxy_mode
 from kprov.templating import render
@@ -39,8 +39,6 @@ def resources(ctx: Context) -> Iterable[Resource]:
     if not ctx.cluster.network.built_in:
         return
     user = ctx.cluster.templates_dir
-    if ctx.cluster.network.mode == "vxlan":
-        yield KernelModule(name="vxlan")
     yield from _hands_off(ctx.own)
     yield File(path=CONFLIST, content=_conflist(ctx), mode=0o600)
     yield File(path=SCRIPT, content=render(user, "network/kprov-network.sh"), mode=0o755)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from kprov.model import Cluster, Facts, Host
 from kprov.observation import Observation
 from kprov.preflight.problem import Problem
-from kprov.roles.host import MODULES
+from kprov.roles.host import modules
 from kprov.roles.layout import kube_proxy_mode
 
 MIB = 2**20
@@ -161,7 +161,7 @@ def _memory(host: Host) -> tuple[int, str]:
 
 
 def _modules(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
-    wanted = (*MODULES, *(("vxlan",) if cluster.network.mode == "vxlan" else ())) if host.is_node else ()
+    wanted = modules(cluster.network) if host.is_node else ()
     missing = [module for module in wanted if module not in facts.modules | facts.loadable]
     if missing:
         yield Problem(

@@ -52,6 +52,7 @@ facts() {
         elif [ $module = overlay ] && grep -qw overlay /proc/filesystems; then say module $module present
         elif [ $module = br_netfilter ] && [ -d /proc/sys/net/bridge ]; then say module $module present
         elif [ $module = nf_conntrack ] && [ -d /proc/sys/net/netfilter ]; then say module $module present
+        elif [ $module = vxlan ] && gzip -dc /proc/config.gz 2>/dev/null | grep -qx CONFIG_VXLAN=y; then say module $module present
         elif modprobe -n -q $module 2>/dev/null; then say module $module loadable
         fi
     done
