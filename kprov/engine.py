@@ -100,7 +100,9 @@ class Engine:
         failed = {failure.host for failure in self.failures}
         well = [name for name in names if name not in failed]
         if well:
-            self._ask_for("uncordon", reopened(well, self.cluster.versions["kubernetes"], self.kubeconfig()))
+            networkless = self.plan.not_ready if self.plan.network.mode == "none" else ()
+            version = self.cluster.versions["kubernetes"]
+            self._ask_for("uncordon", reopened(well, version, self.kubeconfig(), networkless=networkless))
 
     def _ask_for(self, what: str, batch: Batch) -> None:
         """Work on Kubernetes objects, done by a control plane."""

@@ -117,15 +117,22 @@ def emptied(names: Sequence[str], timeout: int, kubeconfig: bytes) -> Batch:
     return batch
 
 
-def reopened(names: Sequence[str], version: str, kubeconfig: bytes) -> Batch:
-    """For a control plane: waits until nodes are Ready with the wanted kubelet, then uncordons those kprov cordoned."""
+def reopened(names: Sequence[str], version: str, kubeconfig: bytes, *, networkless: Collection[str] = ()) -> Batch:
+    """For a control plane: waits until nodes are Ready with the wanted kubelet, then uncordons those kprov cordoned.
+
+    networkless: nodes that were waiting for the user's own network before, and may go on doing so.
+    """
     batch = Batch()
     batch.attach_as("kubeconfig", kubeconfig)
     kubectl = f"{BIN}/kubectl"
     for name in names:
         told = f"{kubectl} wait --for=jsonpath={{.status.nodeInfo.kubeletVersion}}=v{version} --timeout=10s node/{name}"
         ready = f"{kubectl} wait --for=condition=Ready --timeout=10s node/{name}"
-        for command in (told, ready):
-            batch.add(f"node {name} Ready with kubelet {version}", "gate", "-", "command", str(_READY), command)
+        title = f"node {name} Ready with kubelet {version}"
+        batch.add(title, "gate", "-", "command", str(_READY), told)
+        if name in networkless:
+            batch.add(title, "registered", name, str(_READY))
+        else:
+            batch.add(title, "gate", "-", "command", str(_READY), ready)
         batch.add(f"node {name} uncordoned", "uncordon", name)
     return batch
