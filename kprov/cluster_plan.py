@@ -11,7 +11,7 @@ from kprov import pod_network
 from kprov.addon.wanted import AddonObjects, addon_objects
 from kprov.context import Context, Trust
 from kprov.membership import Membership, Peer, decide
-from kprov.model import Cluster, ClusterFacts
+from kprov.model import Cluster, ClusterFacts, NetworkSettings
 from kprov.node_upgrades import NodeUpgrades, deferred
 from kprov.node_upgrades import decide as decide_upgrades
 from kprov.object_list import Departures, departures, list_object, listed
@@ -48,6 +48,7 @@ class ClusterPlan:
     kept: tuple[Identity, ...] = ()
     recreate: frozenset[str] = frozenset()  # add-ons whose workloads may be deleted to be changed
     delete_data: bool = False
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
     @property
     def empty(self) -> bool:
@@ -158,6 +159,7 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
         kept=objects.kept,
         recreate=inputs.recreate,
         delete_data=inputs.delete_data,
+        network=cluster.network,
     )
 
 

@@ -103,8 +103,10 @@ class Engine:
         failed = {failure.host for failure in self.failures}
         well = [name for name in names if name not in failed]
         if well:
-            version, swapped = self.cluster.versions["kubernetes"], self.plan.upgrades.swaps
-            self._ask_for("uncordon", reopened(well, version, swapped, self.kubeconfig()))
+            upgrades, version = self.plan.upgrades, self.cluster.versions["kubernetes"]
+            networkless = self.plan.not_ready if self.plan.network.mode == "none" else ()
+            batch = reopened(well, version, upgrades.swaps, self.kubeconfig(), networkless=networkless)
+            self._ask_for("uncordon", batch)
 
     def _ask_for(self, what: str, batch: Batch) -> None:
         """Work on Kubernetes objects, done by a control plane."""

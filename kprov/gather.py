@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from kprov.errors import KprovError, TransportError
 from kprov.model import Host
 from kprov.observation import Observation, parse, printable
-from kprov.pod_network import TABLE
+from kprov.pod_network import MODE, TABLE
 from kprov.resources import Key
 from kprov.script import PROBE_COMMAND, Query, probe_program
 from kprov.transport.base import Session, Transport
 
 PROBE_TIMEOUT = 150.0  # seconds; the probe itself waits up to 60 for an apply that lost its operator
-_ALWAYS: tuple[Query, ...] = (("text", TABLE),)
+_ALWAYS: tuple[Query, ...] = (("text", TABLE), ("text", MODE))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,8 @@ Component = Literal[
     "containerd",
 ]
 
+NetworkMode = Literal["routed", "vxlan", "none"]
+
 PackageManager = Literal["apt", "dnf", "zypper", ""]  # empty: none that kprov knows
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -170,6 +172,30 @@ class UpgradeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NetworkSettings:
+    """How pods' packets get from node to node.
+
+    mode: `routed` (host routes; hosts in one network) and `vxlan` (a tunnel between hosts apart) are built in; with
+    `none` the cluster's user brings a network.
+    vni, port: of vxlan. mtu: of pods' interfaces, None for the largest that each host's link carries.
+    """
+
+    mode: NetworkMode = "routed"
+    vni: int = 4096
+    port: int = 4789  # IANA's for VXLAN
+    mtu: int | None = None
+
+    @property
+    def built_in(self) -> bool:
+        return self.mode in ("routed", "vxlan")
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that the way between nodes adds to a pod's packet: for vxlan Ethernet, IPv4, UDP and VXLAN headers."""
+        return 50 if self.mode == "vxlan" else 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cluster:
     """A validated inventory.
 
@@ -192,6 +218,7 @@ class Cluster:
     artifacts: ArtifactSettings = ArtifactSettings()
     upgrade: UpgradeSettings = UpgradeSettings()
     registry: RegistrySettings = RegistrySettings()
+    network: NetworkSettings = NetworkSettings()
     kube_proxy_mode: Literal["auto", "nftables", "iptables"] = "auto"
     swap: Literal["off", "keep"] = "off"
     allow_cgroup_v1: bool = False
@@ -242,7 +269,7 @@ class Interface:
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """A listening TCP socket: `process` is the program's name and pid as far as the host could tell."""
+    """A listening TCP or UDP socket: `process` is the program's name and pid as far as the host could tell."""
 
     port: int
     address: str
@@ -282,6 +309,7 @@ class Facts:
     selinux: Literal["", "disabled", "permissive", "enforcing"]
     leftovers: tuple[str, ...]  # paths and units of other installers
     is_root: bool  # whether the probe ran with root rights
+    udp_listeners: tuple[Listener, ...] = ()  # UDP sockets; `listeners` are TCP's
 
 
 class ClusterFacts(Mapping[str, Facts]):

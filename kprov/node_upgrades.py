@@ -141,17 +141,31 @@ def emptied(names: Sequence[str], timeout: int, kubeconfig: bytes) -> Batch:
     return batch
 
 
-def reopened(names: Sequence[str], version: str, swapped: Mapping[str, Swap], kubeconfig: bytes) -> Batch:
+def reopened(
+    names: Sequence[str],
+    version: str,
+    swapped: Mapping[str, Swap],
+    kubeconfig: bytes,
+    *,
+    networkless: Collection[str] = (),
+) -> Batch:
     """For a control plane: waits until nodes are Ready with the wanted kubelet and, where it was swapped, runtime; then
-    uncordons those kprov cordoned."""
+    uncordons those kprov cordoned.
+
+    networkless: nodes that were waiting for the user's own network before, and may go on doing so.
+    """
     batch = Batch()
     batch.attach_as("kubeconfig", kubeconfig)
     kubectl = f"{BIN}/kubectl"
     for name in names:
         told = f"{kubectl} wait --for=jsonpath={{.status.nodeInfo.kubeletVersion}}=v{version} --timeout=10s node/{name}"
         ready = f"{kubectl} wait --for=condition=Ready --timeout=10s node/{name}"
-        for command in (told, ready):
-            batch.add(f"node {name} Ready with kubelet {version}", "gate", "-", "command", str(_READY), command)
+        title = f"node {name} Ready with kubelet {version}"
+        batch.add(title, "gate", "-", "command", str(_READY), told)
+        if name in networkless:
+            batch.add(title, "registered", name, str(_READY))
+        else:
+            batch.add(title, "gate", "-", "command", str(_READY), ready)
         if name in swapped:
             runtime = swapped[name].coming
             shown = f"{kubectl} get node {name} -o jsonpath={{.status.nodeInfo.containerRuntimeVersion}}"

@@ -7,6 +7,7 @@ never moves one afterwards. The list of objects is written before an object is m
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Network
 
 import yaml
 
@@ -18,6 +19,7 @@ from kprov.object_list import IDENTITY, list_object, removal
 from kprov.objects import Identity, Object, identity, stamped
 from kprov.operations import Batch, Issue
 from kprov.pki.spec import Authority
+from kprov.roles.network import SCRIPT, gateway
 
 _KUBECTL = "/opt/kprov/bin/kubectl"
 _DEADLINE = "180"  # seconds that nodes and roll-outs get
@@ -45,12 +47,12 @@ def objects_batch(plan: ClusterPlan) -> Batch:
 
 
 def workloads_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
-    """What makes pods, once `nodes` are Ready. The credential is not in it yet."""
+    """What makes pods, once `nodes` are Ready, or wait for the user's own network. The credential is not in it yet."""
     batch = Batch()
     names = _to_apply(plan)
     workloads = [item for item in plan.wanted_objects if identity(item) in names and item["kind"] in WORKLOADS]
     if workloads:
-        _await_nodes(batch, nodes)
+        _await_nodes(batch, nodes, networkless=_networkless(plan))
         _apply(batch, workloads)
     return batch
 
@@ -58,7 +60,8 @@ def workloads_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
 def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issue: Issue) -> Batch:
     """Every add-on with something to change, then what they wait for; one that fails stops no other.
 
-    authorities: PEM of who signs what `issue` issues. The credential is not in it yet.
+    authorities: PEM of who signs what `issue` issues. While nodes wait for a network that is the user's own, nobody
+    waits for what runs on them. The credential is not in it yet.
     """
     batch = Batch()
     names = _to_apply(plan)
@@ -66,7 +69,7 @@ def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issu
     for addon in changed:
         items = [item for item in addon.objects if identity(item) in names]
         _apply_addon(batch, plan, addon, _issued(items, addon, authorities, issue))
-    for addon in changed:
+    for addon in changed if not _networkless(plan) else ():
         for ready in addon.addon.description.ready:
             kind, _, name = ready.partition("/")
             title = f"add-on {addon.addon.name}: {ready}"
@@ -80,9 +83,18 @@ def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issu
 
 
 def ready_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
-    """Waits for `nodes` and for every Deployment of kprov's own. The credential is not in it yet."""
+    """Waits for `nodes` and for every Deployment of kprov's own; with a tunnel, asks every node through it.
+
+    While nodes wait for a network that is the user's own, Deployments wait with them, and nobody waits for these. The
+    credential is not in it yet.
+    """
     batch = Batch()
-    _await_nodes(batch, nodes)
+    networkless = _networkless(plan)
+    _await_nodes(batch, nodes, networkless=networkless)
+    if networkless:
+        return batch
+    if plan.network.mode == "vxlan" and (gateways := _gateways(plan, nodes)):
+        batch.add("nodes through the tunnel", "gate", "-", "command", "60", f"{SCRIPT} reach {' '.join(gateways)}")
     for item in plan.wanted_objects:
         if item["kind"] == "Deployment":
             name, namespace = item["metadata"]["name"], item["metadata"]["namespace"]
@@ -140,8 +152,24 @@ def _issued(
     return result
 
 
-def _await_nodes(batch: Batch, nodes: Sequence[str]) -> None:
-    if nodes:
+def _networkless(plan: ClusterPlan) -> bool:
+    """Whether nodes may still wait for a network that kprov does not lay."""
+    return plan.network.mode == "none" and (not plan.objects_known or bool(plan.not_ready))
+
+
+def _gateways(plan: ClusterPlan, nodes: Sequence[str]) -> list[str]:
+    """The tunnel's ends on `nodes`."""
+    return [
+        gateway(IPv4Network(item["spec"]["podCIDR"]))
+        for item in plan.wanted_objects
+        if item["kind"] == "Node" and item["metadata"]["name"] in nodes
+    ]
+
+
+def _await_nodes(batch: Batch, nodes: Sequence[str], *, networkless: bool) -> None:
+    if nodes and networkless:
+        batch.add("nodes registered", "registered", ",".join(nodes), _DEADLINE)
+    elif nodes:
         command = f"{_KUBECTL} wait --for=condition=Ready --timeout=10s {' '.join(f'node/{name}' for name in nodes)}"
         batch.add("nodes Ready", "gate", "-", "command", _DEADLINE, command)
 

@@ -278,11 +278,8 @@ def _facts(table: Mapping[str, list[tuple[str, str]]], operator_clock: float) ->
         default_interface=plain.get("default_interface"),
         disk_free={name: int(float(free)) for name, (free, _) in disks.items()},
         disk_size={name: int(float(size)) for name, (_, size) in disks.items()},
-        listeners=tuple(
-            Listener(port=int(port), address=rest.split(" ")[0], process=" ".join(rest.split(" ")[1:]))
-            for port, rest in table.get("listener", ())
-            if port.isdigit()
-        ),
+        listeners=_listeners(table.get("listener", ())),
+        udp_listeners=_listeners(table.get("udp", ())),
         modules=frozenset(name for name, state in modules.items() if state == "present"),
         loadable=frozenset(name for name, state in modules.items() if state == "loadable"),
         commands=commands,
@@ -291,6 +288,14 @@ def _facts(table: Mapping[str, list[tuple[str, str]]], operator_clock: float) ->
         selinux={"1": "enforcing", "0": "permissive"}.get(plain.get("selinux", ""), ""),  # type: ignore[arg-type]
         leftovers=tuple(name for name, _ in table.get("leftover", ())),
         is_root=plain.get("uid") == "0",
+    )
+
+
+def _listeners(rows: Iterable[tuple[str, str]]) -> tuple[Listener, ...]:
+    return tuple(
+        Listener(port=int(port), address=rest.split(" ")[0], process=" ".join(rest.split(" ")[1:]))
+        for port, rest in rows
+        if port.isdigit()
     )
 
 

@@ -1,4 +1,4 @@
-"""Which host has which pod network: assigned once, recorded on every node, kept for the life of the host. Pure."""
+"""Which host has which pod network, and of which kind: decided once, recorded on every node, kept. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network
 
 from kprov.errors import PreflightError
-from kprov.model import Cluster
+from kprov.model import Cluster, NetworkSettings
 from kprov.resources import File
 
 TABLE = "/etc/kprov/pod-cidrs"
+MODE = "/etc/kprov/network-mode"
+
+
+def identity(network: NetworkSettings) -> str:
+    """What all nodes must agree on, as it is recorded: the mode, for vxlan with its identifier and port."""
+    return f"vxlan {network.vni} {network.port}" if network.mode == "vxlan" else network.mode
+
+
+def mode_file(network: NetworkSettings) -> File:
+    """The record that every node keeps of what it has now, read before the next change."""
+    return File(path=MODE, content=f"{identity(network)}\n".encode())
 
 
 def table_file(pod_cidrs: Mapping[str, IPv4Network]) -> File:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kprov.addon.refusals import explained
 from kprov.errors import TransportError
-from kprov.events import HostFailed, OperationDone, Sink
+from kprov.events import HostFailed, Note, OperationDone, Sink
 from kprov.observation import printable
 from kprov.operations import Batch, stream
 from kprov.script import APPLY_COMMAND
@@ -35,7 +35,7 @@ def send(session: Session, stage: str, batch: Batch, generation: str, emit: Sink
         row = failed(number, expected=_expected(batch, number), found=found, log="\n".join(lines[-24:]), todo=todo)
         return replace(row, fatal=False)
 
-    reader = _Answers(done)
+    reader = _Answers(done, lambda text: emit(Note(text=text, warning=True)))
     try:
         result = session.execute(
             APPLY_COMMAND, stdin=stream(batch, generation), on_output=reader.feed, timeout=APPLY_TIMEOUT
@@ -103,10 +103,11 @@ def _text(field: str) -> str:
 
 
 class _Answers:
-    """Reads apply.sh's lines as they come: `ok NUMBER`, `refused NUMBER BASE64`, `fail NUMBER BASE64`, `done`."""
+    """Reads apply.sh's lines as they come: `ok NUMBER`, `note|refused|fail NUMBER BASE64`, `done`."""
 
-    def __init__(self, done: Callable[[int], None]) -> None:
+    def __init__(self, done: Callable[[int], None], note: Callable[[str], None]) -> None:
         self._done = done
+        self._note = note
         self._rest = b""
         self.last = 0
         self.failed: tuple[int, str] | None = None
@@ -127,6 +128,8 @@ class _Answers:
             self._done(number)
         elif word == "fail":
             self.failed = number, _text(fields[2])
+        elif word == "note":
+            self._note(printable(_text(fields[2])))
         elif word == "refused":
             self.refused.append((number, _text(fields[2])))
         elif word == "done":

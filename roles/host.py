@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kprov.context import Context
+from kprov.model import NetworkSettings
 from kprov.resources import KernelModule, Package, Resource, SwapOff, Sysctl
 from kprov.roles.layout import kube_proxy_mode
 
-MODULES: tuple[str, ...] = ("overlay", "br_netfilter", "nf_conntrack")
+_MODULES: tuple[str, ...] = ("overlay", "br_netfilter", "nf_conntrack")
 
 _SYSCTLS: tuple[tuple[str, str], ...] = (
     ("net.ipv4.ip_forward", "1"),
@@ -41,7 +42,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     """
     if not ctx.host.is_node:
         return
-    for module in MODULES:
+    for module in modules(ctx.cluster.network):
         yield KernelModule(name=module)
     settings = _SYSCTLS + (_KERNEL_DEFAULTS if protects_kernel_defaults(ctx) else ())
     for name, value in settings:
@@ -51,6 +52,11 @@ def resources(ctx: Context) -> Iterable[Resource]:
         yield _HAPROXY
     if ctx.cluster.swap == "off":
         yield SwapOff()
+
+
+def modules(network: NetworkSettings) -> tuple[str, ...]:
+    """Kernel modules of a node."""
+    return (*_MODULES, "vxlan") if network.mode == "vxlan" else _MODULES
 
 
 def protects_kernel_defaults(ctx: Context) -> bool:

@@ -1,36 +1,47 @@
-"""The built-in routed pod network: a bridge on each node, host routes to the others', masquerade towards the world.
+"""The built-in pod network on a node: a bridge for its pods, routes to the other nodes', masquerade towards the world.
 
-No agent and no overlay: nodes must reach each other directly (one L2 segment, or a router that knows the routes).
+No agent. `routed`: the routes lead to the other nodes' addresses, which must be in one network (one L2 segment).
+`vxlan`: they lead through a tunnel whose peers are all known, so that nothing has to be learned. With any other mode
+nothing of it is wanted here.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from ipaddress import IPv4Network
 
 from kprov.context import Context
-from kprov.model import Facts
+from kprov.model import Facts, Host
+from kprov.pod_network import mode_file
 from kprov.resources import File, Gate, Resource, Unit
 from kprov.roles.layout import BIN, CNI_CONF, kube_proxy_mode
 from kprov.templating import render
 
 BRIDGE = "cni0"
+TUNNEL = "kprov-vxlan"
 CONFLIST = f"{CNI_CONF}/10-kprov.conflist"
 SCRIPT = f"{BIN}/kprov-network"
 SETTINGS = "/etc/kprov/network.conf"
 NETWORKD = "/etc/systemd/networkd.conf.d/10-kprov.conf"
+NETWORKD_LINKS = "/etc/systemd/network/00-kprov.network"  # the first file that matches a link decides
+NETWORK_MANAGER = "/etc/NetworkManager/conf.d/10-kprov.conf"
 _DEFAULT_MTU = 1500
 
 
 def resources(ctx: Context) -> Iterable[Resource]:
     if not ctx.host.is_node:
         return
+    yield mode_file(ctx.cluster.network)
+    # systemd-networkd, where it runs, would drop routes it does not know whenever it is started anew.
+    yield File(path=NETWORKD, content=b"[Network]\nManageForeignRoutes=no\n")
+    if not ctx.cluster.network.built_in:
+        return
     user = ctx.cluster.templates_dir
+    yield from _hands_off(ctx.own)
     yield File(path=CONFLIST, content=_conflist(ctx), mode=0o600)
     yield File(path=SCRIPT, content=render(user, "network/kprov-network.sh"), mode=0o755)
     yield File(path=SETTINGS, content=_settings(ctx))
-    # systemd-networkd, where it runs, would drop routes it does not know whenever it is started anew.
-    yield File(path=NETWORKD, content=b"[Network]\nManageForeignRoutes=no\n")
     yield Unit(
         name="kprov-network.service",
         content=render(user, "network/kprov-network.service.j2", script=SCRIPT),
@@ -40,11 +51,35 @@ def resources(ctx: Context) -> Iterable[Resource]:
 
 
 def mtu(facts: Facts, node_ip: str) -> int:
-    """The MTU of the interface that owns the node's address: pods' packets leave through it unchanged."""
+    """The MTU of the interface that owns the node's address: pods' packets leave through it."""
     for interface in facts.interfaces:
         if any(address.split("/")[0] == node_ip for address in interface.addresses):
             return interface.mtu
     return _DEFAULT_MTU
+
+
+def gateway(pod_cidr: IPv4Network) -> str:
+    """The node's own address in its pod network: its pods' way out, and the tunnel's end."""
+    return str(pod_cidr[1])
+
+
+def tunnel_mac(pod_cidr: IPv4Network) -> str:
+    """The tunnel's hardware address: locally administered, and another for each pod network, so nobody has to ask."""
+    return "02:6b:" + ":".join(f"{byte:02x}" for byte in pod_cidr.network_address.packed)
+
+
+def _hands_off(facts: Facts) -> Iterable[File]:
+    """Network services of the distribution leave our interfaces alone, also where they are told to take all."""
+    text = f"[Match]\nName={BRIDGE} {TUNNEL}\n\n[Link]\nUnmanaged=yes\n"
+    yield File(path=NETWORKD_LINKS, content=text.encode())
+    if "NetworkManager" in facts.commands:
+        match = f"interface-name:{BRIDGE};interface-name:{TUNNEL}"
+        yield File(path=NETWORK_MANAGER, content=f"[device-kprov]\nmatch-device={match}\nmanaged=0\n".encode())
+
+
+def _pod_mtu(ctx: Context) -> int:
+    network = ctx.cluster.network
+    return network.mtu or mtu(ctx.own, ctx.node_ip) - network.overhead
 
 
 def _conflist(ctx: Context) -> bytes:
@@ -55,7 +90,7 @@ def _conflist(ctx: Context) -> bytes:
         "forceAddress": True,  # a bridge left behind with another address is given the right one
         "ipMasq": False,
         "hairpinMode": True,
-        "mtu": mtu(ctx.own, ctx.node_ip),
+        "mtu": _pod_mtu(ctx),
         "ipam": {
             "type": "host-local",
             "ranges": [[{"subnet": str(ctx.pod_cidrs[ctx.host.name])}]],
@@ -73,16 +108,28 @@ def _conflist(ctx: Context) -> bytes:
 
 
 def _settings(ctx: Context) -> bytes:
-    """Lines of words: `pods`, `own`, `nat`, and a `route NETWORK GATEWAY` for each other node.
+    """Lines of words: `pods`, `own`, `nat`, `vxlan`, and for each other node a `route` and, with vxlan, a `peer`.
 
-    A node without a pod network of its own, or that has not answered, gets no route.
+    A node without a pod network of its own, or that has not answered, gets neither.
     """
-    lines = [
-        f"pods {ctx.cluster.pod_cidr}",
-        f"own {ctx.pod_cidrs[ctx.host.name]}",
-        f"nat {kube_proxy_mode(ctx.cluster, ctx.own)}",
-    ]
-    for node in ctx.cluster.nodes:
-        if node.name != ctx.host.name and node.name in ctx.pod_cidrs and node.name in ctx.facts:
-            lines.append(f"route {ctx.pod_cidrs[node.name]} {ctx.facts.node_ip(node)}")
+    network, own = ctx.cluster.network, ctx.pod_cidrs[ctx.host.name]
+    lines = [f"pods {ctx.cluster.pod_cidr}", f"own {own}", f"nat {kube_proxy_mode(ctx.cluster, ctx.own)}"]
+    if network.mode == "vxlan":
+        lines.append(
+            f"vxlan {network.vni} {network.port} {ctx.node_ip} {tunnel_mac(own)} {_pod_mtu(ctx)} {gateway(own)}"
+        )
+    for node in _others(ctx):
+        cidr, address = ctx.pod_cidrs[node.name], ctx.facts.node_ip(node)
+        if network.mode == "vxlan":
+            lines += [f"route {cidr} {gateway(cidr)}", f"peer {gateway(cidr)} {tunnel_mac(cidr)} {address}"]
+        else:
+            lines.append(f"route {cidr} {address}")
     return ("\n".join(lines) + "\n").encode()
+
+
+def _others(ctx: Context) -> Iterable[Host]:
+    return (
+        node
+        for node in ctx.cluster.nodes
+        if node.name != ctx.host.name and node.name in ctx.pod_cidrs and node.name in ctx.facts
+    )

@@ -149,6 +149,7 @@ _CHECKS: tuple[Callable[[Review], None], ...] = (
     networks.networks,
     networks.services,
     networks.pods,
+    networks.pod_network,
     networks.node_networks,
     _pki,
     _etcd,

@@ -8,10 +8,17 @@ from ipaddress import IPv4Address, IPv4Network
 from kprov.inventory.mistakes import Path
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys
+from kprov.model import NetworkMode
 
 _SERVICE_PREFIXES = range(12, 29)  # kube-apiserver takes at most 20 bits of host part
 _NODE_BITS = 16  # kube-controller-manager and Kubernetes' allocator: at most 2^16 node networks
 _PODS = 110  # kubelet's default maxPods
+_NODE_PORTS = range(30000, 32768)  # kube-apiserver's default --service-node-port-range
+_KEYS_OF_MODE: Mapping[NetworkMode, frozenset[str]] = {
+    "routed": frozenset({"mtu"}),
+    "vxlan": frozenset({"vni", "port", "mtu"}),
+    "none": frozenset(),
+}
 
 
 def addresses(review: Review) -> None:
@@ -105,6 +112,27 @@ def services(review: Review) -> None:
             ("cluster", "dns_ip"), "this is the API server's own service address", needed=f"another address in {net}",
             todo=f"write {net[10]}",
         )  # fmt: skip
+
+
+def pod_network(review: Review) -> None:
+    """Keys of cluster.network that mean nothing in its mode, and a VXLAN port that Services may take."""
+    network = review.inventory.cluster.network
+    if not review.sound("cluster", "network"):
+        return
+    for key in sorted(network.model_fields_set - {"mode"} - _KEYS_OF_MODE[network.mode]):
+        modes = [mode for mode, keys in _KEYS_OF_MODE.items() if key in keys]
+        review.fault(
+            ("cluster", "network", key),
+            f"means nothing for mode {network.mode}",
+            needed=f"`{key}` only with mode {' or '.join(modes)}",
+            todo="remove it, or choose another mode",
+        )
+    if network.mode == "vxlan" and network.port in _NODE_PORTS:
+        review.caution(
+            ("cluster", "network", "port"),
+            f"{network.port} lies among the ports that Services of type NodePort are given",
+            f"choose one outside {_NODE_PORTS[0]}-{_NODE_PORTS[-1]}",
+        )
 
 
 def pods(review: Review) -> None:

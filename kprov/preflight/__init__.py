@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from kprov.model import Cluster, Host
 from kprov.observation import Observation
-from kprov.preflight import clocks, disk, identity, leftovers, machine, network, versions
+from kprov.preflight import clocks, disk, identity, leftovers, machine, network, pod_network, versions
 from kprov.preflight.problem import OPERATOR, Problem, judged, raise_for, render
 
 __all__ = ["OPERATOR", "Problem", "check", "raise_for", "render"]
@@ -41,6 +41,7 @@ def _fleet(
     yield from clocks.compare(observations)
     yield from identity.compare(cluster, observations)
     yield from network.compare(cluster, observations)
+    yield from pod_network.compare(cluster, observations, limit)
     yield from versions.compare(cluster, observations, limit)
 
 
@@ -60,4 +61,5 @@ def _one(cluster: Cluster, host: Host, observations: Mapping[str, Observation]) 
     yield from disk.check(host, seen)
     yield from identity.check(host, seen)
     yield from network.check(cluster, host, seen)
+    yield from pod_network.check(cluster, host, seen)
     yield from leftovers.check(host, seen)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from kprov.model import Cluster, Facts, Host
 from kprov.observation import Observation
 from kprov.preflight.problem import Problem
-from kprov.roles.host import MODULES
+from kprov.roles.host import modules
 from kprov.roles.layout import kube_proxy_mode
 
 MIB = 2**20
@@ -34,7 +34,7 @@ def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
     yield from _kernel(cluster, host, facts)
     yield from _cgroup(cluster, host, facts)
     yield from _power(host, facts)
-    yield from _modules(host, facts)
+    yield from _modules(cluster, host, facts)
     yield from _programs(host, facts)
     yield from _swap(cluster, host, facts)
     yield from _selinux(host, facts)
@@ -160,15 +160,16 @@ def _memory(host: Host) -> tuple[int, str]:
     return (WORKER_MEMORY, "a worker") if host.is_node else (ETCD_MEMORY, "an etcd member")
 
 
-def _modules(host: Host, facts: Facts) -> Iterable[Problem]:
-    missing = [module for module in MODULES if module not in facts.modules | facts.loadable] if host.is_node else []
+def _modules(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
+    wanted = modules(cluster.network) if host.is_node else ()
+    missing = [module for module in wanted if module not in facts.modules | facts.loadable]
     if missing:
         yield Problem(
             name="KernelModule",
             host=host.name,
             what="kernel modules are neither loaded nor can be loaded",
             found=f"no {', '.join(missing)} in kernel {facts.kernel_release}",
-            needed=", ".join(MODULES),
+            needed=", ".join(wanted),
             todo="install the modules of this kernel (kernel-modules-extra, linux-modules-extra-…), or boot the kernel "
             "that is installed; in a container, load them on the machine that carries it",
         )

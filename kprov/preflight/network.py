@@ -12,11 +12,11 @@ from ipaddress import IPv4Network, ip_interface
 from kprov.model import Cluster, ClusterFacts, Facts, Group, Host, Interface, Listener
 from kprov.observation import Observation
 from kprov.preflight.problem import Problem
+from kprov.roles.network import BRIDGE, TUNNEL
 
 _ALIVE = frozenset({"active", "activating", "reloading", "deactivating"})
 _EVERYWHERE = frozenset({"*", "0.0.0.0", "[::]", "::"})  # noqa: S104 - compared with, never bound to
 _COMM = 15  # characters of a program's name that the kernel keeps
-BRIDGE = "cni0"  # the pod network's own interface, on hosts that have been set up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def _addresses(facts: Facts) -> tuple[str, ...]:
 def _collisions(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
     for setting, network in (("pod_cidr", cluster.pod_cidr), ("service_cidr", cluster.service_cidr)):
         for interface in seen.facts.interfaces:
-            if interface.name == BRIDGE and seen.records:
+            if seen.records and _of_pods(cluster, host, seen.facts, setting, interface):
                 continue
             for address in _overlapping(interface, network):
                 yield Problem(
@@ -141,11 +141,22 @@ def _collisions(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Pro
                     needed=f"a {setting} that no host uses",
                     todo=f"choose another {setting}"
                     + (
-                        f", or remove what another cluster left (ip link delete {BRIDGE})"
-                        if interface.name == BRIDGE
+                        f", or remove what another cluster left (ip link delete {interface.name})"
+                        if interface.name in (BRIDGE, TUNNEL)
                         else ""
                     ),
                 )
+
+
+def _of_pods(cluster: Cluster, host: Host, facts: Facts, setting: str, interface: Interface) -> bool:
+    """Whether an interface of a host that has been set up belongs to the pod network, kprov's or the user's own."""
+    if cluster.network.built_in:
+        return interface.name in (BRIDGE, TUNNEL)
+    try:
+        own = ClusterFacts({host.name: facts}).node_ip(host)
+    except ValueError:
+        return False
+    return setting == "pod_cidr" and own not in (address.split("/")[0] for address in interface.addresses)
 
 
 def _overlapping(interface: Interface, network: IPv4Network) -> Iterable[str]:
@@ -159,7 +170,9 @@ def _overlapping(interface: Interface, network: IPv4Network) -> Iterable[str]:
 
 
 def compare(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterable[Problem]:
-    """The largest packet must be the same between nodes: pod traffic is routed, and what is too large gets lost."""
+    """The largest packet must be the same between nodes: what is too large gets lost on the way."""
+    if cluster.network.mtu is not None:
+        return  # then it is the same for all pods, whatever the links carry
     sizes = {
         host.name: size
         for host in cluster.nodes

@@ -487,6 +487,23 @@ do_objects() { # payload with the objects
     done
 }
 
+note() { printf 'note\t%s\t%s\n' "$number" "$(printf %s "$1" | base64 -w0)"; } # something that the operator is told
+
+do_registered() { # nodes, commas between; seconds: each is Ready, or lacks nothing but a pod network that is not kprov's
+    limit=$(($(date +%s) + $2))
+    until waiting=$(unconnected "$1"); do
+        [ "$(date +%s)" -lt $limit ] || fail "$(cat "$stage/nodes")"
+        sleep 0.5
+    done
+    [ -z "$waiting" ] || note "registered, and NotReady until your pod network is there (network: none): $waiting"
+}
+
+unconnected() { # nodes, commas between: prints those without a network; fails while one is not ready for another reason
+    # shellcheck disable=SC2046 # words on purpose
+    kubectl get nodes $(printf %s "$1" | tr , ' ') --no-headers -o 'custom-columns=N:.metadata.name,S:.status.conditions[?(@.type=="Ready")].status,M:.status.conditions[?(@.type=="Ready")].message' > "$stage/nodes" &&
+        awk '$2 == "True" {next} /NetworkReady=false/ {printf "%s%s", sep, $1; sep = ", "; next} {bad = 1} END {exit bad}' "$stage/nodes"
+}
+
 do_first_list() { # payload: only where there is none, as what an older one names is not known here
     mkdir -p /run/kprov
     limit=$(($(date +%s) + 60))

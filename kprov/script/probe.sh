@@ -44,18 +44,19 @@ facts() {
     for folder in /etc /opt /var /var/lib; do
         df -P -k $folder 2>/dev/null | awk -v f=$folder 'NR == 2 {print "disk\t" f "\t" $4 * 1024 " " $2 * 1024}'
     done
-    ss -Hltnp 2>/dev/null | awk '{n = split($4, a, ":"); p = ""; if (match($0, /users:\(\(".*/)) {
+    ss -Hltunp 2>/dev/null | awk '{n = split($5, a, ":"); p = ""; if (match($0, /users:\(\(".*/)) {
         p = substr($0, RSTART + 9); sub(/".*pid=/, " pid ", p); sub(/,.*/, "", p)}
-        print "listener\t" a[n] "\t" substr($4, 1, length($4) - length(a[n]) - 1) " " p}'
+        print ($1 == "udp" ? "udp" : "listener") "\t" a[n] "\t" substr($5, 1, length($5) - length(a[n]) - 1) " " p}'
     for module in overlay br_netfilter nf_conntrack nf_tables ip_tables vxlan; do
         if [ -d /sys/module/$module ]; then say module $module present
         elif [ $module = overlay ] && grep -qw overlay /proc/filesystems; then say module $module present
         elif [ $module = br_netfilter ] && [ -d /proc/sys/net/bridge ]; then say module $module present
         elif [ $module = nf_conntrack ] && [ -d /proc/sys/net/netfilter ]; then say module $module present
+        elif [ $module = vxlan ] && gzip -dc /proc/config.gz 2>/dev/null | grep -qx CONFIG_VXLAN=y; then say module $module present
         elif modprobe -n -q $module 2>/dev/null; then say module $module loadable
         fi
     done
-    for program in nft iptables conntrack ethtool socat curl wget bash haproxy zstd gzip tar flock sudo modprobe apt-get dnf zypper; do
+    for program in bridge NetworkManager nft iptables conntrack ethtool socat curl wget bash haproxy zstd gzip tar flock sudo modprobe apt-get dnf zypper; do
         command -v $program > /dev/null 2>&1 && say fact command $program
     done
     command -v nft > /dev/null 2>&1 && nft --version 2>/dev/null | awk '{sub(/^v/, "", $2); print "fact\tnft\t" $2}'

@@ -19,6 +19,7 @@ from kprov.model import (
     Host,
     Interface,
     Listener,
+    NetworkSettings,
     RegistryAccess,
     RegistryEntry,
     RegistrySettings,
@@ -97,6 +98,8 @@ def _cluster(values: Mapping[str, Any], hosts: tuple[Host, ...]) -> Cluster:
         known["addons"] = tuple(map(_addon, known["addons"]))
     if "registry" in known:
         known["registry"] = _registry(known["registry"])
+    if "network" in known:
+        known["network"] = NetworkSettings(**known["network"])
     if "templates_dir" in known:
         known["templates_dir"] = Path(known["templates_dir"])
     return Cluster(name="test", versions=resolve_versions(values.get("kubernetes", "")), hosts=hosts, **known)

@@ -14,7 +14,8 @@ _UNITS: Mapping[Group, tuple[str, ...]] = {
     "etcd": ("etcd",),
     "control_plane": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
 }
-_NODE_UNITS = ("containerd", "kprov-network", "kubelet", "kube-proxy")
+_NODE_UNITS = ("containerd", "kubelet", "kube-proxy")
+_NETWORK_UNIT = "kprov-network"
 
 # Path → arguments that make it tell its version, and the component whose version that is.
 _PROGRAMS: Mapping[Group, Mapping[str, tuple[str, str]]] = {
@@ -110,6 +111,8 @@ def units(cluster: Cluster, host: Host) -> Iterable[str]:
     yield from (unit for group, found in _UNITS.items() if group in host.groups for unit in found)
     if host.is_node:
         yield from _NODE_UNITS
+        if cluster.network.mode in ("routed", "vxlan"):
+            yield _NETWORK_UNIT
         if cluster.api_endpoint is None:
             yield "kube-api-proxy"
 

@@ -16,6 +16,17 @@ from kprov.testinfra.fleet import API_NAME, Fleet
 
 DEADLINE = 60.0  # seconds that pods may still need to start after `kprov up`
 BRIDGE = re.compile(r"\binet (?P<address>[0-9.]+)/")
+TUNNEL = "kprov-vxlan"
+
+
+def require_mode(cluster: Cluster, *modes: str) -> None:
+    if cluster.network.mode not in modes:
+        pytest.skip(f"the pod network is {cluster.network.mode}")
+
+
+def gateway(fleet: Fleet, name: str) -> str:
+    """The first address of a node's pod network: the node's own in it."""
+    return str(IPv4Network(fleet.nodes[name]["spec"]["podCIDR"])[1])
 
 
 def test_coredns_is_available(cluster: Cluster, fleet: Fleet) -> None:
@@ -72,28 +83,49 @@ def test_kube_proxy_is_healthy_and_in_its_mode(host: Machine, fleet: Fleet, clus
 
 
 @pytest.mark.on("node")
-def test_routes_to_the_pods_of_all_other_nodes(host: Machine, fleet: Fleet, spec: Host) -> None:
+def test_routes_to_the_pods_of_all_other_nodes(host: Machine, fleet: Fleet, cluster: Cluster, spec: Host) -> None:
+    require_mode(cluster, "routed", "vxlan")
     table = host.check_output("ip -4 route show").splitlines()
     routes = {words[0]: words[2] for words in map(str.split, table) if len(words) > 2 and words[1] == "via"}
-    wanted = {node["spec"]["podCIDR"]: fleet.node_ip(name) for name, node in fleet.nodes.items() if name != spec.name}
+    way = fleet.node_ip if cluster.network.mode == "routed" else lambda name: gateway(fleet, name)
+    wanted = {node["spec"]["podCIDR"]: way(name) for name, node in fleet.nodes.items() if name != spec.name}
     assert {network: routes.get(network) for network in wanted} == wanted
 
 
 @pytest.mark.on("node")
+def test_the_tunnel_knows_all_other_nodes_and_nobody_else(
+    host: Machine, fleet: Fleet, cluster: Cluster, spec: Host
+) -> None:
+    require_mode(cluster, "vxlan")
+    others = {fleet.node_ip(name) for name in fleet.nodes if name != spec.name}
+    shown = host.check_output(f"bridge fdb show dev {TUNNEL}").splitlines()
+    assert {words[2] for words in map(str.split, shown) if words[1] == "dst"} == others
+    assert {words[-1] for words in map(str.split, shown)} <= {"permanent"}, "an entry was learned"
+    device = host.check_output(f"ip -d -o link show dev {TUNNEL}")
+    assert f" vxlan id {cluster.network.vni} " in device
+    assert f" dstport {cluster.network.port} nolearning " in device
+
+
+@pytest.mark.on("node")
 def test_pod_gateways_of_all_other_nodes_answer(host: Machine, fleet: Fleet, cluster: Cluster, spec: Host) -> None:
-    """A request over the pod network to the bridge of every node that has one up: there and back again."""
+    """A request over the pod network to every node's own address in it: there and back again."""
+    require_mode(cluster, "routed", "vxlan")
     for other in cluster.nodes:
-        shown = fleet.host(other.name).run("ip -o -4 addr show dev cni0 up")
+        # Without a tunnel the address comes with the first pod on a node.
+        device = TUNNEL if cluster.network.mode == "vxlan" else "cni0"
+        shown = fleet.host(other.name).run(f"ip -o -4 addr show dev {device} up")
         match = BRIDGE.search(shown.stdout)
         if shown.rc != 0 or match is None:
-            continue  # it comes with the first pod on a node
+            assert device != TUNNEL, shown.stderr
+            continue
         answer = wire.get(fleet.session(spec.name), match["address"], 10256, "/healthz")
         assert answer.status in (200, 503), f"{spec.name} → {other.name}: status {answer.status}"
 
 
 @pytest.mark.on("node")
-def test_pods_get_addresses_of_their_nodes_network(host: Machine, fleet: Fleet, spec: Host) -> None:
+def test_pods_get_addresses_of_their_nodes_network(host: Machine, fleet: Fleet, cluster: Cluster, spec: Host) -> None:
     """Pods that have an address of their own; those of the host's network have the host's."""
+    require_mode(cluster, "routed", "vxlan")
     own = IPv4Network(fleet.nodes[spec.name]["spec"]["podCIDR"])
     for pod in fleet.objects("/api/v1/pods")["items"]:
         address = pod["status"].get("podIP")

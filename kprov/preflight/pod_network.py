@@ -1,0 +1,182 @@
+"""Whether hosts can carry the pod network that the inventory asks for, and whether a living one may change to it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from kprov.model import Cluster, ClusterFacts, Facts, Host
+from kprov.observation import Observation, printable
+from kprov.pod_network import MODE, identity
+from kprov.preflight.problem import Problem
+from kprov.roles.network import CONFLIST, mtu
+
+_NODE_UNIT = ("unit", "kubelet.service")  # what a host that has been a node has on record
+_SHOWN = 5  # hosts named in a message
+
+
+def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
+    if not host.is_node or not cluster.network.built_in:
+        return
+    yield from _size(cluster, host, seen.facts)
+    if cluster.network.mode == "vxlan":
+        yield from _port(cluster.network.port, host, seen)
+        yield from _program(host, seen.facts)
+
+
+def _size(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
+    wanted, overhead = cluster.network.mtu, cluster.network.overhead
+    try:
+        room = mtu(facts, ClusterFacts({host.name: facts}).node_ip(host)) - overhead
+    except ValueError:
+        return  # a host without a node address is told elsewhere
+    if wanted is not None and wanted > room:
+        yield Problem(
+            name="MTU",
+            host=host.name,
+            what="pods' largest packets do not fit through this host's link",
+            found=f"network.mtu {wanted}; the link with the node's address leaves room for {room}",
+            needed=f"at most {room}" + (f": its MTU less {overhead} for the tunnel" if overhead else ""),
+            todo="write a smaller network.mtu, or leave it out for the largest that fits",
+        )
+
+
+def _port(port: int, host: Host, seen: Observation) -> Iterable[Problem]:
+    takers = [listener for listener in seen.facts.udp_listeners if listener.port == port]
+    ours = (_before(seen) or "").split()[2:]  # vxlan VNI PORT
+    if takers and str(port) not in ours:
+        taken = ", ".join(f"{taker.process or 'the kernel (another tunnel)'} on {taker.address}" for taker in takers)
+        yield Problem(
+            name=f"Port-{port}",
+            host=host.name,
+            what=f"UDP port {port} is taken, and the tunnel between nodes needs it",
+            found=taken,
+            needed=f"nobody but kprov's own tunnel on UDP port {port}",
+            todo="choose another `port` under cluster.network, or end what uses it (ss -lunp; ip -d link show type vxlan)",
+        )
+
+
+def _program(host: Host, facts: Facts) -> Iterable[Problem]:
+    if "bridge" not in facts.commands:
+        yield Problem(
+            name="FileExisting-bridge",
+            host=host.name,
+            what="the program bridge is missing",
+            found="no bridge on root's PATH",
+            needed="bridge, which tells the tunnel where its peers are",
+            todo="install the package that holds it (iproute2; iproute in the RHEL family)",
+        )
+
+
+def compare(
+    cluster: Cluster, observations: Mapping[str, Observation], limit: frozenset[str] | None
+) -> Iterable[Problem]:
+    yield from _apart(cluster, observations)
+    yield from _change(cluster, observations, limit)
+
+
+def _apart(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterable[Problem]:
+    """Host routes need a next hop on the same link: the kernel takes no other."""
+    if cluster.network.mode != "routed":
+        return
+    facts = ClusterFacts({name: seen.facts for name, seen in observations.items()})
+    addresses = {host.name: address for host in cluster.nodes if (address := _address(host, facts))}
+    beyond: dict[frozenset[IPv4Network], frozenset[str]] = {}  # hosts of one network are looked at once
+    for name in addresses:
+        links = _links(facts[name])
+        if links not in beyond:
+            beyond[links] = frozenset(
+                other for other, address in addresses.items() if not any(address in link for link in links)
+            )
+        if far := [other for other in addresses if other in beyond[links] - {name}]:
+            yield Problem(
+                name="HostsApart",
+                host=name,
+                what="pods of other nodes cannot be reached by routes from here",
+                found=f"{_names(far)} in no network of this host ({', '.join(sorted(map(str, links))) or 'none'})",
+                needed="all nodes' addresses in one network",
+                todo="write `network: vxlan`, a tunnel for hosts apart, or give the nodes a common network and node_ip in it",
+            )
+
+
+def _address(host: Host, facts: ClusterFacts) -> IPv4Address | None:
+    try:
+        return IPv4Address(facts.node_ip(host))
+    except (KeyError, ValueError):
+        return None
+
+
+def _links(facts: Facts) -> frozenset[IPv4Network]:
+    found = set()
+    for interface in facts.interfaces:
+        for address in interface.addresses:
+            try:
+                found.add(IPv4Interface(address).network)
+            except ValueError:  # a host's word
+                continue
+    return frozenset(link for link in found if not link.is_loopback)
+
+
+def _change(
+    cluster: Cluster, observations: Mapping[str, Observation], limit: frozenset[str] | None
+) -> Iterable[Problem]:
+    """What runs on nodes now against what is wanted: pods keep the interfaces that they were made with."""
+    wanted = identity(cluster.network)
+    living = {
+        host.name: before
+        for host in cluster.nodes
+        if host.name in observations and (before := _before(observations[host.name])) is not None
+    }
+    others = [name for name, before in living.items() if before != wanted]
+    if not others:
+        return
+    told = next((name for name in others if limit is None or name in limit), None) or min(limit or others)
+    found = "; ".join(
+        f"{printable(mode)} on {_names([name for name in others if living[name] == mode])}"
+        for mode in dict.fromkeys(living[name] for name in others)
+    )
+    left = {living[name].split(" ")[0] for name in others}
+    if not cluster.network.built_in or left - {"routed", "vxlan"}:
+        yield Problem(
+            name="NetworkMode",
+            host=told,
+            what="the pod network of a living cluster cannot be changed to this one",
+            found=found,
+            needed=f"{wanted} from the first day on: every pod's interface belongs to the network that made it",
+            todo="write the old network into the inventory again; to change it, build a second cluster and move there, or "
+            "take this one down and up again (docs/networks.md)",
+        )
+    elif limit is not None and {host.name for host in cluster.nodes} - limit:
+        yield Problem(
+            name="NetworkMode",
+            host=told,
+            what="a pod network changes on all nodes at once, and this run is limited to some",
+            found=found,
+            needed=f"{wanted} on every node: a node that is left behind would not be reached by the others' pods",
+            todo="run it without --limit",
+        )
+    else:
+        yield Problem(
+            name="NetworkMode",
+            host=told,
+            what="the pod network changes on all nodes at once; connections between pods of different nodes stall for "
+            "some seconds",
+            found=found,
+            needed=wanted,
+            todo="nothing, if that may be now; pods go on, and keep the MTU that they were made with",
+            severity="warning",
+        )
+
+
+def _before(seen: Observation) -> str | None:
+    """The pod network that a host has; None for one that has not been a node yet."""
+    if _NODE_UNIT not in seen.records:
+        return None
+    if ("file", MODE) in seen.records and MODE in seen.texts:
+        return seen.texts[MODE].decode(errors="replace").strip()
+    return "routed" if ("file", CONFLIST) in seen.records else None
+
+
+def _names(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
