@@ -17,7 +17,7 @@ from kprov.node_upgrades import decide as decide_upgrades
 from kprov.object_list import Departures, departures, list_object, listed
 from kprov.objects import Identity, Object, ObjectChange, compare, identity, stamped
 from kprov.observation import EtcdView, Observation
-from kprov.plan import HostPlan, plan_host
+from kprov.plan import DATA, HostPlan, plan_host
 from kprov.resources import Artifact
 from kprov.roles import cluster_objects, etcd
 from kprov.stages import wanted
@@ -31,7 +31,7 @@ class ClusterPlan:
     objects: changes to Kubernetes objects; objects_known is False while no API server could be asked, and then all of
     wanted_objects are applied once one runs. wanted_objects are kprov's own; those of add-ons are in `addons`.
     known: every object that the list in the cluster names; apis: apiVersion of what lives; kept: wanted no more, but
-    holding data.
+    holding data; leaving_data: folders on hosts that go with all they hold, once no claim has a volume in them.
     """
 
     hosts: Mapping[str, HostPlan]
@@ -49,6 +49,7 @@ class ClusterPlan:
     recreate: frozenset[str] = frozenset()  # add-ons whose workloads may be deleted to be changed
     delete_data: bool = False
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    leaving_data: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -160,7 +161,18 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
         recreate=inputs.recreate,
         delete_data=inputs.delete_data,
         network=cluster.network,
+        leaving_data=_leaving_data(plans, observations),
     )
+
+
+def _leaving_data(plans: Mapping[str, HostPlan], observations: Mapping[str, Observation]) -> tuple[str, ...]:
+    folders = {
+        change.key[1]
+        for name, plan in plans.items()
+        for change in plan.changes
+        if change.action == "delete" and observations[name].records[change.key].value == DATA
+    }
+    return tuple(sorted(folders))
 
 
 def _object_changes(

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 import yaml
 
 from kprov.addon.certificates import filled
-from kprov.addon.kinds import WORKLOADS
+from kprov.addon.kinds import RECREATED, WORKLOADS
 from kprov.addon.wanted import AddonObjects
 from kprov.cluster_plan import ClusterPlan
 from kprov.object_list import IDENTITY, list_object, removal
@@ -77,6 +77,8 @@ def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issu
     for change in plan.objects:
         if change.action == "delete" and change.identity[1] == "Namespace":
             batch.add(f"{change.title} gone", "namespace_gone", change.identity[3], _DEADLINE)
+    for folder in plan.leaving_data:
+        batch.add(f"volumes in {folder}", "volumes_gone", folder, _DEADLINE)
     if plan.objects_known and IDENTITY in names and (_final(plan) != _ahead(plan) or _ahead(plan) == plan.known):
         _apply(batch, [_list(_final(plan))])
     return batch
@@ -134,9 +136,9 @@ def _apply_addon(batch: Batch, plan: ClusterPlan, addon: AddonObjects, items: Se
     name = addon.addon.name
     anew = "-"
     if name in plan.recreate:
-        workloads = [identity(item) for item in items if item["kind"] in WORKLOADS and identity(item) in plan.apis]
-        if workloads:
-            anew = batch.attach(_documents(removal(key, plan.apis) for key in workloads))
+        fixed = [identity(item) for item in items if item["kind"] in RECREATED and identity(item) in plan.apis]
+        if fixed:
+            anew = batch.attach(_documents(removal(key, plan.apis) for key in fixed))
     batch.add(f"add-on {name}", "addon", name, batch.attach(_documents(items)), anew)
 
 

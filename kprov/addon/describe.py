@@ -26,7 +26,7 @@ class _Keys(BaseModel):
 
 
 class _Image(_Keys):
-    reference: str
+    reference: str = ""
     built: str = ""
     modules: str = ""
     program: dict[str, str] = Field(default_factory=dict, max_length=1)
@@ -132,6 +132,13 @@ def _check(file: _File, folder: Path, path: Path) -> None:
     """What only shows when keys are seen together. Raises AddonError."""
     if file.name != folder.name:
         raise AddonError("an add-on is called as its folder is", where=str(path), found=file.name, needed=folder.name)
+    for name, image in file.images.items():
+        if not image.reference and not image.program:
+            raise AddonError(
+                f"the image {name} can neither be pulled nor built",
+                where=str(path),
+                needed="`reference:`, or `program:` with `built:`",
+            )
     if file.images and not file.versions:
         raise AddonError("images without versions", where=str(path), needed="`versions:` with a version of each image")
     for version, images in file.versions.items():

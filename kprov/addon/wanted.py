@@ -66,7 +66,7 @@ def _stamped(secret: Object) -> Object:
 
 
 def image_references(addon: Addon, artifacts: Mapping[tuple[str, str], Artifact]) -> dict[str, str]:
-    """Image name → reference: that of the file nodes are given, else upstream's, which nodes pull."""
+    """Image name → reference: that of the file nodes are given, else upstream's, which nodes pull, or empty."""
     given = {name: artifact.reference for (name, _), artifact in artifacts.items()}
     return {
         image.name: given.get(image.entry.name) or image.entry.reference.format(version=image.version)

@@ -14,7 +14,7 @@ VersionedImage = tuple[ImageEntry, str]  # and its version
 
 @dataclass(frozen=True, kw_only=True)
 class Needed:
-    """components: name → version; images: those that nodes are given."""
+    """components: name → version; images: those that nodes are given. One without a reference is only ever built."""
 
     components: Mapping[str, str]
     images: tuple[VersionedImage, ...]

@@ -78,7 +78,9 @@ def named(cluster: Cluster, archs: Iterable[str]) -> Provided:
     Nothing is fetched, built or looked up. Raises ArtifactError for an unknown architecture.
     """
     parts = needed(cluster)
-    references = {entry.name: entry.reference.format(version=version) for entry, version in parts.images}
+    references = {
+        entry.name: (entry.reference or entry.built).format(version=version) for entry, version in parts.images
+    }
     return {
         (name, arch): Artifact(
             name=name, version=version, arch=arch, sha256="", size=0, local="", reference=references.get(name, "")

@@ -27,6 +27,7 @@ from kprov.errors import ArtifactError
 _INDEXES = (image.INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 _MANIFESTS = (image.MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
 _ACCEPT = {"Accept": ", ".join((*_INDEXES, *_MANIFESTS))}
+_SERVERS = {"docker.io": "registry-1.docker.io"}  # the one registry that is not where its name says
 _MANIFEST_LIMIT = 4 << 20  # bytes, as in the distribution specification
 
 
@@ -40,7 +41,7 @@ class Reference:
 
     @property
     def base(self) -> str:
-        return f"https://{self.host}/v2/{self.repository}"
+        return f"https://{_SERVERS.get(self.host, self.host)}/v2/{self.repository}"
 
 
 def parse_reference(text: str) -> Reference:

@@ -199,4 +199,5 @@ def _wanted(needed: Needed, arch: str) -> list[Download]:
 
 def _images(needed: Needed) -> list[tuple[str, str, str]]:
     """name, reference, version of every image that upstream publishes for us."""
-    return [(entry.name, entry.reference.format(version=version), version) for entry, version in needed.images]
+    rows = [(entry, version) for entry, version in needed.images if entry.reference]
+    return [(entry.name, entry.reference.format(version=version), version) for entry, version in rows]

@@ -70,6 +70,7 @@ def test_a_folder_without_a_description_is_plain_manifests(tmp_path: Path) -> No
         (("name: hello", "name: other"), "an add-on is called as its folder is"),
         (("type: integer", "type: number"), "parameters.replicas.type"),
         (("ready: [deployment/web]", "ready: [job/web]"), "ready.0"),
+        (('{reference: "registry.example.org/web:v{version}"}', "{}"), "can neither be pulled nor built"),
         (("{web: 1.1.3}", "{wob: 1.1.3}"), "version 1.1.0 does not name a version of each image"),
         (('"0750"', '"9"'), "host_directories.0.mode"),
         (("usage: server", "usage: sever"), "certificates.0.usage"),

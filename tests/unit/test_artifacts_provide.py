@@ -14,9 +14,10 @@ from artifact_progress import Kept
 from artifact_server import Site, program, serving, sha256
 from go_standin import Go
 
+from kprov.addon.spec import Addon, AddonImage, Description
 from kprov.artifacts import toolchain
 from kprov.artifacts import upstream as upstream_module
-from kprov.artifacts.catalog import resolve_versions
+from kprov.artifacts.catalog import ImageEntry, resolve_versions
 from kprov.artifacts.provide import Provided, provide
 from kprov.errors import ArtifactError
 from kprov.model import ArtifactSettings, Cluster
@@ -47,11 +48,16 @@ class Run:
         self.lock = folder / "artifacts.lock.yaml"
         self.progress = Kept()
 
-    def __call__(self, source: str = "upstream", mirror: str = NOBODY, archs: tuple[str, ...] = ("amd64",)) -> Provided:
+    def __call__(
+        self,
+        source: str = "upstream",
+        mirror: str = NOBODY,
+        archs: tuple[str, ...] = ("amd64",),
+        addons: tuple[Addon, ...] = (),
+    ) -> Provided:
         self.progress = Kept()
-        cluster = Cluster(
-            name="c", versions=VERSIONS, hosts=(), artifacts=ArtifactSettings(source=source, mirror=mirror)  # type: ignore[arg-type]
-        )  # fmt: skip
+        settings = ArtifactSettings(source=source, mirror=mirror)  # type: ignore[arg-type]
+        cluster = Cluster(name="c", versions=VERSIONS, hosts=(), artifacts=settings, addons=addons)
         return provide(cluster, archs, self.folder / "cache", self.progress, lock=self.lock)
 
     @property
@@ -87,6 +93,22 @@ def test_upstream_gives_every_program_and_image_verified_and_pinned(site: Site, 
         "registry.k8s.io/pause:3.10.2", "registry.k8s.io/coredns/coredns:v1.14.7",
     }  # fmt: skip
     assert any("artifacts.lock.yaml" in note for note in run.progress.notes)
+
+
+def addon_with(entry: ImageEntry) -> Addon:
+    description = Description(name="a", folder=Path("a"), summary="", namespace="a", images={"own": entry})
+    image = AddonImage(name="own", version="1.0.0", entry=entry)
+    return Addon(description=description, version="1", parameters={}, images=(image,))
+
+
+def test_an_image_that_is_only_ever_built_is_not_asked_for_upstream(site: Site, go: Go, run: Run) -> None:
+    entry = ImageEntry(
+        name="image-own", component="pause", reference="", built="kprov.local/own:{version}", program="pause", package="."
+    )
+    found = run(mirror=site.base, addons=(addon_with(entry),))
+    assert not any(name == "image-own" for name, _ in found)
+    built = run("modules", site.base, addons=(addon_with(entry),))
+    assert built[("image-own", "amd64")].reference == "kprov.local/own:1.0.0"
 
 
 def test_each_archive_is_fetched_once(site: Site, run: Run) -> None:

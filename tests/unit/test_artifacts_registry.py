@@ -53,6 +53,17 @@ def test_an_image_comes_whole_under_its_own_name(site: Site, tmp_path: Path) -> 
         assert f"blobs/{descriptor['digest'].replace(':', '/')}" in names
 
 
+@pytest.mark.parametrize(
+    ("reference", "base"),
+    [
+        ("quay.io/a/b:v1", "https://quay.io/v2/a/b"),
+        ("docker.io/a/b:v1", "https://registry-1.docker.io/v2/a/b"),
+    ],
+)
+def test_a_registry_is_asked_where_it_is(reference: str, base: str) -> None:
+    assert parse_reference(reference).base == base
+
+
 def test_a_registry_that_wants_a_token_gets_one(site: Site, tmp_path: Path) -> None:
     site.put_image("coredns/coredns", "v1.14.7", "amd64")
     site.token = "anonymous-1"

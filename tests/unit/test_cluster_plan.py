@@ -18,7 +18,7 @@ from kprov.context import Trust
 from kprov.model import Interface
 from kprov.object_list import list_object
 from kprov.objects import identity, stamped
-from kprov.observation import EtcdMember, EtcdView, Observation
+from kprov.observation import EtcdMember, EtcdView, Observation, Record
 from kprov.pki.authority import CertificateAuthority
 from kprov.pki.spec import AUTHORITIES
 from kprov.stages import STAGES
@@ -88,6 +88,15 @@ def test_a_settled_cluster_has_an_empty_plan(inputs: Inputs) -> None:
     kinds = {change.key[0] for host in plan.hosts.values() for change in host.changes}
     assert kinds <= {"certificate", "image", "module", "package", "user", "swap"}
     assert not any(host.restarts for host in plan.hosts.values())
+
+
+def test_a_folder_with_data_that_goes_is_known_to_the_whole_cluster(inputs: Inputs) -> None:
+    seen = fresh(inputs)
+    key = ("directory", "/var/lib/volumes")
+    record = Record(kind="directory", name="/var/lib/volumes", value="data", stat="", before="absent")
+    seen["w1"] = replace(seen["w1"], records={key: record})
+    assert plan_cluster(inputs, seen).leaving_data == ()
+    assert plan_cluster(replace(inputs, delete_data=True), seen).leaving_data == ("/var/lib/volumes",)
 
 
 def test_a_node_that_is_not_ready_is_told(inputs: Inputs) -> None:

@@ -21,8 +21,13 @@ from kprov.objects import Object, compare, identity, stamped
 from kprov.operations import Batch
 from kprov.pki.spec import CertificateSpec
 
-GROUPS = {"Deployment": "apps/v1", "Namespace": "v1", "APIService": "apiregistration.k8s.io/v1"}
-WIDE = {"Namespace", "APIService"}
+GROUPS = {
+    "Deployment": "apps/v1",
+    "Namespace": "v1",
+    "APIService": "apiregistration.k8s.io/v1",
+    "StorageClass": "storage.k8s.io/v1",
+}
+WIDE = {"Namespace", "APIService", "StorageClass"}
 
 
 def item(kind: str, name: str, **more: Any) -> dict[str, Any]:
@@ -49,6 +54,7 @@ def plan(
     *addons: AddonObjects,
     recreate: frozenset[str] = frozenset(),
     delete_data: bool = False,
+    leaving_data: tuple[str, ...] = (),
 ) -> ClusterPlan:
     everything = [*wanted, *(one for each in addons for one in each.objects)]
     names = frozenset(map(identity, everything))
@@ -69,6 +75,7 @@ def plan(
         kept=leaving.kept,
         recreate=recreate,
         delete_data=delete_data,
+        leaving_data=leaving_data,
     )
 
 
@@ -203,6 +210,24 @@ def test_workloads_are_made_anew_only_for_addons_that_were_named() -> None:
         payload = dict(addons_batch(made, {}, issue).payload)
         found = [] if operation[3] == "-" else list(yaml.safe_load_all(payload[operation[3]]))  # type: ignore[arg-type]
         assert [one["metadata"]["name"] for one in found] == anew
+
+
+def test_a_storage_class_is_made_anew_like_workloads_and_nothing_else_is() -> None:
+    live = [item("StorageClass", "fast"), item("ConfigMap", "c")]
+    wanted = [{**one, "spec": {"x": 2}} for one in live]
+    made = plan((), (*live, list_of(live)), addon("one", *wanted), recreate=frozenset({"one"}))
+    batch = addons_batch(made, {}, issue)
+    payload = dict(batch.payload)[batch.operations[0][3]]
+    assert [one["metadata"]["name"] for one in yaml.safe_load_all(payload)] == ["fast"]  # type: ignore[arg-type]
+
+
+def test_volumes_in_a_folder_that_goes_are_asked_for_when_namespaces_are_gone() -> None:
+    old = [item("Namespace", "ns")]
+    made = plan((), (*old, list_of(old)), delete_data=True, leaving_data=("/var/lib/volumes",))
+    assert [operation[:2] for operation in addons_batch(made, {}, issue).operations[:2]] == [
+        ("namespace_gone", "ns"),
+        ("volumes_gone", "/var/lib/volumes"),
+    ]
 
 
 def test_a_certificate_is_issued_when_it_is_sent() -> None:

@@ -1,0 +1,3 @@
+module kprov.local/build/volume-folder
+
+go 1.24
