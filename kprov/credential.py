@@ -1,11 +1,18 @@
-"""The kubeconfig that a run itself uses on a control plane host. It is short-lived and never stored here."""
+"""The credentials that kprov itself uses: a kubeconfig for work on a control plane, TLS for questions from here.
+
+They are short-lived, and no key is stored here.
+"""
 
 from __future__ import annotations
 
+import ssl
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from kprov.model import Cluster
 from kprov.pki.kubeconfig import embedded
+from kprov.pki.spec import CertificateSpec
 from kprov.pki.table import super_admin_spec
 from kprov.store import Store
 
@@ -20,3 +27,17 @@ def credential(cluster: Cluster, store: Store) -> bytes:
         "kprov", "https://127.0.0.1:6443", store.ca["kubernetes"], issued.cert_pem, issued.key_pem, "kprov-run"
     )
     return text.encode()
+
+
+def client_tls(store: Store, spec: CertificateSpec, life: timedelta) -> ssl.SSLContext:
+    """TLS that trusts the cluster's authority and shows a fresh client certificate; its key stays in memory."""
+    __tracebackhide__ = True
+    issued = store.authority("kubernetes").issue(spec, datetime.now(UTC), life=life)
+    context = ssl.create_default_context(cadata=store.ca["kubernetes"].decode("ascii"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    with tempfile.TemporaryDirectory(prefix="kprov-") as folder:  # mode 0700; ssl reads files only
+        pair = Path(folder) / "client.pem"
+        pair.touch(mode=0o600)
+        pair.write_bytes(issued.cert_pem + issued.key_pem)
+        context.load_cert_chain(pair)
+    return context

@@ -58,6 +58,10 @@ class TransportError(KprovError):
     """A host could not be reached, did not let us in, or the connection broke."""
 
 
+class UnreachedError(TransportError):
+    """The host is reached; what it was to connect to is not."""
+
+
 class ApplyError(KprovError):
     """A host refused or failed a change, or a gate did not pass before its deadline."""
 

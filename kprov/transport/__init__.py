@@ -1,6 +1,17 @@
 """The one I/O seam to hosts. Importing it loads no SSH library; the first SSH connection does."""
 
-from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result, Session, Transport, connect_many
+from kprov.transport.base import (
+    Count,
+    Counters,
+    Held,
+    Input,
+    OnOutput,
+    Result,
+    Session,
+    Stream,
+    Transport,
+    connect_many,
+)
 from kprov.transport.local import LocalTransport
 from kprov.transport.ssh import SshTransport
 
@@ -14,6 +25,7 @@ __all__ = [
     "Result",
     "Session",
     "SshTransport",
+    "Stream",
     "Transport",
     "connect_many",
 ]

@@ -151,6 +151,26 @@ class Held:
             self._changed.notify_all()
 
 
+class Stream(Protocol):
+    """A TCP connection that a host made for us. One thread may read while another writes."""
+
+    def read(self) -> bytes:
+        """Waits for bytes and returns what came; empty at the end. Raises TransportError when the host is lost."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Raises TransportError when nobody takes them any more."""
+        ...
+
+    def end(self) -> None:
+        """Nothing more will be written. What the other side still says can be read."""
+        ...
+
+    def close(self) -> None:
+        """Ends both directions; a `read` that waits returns. May be called again."""
+        ...
+
+
 class Session(Protocol):
     """One connection to one host. Thread-safe: several commands may run at once (sshd allows 10 by default)."""
 
@@ -182,6 +202,14 @@ class Session(Protocol):
 
     def hold(self, command: str, *, root: bool = True) -> Held:
         """Starts a command whose stdin stays open until `Held.close()` or until the connection is gone."""
+        ...
+
+    def dial(self, address: str, port: int, *, timeout: float = 10.0) -> Stream:
+        """Has the host connect to a TCP port that it can reach; costs no exec and needs no root.
+
+        Raises UnreachedError when the host cannot, or may not, connect there within `timeout` seconds, and
+        TransportError when the host itself is lost.
+        """
         ...
 
     def close(self) -> None:

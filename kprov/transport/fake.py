@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,8 +10,14 @@ from dataclasses import dataclass, field
 from kprov.errors import TransportError
 from kprov.model import Host
 from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
+from kprov.transport.streams import SocketStream, unreached
 
 Handler = Callable[[Host, str, bytes], Result]
+Dialled = Callable[[Host, str, int], socket.socket]
+
+
+def nothing_listens(host: Host, address: str, port: int) -> socket.socket:
+    raise unreached(host.name, address, port, "Connection refused")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +34,14 @@ class Call:
 class FakeTransport:
     """Args:
     handler: answers (host, command, whole stdin). Called from the threads that execute.
+    dialled: our end of a connection to (host, address, port), or UnreachedError.
     unreachable: host name → what `connect` raises.
     drop_before, drop_after: host name → the exec (counted from 1 over all its sessions) at which the connection is
         lost, before the handler saw the command or after it did its work. A new connection works again.
     """
 
     handler: Handler
+    dialled: Dialled = nothing_listens
     unreachable: Mapping[str, TransportError] = field(default_factory=dict)
     drop_before: Mapping[str, int] = field(default_factory=dict)
     drop_after: Mapping[str, int] = field(default_factory=dict)
@@ -56,6 +65,7 @@ class FakeSession:
         self._open = threading.Event()
         self._open.set()
         self._ends: list[threading.Event] = []
+        self._streams: list[SocketStream] = []
 
     def execute(
         self,
@@ -92,11 +102,21 @@ class FakeSession:
         self._ends.append(held._released)
         return held
 
+    def dial(self, address: str, port: int, *, timeout: float = 10.0) -> SocketStream:
+        if not self._open.is_set():
+            raise self._lost()
+        end = self._transport.dialled(self.host, address, port)
+        stream = SocketStream(end, lambda: None if self._open.is_set() else self._lost())
+        self._streams.append(stream)
+        return stream
+
     def drop(self) -> None:
         """Loses the connection."""
         self._open.clear()
         for end in self._ends:
             end.set()
+        for stream in self._streams:
+            stream.close()
 
     def close(self) -> None:
         self.drop()

@@ -18,6 +18,7 @@ from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
 from kprov.transport.outcome import result_of
 from kprov.transport.pump import CHUNK, Pump
 from kprov.transport.shell import wrap
+from kprov.transport.streams import SocketStream, dial_here
 
 
 class LocalTransport:
@@ -39,6 +40,7 @@ class LocalSession:
         self._counters = counters
         self._lock = threading.Lock()
         self._running: set[_Process] = set()
+        self._streams: list[SocketStream] = []
         self._open = True
 
     def execute(
@@ -54,8 +56,8 @@ class LocalSession:
         sudo = root and connection.become and os.geteuid() != 0
         wrapped = wrap(command, sudo=sudo, password=connection.become_password, timeout=timeout)
         with self._lock:
-            if not self._open:
-                raise TransportError("connection lost", where=self.host.name, found="the session was closed")
+            if (error := self._lost()) is not None:
+                raise error
             process = _Process(wrapped.line)
             self._running.add(process)
         self._counters.add(self.host.name, Count(execs=1))
@@ -80,12 +82,27 @@ class LocalSession:
 
         return Held(run, self.host.name)
 
+    def dial(self, address: str, port: int, *, timeout: float = 10.0) -> SocketStream:
+        if (error := self._lost()) is not None:
+            raise error
+        stream = SocketStream(dial_here(self.host.name, address, port, timeout), self._lost)
+        with self._lock:
+            self._streams.append(stream)
+        return stream
+
     def close(self) -> None:
         with self._lock:
             self._open = False
-            running = tuple(self._running)
+            running, streams = tuple(self._running), tuple(self._streams)
         for process in running:
             process.abort()
+        for stream in streams:
+            stream.close()
+
+    def _lost(self) -> TransportError | None:
+        if self._open:
+            return None
+        return TransportError("connection lost", where=self.host.name, found="the session was closed")
 
 
 class _Process:

@@ -15,11 +15,13 @@ from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
 from kprov.transport.outcome import result_of
 from kprov.transport.pump import CHUNK, Pump
 from kprov.transport.shell import wrap
+from kprov.transport.streams import ChannelStream, forbidden, silent, unreached
 
 if TYPE_CHECKING:
     from kprov.transport.client import AskPassphrase, Opener
     from kprov.transport.explain import Target
 
+_PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 5.1
 KNOWN_HOSTS = (Path("~/.ssh/known_hosts"), Path("~/.ssh/known_hosts2"), Path("/etc/ssh/ssh_known_hosts"))
 
 
@@ -122,6 +124,28 @@ class SshSession:
 
         return Held(run, str(self.target))
 
+    def dial(self, address: str, port: int, *, timeout: float = 10.0) -> ChannelStream:
+        import paramiko
+
+        where, thread = str(self.target), self._connection.transport
+        try:
+            channel = thread.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=timeout)
+        except paramiko.ChannelException as error:
+            if error.code == _PROHIBITED:
+                raise forbidden(where, address, port) from None
+            raise unreached(where, address, port, error.text) from None
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if thread.is_active():
+                raise silent(where, address, port, timeout) from None
+            raise self._gone(str(error)) from None
+
+        def lost() -> TransportError | None:
+            if not channel.eof_received:
+                thread.join(0.2)  # it ends the channels of a dead connection just before it says that it is dead
+            return None if thread.is_active() else self._gone("")
+
+        return ChannelStream(channel, lost)
+
     def close(self) -> None:
         with self._lock:
             if self._closed:
@@ -147,13 +171,16 @@ class SshSession:
                 needed="MaxSessions of at least 10 in sshd_config", todo="remove MaxSessions or raise it",
             ) from None  # fmt: skip
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise TransportError(
-                "connection lost", where=str(self.target),
-                found="the session was closed" if self._closed else str(error) or "the host hung up",
-                todo="see that the host is up, then run the same command again",
-            ) from None  # fmt: skip
+            raise self._gone(str(error)) from None
         self._count(Count(execs=1))
         return channel
+
+    def _gone(self, why: str) -> TransportError:
+        return TransportError(
+            "connection lost", where=str(self.target),
+            found="the session was closed" if self._closed else why or "the host hung up",
+            todo="see that the host is up, then run the same command again",
+        )  # fmt: skip
 
     def _why_lost(self, channel: Any) -> str | None:
         """Why there is no exit code: None when a signal killed the command on a connection that lives.

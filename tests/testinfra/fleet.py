@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import ssl
-import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import testinfra.host
 
+from kprov.credential import client_tls
 from kprov.errors import TransportError
 from kprov.model import Cluster, Host
 from kprov.pki.spec import Authority
@@ -76,16 +75,7 @@ class Fleet:
     @cached_property
     def admin(self) -> ssl.SSLContext:
         """TLS as an administrator, for half an hour; the key stays on this machine and in memory."""
-        __tracebackhide__ = True
-        spec = admin_spec(self.cluster, days=1)
-        issued = self.store.authority("kubernetes").issue(spec, datetime.now(UTC), life=ADMIN_LIFE)
-        context = self.trusting("kubernetes")
-        with tempfile.TemporaryDirectory(prefix="kprov-verify-") as folder:  # mode 0700; ssl reads files only
-            pair = Path(folder) / "admin.pem"
-            pair.touch(mode=0o600)
-            pair.write_bytes(issued.cert_pem + issued.key_pem)
-            context.load_cert_chain(pair)
-        return context
+        return client_tls(self.store, admin_spec(self.cluster, days=1), ADMIN_LIFE)
 
     def ask_api(self, host: str, path: str) -> wire.Answer:
         """A GET as administrator of the API server on one control plane. Raises WireError, TransportError."""

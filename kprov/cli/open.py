@@ -1,0 +1,135 @@
+"""`kprov open`: the page of an add-on in the browser, through kprov's own connection to a control plane."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import signal
+import sys
+import threading
+import webbrowser
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from kprov.addon.describe import shelf
+from kprov.addon.spec import Addon
+from kprov.cli.exits import State
+from kprov.cli.options import Given, inventory_argument, json_option, state_options
+from kprov.cli.work import opened
+from kprov.inventory.addons import FOLDER
+from kprov.tunnel.page import Page
+from kprov.tunnel.page import opened as opened_page
+from kprov.tunnel.target import chosen
+
+
+@click.command(name="open")
+@click.argument("name", metavar="ADD-ON")
+@inventory_argument
+@state_options
+@click.option("--port", type=click.IntRange(1, 65535), help="Port on this computer; default: any that is free.")
+@click.option("--no-browser", is_flag=True, help="Only show the address.")
+@json_option
+@click.pass_obj
+def open_addon(
+    state: State,
+    name: str,
+    inventory: Path,
+    state_dir: Path | None,
+    passphrase_file: Path | None,
+    *,
+    port: int | None,
+    no_browser: bool,
+    json: bool,
+) -> None:
+    """Open the page of an add-on in the browser.
+
+    ADD-ON is ui (Headlamp), metrics (monitoring), logs (logging), or the name of an add-on that has a page. The page is
+    reached through SSH to a control plane and listens on 127.0.0.1 only; nothing in the cluster is opened to the outside.
+    The token, or user and password, that the page asks for is printed. It lasts until Ctrl-C.
+
+    \b
+    Examples:
+      kprov open ui inventory.yaml
+      kprov open metrics inventory.yaml --port 8428 --no-browser
+    """
+    given = Given(inventory=inventory, state_dir=state_dir, passphrase_file=passphrase_file, json=json)
+    with opened(given, state, keep_log=False, quiet=True) as work:
+        found = chosen(name, work.cluster.addons, shelf(inventory.absolute().parent / FOLDER))
+
+        def tell(text: str) -> None:
+            clean = state.redactor.clean(text)
+            click.echo(_line("note", {"text": clean}) if json else clean, err=not json)
+
+        page = opened_page(
+            work.cluster, work.store, work.operator.transport, found, port=port or 0, tell=tell
+        )  # the port is taken, or the page is not there: said before anything is shown
+        with page as here:
+            with _ending() as ended:
+                _show(work.cluster.name, found[0], here, json=json)
+                if not no_browser:
+                    _browse(here.url)
+                ended.wait()
+            click.echo(_line("closed", {}) if json else "closed", err=not json)
+
+
+def _show(cluster: str, addon: Addon, page: Page, *, json: bool) -> None:
+    """What the page asks for goes to standard output alone: never into a log, an address or an argument."""
+    token, secret = page.token, page.password
+    if json:
+        values = {
+            "addon": addon.name,
+            "url": page.url,
+            "via": page.via,
+            "token": token.text if token else None,
+            "expires": token.expires if token else None,
+            "user": page.user or None,
+            "password": secret.reveal() if secret else None,
+        }
+        click.echo(_line("open", values))
+        return
+    click.echo(f"{addon.name} of {cluster}, through {page.via}: {page.url}")
+    if token:
+        click.echo(f"token, good until {token.expires}:\n\n{token.text}\n")
+    if secret:
+        click.echo(f"user {page.user}, password {secret.reveal()}")
+    click.echo("Ctrl-C ends it")
+
+
+def _line(event: str, values: Mapping[str, Any]) -> str:
+    return jsonlib.dumps({"event": event, **values}, ensure_ascii=False)
+
+
+def _browse(url: str) -> None:
+    """Hands the address to a browser, where one can be shown: a browser of the terminal would take the terminal away."""
+    shown = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    )
+    if not shown or not webbrowser.open(url):
+        click.echo("no browser was found here: open the address yourself", err=True)
+
+
+@contextmanager
+def _ending() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, the first time; after it either ends the program as usual."""
+    ended = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        restore()
+        ended.set()
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield ended
+    finally:
+        restore()
