@@ -163,7 +163,9 @@ def test_more_than_a_node_has_free_is_refused_with_volume_and_node(cluster: LabC
         "metadata": {"name": "large"},
         "spec": {
             "nodeSelector": {"kubernetes.io/hostname": "w1"},
-            "containers": [{"name": "large", "image": pod["spec"]["containers"][0]["image"], "imagePullPolicy": "Never"}],
+            "containers": [
+                {"name": "large", "image": pod["spec"]["containers"][0]["image"], "imagePullPolicy": "Never"}
+            ],
             "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "large"}}],
         },
     }
@@ -189,8 +191,10 @@ def test_a_claim_that_is_deleted_takes_its_folder_with_it(cluster: LabCluster) -
     cluster.kubectl("scale", "statefulset/keep", "--replicas=1")
     cluster.kubectl("delete", "pvc/data-keep-1", "--timeout=60s")
     until(
-        lambda: cluster.sh(node, f"test ! -e {folder} && echo gone", check=False).strip() == "gone"
-        and not cluster.kubectl("get", "pv", name, "--ignore-not-found"),
+        lambda: (
+            cluster.sh(node, f"test ! -e {folder} && echo gone", check=False).strip() == "gone"
+            and not cluster.kubectl("get", "pv", name, "--ignore-not-found")
+        ),
         seconds=120,
         what="the folder and its volume are gone",
     )

@@ -103,7 +103,12 @@ def addon_with(entry: ImageEntry) -> Addon:
 
 def test_an_image_that_is_only_ever_built_is_not_asked_for_upstream(site: Site, go: Go, run: Run) -> None:
     entry = ImageEntry(
-        name="image-own", component="pause", reference="", built="kprov.local/own:{version}", program="pause", package="."
+        name="image-own",
+        component="pause",
+        reference="",
+        built="kprov.local/own:{version}",
+        program="pause",
+        package=".",
     )
     found = run(mirror=site.base, addons=(addon_with(entry),))
     assert not any(name == "image-own" for name, _ in found)
