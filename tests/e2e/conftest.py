@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,13 +36,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 def say(request: pytest.FixtureRequest) -> Say:
     """Prints a line whether the test passes or not: what a reader needs to run it again in the same way."""
     reporter = request.config.pluginmanager.getplugin("terminalreporter")
-
     capture = request.config.pluginmanager.getplugin("capturemanager")
 
     def write(text: str) -> None:
         with capture.global_and_fixture_disabled():
-            reporter.ensure_newline()
-            reporter.write_line(text)
+            if reporter is not None:
+                reporter.ensure_newline()
+                reporter.write_line(text)
+            else:  # one of several workers: only standard error leads to the terminal
+                print(text, file=sys.stderr, flush=True)  # noqa: T201
 
     return write
 
