@@ -55,7 +55,8 @@ test-unit: setup
 	$(BIN)/coverage report
 
 test-e2e: setup artifacts
-	@$(BIN)/pytest -q -m lab -n 2 --dist loadfile tests/e2e
+	@$(BIN)/pytest -q -m "lab and alone" tests/e2e
+	$(BIN)/pytest -q -m "lab and not alone" -n 2 --dist loadfile tests/e2e
 
 lint: setup types
 	@$(BIN)/ruff check .

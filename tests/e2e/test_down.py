@@ -12,7 +12,7 @@ from conftest import Make
 from lab_cluster import LabCluster
 from snapshots import assert_same, difference, snapshot
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from kprov.errors import LabError
 from kprov.inventory import load
 from kprov.lab import Lab, Machine, MachineSpec, inventory, machines, process
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 SPECS = (MachineSpec(name="m1", groups=("control_plane",)), MachineSpec(name="m2", groups=("worker",)))
 SETTINGS = ("net/ipv4/ip_forward", "fs/inotify/max_user_instances", "vm/overcommit_memory", "kernel/panic")

@@ -18,7 +18,7 @@ from snapshots import assert_same, snapshot
 
 from kprov.artifacts.cache import default_root
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
