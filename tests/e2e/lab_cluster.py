@@ -114,6 +114,11 @@ class LabCluster:
         return self.run(host, "sh", "-c", script, check=check)
 
     @property
+    def nodes_wanted(self) -> set[str]:
+        """Hosts that are nodes, by their groups."""
+        return {name for name, groups in self.hosts.items() if set(groups) & {"control_plane", "worker"}}
+
+    @property
     def kubeconfig(self) -> Path:
         path = self.folder / "admin.conf"
         if not path.exists():
@@ -154,13 +159,13 @@ class LabCluster:
         blocks = [dict(line.split("=", 1) for line in block.splitlines() if line) for block in shown.split("\n\n")]
         return {block["Id"]: block["MainPID"] for block in blocks if block.get("MainPID", "0") != "0"}
 
-    def load_agnhost(self) -> str:
-        """Puts the test image into every node's runtime; returns its reference."""
+    def load_agnhost(self, *hosts: str) -> str:
+        """Puts the test image into the runtime of these hosts, or of every node; returns its reference."""
         versions = catalog.resolve_versions("")
         entry = catalog.load().images["image-agnhost"]
         artifact = own_image.make(entry, versions[entry.component], "amd64", Cache(default_root()), Silent())
         for machine in self.lab.machines:
-            if set(self.hosts[machine.name]) & {"control_plane", "worker"}:
+            if machine.name in (hosts or self.nodes_wanted):
                 target = machine.root / "root" / "agnhost.tar"
                 shutil.copyfile(artifact.local, target)
                 self.run(machine.name, "/opt/kprov/bin/ctr", "-n", "k8s.io", "images", "import", "/root/agnhost.tar")
