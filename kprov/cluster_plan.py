@@ -48,7 +48,7 @@ class ClusterPlan:
     kept: tuple[Identity, ...] = ()
     recreate: frozenset[str] = frozenset()  # add-ons whose workloads may be deleted to be changed
     delete_data: bool = False
-    network: NetworkSettings = NetworkSettings()
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
     @property
     def empty(self) -> bool:

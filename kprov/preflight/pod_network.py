@@ -43,7 +43,7 @@ def _size(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
 
 def _port(port: int, host: Host, seen: Observation) -> Iterable[Problem]:
     takers = [listener for listener in seen.facts.udp_listeners if listener.port == port]
-    ours = [word for word in (_before(seen) or "").split()[2:]]  # vxlan VNI PORT
+    ours = (_before(seen) or "").split()[2:]  # vxlan VNI PORT
     if takers and str(port) not in ours:
         taken = ", ".join(f"{taker.process or 'the kernel (another tunnel)'} on {taker.address}" for taker in takers)
         yield Problem(
@@ -135,8 +135,8 @@ def _change(
         f"{printable(mode)} on {_names([name for name in others if living[name] == mode])}"
         for mode in dict.fromkeys(living[name] for name in others)
     )
-    before = {living[name].split(" ")[0] for name in others}
-    if not cluster.network.built_in or before - {"routed", "vxlan"}:
+    modes = {living[name].split(" ")[0] for name in others}
+    if not cluster.network.built_in or modes - {"routed", "vxlan"}:
         yield Problem(
             name="NetworkMode",
             host=told,

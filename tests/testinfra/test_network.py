@@ -123,9 +123,7 @@ def test_pod_gateways_of_all_other_nodes_answer(host: Machine, fleet: Fleet, clu
 
 
 @pytest.mark.on("node")
-def test_pods_get_addresses_of_their_nodes_network(
-    host: Machine, fleet: Fleet, cluster: Cluster, spec: Host
-) -> None:
+def test_pods_get_addresses_of_their_nodes_network(host: Machine, fleet: Fleet, cluster: Cluster, spec: Host) -> None:
     """Pods that have an address of their own; those of the host's network have the host's."""
     require_mode(cluster, "routed", "vxlan")
     own = IPv4Network(fleet.nodes[spec.name]["spec"]["podCIDR"])
