@@ -5,7 +5,7 @@ Shape only: what depends on several values is in `checks`, defaults of the clust
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -37,8 +37,8 @@ from kprov.inventory.fields import (
     Version,
     refuse,
 )
-from kprov.inventory.mistakes import nearest
-from kprov.model import Component, Group, NetworkMode
+from kprov.inventory.network_keys import NetworkEntry, NetworkKeys
+from kprov.model import Component, Group
 
 Part = Literal["etcd", "containerd", "runc", "cni-plugins", "coredns", "pause"]
 
@@ -211,40 +211,6 @@ class UpgradeKeys(_Keys):
         description="Seconds that pods and their disruption budgets have to leave a node. When they are over, the run "
         "stops with that node cordoned and otherwise as it was.",
     )
-
-
-class NetworkKeys(_Keys):
-    """The pod network."""
-
-    mode: NetworkMode = Field(
-        default="routed",
-        description="`routed`: host routes, for hosts in one network; `vxlan`: a tunnel, for hosts apart; `none`: kprov "
-        "lays no pod network, and nodes stay NotReady until yours is there.",
-    )
-    vni: int = Field(default=4096, ge=1, le=2**24 - 1, description="VXLAN network identifier; for `vxlan`.")
-    port: int = Field(
-        default=4789, ge=1, le=65535, description="UDP port of VXLAN, open between all nodes; for `vxlan`."
-    )
-    mtu: int | None = Field(
-        default=None,
-        ge=576,
-        le=65535,
-        description="MTU of pods' interfaces; default: that of the link with the node's address, for `vxlan` less 50. "
-        "Smaller where the way between hosts carries less than their links. For `routed` and `vxlan`.",
-    )
-
-
-def _mode_alone(value: Any) -> Any:
-    if isinstance(value, dict | NetworkKeys):
-        return value
-    modes = get_args(NetworkMode)
-    if value in modes:
-        return {"mode": value}
-    what = "not one of the accepted words" if isinstance(value, str) else "the wrong kind of value"
-    raise refuse(what, f"one of {', '.join(modes)}, or a mapping (`key: value` lines)", nearest(str(value), modes))
-
-
-NetworkEntry = Annotated[NetworkKeys, BeforeValidator(_mode_alone, json_schema_input_type=NetworkMode | NetworkKeys)]
 
 
 class CorednsKeys(_Keys):

@@ -135,8 +135,8 @@ def _change(
         f"{printable(mode)} on {_names([name for name in others if living[name] == mode])}"
         for mode in dict.fromkeys(living[name] for name in others)
     )
-    left = {living[name].split(" ")[0] for name in others}
-    if not cluster.network.built_in or left - {"routed", "vxlan"}:
+    modes = {living[name].split(" ")[0] for name in others}
+    if not cluster.network.built_in or modes - {"routed", "vxlan"}:
         yield Problem(
             name="NetworkMode",
             host=told,

@@ -116,6 +116,11 @@ class LabCluster:
         return self.run(host, "sh", "-c", script, check=check)
 
     @property
+    def nodes_wanted(self) -> set[str]:
+        """Hosts that are nodes, by their groups."""
+        return {name for name, groups in self.hosts.items() if set(groups) & {"control_plane", "worker"}}
+
+    @property
     def kubeconfig(self) -> Path:
         path = self.folder / "admin.conf"
         if not path.exists():
@@ -156,11 +161,11 @@ class LabCluster:
         blocks = [dict(line.split("=", 1) for line in block.splitlines() if line) for block in shown.split("\n\n")]
         return {block["Id"]: block["MainPID"] for block in blocks if block.get("MainPID", "0") != "0"}
 
-    def load_agnhost(self, names: Sequence[str] | None = None, socket: str = CONTAINERD) -> str:
-        """Puts the test image into the containerd of all nodes, or some; returns its reference."""
+    def load_agnhost(self, *hosts: str, socket: str = CONTAINERD) -> str:
+        """Puts the test image into the containerd of these hosts, or of every node; returns its reference."""
         artifact = agnhost()
         for machine in self.lab.machines:
-            if machine.name in names if names else set(self.hosts[machine.name]) & {"control_plane", "worker"}:
+            if machine.name in (hosts or self.nodes_wanted):
                 target = machine.root / "root" / "agnhost.tar"
                 shutil.copyfile(artifact.local, target)
                 ctr = f"/opt/kprov/bin/ctr --address {socket} -n k8s.io"

@@ -55,7 +55,7 @@ def choose(cluster: LabCluster, runtime: str | None, *, drain: bool = True) -> N
 
 def load_agnhost(cluster: LabCluster, socket: str) -> None:
     """The test image is nobody's but the test's: a swap takes it away with the runtime's other images."""
-    cluster.load_agnhost(["w1"], socket)
+    cluster.load_agnhost("w1", socket=socket)
 
 
 def is_open(cluster: LabCluster) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import Make
 from lab_cluster import HOST_PORT, NODE_PORT, LabCluster, kubectl_path, probe_pods, until
+from traffic import LARGE, connects, dialled, fetch, fits, pods, pods_on
 
 from kprov.lab import machines
 
@@ -38,42 +39,12 @@ def cluster(request: pytest.FixtureRequest, make_cluster: Make) -> Iterator[LabC
     made.destroy()
 
 
-def pods(cluster: LabCluster, app: str = "each") -> dict[str, tuple[str, str]]:
-    """Node → pod name and address, of running pods."""
-    return {
-        pod["spec"]["nodeName"]: (pod["metadata"]["name"], pod["status"]["podIP"])
-        for pod in cluster.get("pods", "-l", f"app={app}")["items"]
-        if pod["status"]["phase"] == "Running"
-        and all(container.get("ready") for container in pod["status"].get("containerStatuses", ()))
-    }
-
-
-def nodes_of(cluster: LabCluster) -> set[str]:
-    return {name for name, groups in cluster.hosts.items() if set(groups) & {"control_plane", "worker"}}
-
-
-def connects(cluster: LabCluster, pod: str, target: str) -> None:
-    """From inside a pod; asked again for a while, as a Service is known to a node's kube-proxy a moment after the API."""
-
-    def tried() -> bool:
-        cluster.kubectl("exec", pod, "--", "/agnhost", "connect", "--timeout=5s", target)
-        return True
-
-    until(tried, seconds=20, what=f"{pod} reaches {target}")
-
-
-def fetch(address: str, port: int, path: str = "/hostname") -> str:
-    with socket.create_connection((address, port), timeout=5) as connection:
-        connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-        return connection.makefile("rb").read().decode().rpartition("\r\n\r\n")[2]
-
-
 def test_all_nodes_are_ready(cluster: LabCluster) -> None:
-    assert cluster.nodes() == dict.fromkeys(nodes_of(cluster), True)
+    assert cluster.nodes() == dict.fromkeys(cluster.nodes_wanted, True)
 
 
 def test_the_use_of_nodes_and_pods_is_known(cluster: LabCluster) -> None:
-    for kind, expected in (("nodes", nodes_of(cluster)), ("pods", {"each-"})):
+    for kind, expected in (("nodes", cluster.nodes_wanted), ("pods", {"each-"})):
         shown = until(lambda kind=kind: cluster.kubectl("top", kind, "--no-headers"), seconds=60, what=f"top {kind}")
         names = {line.split()[0] for line in shown.splitlines()}
         assert all(any(name.startswith(word) for name in names) for word in expected), shown
@@ -82,7 +53,7 @@ def test_the_use_of_nodes_and_pods_is_known(cluster: LabCluster) -> None:
 def test_dns_survives_the_loss_of_a_node(cluster: LabCluster) -> None:
     running = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
     nodes = {pod["spec"]["nodeName"] for pod in running}
-    assert len(nodes) == min(2, len(nodes_of(cluster))), nodes
+    assert len(nodes) == min(2, len(cluster.nodes_wanted)), nodes
 
 
 def test_a_second_up_changes_nothing_in_one_exec_a_host(cluster: LabCluster) -> None:
@@ -105,11 +76,7 @@ def test_status_tells_of_every_host(cluster: LabCluster) -> None:
 
 
 def test_pods_reach_each_other_over_nodes_and_by_service(cluster: LabCluster) -> None:
-    running = until(
-        lambda: found if (found := pods(cluster)).keys() == nodes_of(cluster) else None,
-        seconds=90,
-        what="a pod runs on each node",
-    )
+    running = pods_on(cluster, *cluster.nodes_wanted)
     for pod, _ in running.values():
         for _, address in running.values():
             connects(cluster, pod, f"{address}:8080")
@@ -118,10 +85,22 @@ def test_pods_reach_each_other_over_nodes_and_by_service(cluster: LabCluster) ->
     connects(cluster, next(iter(running.values()))[0], f"{service}:80")
 
 
+def test_the_largest_packets_pass_and_a_pod_reaches_itself_by_service(cluster: LabCluster) -> None:
+    running = pods_on(cluster, *cluster.nodes_wanted)
+    node, (pod, own) = next(iter(running.items()))
+    cluster.kubectl("label", "pod", pod, "alone=yes", "--overwrite")
+    cluster.kubectl("create", "service", "clusterip", "alone", "--tcp=80:8080")
+    cluster.kubectl("set", "selector", "service", "alone", "alone=yes")
+    connects(cluster, pod, "alone.default.svc.cluster.local:80")
+    for address in (address for _, address in running.values() if address != own):
+        fits(cluster, node, address, 1500)
+        assert dialled(cluster.lab.machine(node).address, address, f"echo?msg={LARGE}") == LARGE
+
+
 def test_node_port_and_host_port_answer_from_outside(cluster: LabCluster) -> None:
     names = {pod for pod, _ in pods(cluster).values()}
     for machine in cluster.lab.machines:
-        if machine.name in nodes_of(cluster):
+        if machine.name in cluster.nodes_wanted:
             assert until(lambda m=machine: fetch(m.address, NODE_PORT), seconds=20, what="NodePort") in names
             own = pods(cluster)[machine.name][0]
             assert until(lambda m=machine: fetch(m.address, HOST_PORT), seconds=20, what="hostPort") == own
@@ -207,11 +186,7 @@ def test_a_node_comes_back_after_a_reboot(cluster: LabCluster) -> None:
     machines.reboot(cluster.lab.machine(name))
     until(lambda: containers_on(cluster, name) - before, seconds=120, what=f"{name} runs its pod anew")
     until(lambda: all(cluster.nodes().values()), seconds=60, what="all nodes are Ready")
-    running = until(
-        lambda: found if (found := pods(cluster)).keys() == nodes_of(cluster) else None,
-        seconds=60,
-        what="a pod runs on each node again",
-    )
+    running = pods_on(cluster, *cluster.nodes_wanted)
     other = next((node for node in running if node != name), name)
     connects(cluster, running[other][0], f"{running[name][1]}:8080")
     assert cluster.kprov("plan").status == 0
@@ -221,12 +196,12 @@ def test_any_control_plane_may_stop_or_vanish(cluster: LabCluster) -> None:
     planes = [name for name, groups in cluster.hosts.items() if "control_plane" in groups]
     if len(planes) < 3:
         pytest.skip("needs three control planes: runs with e2e-ha")
-    staying = nodes_of(cluster) - {planes[0]}
+    staying = cluster.nodes_wanted - {planes[0]}
     _without(cluster, planes[0], staying, lambda: machines.crash(cluster.lab.machine(planes[0])))
     machines.start(cluster.lab.machine(planes[0]))
     until(lambda: all(cluster.nodes().values()), seconds=120, what="all nodes are Ready again")
     address = cluster.lab.machine(planes[1]).address
-    staying = nodes_of(cluster) - {planes[1]}
+    staying = cluster.nodes_wanted - {planes[1]}
     table = (
         "table inet blackhole { chain in { type filter hook input priority -300; ip daddr %s tcp dport 6443 drop; }; }"
     )

@@ -11,6 +11,7 @@ from inventory_text import FILE, HOSTS, cluster, loaded, mistakes, only, with_ho
 from kprov.errors import ArtifactError, InventoryError
 from kprov.inventory import parse
 from kprov.inventory.checks import OWNED_FLAGS
+from kprov.model import NetworkSettings
 
 LINES = [  # one line under `cluster` at line 3, column, key path, what, found, needed, todo
     ("name2: x", 3, "name2", "unknown key", "", "one of user, port", "did you mean 'name'?"),
@@ -226,6 +227,36 @@ def test_missing_sections_and_hosts() -> None:
     assert "nothing stands" in only("cluster: {name: a}\nhosts:\n").what
     nobody = only("cluster: {name: a}\nhosts:\n  w1: 192.0.2.21\n")
     assert (nobody.where, nobody.what) == ("i.yaml:3:3", "hosts: no host is in the group control_plane")
+
+
+OTHER_MODE = "remove it, or choose another mode"
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "what", "todo"),
+    [
+        ("network: vxlann", 12, "cluster.network: not one of the accepted words", "did you mean 'vxlan'?"),
+        ("network: 5", 12, "cluster.network: the wrong kind of value", ""),
+        ("network: {mode: route}", 19, "cluster.network.mode: not one of the accepted words", "did you mean 'routed'?"),
+        ("network: {mode: vxlan, prt: 1}", 26, "cluster.network.prt: unknown key", "did you mean 'port'?"),
+        ("network: {mode: vxlan, vni: 0}", 31, "cluster.network.vni: out of range", ""),
+        ("network: {vni: 7}", 18, "cluster.network.vni: means nothing for mode routed", OTHER_MODE),
+        ("network: {mode: none, mtu: 1400}", 30, "cluster.network.mtu: means nothing for mode none", OTHER_MODE),
+    ],
+)  # fmt: skip
+def test_a_slip_at_the_pod_network(line: str, column: int, what: str, todo: str) -> None:
+    mistake = only(cluster(line))
+    assert (mistake.where, mistake.what, mistake.todo) == (f"i.yaml:3:{column}", what, todo)
+
+
+def test_a_pod_network_is_a_word_or_a_mapping() -> None:
+    assert loaded(cluster()).cluster.network == NetworkSettings()
+    assert loaded(cluster("network: none")).cluster.network == NetworkSettings(mode="none")
+    whole = loaded(cluster("network: {mode: vxlan, vni: 7, port: 30800, mtu: 1370}"))
+    assert whole.cluster.network == NetworkSettings(mode="vxlan", vni=7, port=30800, mtu=1370)
+    assert [warning.what for warning in whole.warnings] == [
+        "cluster.network.port: 30800 lies among the ports that Services of type NodePort are given"
+    ]
 
 
 def test_groups_are_checked_like_hosts() -> None:

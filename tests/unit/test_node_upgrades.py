@@ -156,6 +156,11 @@ def words(batch: Batch) -> list[tuple[str, str]]:
     return [(operation[0], operation[1]) for operation in batch.operations]
 
 
+def test_a_node_that_waits_for_the_users_own_network_is_opened_as_it_was() -> None:
+    batch = reopened(["a", "b"], "1.37.2", {}, b"credential", networkless=["b"])
+    assert [word for word, _ in words(batch)] == ["gate", "gate", "uncordon", "gate", "registered", "uncordon"]
+
+
 def test_nodes_are_cordoned_before_any_is_drained() -> None:
     batch = emptied(["w1", "w2"], 300, b"credential")
     assert words(batch) == [("cordon", "w1"), ("cordon", "w2"), ("drain", "w1,w2")]

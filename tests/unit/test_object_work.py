@@ -14,6 +14,7 @@ from kprov.addon.spec import Addon, Description
 from kprov.addon.wanted import AddonObjects
 from kprov.cluster_plan import ClusterPlan
 from kprov.membership import Membership
+from kprov.model import NetworkSettings
 from kprov.node_upgrades import NodeUpgrades
 from kprov.object_list import NAME, departures, list_object, listed
 from kprov.object_work import addons_batch, objects_batch, ready_batch, workloads_batch
@@ -35,6 +36,7 @@ def item(kind: str, name: str, **more: Any) -> dict[str, Any]:
     return {"apiVersion": GROUPS.get(kind, "v1"), "kind": kind, "metadata": metadata, "spec": {"x": 1}, **more}
 
 
+ROUTED = NetworkSettings()
 WANTED = (item("ConfigMap", "settings"), item("Deployment", "web"))
 
 
@@ -55,6 +57,8 @@ def plan(
     recreate: frozenset[str] = frozenset(),
     delete_data: bool = False,
     leaving_data: tuple[str, ...] = (),
+    network: NetworkSettings = ROUTED,
+    not_ready: tuple[str, ...] = (),
 ) -> ClusterPlan:
     everything = [*wanted, *(one for each in addons for one in each.objects)]
     names = frozenset(map(identity, everything))
@@ -67,8 +71,9 @@ def plan(
         objects=(*compare([listing, *everything], live or ()), *leaving.changes),
         objects_known=live is not None,
         wanted_objects=tuple(wanted),
-        not_ready=(),
+        not_ready=not_ready,
         upgrades=NodeUpgrades(),
+        network=network,
         addons=addons,
         known=listed(live or ()),
         apis={identity(one): str(one["apiVersion"]) for one in live or ()},
@@ -127,6 +132,34 @@ def test_without_nodes_nothing_waits_for_nodes() -> None:
     assert [operation[4].split()[-1] for operation in ready_batch(plan(WANTED, None), []).operations] == [
         "deployment/web"
     ]
+
+
+def node(name: str, pod_cidr: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"podCIDR": pod_cidr}}
+
+
+def test_nodes_are_asked_through_the_tunnel_before_a_run_ends() -> None:
+    wanted = (node("a", "10.244.0.0/24"), node("b", "10.244.7.0/24"), node("c", "10.244.9.0/24"), *WANTED)
+    tunnelled = ready_batch(plan(wanted, None, network=NetworkSettings(mode="vxlan")), ["a", "b"])
+    assert [operation[4].split()[1:] for operation in tunnelled.operations if "kprov-network" in operation[4]] == [
+        ["reach", "10.244.0.1", "10.244.7.1"]
+    ]
+    assert "reach" not in str(ready_batch(plan(wanted, None), ["a", "b"]).operations)
+
+
+def test_without_a_network_of_kprovs_nodes_are_registered_and_nothing_waits_for_pods() -> None:
+    none = NetworkSettings(mode="none")
+    first = plan(WANTED, None, addon("one", item("Deployment", "web"), ready=("deployment/web",)), network=none)
+    assert words(workloads_batch(first, ["a", "b"])) == ["registered", "objects"]
+    assert words(addons_batch(first, {}, issue)) == ["addon"]
+    assert ready_batch(first, ["a", "b"]).operations == [("registered", "a,b", "180")]
+
+
+def test_once_the_users_network_is_there_all_is_waited_for() -> None:
+    none = NetworkSettings(mode="none")
+    live = (*WANTED, list_of(WANTED))
+    assert words(ready_batch(plan(WANTED, live, network=none, not_ready=("b",)), ["a", "b"])) == ["registered"]
+    assert words(ready_batch(plan(WANTED, live, network=none), ["a", "b"])) == ["gate", "gate"]
 
 
 def test_the_list_grows_before_an_object_is_made_and_shrinks_after_one_is_gone() -> None:

@@ -37,6 +37,7 @@ LINES = [
     "address\teth0\t192.0.2.11/24",
     "disk\t/var\t1000 2000",
     "listener\t22\t0.0.0.0 sshd pid 7",
+    "udp\t4789\t192.0.2.1 ",
     "module\toverlay\tpresent",
     "module\tvxlan\tloadable",
     "leftover\t/etc/rancher\t-",
@@ -78,6 +79,7 @@ def test_facts() -> None:
     assert facts.interfaces[0].mtu == 1500
     assert facts.disk_free == {"/var": 1000}
     assert facts.listeners[0].process == "sshd pid 7"
+    assert [(item.port, item.address, item.process) for item in facts.udp_listeners] == [(4789, "192.0.2.1", "")]
     assert facts.modules == {"overlay"}
     assert facts.loadable == {"vxlan"}
     assert facts.package_manager == "apt"

@@ -1,0 +1,268 @@
+"""The built-in pod networks, tunnelled and routed, and a network of the user's own, on lab machines.
+
+One cluster goes from one kind to the other and back while its pods talk; hosts join, leave and reboot.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Make
+from lab_cluster import NODE_PORT, PLAIN, LabCluster, probe_pods, until
+from traffic import LARGE, connects, dialled, fetch, fits, pods_on
+
+from kprov.lab import machines
+
+pytestmark = pytest.mark.lab
+
+HOSTS = {"cp1": ["control_plane", "worker"], "w1": ["worker"], "w2": ["worker"]}
+BREAK = 15.0  # seconds without an answer that a change may cost on a busy computer
+
+
+@pytest.fixture(scope="module")
+def cluster(make_cluster: Make) -> LabCluster:
+    made = make_cluster("e2e-nets", HOSTS, keys={**PLAIN, "network": "vxlan"})
+    (made.folder / "whole.yaml").write_text(made.inventory.read_text())
+    with_hosts(made, "cp1", "w1")
+    made.kprov("up", "--yes")
+    made.kubectl("apply", "-f", "-", stdin=probe_pods(made.load_agnhost("cp1", "w1")))
+    made.kubectl("apply", "-f", "-", stdin=own_services())
+    return made
+
+
+def own_services() -> str:
+    """A Service in front of each pod of the DaemonSet alone, to see one reach itself through it."""
+    return yaml.safe_dump_all(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": f"on-{node}"},
+            "spec": {"selector": {"on": node}, "ports": [{"port": 80, "targetPort": 8080}]},
+        }
+        for node in HOSTS
+    )
+
+
+def with_hosts(cluster: LabCluster, *names: str, **keys: Any) -> None:
+    document = yaml.safe_load((cluster.folder / "whole.yaml").read_text())
+    document["hosts"] = {name: host for name, host in document["hosts"].items() if name in names}
+    document["cluster"].update(keys)
+    cluster.inventory.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def packets_pass(cluster: LabCluster, *nodes: str, mtu: int) -> None:
+    """Everything that pods do with a network, from every node to every other one and to itself."""
+    running = pods_on(cluster, *nodes)
+    for node, (pod, _) in running.items():
+        cluster.kubectl("label", "pod", pod, f"on={node}", "--overwrite")
+    service = cluster.get("service", "each")["spec"]["clusterIP"]
+    for node, (pod, _) in running.items():
+        machine = cluster.lab.machine(node).address
+        for other, (_, address) in running.items():
+            connects(cluster, pod, f"{address}:8080")
+            if other != node:
+                fits(cluster, node, address, mtu)
+        connects(cluster, pod, f"on-{node}.default.svc.cluster.local:80")  # itself, through its own Service
+        connects(cluster, pod, f"{service}:80")
+        names = {name for name, _ in running.values()}
+        assert until(lambda m=machine: fetch(m, NODE_PORT), seconds=20, what="NodePort") in names
+        other = next(address for name, (_, address) in running.items() if name != node)
+        assert dialled(machine, other, f"echo?msg={LARGE}") == LARGE
+
+
+@contextmanager
+def watched(cluster: LabCluster, node: str, address: str) -> Iterator[list[float]]:
+    """While the block runs, a pod of `node` asks another one, ten times a second: the times of its answers."""
+    machine, answers, ended = cluster.lab.machine(node).address, [time.monotonic()], threading.Event()
+
+    def ask() -> None:
+        while not ended.wait(0.1):
+            try:
+                if dialled(machine, address, "hostname"):
+                    answers.append(time.monotonic())
+            except (OSError, ValueError, KeyError):
+                continue
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield answers
+    finally:
+        known = len(answers)
+        until(lambda: len(answers) > known + 5, seconds=30, what="answers go on")
+        ended.set()
+        asking.join()
+
+
+def keep_connection(cluster: LabCluster, node: str, pod: str, address: str) -> None:
+    """Opens a connection from a pod to another one and asks something; asks again when /run/again is there."""
+    script = f"""exec 3<> /dev/tcp/{address}/8080
+ask() {{
+    printf 'GET /hostname HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3; read -r -t 20 answer <&3; echo "$answer"
+    while read -r -t 1 _ <&3; do :; done
+}}
+ask; until [ -e /run/again ]; do sleep 0.2; done; ask"""
+    (cluster.lab.machine(node).root / "root" / "kept.sh").write_text(script)
+    cluster.sh(
+        node,
+        f"""rm -f /run/again /run/kept; for space in /run/netns/cni-*; do
+  nsenter --net=$space ip -4 -o addr | grep -qF ' {pod}/' && found=$space; done
+systemd-run -q --unit=kept --property=StandardOutput=file:/run/kept nsenter --net=$found bash /root/kept.sh""",
+    )
+    until(lambda: "200 OK" in cluster.sh(node, "cat /run/kept"), seconds=20, what="the kept connection answers")
+
+
+def test_two_nodes_talk_through_the_tunnel(cluster: LabCluster) -> None:
+    packets_pass(cluster, "cp1", "w1", mtu=1450)
+    cluster.kprov("verify")
+    assert cluster.kprov("plan").status == 0
+
+
+def test_a_third_one_joins(cluster: LabCluster) -> None:
+    before = cluster.main_pids("w1")
+    with_hosts(cluster, *HOSTS)
+    cluster.kprov("up", "--yes")
+    cluster.load_agnhost("w2")
+    after = cluster.main_pids("w1")
+    assert {unit for unit in before if before[unit] != after[unit]} <= {"kprov-network.service"}
+    packets_pass(cluster, *HOSTS, mtu=1450)
+
+
+def test_strangers_send_nothing_into_the_tunnel(cluster: LabCluster) -> None:
+    """The machine that carries the lab is no node: what it sends to the port is thrown away, what w1 sends is not."""
+    counted = "nft list chain ip kprov guard"
+    cluster.sh("cp1", "nft add rule ip kprov guard udp dport 4789 counter")
+    try:
+        cluster.sh("w1", f"ping -c 3 -i 0.2 {gateway(cluster, 'cp1')}")
+        passed = packets_counted(cluster.sh("cp1", counted))
+        assert passed >= 3
+        with socket.socket(type=socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(b"hello", (cluster.lab.machine("cp1").address, 4789))
+        time.sleep(0.5)
+        assert packets_counted(cluster.sh("cp1", counted)) == passed
+    finally:
+        cluster.sh("cp1", "systemctl restart kprov-network.service")
+
+
+def gateway(cluster: LabCluster, node: str) -> str:
+    return str(cluster.get("node", node)["spec"]["podCIDR"]).replace(".0/24", ".1")
+
+
+def packets_counted(chain: str) -> int:
+    return int(chain.partition("counter packets ")[2].split()[0])
+
+
+def test_what_is_taken_from_the_tunnel_comes_back(cluster: LabCluster) -> None:
+    whole = "/opt/kprov/bin/kprov-network check; echo is $?"
+    for harm in (
+        "ip link delete kprov-vxlan",
+        "bridge fdb del $(bridge fdb show dev kprov-vxlan | awk '{print $1, \"dev kprov-vxlan dst\", $3; exit}')",
+        "nft delete table ip kprov",
+    ):
+        cluster.sh("w1", harm)
+        assert "is 1" in cluster.sh("w1", whole)
+        until(lambda: "is 0" in cluster.sh("w1", whole), seconds=40, what=f"what `{harm}` took is back")
+    packets_pass(cluster, *HOSTS, mtu=1450)
+
+
+def test_a_reboot_changes_nothing(cluster: LabCluster) -> None:
+    machines.reboot(cluster.lab.machine("w1"))
+    until(lambda: all(cluster.nodes().values()), seconds=120, what="all nodes are Ready")
+    packets_pass(cluster, *HOSTS, mtu=1450)
+    assert cluster.kprov("plan").status == 0
+
+
+def change(cluster: LabCluster, network: str) -> float:
+    """Changes the pod network of the whole cluster while its pods talk; the longest time without an answer."""
+    running = pods_on(cluster, *HOSTS)
+    keep_connection(cluster, "cp1", running["cp1"][1], running["w1"][1])
+    with_hosts(cluster, *HOSTS, network=network)
+    assert "changes on all nodes at once" in cluster.kprov("plan", status=2).text
+    with watched(cluster, "cp1", running["w1"][1]) as answers:
+        cluster.kprov("up", "--yes")
+    cluster.sh("cp1", "touch /run/again")
+    until(lambda: cluster.sh("cp1", "cat /run/kept").count("200 OK") == 2, seconds=40, what="the connection lives on")
+    assert pods_on(cluster, *HOSTS) == running, "a pod was made anew"
+    return max(later - earlier for earlier, later in pairwise(answers))
+
+
+def test_a_living_cluster_changes_to_routes_and_back(cluster: LabCluster, say: Any) -> None:
+    assert "limited to some" in refusal(cluster, "routed", "--limit", "w1")
+    longest = change(cluster, "routed")
+    say(f"vxlan to routed: {longest:.1f} s without an answer")
+    assert longest < BREAK
+    assert "kprov-vxlan" not in cluster.sh("w1", "ip link; ip route; nft list ruleset")
+    packets_pass(cluster, *HOSTS, mtu=1450)  # that of the pods, which go on; fresh routed ones are in test_topologies
+    cluster.kprov("verify")
+    longest = change(cluster, "vxlan")
+    say(f"routed to vxlan: {longest:.1f} s without an answer")
+    assert longest < BREAK
+    packets_pass(cluster, *HOSTS, mtu=1450)
+    assert cluster.kprov("plan").status == 0
+
+
+def refusal(cluster: LabCluster, network: str, *limit: str) -> str:
+    with_hosts(cluster, *HOSTS, network=network)
+    texts = [cluster.kprov(command, *limit, *more, status=1).text for command, *more in (["plan"], ["up", "--yes"])]
+    assert all("nothing was touched" in text for text in texts)
+    return texts[0]
+
+
+def test_no_other_network_takes_the_place_of_a_living_one(cluster: LabCluster) -> None:
+    assert "cannot be changed to this one" in refusal(cluster, "none")
+    with_hosts(cluster, *HOSTS)
+    assert cluster.kprov("plan").status == 0
+
+
+def test_one_leaves_without_a_trace(cluster: LabCluster) -> None:
+    gone = cluster.get("node", "w2")["spec"]["podCIDR"]
+    address = cluster.lab.machine("w2").address
+    cluster.kprov("down", "--limit", "w2", "--yes")
+    assert not [
+        word
+        for word in ("kprov", "10.244.", "dport 4789")
+        if word in cluster.sh("w2", "ip addr; ip route; nft list ruleset")
+    ]
+    with_hosts(cluster, "cp1", "w1")
+    cluster.kprov("up", "--yes")
+    kept = cluster.sh("cp1", "ip route; ip neigh; bridge fdb; nft list table ip kprov")
+    assert gone not in kept
+    assert f"dst {address} " not in kept
+    packets_pass(cluster, "cp1", "w1", mtu=1450)
+
+
+OWN = {
+    "cniVersion": "1.0.0",
+    "name": "own",
+    "plugins": [
+        {"type": "bridge", "bridge": "own0", "isGateway": True, "ipMasq": True,
+         "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.244.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}
+    ],
+}  # fmt: skip
+
+
+def test_a_network_of_the_users_own(make_cluster: Make) -> None:
+    """Nodes are registered and wait; when the network comes, by whatever hand, all goes on without a further run."""
+    cluster = make_cluster("e2e-own", {"one": ["control_plane", "worker"]}, keys={"network": "none"})
+    ran = cluster.kprov("up", "--yes")
+    assert "NotReady until your pod network is there (network: none): one" in ran.text
+    assert cluster.nodes() == {"one": False}
+    assert "10-kprov.conflist" not in cluster.sh("one", "ls /etc/cni/net.d")
+    waiting = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
+    assert {pod["status"]["phase"] for pod in waiting} == {"Pending"}
+    assert "NotReady until" in cluster.kprov("up", "--yes").text
+    (cluster.lab.machine("one").root / "etc/cni/net.d/10-own.conflist").write_text(json.dumps(OWN))
+    until(lambda: cluster.nodes() == {"one": True}, seconds=60, what="the node is Ready")
+    cluster.kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s")
+    cluster.kprov("up", "--yes")
+    assert cluster.kprov("plan").status == 0
+    cluster.kprov("verify")
