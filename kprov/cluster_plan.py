@@ -8,6 +8,7 @@ from datetime import datetime
 from ipaddress import IPv4Network
 
 from kprov import pod_network
+from kprov.addon.readiness import Unready, unready
 from kprov.addon.wanted import AddonObjects, addon_objects
 from kprov.context import Context, Trust
 from kprov.membership import Membership, Peer, decide
@@ -43,6 +44,7 @@ class ClusterPlan:
     not_ready: tuple[str, ...]  # nodes whose Ready condition is not True, as far as known
     upgrades: NodeUpgrades
     addons: tuple[AddonObjects, ...] = ()
+    unready: tuple[Unready, ...] = ()  # what add-ons wait for, as far as known
     known: frozenset[Identity] = frozenset()
     apis: Mapping[Identity, str] = field(default_factory=dict)
     kept: tuple[Identity, ...] = ()
@@ -61,10 +63,18 @@ class ClusterPlan:
             and not self.upgrades.reopen
         )
 
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to do and nothing to wait for."""
+        return self.empty and not self.not_ready and not self.unready
+
     def limited(self, names: frozenset[str]) -> ClusterPlan:
-        """The plan for some hosts only; etcd's membership and Kubernetes objects stay in it."""
+        """The plan for some hosts only; etcd's membership and Kubernetes objects stay in it.
+
+        What add-ons wait for is not waited for: it may be on a host that is left alone.
+        """
         hosts = {name: plan for name, plan in self.hosts.items() if name in names}
-        return replace(self, hosts=hosts, upgrades=self.upgrades.of(names))
+        return replace(self, hosts=hosts, upgrades=self.upgrades.of(names), unready=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +165,7 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
         not_ready=_not_ready(cluster, live),
         upgrades=upgrades,
         addons=addons,
+        unready=_unready(cluster, live),
         known=listed(live or ()),
         apis={identity(item): str(item["apiVersion"]) for item in live or ()},
         kept=objects.kept,
@@ -202,6 +213,13 @@ def _not_ready(cluster: Cluster, live: tuple[Object, ...] | None) -> tuple[str, 
         if condition.get("type") == "Ready" and condition.get("status") == "True"
     }
     return tuple(host.name for host in cluster.nodes if host.name not in ready)
+
+
+def _unready(cluster: Cluster, live: tuple[Object, ...] | None) -> tuple[Unready, ...]:
+    if live is None:
+        return ()
+    lives = {identity(item): item for item in live}
+    return tuple(row for addon in cluster.addons for row in unready(addon, lives))
 
 
 def _coredns_image(inputs: Inputs) -> str:

@@ -58,7 +58,7 @@ def workloads_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
 
 
 def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issue: Issue) -> Batch:
-    """Every add-on with something to change, then what they wait for; one that fails stops no other.
+    """Every add-on with something to change, then what they and unready ones wait for; one that fails stops no other.
 
     authorities: PEM of who signs what `issue` issues. While nodes wait for a network that is the user's own, nobody
     waits for what runs on them. The credential is not in it yet.
@@ -69,8 +69,9 @@ def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issu
     for addon in changed:
         items = [item for item in addon.objects if identity(item) in names]
         _apply_addon(batch, plan, addon, _issued(items, addon, authorities, issue))
-    for addon in changed if not _networkless(plan) else ():
-        for ready in addon.addon.description.ready:
+    waiting = {row.addon for row in plan.unready} | {addon.addon.name for addon in changed}
+    for addon in plan.addons if not _networkless(plan) else ():
+        for ready in addon.addon.description.ready if addon.addon.name in waiting else ():
             kind, _, name = ready.partition("/")
             title = f"add-on {addon.addon.name}: {ready}"
             batch.add(title, "addon_ready", addon.addon.name, kind, addon.addon.namespace, name, _DEADLINE)

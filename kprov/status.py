@@ -1,4 +1,4 @@
-"""What `kprov status` tells, out of what hosts said: components, etcd, API servers, nodes. Pure; it judges, asks nobody."""
+"""What `kprov status` tells, out of what hosts said: components, etcd, API servers, nodes, add-ons. Pure; asks nobody."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
+from kprov.addon.state import AddonStatus, addon_states
 from kprov.errors import KprovError
 from kprov.model import Cluster, Host
+from kprov.objects import Object
 from kprov.observation import EtcdMember, Observation
 from kprov.runtimes import RUNTIMES
 
@@ -73,12 +75,16 @@ class NodeStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """The whole cluster. `nodes` is None when no API server could be asked; a wanted node without a Node is in it."""
+    """The whole cluster.
+
+    nodes, addons: None when no API server could be asked; a wanted node without a Node is in it.
+    """
 
     hosts: tuple[HostStatus, ...]
     members: tuple[MemberStatus, ...]
     api_servers: Mapping[str, bool]
     nodes: tuple[NodeStatus, ...] | None
+    addons: tuple[AddonStatus, ...] | None = None
 
     @property
     def good(self) -> bool:
@@ -88,6 +94,7 @@ class Status:
             and all(self.api_servers.values())
             and bool(self.nodes)
             and all(node.ready for node in self.nodes or ())
+            and all(addon.good for addon in self.addons or ())
         )
 
 
@@ -95,6 +102,7 @@ def summarize(
     cluster: Cluster, observations: Mapping[str, Observation], failures: Mapping[str, KprovError], now: datetime
 ) -> Status:
     """`now`: aware UTC."""
+    live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
     return Status(
         hosts=tuple(
             HostStatus(name=host.name, components=tuple(_components(host, observations[host.name], now)))
@@ -107,7 +115,8 @@ def summarize(
             host.name: host.name in observations and observations[host.name].health.get("kube-apiserver") == "ok"
             for host in cluster.group("control_plane")
         },
-        nodes=_nodes(cluster, observations.values()),
+        nodes=None if live is None else _nodes(cluster, live),
+        addons=None if live is None else addon_states(cluster.addons, live),
     )
 
 
@@ -166,10 +175,7 @@ def _members(observations: Iterable[Observation]) -> tuple[MemberStatus, ...]:
     )
 
 
-def _nodes(cluster: Cluster, observations: Iterable[Observation]) -> tuple[NodeStatus, ...] | None:
-    live = next((seen.objects for seen in observations if seen.objects is not None), None)
-    if live is None:
-        return None
+def _nodes(cluster: Cluster, live: Iterable[Object]) -> tuple[NodeStatus, ...]:
     there = tuple(
         NodeStatus(
             name=str(item["metadata"]["name"]),

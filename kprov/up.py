@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 
 from kprov import delivery, preflight
+from kprov.addon.certificates import listed
+from kprov.addon.wanted import cluster_values
 from kprov.artifacts.cache import packed
 from kprov.artifacts.progress import Progress
 from kprov.artifacts.provide import named, provide
@@ -26,7 +28,7 @@ from kprov.engine import Engine
 from kprov.events import Gathered, HostFailed, Note, Sink
 from kprov.gather import Fleet, Question, ask_again, gather
 from kprov.inquiry import first_questions, further_questions, with_objects
-from kprov.model import Cluster, Secret
+from kprov.model import Cluster, ClusterFacts, Secret
 from kprov.operations import Sources
 from kprov.pki.spec import AUTHORITIES, CertificateSpec
 from kprov.refusals import refuse_foreign_trust, refuse_locked, refuse_unreachable
@@ -163,7 +165,7 @@ class Operator:
 
         With nothing to do no lock is taken: that run only looked, and cost one exec per host.
         """
-        if prepared.plan.empty and not prepared.plan.not_ready:
+        if prepared.plan.settled:
             return Outcome(plan=prepared.plan, applied=False, warnings=prepared.warnings)
         started = time.monotonic()
         fleet = prepared.fleet
@@ -213,6 +215,16 @@ class Operator:
             name: [item for items in wanted.values() for item in items if isinstance(item, Certificate)]
             for name, wanted in hosts.items()
         }
+
+    def secret_certificates(
+        self, cluster: Cluster, store: Store, fleet: Fleet, now: datetime
+    ) -> tuple[tuple[CertificateSpec, str, bytes | None, str], ...] | None:
+        """What `addon.certificates.listed` finds; None when no API server could be asked. Raises StoreError."""
+        live = next((seen.objects for seen in fleet.observations.values() if seen.objects is not None), None)
+        if live is None:
+            return None
+        facts = ClusterFacts({name: seen.facts for name, seen in fleet.observations.items()})
+        return tuple(listed(cluster, live, cluster_values(cluster, facts), store.trust(), now))
 
     def down(self, cluster: Cluster, store: Store) -> tuple[HostFailed, ...]:
         """Takes the hosts of `limit`, or all, out of the cluster and gives them back as they were.

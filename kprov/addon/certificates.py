@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from kprov.addon.render import certificate_texts
 from kprov.addon.spec import Addon, CertificateRow
+from kprov.context import Trust
 from kprov.model import Cluster
-from kprov.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Identity, Object
+from kprov.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Identity, Object, identity
 from kprov.pki.reissue import why_reissue
 from kprov.pki.spec import Authority, CertificateSpec
 
@@ -44,6 +45,21 @@ def secret_certificates(
         _one(addon, _spec(cluster, addon, row, values), row.secret, live, authorities, now)
         for row in addon.description.certificates
     )
+
+
+def listed(
+    cluster: Cluster, live: Iterable[Object], values: Mapping[str, Any], trust: Trust, now: datetime
+) -> Iterator[tuple[CertificateSpec, str, bytes | None, str]]:
+    """Every certificate that add-ons have in Secrets: specification, place, PEM, and why it would be issued again.
+
+    live: objects with kprov's label; values: what templates see of the cluster; now: aware UTC.
+    """
+    lives = {identity(item): item for item in live}
+    for addon in cluster.addons:
+        for one in secret_certificates(cluster, addon, lives, values, trust.ca, now):
+            there = lives.get(one.identity, {}).get("data") or {}
+            place = f"Secret {one.identity[2]}/{one.identity[3]}"
+            yield one.spec, place, _decoded(there.get("tls.crt")) or None, one.reason
 
 
 def filled(secret: Object, certificate: bytes, key: bytes, authority: bytes) -> Object:

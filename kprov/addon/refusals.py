@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _CONFLICT = re.compile(r"conflict with \"([^\"]+)\"[^:]*: ?(?:\n- )?(\.\S+)")
 _IMMUTABLE = re.compile(r"field is immutable|updates to \S+ spec for fields other than", re.IGNORECASE)
+# apply.sh's words about pods that are not ready: where they are, and below that what their containers wait for.
+_POD = re.compile(r"^pod \S+(?: on (\S+))?$")
+_PULL = re.compile(
+    r"^  (\S+): (ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError): ?(.*)$"
+)
+_AGAIN = re.compile(r"^Back-off pulling image \"[^\"]*\": (?:ErrImagePull: )?")
 _SUBJECT = re.compile(r"(?:The |for: )?(\w+) \"([^\"]+)\" is invalid: ([^\n]*)")
 
 
 def explained(addon: str, log: str) -> tuple[str, str]:
     """What was found, and what to do, from kubectl's words. addon: its name."""
+    if pulls := tuple(_pulls(log)):
+        return (
+            "; ".join(f"{node} cannot pull {image}: {said}" for node, image, said in pulls),
+            f"let that node reach that registry, or have the image where it can; `kprov addons info {addon}` "
+            "names the images",
+        )
     conflict = _CONFLICT.search(log)
     if conflict:
         manager, field = conflict.groups()
@@ -30,3 +43,14 @@ def explained(addon: str, log: str) -> tuple[str, str]:
 def _first(log: str) -> str:
     lines = [line for line in log.strip().splitlines() if line.strip()]
     return lines[0] if lines else "it failed without a word"
+
+
+def _pulls(log: str) -> Iterator[tuple[str, str, str]]:
+    """Node, reference and the runtime's own words of each image that cannot be pulled, each pair once."""
+    node, told = "", set()
+    for line in log.splitlines():
+        if pod := _POD.match(line):
+            node = pod[1] or "a node"
+        elif (pull := _PULL.match(line)) and (node, pull[1]) not in told:
+            told.add((node, pull[1]))
+            yield node, pull[1], _AGAIN.sub("", pull[3]) or pull[2]

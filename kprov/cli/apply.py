@@ -105,7 +105,7 @@ def up(state: State, /, inventory: Path, *, check: bool, diff: bool, yes: bool, 
     with opened(given, state, keep_log=True) as work:
         with work.operator.prepare(work.cluster, work.store, draft=False) as prepared:
             _warn(work, prepared)
-            nothing = prepared.plan.empty and not prepared.plan.not_ready
+            nothing = prepared.plan.settled
             if not nothing:
                 _show_what_is_coming(work, prepared, diff=diff)
                 confirmed("Go on?", yes=yes, json=given.json)

@@ -11,7 +11,7 @@ import click
 from kprov.cli.exits import FAILED, State
 from kprov.cli.options import Given, inventory_argument, state_options
 from kprov.cli.work import opened
-from kprov.pki.listing import CertificateRow, authority_rows, certificate_rows
+from kprov.pki.listing import CertificateRow, authority_rows, certificate_rows, secret_rows
 from kprov.report.columns import columns
 
 
@@ -28,7 +28,7 @@ def certs() -> None:
 def list_certificates(
     state: State, inventory: Path, state_dir: Path | None, passphrase_file: Path | None, *, as_json: bool
 ) -> int:
-    """List all certificates: the authorities, and what the hosts have.
+    """List all certificates: the authorities, what the hosts have, and what add-ons have in Secrets.
 
     Asks every host once and changes nothing; nothing is downloaded or built. Exit code 1 when a host could not be
     asked, or the cluster has no certificates yet.
@@ -45,7 +45,14 @@ def list_certificates(
             click.echo(state.redactor.clean(str(error)), err=True)
         wanted = work.operator.wanted_certificates(work.cluster, work.store, fleet)
         observed = {name: seen.texts for name, seen in fleet.observations.items()}
-        rows = [*authority_rows(work.store.ca, now), *certificate_rows(wanted, observed, work.store.ca, now)]
+        secrets = work.operator.secret_certificates(work.cluster, work.store, fleet, now)
+        if secrets is None and any(addon.description.certificates for addon in work.cluster.addons):
+            click.echo("no API server could be asked: certificates of add-ons are not in the list", err=True)
+        rows = [
+            *authority_rows(work.store.ca, now),
+            *certificate_rows(wanted, observed, work.store.ca, now),
+            *secret_rows(secrets or (), now),
+        ]
         if as_json:
             click.echo(json.dumps([_document(row) for row in rows], indent=2))
         else:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from kprov.addon.state import OFF, AddonStatus
 from kprov.cli.exits import FAILED, State
 from kprov.cli.options import Given, inventory_argument, state_options
 from kprov.cli.work import opened
@@ -46,7 +47,7 @@ def status(
 
 
 def lines(found: Status) -> Iterator[str]:
-    """The table as text: hosts and components, then etcd, API servers and nodes."""
+    """The table as text: hosts and components, then etcd, API servers, nodes and add-ons."""
     head = ("HOST", "COMPONENT", "VERSION", "UNIT", "HEALTH", "CERTIFICATE")
     yield from columns([head, *(row for host in found.hosts for row in _rows(host))])
     for host in found.hosts:
@@ -56,6 +57,9 @@ def lines(found: Status) -> Iterator[str]:
             yield f"{host.name}: nothing of kprov's is here"
     yield ""
     yield from columns([*_etcd(found), *_api_servers(found), *_nodes(found)])
+    if found.addons:
+        yield ""
+        yield from columns([("ADD-ON", "VERSION", "STATE"), *map(_addon, found.addons)])
 
 
 def _rows(host: HostStatus) -> Iterator[tuple[str, ...]]:
@@ -81,3 +85,10 @@ def _nodes(found: Status) -> Iterator[tuple[str, ...]]:
         yield "nodes", "no API server could be asked"
     for node in found.nodes or ():
         yield "node", node.name, "Ready" if node.ready else "NOT READY", node.version
+
+
+def _addon(one: AddonStatus) -> tuple[str, ...]:
+    state = "ready" if one.good else "NOT READY"
+    if one.version == OFF:
+        return one.name, "-", f"off: {one.reason}"
+    return one.name, one.version or "-", f"{state}: {one.reason}" if one.reason else state

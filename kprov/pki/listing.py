@@ -9,10 +9,11 @@ from datetime import datetime
 from cryptography import x509
 
 from kprov.pki.reissue import days_left, why_reissue
-from kprov.pki.spec import Authority
+from kprov.pki.spec import Authority, CertificateSpec
 from kprov.resources import Certificate
 
 OPERATOR = "(operator)"  # stands where a host's name would, for what only the state folder holds
+CLUSTER = "(cluster)"  # the same, for what is in Secrets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,18 @@ def certificate_rows(
     return tuple(sorted(rows, key=lambda row: (row.host, row.name, row.path)))
 
 
+def secret_rows(
+    secrets: Iterable[tuple[CertificateSpec, str, bytes | None, str]], now: datetime
+) -> tuple[CertificateRow, ...]:
+    """A row for each certificate that lives in a Secret, sorted by name.
+
+    secrets: specification, where it is, PEM (None when it is not there), and why it would be issued again (empty: it
+    would not).
+    """
+    rows = [_row(CLUSTER, spec.name, path, pem, reason or None, now) for spec, path, pem, reason in secrets]
+    return tuple(sorted(rows, key=lambda row: row.name))
+
+
 def authority_rows(authorities: Mapping[Authority, bytes], now: datetime) -> tuple[CertificateRow, ...]:
     """A row for each authority, in the given order; the reason says when one has expired."""
     return tuple(_authority_row(name, pem, now) for name, pem in authorities.items())
@@ -54,14 +67,20 @@ def authority_rows(authorities: Mapping[Authority, bytes], now: datetime) -> tup
 def _leaf_row(
     host: str, certificate: Certificate, pem: bytes | None, authorities: Mapping[Authority, bytes], now: datetime
 ) -> CertificateRow:
+    spec = certificate.spec
+    reason = why_reissue(pem, spec, authorities[spec.authority], now)
+    return _row(host, spec.name, certificate.path, pem, reason, now)
+
+
+def _row(host: str, name: str, path: str, pem: bytes | None, reason: str | None, now: datetime) -> CertificateRow:
     expires = _expiry(pem)
     return CertificateRow(
         host=host,
-        name=certificate.spec.name,
-        path=certificate.path,
+        name=name,
+        path=path,
         expires=expires,
         days_left=None if expires is None else days_left(expires, now),
-        reason=why_reissue(pem, certificate.spec, authorities[certificate.spec.authority], now),
+        reason=reason,
     )
 
 

@@ -15,8 +15,9 @@ LOG_LINES = 20
 
 
 def changed_hosts(tally: Tally) -> tuple[str, ...]:
-    """Hosts on which something was done to the end, in order of names."""
-    return tuple(sorted({host for stage, host in tally.ended if stage != "ready"}))
+    """Hosts on which something was done to the end, or all but what an add-on was refused, in order of names."""
+    partly = {(failure.stage, failure.host) for failure in tally.failures if not failure.fatal} & tally.worked
+    return tuple(sorted({host for stage, host in tally.ended | partly if stage != "ready"}))
 
 
 def restarted_units(plan: ClusterPlan, tally: Tally) -> tuple[str, ...]:

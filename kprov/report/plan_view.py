@@ -18,7 +18,7 @@ _STAGES = {stage.name: stage.title for stage in STAGES} | {CLEANUP: "What is no 
 def plan_lines(plan: ClusterPlan) -> list[str]:
     """Every change with its reasons. Hosts with the same changes share a section."""
     if plan.empty:
-        return ["nothing to change"]
+        return ["nothing to change", *_waiting_lines(plan)]
     lines: list[str] = []
     for names, host in _alike(plan.hosts):
         lines += [f"{', '.join(names)}: {host_counts(host)}", *_host_lines(host), ""]
@@ -29,7 +29,7 @@ def plan_lines(plan: ClusterPlan) -> list[str]:
 def summary_lines(plan: ClusterPlan) -> list[str]:
     """One line for the hosts that change alike, and for what changes in the cluster."""
     if plan.empty:
-        return ["nothing to change"]
+        return ["nothing to change", *_waiting_lines(plan)]
     counts: dict[str, list[str]] = {}
     for name, host in plan.hosts.items():
         counts.setdefault(host_counts(host), []).append(name)
@@ -113,9 +113,13 @@ def _cluster_lines(plan: ClusterPlan) -> list[str]:
         lines.append(f"drained before they are changed, opened again afterwards: {', '.join(plan.upgrades.drain)}")
     if plan.upgrades.reopen:
         lines.append(f"cordoned by a run that did not end: {', '.join(plan.upgrades.reopen)}")
-    if plan.not_ready:
-        lines.append(f"not Ready now: {', '.join(plan.not_ready)}")
-    return lines
+    return lines + _waiting_lines(plan)
+
+
+def _waiting_lines(plan: ClusterPlan) -> list[str]:
+    """What a run waits for though nothing of it changes."""
+    lines = [f"not Ready now: {', '.join(plan.not_ready)}"] if plan.not_ready else []
+    return lines + [f"add-on {row.addon} is not ready now: {row}" for row in plan.unready]
 
 
 def plan_values(plan: ClusterPlan) -> dict[str, Any]:
@@ -142,6 +146,7 @@ def plan_values(plan: ClusterPlan) -> dict[str, Any]:
         "drain": list(plan.upgrades.drain),
         "reopen": list(plan.upgrades.reopen),
         "not_ready": list(plan.not_ready),
+        "unready": [{"addon": row.addon, "object": row.row, "reason": row.reason} for row in plan.unready],
     }
 
 

@@ -14,6 +14,7 @@ class Tally:
     stages: dict[str, float] = field(default_factory=dict)
     started: set[tuple[str, str]] = field(default_factory=set)
     ended: set[tuple[str, str]] = field(default_factory=set)
+    worked: set[tuple[str, str]] = field(default_factory=set)  # pairs in which an operation was done
     failures: list[HostFailed] = field(default_factory=list)
     operations: int = 0
 
@@ -31,5 +32,6 @@ class Tally:
             self.stages[event.stage] = self.stages.get(event.stage, 0.0) + event.seconds
         elif isinstance(event, OperationDone):
             self.operations += 1
+            self.worked.add((event.stage, event.host))
         elif isinstance(event, HostFailed):
             self.failures.append(event)

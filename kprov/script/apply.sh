@@ -551,12 +551,14 @@ do_addon() { # name, payload, payload with workloads that may be made anew or -
 
 do_addon_ready() { # add-on, kind, namespace, name, seconds
     [ ! -e "$stage/refused.$1" ] || return 0 # it was told already
-    limit=$(($(date +%s) + $5)); stuck=0
+    limit=$(($(date +%s) + $5)); stuck=0; labels=
     until addon_is_ready "$2" "$3" "$4"; do
-        log=$(waiting_pods "$3")
-        case $log in *ErrImage*|*ImagePullBackOff*|*InvalidImageName*) stuck=$((stuck + 1)) ;; *) stuck=0 ;; esac
-        if [ $stuck -ge 15 ] || [ "$(date +%s)" -ge $limit ]; then
-            refuse "$2 $4 is not ready: $(cat "$stage/ready")
+        [ -n "$labels" ] || labels=$(pod_labels "$2" "$3" "$4")
+        log=$(unready_pods "$3" "$labels")
+        # Three attempts of the kubelet are enough: what a registry does not give by then, it does not give.
+        case $log in *': ErrImagePull: '*|*': ImagePullBackOff: '*|*': InvalidImageName: '*) stuck=$((stuck + 1)) ;; *) stuck=0 ;; esac
+        if [ $stuck -ge 10 ] || [ "$(date +%s)" -ge $limit ]; then
+            refuse "$2 $4 is not ready: $(head -n 1 "$stage/ready")
 $log"
             return
         fi
@@ -572,9 +574,19 @@ addon_is_ready() { # kind, namespace, name
     esac
 }
 
-waiting_pods() { # namespace: the pods that do not run, where, and what the runtime says of them
-    kubectl -n "$1" get pods -o 'jsonpath={range .items[*]}{.metadata.name}{" on "}{.spec.nodeName}{": "}{range .status.containerStatuses[*]}{.image}{" "}{.state.waiting.reason}{" "}{.state.waiting.message}{" "}{.lastState.terminated.message}{end}{range .status.conditions[?(@.status=="False")]}{.message}{" "}{end}{"\n"}{end}' |
-        grep -v ': [^ ]* *$' | head -n 8
+pod_labels() { # kind, namespace, name: what its pods carry, as kubectl takes it; nothing when that cannot be said
+    [ "$1" != apiservice ] || return 0
+    log=$(kubectl -n "$2" get "$1/$3" -o 'go-template={{range $k, $v := .spec.selector.matchLabels}}{{$k}}={{$v}},{{end}}') && printf %s "${log%,}"
+}
+
+# The pods that are not ready, and where; below each what it says, and each container that waits: image, reason, message.
+UNREADY='{{define "waits"}}{{$image := .image}}{{with .state.waiting}}  {{$image}}: {{.reason}}: {{with .message}}{{.}}{{end}}
+{{end}}{{end}}{{range .items}}pod {{.metadata.name}}{{with .spec.nodeName}} on {{.}}{{end}}
+{{range .status.conditions}}{{if and (eq .status "False") (eq .type "Ready" "PodScheduled")}}  {{with .message}}{{.}}{{end}}
+{{end}}{{end}}{{range .status.initContainerStatuses}}{{template "waits" .}}{{end}}{{range .status.containerStatuses}}{{template "waits" .}}{{end}}{{end}}'
+
+unready_pods() { # namespace, labels or nothing
+    kubectl -n "$1" get pods ${2:+-l "$2"} -o "go-template=$UNREADY" | awk '/^pod / {pod = $0; next} pod != "" {print pod; pod = ""} {print}' | head -n 20
 }
 
 do_namespace_gone() { # name, seconds

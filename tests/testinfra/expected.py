@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from kprov.addon.spec import CertificateRow, HostDirectory
 from kprov.model import Cluster, Group, Host
 
 BIN = "/opt/kprov/bin"
@@ -146,3 +147,31 @@ def sysctls(cluster: Cluster, host: Host) -> Mapping[str, str]:
     if not host.is_node:
         return {}
     return {**_SYSCTLS, **(_KERNEL_DEFAULTS if host.kubelet.get("protectKernelDefaults", True) else {})}
+
+
+def host_directories(cluster: Cluster, host: Host) -> Iterable[HostDirectory]:
+    if host.is_node:
+        yield from (row for addon in cluster.addons for row in addon.description.directories)
+
+
+def addon_ready(cluster: Cluster) -> Iterable[tuple[str, str, str]]:
+    """Namespace, kind and name of everything that add-ons say must be ready."""
+    for addon in cluster.addons:
+        for row in addon.description.ready:
+            kind, _, name = row.partition("/")
+            yield addon.namespace, kind, name
+
+
+def addon_workloads(cluster: Cluster) -> Iterable[tuple[str, str, str]]:
+    """The same without what has no pods of its own."""
+    yield from (row for row in addon_ready(cluster) if row[1] != "apiservice")
+
+
+def metrics_served(cluster: Cluster) -> Iterable[str]:
+    """The API through which add-ons serve what `kubectl top` asks."""
+    yield from ("metrics.k8s.io/v1beta1" for addon in cluster.addons if addon.name == "metrics-server")
+
+
+def addon_certificates(cluster: Cluster) -> Iterable[tuple[str, CertificateRow]]:
+    """Each certificate that an add-on has in a Secret, with its namespace."""
+    yield from ((addon.namespace, row) for addon in cluster.addons for row in addon.description.certificates)

@@ -1,7 +1,9 @@
 """The pytest plugin of `kprov verify`: every check runs once for each host it is about. It prints nothing itself.
 
 A check that takes `host` runs for all hosts, or for those in one of the groups of its marker `on`; one that also takes
-`unit`, `program`, `certificate`, `private_file` or `loopback_port` runs for each of these on each host.
+`unit`, `program`, `certificate`, `private_file`, `loopback_port` or `host_directory` runs for each of these on each host.
+One that takes `addon_ready`, `addon_workload`, `addon_certificate` or `metrics_served` runs once for each of these in the
+cluster. A check for which there is nothing of its kind is left out.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import testinfra.host
 
+from kprov.addon.spec import CertificateRow, HostDirectory
 from kprov.errors import KprovError
 from kprov.model import Cluster, Host
 from kprov.testinfra import expected
@@ -23,6 +26,13 @@ CASES: Mapping[str, Callable[[Cluster, Host], Iterable[object]]] = {
     "certificate": expected.certificates,
     "private_file": expected.private_files,
     "loopback_port": expected.loopback_ports,
+    "host_directory": expected.host_directories,
+}
+CLUSTER_CASES: Mapping[str, Callable[[Cluster], Iterable[object]]] = {
+    "addon_ready": expected.addon_ready,
+    "addon_workload": expected.addon_workloads,
+    "metrics_served": expected.metrics_served,
+    "addon_certificate": expected.addon_certificates,
 }
 
 
@@ -40,6 +50,9 @@ class Suite:
         return pytest.Dir.from_parent(parent, path=path)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        for name, cases in CLUSTER_CASES.items():
+            if name in metafunc.fixturenames:
+                metafunc.parametrize(name, tuple(cases(self._fleet.cluster)), ids=_label, scope="session")
         if "host" not in metafunc.fixturenames:
             return
         mark = metafunc.definition.get_closest_marker("on")
@@ -50,8 +63,11 @@ class Suite:
             return
         (name,) = names
         pairs = [(host.name, case) for host in hosts for case in CASES[name](self._fleet.cluster, host)]
-        ids = [f"{host}-{case}" for host, case in pairs]
+        ids = [f"{host}-{_label(case)}" for host, case in pairs]
         metafunc.parametrize(("host", name), pairs, ids=ids, indirect=["host"], scope="session")
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if not _is_about_nothing(item)]
 
     @pytest.fixture(scope="session")
     def fleet(self) -> Fleet:
@@ -78,3 +94,18 @@ class Suite:
 
 def is_in(host: Host, groups: Iterable[str]) -> bool:
     return any(host.is_node if group == "node" else group in host.groups for group in groups)
+
+
+def _label(case: object) -> str:
+    """How a case is called in the report."""
+    if isinstance(case, tuple):
+        return "-".join(map(_label, case))
+    return (
+        case.secret if isinstance(case, CertificateRow) else case.path if isinstance(case, HostDirectory) else str(case)
+    )
+
+
+def _is_about_nothing(item: pytest.Item) -> bool:
+    """pytest makes one item, to be skipped, of a check that has no cases."""
+    marks = item.iter_markers("skip")
+    return any(str(mark.kwargs.get("reason", "")).startswith("got empty parameter set") for mark in marks)

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from kprov.addon.certificates import SecretCertificate, filled, secret_certificates
+from kprov.addon.certificates import SecretCertificate, filled, listed, secret_certificates
 from kprov.addon.spec import Addon, CertificateRow, Description
+from kprov.context import Trust
 from kprov.model import Cluster
 from kprov.objects import Object
 from kprov.pki.authority import CertificateAuthority
+from kprov.pki.listing import CLUSTER as IN_CLUSTER
+from kprov.pki.listing import secret_rows
 from kprov.pki.spec import AUTHORITIES, Authority
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -70,3 +73,21 @@ def test_it_is_issued_again_for_a_reason(authorities: dict[Authority, Certificat
     assert wanted(authorities, {**live, "data": {**data, "ca.crt": "eA=="}}).reason == "comes with another authority"
     assert wanted(authorities, {**live, "data": {**data, "tls.crt": "no base64!"}}).reason == "is missing"
     assert wanted(authorities, {**live, "data": None}).reason == "is missing"
+
+
+def test_a_list_of_certificates_tells_end_and_reason_of_those_in_secrets(
+    authorities: dict[Authority, CertificateAuthority],
+) -> None:
+    rows = (ROW, replace(ROW, secret="other"))
+    description = Description(name="web", folder=Path(), summary="", namespace="ns", certificates=rows)
+    on = replace(CLUSTER, addons=(Addon(description=description, version="", parameters={}, images=()),))
+    pems = {name: authority.cert_pem for name, authority in authorities.items()}
+    trust = Trust(ca=pems, service_account_key=b"", service_account_public=b"", encryption_key=b"")
+    later = NOW + timedelta(days=300)
+    other, tls = secret_rows(listed(on, [issued(authorities)], {"domain": "example"}, trust, later), later)
+    assert (tls.host, tls.name, tls.path, tls.days_left) == (IN_CLUSTER, "web-tls", "Secret ns/tls", 65)
+    assert tls.reason is not None
+    assert tls.reason.startswith("expires in 65 days")
+    assert (other.name, other.expires, other.days_left, other.reason) == ("web-other", None, None, "is missing")
+    (_, fresh) = secret_rows(listed(on, [issued(authorities)], {"domain": "example"}, trust, NOW), NOW)
+    assert fresh.reason is None

@@ -13,6 +13,20 @@ IMMUTABLE = """\
 The Deployment "web" is invalid: spec.selector: Invalid value: {"matchLabels":{"a":"b"}}: field is immutable"""
 INVALID = """\
 The Deployment "web" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"""
+PULL = """\
+deployment web is not ready: Waiting for deployment "web" rollout to finish: 0 of 2 updated replicas are available...
+pod web-1 on w1
+  containers with unready status: [web]
+  r/web:1: ImagePullBackOff: Back-off pulling image "r/web:1": ErrImagePull: failed to resolve: no such host
+  r/other:2: ErrImagePull: not found
+pod web-2 on w1
+  r/web:1: ErrImagePull: failed to resolve: no such host
+pod web-3
+  r/WEB:1: InvalidImageName:"""
+CRASH = """\
+deployment web is not ready: Waiting
+pod web-1 on w1
+  r/web:1: CrashLoopBackOff: back-off 10s restarting failed container"""
 
 
 @pytest.mark.parametrize(
@@ -21,6 +35,13 @@ The Deployment "web" is invalid: spec.replicas: Invalid value: -1: must be great
         (CONFLICT, "the field .spec.replicas belongs to another manager, kubectl-edit", "let kubectl-edit have it"),
         (IMMUTABLE, "Deployment web: spec.selector", "kprov up --recreate hello"),
         (INVALID, "Deployment web: spec.replicas: Invalid value: -1", "mend that field"),
+        (
+            PULL,
+            "w1 cannot pull r/web:1: failed to resolve: no such host; w1 cannot pull r/other:2: not found; "
+            "a node cannot pull r/WEB:1: InvalidImageName",
+            "reach that registry",
+        ),
+        (CRASH, "deployment web is not ready: Waiting", "kprov addons info hello"),
         ("\nsomething else\nmore", "something else", "kprov addons info hello"),
         ("", "it failed without a word", "kprov addons info hello"),
     ],

@@ -13,6 +13,7 @@ from observed import FACTS, in_order
 sys.path.append(str(Path(__file__).parents[1] / "roles"))
 from given import context
 
+from kprov.addon.choose import by_name
 from kprov.cluster_plan import Inputs, plan_cluster, wanted_of_hosts
 from kprov.context import Trust
 from kprov.model import Interface
@@ -104,3 +105,13 @@ def test_a_node_that_is_not_ready_is_told(inputs: Inputs) -> None:
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w1"}, "status": {"conditions": []}}
     seen["cp1"] = replace(seen["cp1"], objects=(node,))
     assert plan_cluster(inputs, seen).not_ready == ("cp1", "w1")
+
+
+def test_an_add_on_that_is_not_ready_is_told_and_waited_for(inputs: Inputs) -> None:
+    seen = fresh(inputs)
+    with_metrics = replace(inputs, cluster=replace(inputs.cluster, addons=by_name(["metrics-server"])))
+    assert plan_cluster(with_metrics, seen).unready == ()  # nobody could be asked: all of it is applied and waited for
+    seen["cp1"] = replace(seen["cp1"], objects=())
+    plan = plan_cluster(with_metrics, seen)
+    assert [row.reason for row in plan.unready] == ["it is not there"] * 2
+    assert not plan.settled

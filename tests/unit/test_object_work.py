@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from kprov.addon.certificates import SecretCertificate
+from kprov.addon.readiness import Unready
 from kprov.addon.spec import Addon, Description
 from kprov.addon.wanted import AddonObjects
 from kprov.cluster_plan import ClusterPlan
@@ -21,6 +23,7 @@ from kprov.object_work import addons_batch, objects_batch, ready_batch, workload
 from kprov.objects import Object, compare, identity, stamped
 from kprov.operations import Batch
 from kprov.pki.spec import CertificateSpec
+from kprov.report.plan_view import plan_lines, plan_values
 
 GROUPS = {
     "Deployment": "apps/v1",
@@ -233,6 +236,17 @@ def test_an_addon_in_order_is_neither_sent_nor_waited_for() -> None:
     quiet = addon("one", WANTED[1], ready=("deployment/web",))
     made = plan((), (WANTED[1], list_of([WANTED[1]])), quiet)
     assert words(addons_batch(made, {}, issue)) == []
+
+
+def test_an_addon_that_is_not_ready_is_waited_for_though_nothing_of_it_differs() -> None:
+    quiet = addon("one", WANTED[1], ready=("deployment/web", "apiservice/v1.x"))
+    made = plan((), (WANTED[1], list_of([WANTED[1]])), quiet)
+    waiting = replace(made, unready=(Unready(addon="one", row="apiservice/v1.x", reason="no endpoints"),))
+    assert (made.settled, waiting.settled, waiting.empty) == (True, False, True)
+    assert words(addons_batch(waiting, {}, issue)) == ["addon_ready", "addon_ready"]
+    assert waiting.limited(frozenset()).settled  # it may wait for what is on a host that is left alone
+    assert plan_lines(waiting) == ["nothing to change", "add-on one is not ready now: apiservice/v1.x: no endpoints"]
+    assert plan_values(waiting)["unready"] == [{"addon": "one", "object": "apiservice/v1.x", "reason": "no endpoints"}]
 
 
 def test_workloads_are_made_anew_only_for_addons_that_were_named() -> None:

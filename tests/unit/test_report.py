@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -18,7 +19,7 @@ from kprov.events import (
     StageEnded,
     StageStarted,
 )
-from kprov.report.closing import failure_details, summary_lines, summary_values
+from kprov.report.closing import changed_hosts, failure_details, summary_lines, summary_values
 from kprov.report.failures import failure_table
 from kprov.report.hub import Hub
 from kprov.report.jsonlines import JsonLines
@@ -133,6 +134,17 @@ def test_a_summary_says_what_changed_and_what_it_cost() -> None:
         "bytes_sent": 3_500_000,
         "bytes_received": 900,
     }
+
+
+def test_a_host_that_did_all_but_what_an_add_on_was_refused_has_changed() -> None:
+    hub = Hub([], Redactor())
+    refused = replace(FAILED, stage="addons", fatal=False)
+    hub.emit(refused)
+    assert changed_hosts(hub.tally) == ()
+    hub.emit(OperationDone(stage="addons", host="cp2", number=1, title="add-on one"))
+    hub.emit(replace(FAILED, host="cp1"))
+    hub.emit(OperationDone(stage="etcd", host="cp1", number=1, title="file /etc/x"))
+    assert changed_hosts(hub.tally) == ("cp2",)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ from inventory_text import loaded
 from observed import bare
 from pki_cases import NOW
 
+from kprov.addon.choose import by_name
 from kprov.cli.status import lines
 from kprov.errors import TransportError
 from kprov.model import Cluster
+from kprov.objects import ADDON_LABEL
 from kprov.observation import EtcdMember, EtcdView, Observation, UnitState
 from kprov.pki.authority import CertificateAuthority
 from kprov.pki.spec import CertificateSpec
@@ -31,7 +33,7 @@ ACTIVE = UnitState(active="active", enabled="enabled", needs_reload=False, loade
 def node(name: str, *, ready: bool = True) -> Mapping[str, Any]:
     conditions = [{"type": "Ready", "status": "True" if ready else "Unknown"}]
     status = {"conditions": conditions, "nodeInfo": {"kubeletVersion": "v1.37.2"}}
-    return {"kind": "Node", "metadata": {"name": name}, "status": status}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "status": status}
 
 
 def running(*names: str, **changes: Any) -> Observation:
@@ -53,12 +55,33 @@ MEMBERS = EtcdView(
 
 @pytest.fixture
 def cluster() -> Cluster:
-    return loaded(inventory()).cluster
+    return replace(loaded(inventory()).cluster, addons=by_name(["metrics-server"]))
+
+
+def addon_object(kind: str, name: str, addon: str = "metrics-server", **more: Any) -> Mapping[str, Any]:
+    group = {"Deployment": "apps/v1", "APIService": "apiregistration.k8s.io/v1"}.get(kind, "v1")
+    metadata = {"name": name, "labels": {ADDON_LABEL: addon}}
+    if kind not in ("APIService", "Namespace"):
+        metadata["namespace"] = "kube-system"
+    return {"apiVersion": group, "kind": kind, "metadata": metadata, **more}
+
+
+def metrics(*, ready: int = 1, tag: str = "0.9.0", served: str = "True") -> tuple[Mapping[str, Any], ...]:
+    pod = {"containers": [{"image": f"kprov.local/metrics-server:{tag}"}]}
+    status = {"updatedReplicas": 1, "availableReplicas": ready}
+    front = {"conditions": [{"type": "Available", "status": served, "message": "no endpoints"}]}
+    return (
+        addon_object("Deployment", "metrics-server", spec={"template": {"spec": pod}}, status=status),
+        addon_object("APIService", "v1beta1.metrics.k8s.io", status=front),
+    )
+
+
+NODES = (node("cp1"), node("w1"))
 
 
 def healthy() -> dict[str, Observation]:
     return {
-        "cp1": running(*CONTROL_PLANE, etcd=MEMBERS, objects=(node("cp1"), node("w1"))),
+        "cp1": running(*CONTROL_PLANE, etcd=MEMBERS, objects=(*NODES, *metrics())),
         "w1": running(*WORKER),
     }
 
@@ -109,8 +132,11 @@ def test_hosts_with_nothing_are_not_good(cluster: Cluster) -> None:
         {"etcd": replace(MEMBERS, leader="")},
         {"etcd": EtcdView(has_data=True)},
         {"objects": ()},
-        {"objects": (node("cp1"),)},
-        {"objects": (node("cp1"), node("w1", ready=False))},
+        {"objects": (node("cp1"), *metrics())},
+        {"objects": (node("cp1"), node("w1", ready=False), *metrics())},
+        {"objects": NODES},
+        {"objects": (*NODES, *metrics(ready=0))},
+        {"objects": (*NODES, *metrics(), addon_object("ConfigMap", "old", "gone"))},
         {"objects": None},
         {"health": {**dict.fromkeys(CONTROL_PLANE, "ok"), "etcd": "failing"}},
         {"health": {**dict.fromkeys(CONTROL_PLANE, "ok"), "kube-apiserver": "failing"}},
@@ -125,8 +151,42 @@ def test_each_thing_that_is_wrong_makes_it_not_good(cluster: Cluster, changes: d
 
 def test_a_node_that_never_registered_is_named(cluster: Cluster) -> None:
     seen = healthy()
-    seen["cp1"] = replace(seen["cp1"], objects=(node("cp1"),))
+    seen["cp1"] = replace(seen["cp1"], objects=(node("cp1"), *metrics()))
     assert any(line.split() == ["node", "w1", "NOT", "READY", "missing"] for line in lines(of(cluster, seen)))
+
+
+def addon_line(cluster: Cluster, name: str, *objects: Mapping[str, Any]) -> list[str]:
+    seen = healthy()
+    seen["cp1"] = replace(seen["cp1"], objects=(*NODES, *objects))
+    (line,) = (line for line in lines(of(cluster, seen)) if line.startswith(f"{name} "))
+    return line.split(maxsplit=2)
+
+
+def test_an_add_on_has_a_line_with_its_version_and_why_it_is_not_ready(cluster: Cluster) -> None:
+    assert addon_line(cluster, "metrics-server", *metrics()) == ["metrics-server", "0.9.0", "ready"]
+    waits = addon_line(cluster, "metrics-server", *metrics(ready=0, served="False"))[2]
+    assert waits == (
+        "NOT READY: deployment/metrics-server: 0 of 1 pods are ready; apiservice/v1beta1.metrics.k8s.io: no endpoints"
+    )
+    other = addon_line(cluster, "metrics-server", *metrics(tag="0.8.1"))[2]
+    assert other == "NOT READY: it runs kprov.local/metrics-server:0.8.1, wanted 0.9.0"
+
+
+def test_what_is_left_of_an_add_on_that_is_off_is_told(cluster: Cluster) -> None:
+    kept = (addon_object("PersistentVolumeClaim", "data", "store"), addon_object("Namespace", "store", "store"))
+    assert addon_line(cluster, "store", *metrics(), *kept)[1:] == [
+        "-", "off: its data is kept; --delete-data removes it",
+    ]  # fmt: skip
+    more = addon_line(cluster, "store", *metrics(), *kept, addon_object("Service", "web", "store"))
+    assert more[2] == "off: 3 of its objects are still there; `kprov up` removes them"
+
+
+def test_without_an_api_server_nothing_is_said_of_add_ons(cluster: Cluster) -> None:
+    seen = healthy()
+    seen["cp1"] = replace(seen["cp1"], objects=None)
+    found = of(cluster, seen)
+    assert found.addons is None
+    assert not any("ADD-ON" in line for line in lines(found))
 
 
 def test_a_host_that_could_not_be_asked_is_told_with_the_reason(cluster: Cluster) -> None:
