@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from kprov.addon.describe import described, is_own, shelf
-from kprov.addon.spec import Addon, AddonImage, Description, Parameter
+from kprov.addon.spec import Addon, AddonImage, AddonProgram, Description, Parameter
 from kprov.errors import AddonError
 
 VERSION = "version"  # the key that chooses a version, beside the parameters
@@ -107,15 +107,21 @@ def _chosen(
             fault(path, wrong[0], needed=wrong[1])
         else:
             values[name] = value
-    images = description.versions.get(version, {})
+    parts = description.versions.get(version, {})
     return Addon(
         description=description,
         version=version,
         parameters=MappingProxyType(values),
         images=tuple(
-            AddonImage(name=name, version=images[name], entry=entry) for name, entry in description.images.items()
+            AddonImage(name=name, version=parts[name], entry=entry) for name, entry in description.images.items()
         )
-        if images
+        if parts
+        else (),
+        programs=tuple(
+            AddonProgram(name=name, version=parts[name], component=component)
+            for name, component in description.programs.items()
+        )
+        if parts
         else (),
     )
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kprov.addon.spec import CertificateRow, Description, HostDirectory, Level, Opening, Parameter, ParameterType
-from kprov.artifacts.catalog import image_entry
+from kprov.artifacts.catalog import Component, component_entry, image_entry
 from kprov.errors import AddonError
 
 FILE = "addon.yaml"
@@ -32,6 +32,15 @@ class _Image(_Keys):
     program: dict[str, str] = Field(default_factory=dict, max_length=1)
     user: str = "65532:65532"
     arguments: list[str] = Field(default_factory=list)
+    build: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Program(_Keys):
+    package: str
+    url: str
+    checksum: str
+    member: str = ""
+    modules: str = ""
     build: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -87,6 +96,7 @@ class _File(_Keys):
     default: bool = False
     versions: dict[str, dict[str, str]] = Field(default_factory=dict)
     images: dict[_Name, _Image] = Field(default_factory=dict)
+    programs: dict[_Name, _Program] = Field(default_factory=dict)
     parameters: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], _Parameter] = Field(default_factory=dict)
     certificates: list[_Certificate] = Field(default_factory=list)
     ready: list[Annotated[str, Field(pattern=r"^(deployment|daemonset|statefulset|apiservice)/[a-z0-9.-]+$")]] = Field(
@@ -139,15 +149,16 @@ def _check(file: _File, folder: Path, path: Path) -> None:
                 where=str(path),
                 needed="`reference:`, or `program:` with `built:`",
             )
-    if file.images and not file.versions:
+    parts = {**file.images, **file.programs}
+    if parts and not file.versions:
         raise AddonError("images without versions", where=str(path), needed="`versions:` with a version of each image")
-    for version, images in file.versions.items():
-        if set(images) != set(file.images):
+    for version, named in file.versions.items():
+        if set(named) != set(parts):
             raise AddonError(
-                f"version {version} does not name a version of each image",
+                f"version {version} does not name a version of each image and program",
                 where=str(path),
-                found=", ".join(images) or "none",
-                needed=", ".join(file.images) or "none",
+                found=", ".join(named) or "none",
+                needed=", ".join(parts) or "none",
             )
     for name, parameter in file.parameters.items():
         if parameter.type == "choice" and not parameter.choices:
@@ -178,6 +189,7 @@ def _description(file: _File, folder: Path, own: bool) -> Description:
         default=file.default and own,
         versions=MappingProxyType({version: MappingProxyType(rows) for version, rows in file.versions.items()}),
         images=MappingProxyType(images),
+        programs=MappingProxyType({name: _component(name, program) for name, program in file.programs.items()}),
         parameters=MappingProxyType({name: _parameter(name, parameter) for name, parameter in file.parameters.items()}),
         certificates=tuple(
             CertificateRow(
@@ -196,6 +208,12 @@ def _description(file: _File, folder: Path, own: bool) -> Description:
         opening=_opening(file.open),
         own=own,
     )
+
+
+def _component(name: str, row: _Program) -> Component:
+    """A program by itself is a component of one: it is had and built as those of the catalog are."""
+    values = row.model_dump(exclude={"modules", "package"})
+    return component_entry(row.modules or name, {**values, "programs": {name: row.package}})
 
 
 def _opening(row: _Open | None) -> Opening | None:

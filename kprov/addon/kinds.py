@@ -29,7 +29,7 @@ WORKLOADS = frozenset({"Deployment", "DaemonSet", "StatefulSet", "Job", "CronJob
 RECREATED = WORKLOADS | {"StorageClass"}
 
 # What holds data that only its owner can make again.
-DATA = frozenset({"PersistentVolumeClaim"})
+DATA = frozenset({"PersistentVolumeClaim", "PersistentVolume"})
 
 # What stands between clients and the API: asked for nothing by its absence, but a dead one blocks others. Last to come,
 # first to go.

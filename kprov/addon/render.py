@@ -53,6 +53,7 @@ def rendered(addon: Addon, around: Surroundings) -> tuple[Object, ...]:
         "cluster": around.cluster,
         "ca": around.ca,
         "password": lambda name: password(around.secret_seed, addon.name, name),
+        "login": lambda user, name: login(around.secret_seed, addon.name, user, name),
         "file": lambda path: _text(addon, path),
     }
     items = [*_namespace(addon)]
@@ -76,6 +77,12 @@ def password(seed: bytes, addon: str, name: str) -> Secret:
     key = HKDF(algorithm=SHA256(), length=48, salt=None, info=f"kprov add-on {addon} {name}".encode()).derive(seed)
     letters = re.sub(r"[^A-Za-z0-9]", "", base64.b64encode(key).decode())
     return Secret(letters[:32])
+
+
+def login(seed: bytes, addon: str, user: str, name: str) -> Secret:
+    """What HTTP basic authentication sends for a user with that password (RFC 7617): `Basic …`."""
+    pair = f"{user}:{password(seed, addon, name).reveal()}"
+    return Secret(f"Basic {base64.b64encode(pair.encode()).decode()}")
 
 
 def _namespace(addon: Addon) -> Iterator[dict[str, Any]]:

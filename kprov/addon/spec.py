@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from kprov.artifacts.catalog import ImageEntry
+from kprov.artifacts.catalog import Component, ImageEntry
 
 ParameterType = Literal["text", "integer", "boolean", "choice", "duration", "size", "list", "mapping", "secret"]
 Level = Literal["restricted", "baseline", "privileged"]
@@ -79,8 +79,20 @@ class AddonImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AddonProgram:
+    """A program that hosts are given while the add-on is on, in the version that was chosen: a component of its own."""
+
+    name: str
+    version: str
+    component: Component
+
+
+@dataclass(frozen=True, kw_only=True)
 class Description:
-    """An add-on as its folder describes it. `versions`: version → image name → that image's version, newest first."""
+    """An add-on as its folder describes it.
+
+    versions: version → name of an image or program → that one's version, newest first.
+    """
 
     name: str
     folder: Path
@@ -89,6 +101,7 @@ class Description:
     default: bool = False
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)
     images: Mapping[str, ImageEntry] = field(default_factory=lambda: _EMPTY)
+    programs: Mapping[str, Component] = field(default_factory=lambda: _EMPTY)
     parameters: Mapping[str, Parameter] = field(default_factory=lambda: _EMPTY)
     certificates: tuple[CertificateRow, ...] = ()
     ready: tuple[str, ...] = ()
@@ -108,6 +121,7 @@ class Addon:
     version: str
     parameters: Mapping[str, Any]
     images: tuple[AddonImage, ...]
+    programs: tuple[AddonProgram, ...] = ()
 
     @property
     def name(self) -> str:

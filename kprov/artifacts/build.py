@@ -18,7 +18,7 @@ from pathlib import Path
 
 from kprov.artifacts import catalog, elf, toolchain
 from kprov.artifacts.cache import MODULES, Cache, Record
-from kprov.artifacts.catalog import Build, ImageEntry
+from kprov.artifacts.catalog import Build, Component, ImageEntry
 from kprov.artifacts.progress import Progress
 from kprov.errors import ArtifactError
 from kprov.resources import Artifact
@@ -63,15 +63,18 @@ def module_folder(component: str, version: str) -> Path:
 
 def component_target(component: str, version: str) -> Target:
     """The programs of a component. Raises ArtifactError when its modules are not pinned."""
-    entry = catalog.load().components[component]
-    folder = module_folder(component, version)
+    return target_of(catalog.load().components[component], version)
+
+
+def target_of(component: Component, version: str) -> Target:
+    """The same of a component that need not be in the catalog. Raises ArtifactError."""
     return Target(
-        name=component,
+        name=component.name,
         version=version,
-        folder=folder,
-        programs=entry.programs,
-        build=entry.build,
-        module=entry.module,
+        folder=module_folder(component.name, version),
+        programs=component.programs,
+        build=component.build,
+        module=component.module,
     )
 
 

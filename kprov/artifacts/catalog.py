@@ -113,7 +113,7 @@ def load() -> Catalog:
         default=raw["default"],
         lines=MappingProxyType({line: MappingProxyType(dict(row)) for line, row in raw["lines"].items()}),
         refused=tuple((row["component"], numbers(row["below"]), row["reason"]) for row in raw["refused"]),
-        components=MappingProxyType({name: _component(name, row) for name, row in raw["components"].items()}),
+        components=MappingProxyType({name: component_entry(name, row) for name, row in raw["components"].items()}),
         images=MappingProxyType({name: image_entry(name, row) for name, row in raw["images"].items()}),
     )
 
@@ -127,10 +127,11 @@ def _build(raw: Mapping[str, Any]) -> Build:
     )
 
 
-def _component(name: str, raw: Mapping[str, Any]) -> Component:
+def component_entry(name: str, raw: Mapping[str, Any]) -> Component:
+    """One row of `components`, or a program that an add-on puts on hosts."""
     return Component(
         name=name,
-        module=raw["module"],
+        module=raw.get("module", ""),
         programs=MappingProxyType(dict(raw["programs"])),
         url=raw["url"],
         checksum=raw["checksum"],

@@ -6,18 +6,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kprov.artifacts import catalog
-from kprov.artifacts.catalog import ImageEntry
+from kprov.artifacts.catalog import Component, ImageEntry
 from kprov.model import Cluster
 
 VersionedImage = tuple[ImageEntry, str]  # and its version
+VersionedComponent = tuple[Component, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needed:
-    """components: name → version; images: those that nodes are given. One without a reference is only ever built."""
+    """components: name → version; images: those that nodes are given; programs: those that add-ons have on hosts.
+
+    An image without a reference is only ever built.
+    """
 
     components: Mapping[str, str]
     images: tuple[VersionedImage, ...]
+    programs: tuple[VersionedComponent, ...] = ()
+
+    @property
+    def releases(self) -> tuple[VersionedComponent, ...]:
+        """The components, and those that only add-ons name."""
+        table = catalog.load().components
+        return (*((table[name], version) for name, version in self.components.items()), *self.programs)
 
     @property
     def built_images(self) -> tuple[VersionedImage, ...]:
@@ -26,9 +37,8 @@ class Needed:
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Catalog name and version of every artifact."""
-        table = catalog.load().components
-        for component, version in self.components.items():
-            for program in table[component].programs:
+        for component, version in self.releases:
+            for program in component.programs:
                 yield program, version
         for entry, version in self.images:
             yield entry.name, version
@@ -42,4 +52,5 @@ def needed(cluster: Cluster) -> Needed:
     return Needed(
         components={name: cluster.versions[name] for name in table.components},
         images=tuple(dict.fromkeys(images)),
+        programs=tuple((program.component, program.version) for addon in cluster.addons for program in addon.programs),
     )

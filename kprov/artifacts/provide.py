@@ -122,7 +122,7 @@ def _decide(cluster: Cluster, parts: Needed, archs: list[str], upstream: Upstrea
 def _built(parts: Needed, arch: str, cache: Cache) -> bool:
     """Whether all of it has been built here before. What cannot be built here has not been."""
     try:
-        targets = [build.component_target(name, version) for name, version in parts.components.items()]
+        targets = [build.target_of(component, version) for component, version in parts.releases]
         return all(build.find(target, arch, cache) is not None for target in targets) and all(
             own_image.find(entry, version, arch, cache) is not None for entry, version in parts.built_images
         )
@@ -148,6 +148,8 @@ def _ask(cluster: Cluster, arch: str, upstream: Upstream) -> str:
 
 def _modules(parts: Needed, arch: str, upstream: Upstream) -> Mapping[str, Artifact]:
     built = build.build_all(parts.components, arch, upstream.cache.root, upstream.progress)
+    for component, version in parts.programs:
+        built |= build.build(build.target_of(component, version), arch, upstream.cache, upstream.progress)
     for entry, version in parts.built_images:
         built[entry.name] = own_image.make(entry, version, arch, upstream.cache, upstream.progress)
     return built

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kprov.artifacts import archive, catalog, elf, registry
+from kprov.artifacts import archive, elf, registry
 from kprov.artifacts.cache import UPSTREAM, Cache, Record
 from kprov.artifacts.catalog import Component
 from kprov.artifacts.fetch import Downloads
@@ -192,9 +192,7 @@ class Upstream:
 
 
 def _wanted(needed: Needed, arch: str) -> list[Download]:
-    table = catalog.load().components
-    rows = needed.components.items()
-    return [wanted for name, version in rows for wanted in downloads_of(table[name], version, arch)]
+    return [wanted for component, version in needed.releases for wanted in downloads_of(component, version, arch)]
 
 
 def _images(needed: Needed) -> list[tuple[str, str, str]]:
