@@ -64,6 +64,13 @@ def module_folder(component: str, version: str) -> Path:
 def component_target(component: str, version: str) -> Target:
     """The programs of a component. Raises ArtifactError when its modules are not pinned."""
     entry = catalog.load().components[component]
+    if not entry.module:
+        raise ArtifactError(
+            f"{component} {version} cannot be built: it is had from upstream's releases only",
+            found="no Go modules of it",
+            needed=f"a network that reaches {entry.url.split('/')[2]}, or a mirror of it",
+            todo="set artifacts.source to upstream, or choose another runtime for the nodes that ask for it",
+        )
     folder = module_folder(component, version)
     return Target(
         name=component,
