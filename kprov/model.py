@@ -26,6 +26,9 @@ Component = Literal[
     "kubelet",
     "kube-proxy",
     "containerd",
+    "crio",
+    "dockerd",
+    "cri-dockerd",
 ]
 
 NetworkMode = Literal["routed", "vxlan", "none"]
@@ -54,6 +57,18 @@ class Secret(str):
 
     def __format__(self, spec: str) -> str:
         return "***"
+
+
+RUNC_SHIM = "io.containerd.runc.v2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handler:
+    """An OCI runtime besides runc. path: of the program, or of the shim when `type` is not runc's; options: the shim's."""
+
+    path: str
+    type: str = RUNC_SHIM
+    options: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +107,7 @@ class Host:
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     taints: tuple[Taint, ...] = ()
     runtime: str = "containerd"  # a name of kprov.runtimes
+    handlers: Mapping[str, Handler] = field(default_factory=lambda: _EMPTY)  # by name, which is its RuntimeClass's too
     kubelet: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeletConfiguration fields laid over kprov's
     kube_proxy: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeProxyConfiguration fields, laid over
     containerd: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # e.g. {"restrict_oom_score_adj": True}
@@ -200,7 +216,7 @@ class Cluster:
     """A validated inventory.
 
     `versions` maps each component to its version without "v" (keys: kubernetes, etcd, containerd, runc, cni-plugins,
-    coredns, pause).
+    coredns, pause, docker, cri-dockerd, crio).
     `api_endpoint` is None for the local proxy on each host, else "HOST:PORT" of a load balancer or virtual IP.
     """
 

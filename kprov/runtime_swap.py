@@ -6,7 +6,7 @@ swap is seen in the host's manifest, so that the next run goes on: an old runtim
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kprov import script
@@ -42,11 +42,16 @@ def swaps(cluster: Cluster, plans: Mapping[str, HostPlan]) -> dict[str, Swap]:
     for host in cluster.nodes:
         if host.name in plans:
             coming = RUNTIMES[host.runtime]
-            deleted = [key for key in _deleted(plans[host.name]) if not coming.owns(key)]
+            deleted = _marks(key for key in _deleted(plans[host.name]) if not coming.owns(key))
             going = tuple(runtime for runtime in RUNTIMES.values() if any(runtime.owns(key) for key in deleted))
             if going:
                 found[host.name] = Swap(going=going, coming=coming)
     return found
+
+
+def _marks(keys: Iterable[Key]) -> list[Key]:
+    """Those by which a runtime is known: programs that several have tell nothing."""
+    return [key for key in keys if sum(runtime.owns(key) for runtime in RUNTIMES.values()) == 1]
 
 
 def _deleted(plan: HostPlan) -> list[Key]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kprov.model import Cluster
 from kprov.resources import CONTAINERD, Key
 from kprov.roles.layout import BIN
 
@@ -21,7 +22,8 @@ class Runtime:
     through which images are stored and containers listed; its name tells apply.sh how to speak to it.
     programs: in BIN. drained_for: those whose replacement is not done under running pods. folders: configuration and
     data that nothing else has a part in. run: what it makes below /run. scheme: begins `containerRuntimeVersion` of
-    its nodes. component: whose version follows the scheme.
+    its nodes. components: of the catalog, the one whose version follows the scheme first. catches_all: whether it can be
+    told a mirror for registries that nobody named.
     """
 
     name: str
@@ -34,7 +36,8 @@ class Runtime:
     folders: tuple[str, ...]
     run: tuple[str, ...]
     scheme: str
-    component: str
+    components: tuple[str, ...]
+    catches_all: bool = True
 
     @property
     def serving(self) -> str:
@@ -78,6 +81,38 @@ RUNTIMES: dict[str, Runtime] = {
         folders=("/etc/containerd", "/var/lib/containerd"),
         run=("/run/containerd",),
         scheme="containerd",
-        component="containerd",
+        components=("containerd", "runc"),
+    ),
+    "crio": Runtime(
+        name="crio",
+        title="CRI-O",
+        units=("crio.service",),
+        cri="/run/crio/crio.sock",
+        store="/run/crio/crio.sock",
+        programs=("crio", "pinns", "conmon", "crictl", "runc"),
+        drained_for=("crio",),
+        folders=("/etc/crio", "/var/lib/crio"),
+        run=("/run/crio",),
+        scheme="cri-o",
+        components=("crio", "runc"),
+        catches_all=False,
+    ),
+    "docker": Runtime(
+        name="docker",
+        title="Docker Engine",
+        units=("dockerd-containerd.service", "dockerd.service", "cri-dockerd.service"),
+        cri="/run/cri-dockerd.sock",
+        store="/run/docker.sock",
+        programs=("dockerd", "cri-dockerd", "containerd", "containerd-shim-runc-v2", "runc", "ctr"),
+        drained_for=("dockerd", "containerd"),
+        folders=("/etc/docker", "/var/lib/docker", "/var/lib/cri-dockerd"),
+        run=("/run/docker", "/run/docker.sock", "/run/docker.pid", "/run/cri-dockerd.sock", "/run/containerd"),
+        scheme="docker",
+        components=("docker", "cri-dockerd", "containerd", "runc"),
     ),
 }
+
+
+def must_rewrite(cluster: Cluster) -> bool:
+    """Whether manifests have to name mirrors themselves: a node's runtime cannot put one in the place of any registry."""
+    return bool(cluster.registry.mirror) and any(not RUNTIMES[host.runtime].catches_all for host in cluster.nodes)

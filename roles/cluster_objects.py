@@ -12,6 +12,7 @@ from typing import Any
 
 from kprov.model import Cluster, ClusterFacts, Host
 from kprov.pki.table import CLUSTER_ADMINS, KUBELET_API_ADMINS
+from kprov.roles import handlers
 from kprov.roles.coredns import coredns_objects
 
 Object = dict[str, Any]
@@ -33,7 +34,8 @@ def objects(
     nodes = [host for host in cluster.nodes if host.name in pod_cidrs]
     listed = [
         *_bindings(),
-        *(node(host, pod_cidrs[host.name]) for host in nodes),
+        *handlers.classes(cluster),
+        *(node(host, pod_cidrs[host.name], handlers.labels(cluster, host)) for host in nodes),
         *(_quiet_account(namespace) for namespace in _QUIET_NAMESPACES),
         *coredns_objects(cluster, coredns_image),
     ]
@@ -57,7 +59,7 @@ def _cluster_role_binding(name: str, role: str, group: str) -> Object:
     }
 
 
-def node(host: Host, pod_cidr: IPv4Network) -> Object:
+def node(host: Host, pod_cidr: IPv4Network, labels: Mapping[str, str]) -> Object:
     """The Node before its kubelet comes: kubelets may not give themselves roles, taints or a pod network."""
     roles = {
         label: "" for label, group in ((_CONTROL_PLANE, "control_plane"), (_WORKER, "worker")) if group in host.groups
@@ -71,7 +73,7 @@ def node(host: Host, pod_cidr: IPv4Network) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Node",
-        "metadata": {"name": host.name, "labels": {**roles, **host.labels}},
+        "metadata": {"name": host.name, "labels": {**roles, **labels, **host.labels}},
         "spec": spec,
     }
 

@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterable
 
 from kprov.context import Context
 from kprov.resources import Artifact, Binary, Directory, Image, Resource
-from kprov.roles import containerd
+from kprov.roles import containerd, crio, docker
 from kprov.roles.layout import CNI_BIN, CNI_CONF
 from kprov.runtimes import RUNTIMES
 
-ROLES: dict[str, Callable[[Context], Iterable[Resource]]] = {"containerd": containerd.resources}
+ROLES: dict[str, Callable[[Context], Iterable[Resource]]] = {
+    "containerd": containerd.resources,
+    "crio": crio.resources,
+    "docker": docker.resources,
+}
 
 _PLUGINS = ("bridge", "loopback", "host-local", "portmap")
 _IMAGES = ("image-pause", "image-coredns")

@@ -12,7 +12,7 @@ from typing import Any
 
 from kprov.context import Context
 from kprov.resources import CONTAINERD, Directory, File, Gate, Resource, Unit
-from kprov.roles import registries
+from kprov.roles import handlers, registries
 from kprov.roles.documents import arguments
 from kprov.roles.layout import BIN, CNI_BIN, CNI_CONF, program
 from kprov.templating import render
@@ -83,7 +83,7 @@ def _config(ctx: Context, setup: Setup) -> bytes:
         "containerd/config.toml.j2",
         setup=setup,
         sandbox_image=ctx.artifact("image-pause").reference,
-        runc=f"{BIN}/runc",
+        handlers=handlers.of_containerd(ctx.host),
         cni_bin=CNI_BIN,
         cni_conf=CNI_CONF,
         runtime=_toml_values(ctx.host.containerd),

@@ -68,6 +68,13 @@ def component_target(component: str, version: str) -> Target:
 
 def target_of(component: Component, version: str) -> Target:
     """The same of a component that need not be in the catalog. Raises ArtifactError."""
+    if not component.module:
+        raise ArtifactError(
+            f"{component.name} {version} cannot be built: it is had from upstream's releases only",
+            found="no Go modules of it",
+            needed=f"a network that reaches {component.url.split('/')[2]}, or a mirror of it",
+            todo="set artifacts.source to upstream, or choose another runtime for the nodes that ask for it",
+        )
     return Target(
         name=component.name,
         version=version,

@@ -20,6 +20,7 @@ import yaml
 from kprov.errors import ArtifactError
 
 ARCHITECTURES: tuple[str, ...] = ("amd64", "arm64")
+_MACHINES = MappingProxyType({"amd64": "x86_64", "arm64": "aarch64"})  # as `uname -m` says
 
 _VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){1,2}")
 _EMPTY: Mapping[str, str] = MappingProxyType({})
@@ -37,13 +38,16 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """What upstream releases together. `programs`: catalog name → Go package. The URLs are templates."""
+    """What upstream releases together. `programs`: catalog name → Go package. The URLs are templates.
+
+    module is empty for what cannot be built here, checksum for files beside which upstream publishes none.
+    """
 
     name: str
-    module: str
+    module: str = ""
     programs: Mapping[str, str]
     url: str
-    checksum: str
+    checksum: str = ""
     member: str = ""
     build: Build = Build()
 
@@ -57,7 +61,8 @@ class Component:
         return self._fill(self.member, program, version, arch)
 
     def _fill(self, template: str, program: str, version: str, arch: str) -> str:
-        return template.format(version=version, arch=arch, name=program, file=built_name(self.programs[program]))
+        file = built_name(self.programs[program])
+        return template.format(version=version, arch=arch, name=program, file=file, machine=_MACHINES.get(arch, arch))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +139,7 @@ def component_entry(name: str, raw: Mapping[str, Any]) -> Component:
         module=raw.get("module", ""),
         programs=MappingProxyType(dict(raw["programs"])),
         url=raw["url"],
-        checksum=raw["checksum"],
+        checksum=raw.get("checksum", ""),
         member=raw.get("member", ""),
         build=_build(raw.get("build", {})),
     )

@@ -93,26 +93,29 @@ class Downloads:
         *,
         label: str = "",
         auth: httpx.Auth | None = None,
-    ) -> None:
-        """Download to `target`, which exists afterwards only with the right content.
+    ) -> str:
+        """Download to `target`, which exists afterwards only with the right content; its sha256.
 
-        What came of an earlier, broken attempt is kept in `target` + `.part` and continued. Raises ArtifactError.
+        sha256: empty for a file of which nothing is known: what comes is taken. What came of an earlier, broken attempt
+        is kept in `target` + `.part` and continued, unless nobody can tell whether it is right. Raises ArtifactError.
         """
         url = self.url(upstream)
         part = target.with_name(f"{target.name}.part")
         label = label or target.name
 
         def attempt() -> str:
+            if not sha256:
+                part.unlink(missing_ok=True)
             resumed = part.exists() and part.stat().st_size > 0
             found = self._stream(url, part, progress, label, auth)
-            if found != sha256:
+            if sha256 and found != sha256:
                 part.unlink()
                 if resumed:  # the earlier piece may have been bad: once more, from the start
                     raise _AgainError(f"sha256 {found} after a resume")
             return found
 
         found = self._repeat(url, attempt)
-        if found != sha256:
+        if sha256 and found != sha256:
             raise ArtifactError(
                 "a download is not what it must be",
                 where=url,
@@ -122,6 +125,7 @@ class Downloads:
                 "artifacts.lock.yaml or is published beside it. Only to accept it: remove its line from that file",
             )
         part.replace(target)
+        return found
 
     def _stream(self, url: str, part: Path, progress: Progress, label: str, auth: httpx.Auth | None) -> str:
         """Append to `part` until the file is whole; its sha256."""

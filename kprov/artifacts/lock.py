@@ -1,7 +1,8 @@
 """The lock file: the checksum of every download, pinned at its first use, and the source that was chosen.
 
 It lies beside the inventory and belongs under version control. Checksums are never invented: each was published by
-upstream beside the file, or came with the image from its registry. This module must not fetch.
+upstream beside the file, or came with the image from its registry, or is that of a file at its first use where upstream
+publishes none. This module must not fetch.
 """
 
 from __future__ import annotations

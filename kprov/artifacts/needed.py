@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kprov.artifacts import catalog
 from kprov.artifacts.catalog import Component, ImageEntry
 from kprov.model import Cluster
+from kprov.runtimes import DEFAULT, RUNTIMES
 
 VersionedImage = tuple[ImageEntry, str]  # and its version
 VersionedComponent = tuple[Component, str]
@@ -44,13 +45,22 @@ class Needed:
             yield entry.name, version
 
 
+_ALWAYS = ("kubernetes", "etcd", "cni-plugins")
+
+
 def needed(cluster: Cluster) -> Needed:
-    """What the hosts of a cluster may ask for: the same for all of them, as any may get any role later."""
+    """What the hosts of a cluster may ask for: the same for all of them, as any may get any role later.
+
+    Only of the runtimes is more known: those that no node has are not needed; the default one is, as long as there are no
+    nodes.
+    """
     table = catalog.load()
     images = [(entry, cluster.versions[entry.component]) for entry in table.images.values() if entry.reference]
     images += [(image.entry, image.version) for addon in cluster.addons for image in addon.images]
+    runtimes = {host.runtime for host in cluster.nodes} or {DEFAULT}
+    names = (*_ALWAYS, *(name for runtime in runtimes for name in RUNTIMES[runtime].components))
     return Needed(
-        components={name: cluster.versions[name] for name in table.components},
+        components={name: cluster.versions[name] for name in table.components if name in names},
         images=tuple(dict.fromkeys(images)),
         programs=tuple((program.component, program.version) for addon in cluster.addons for program in addon.programs),
     )

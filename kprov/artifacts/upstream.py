@@ -1,6 +1,7 @@
 """Get what upstream publishes: programs and images, verified against pinned checksums, into the cache.
 
-A file that has no pin yet is pinned to what upstream publishes beside it. This module builds nothing.
+A file that has no pin yet is pinned to what upstream publishes beside it, or, where it publishes nothing, to what came at
+the first use, and that is said. This module builds nothing.
 """
 
 from __future__ import annotations
@@ -91,9 +92,7 @@ class Upstream:
                 self.downloads.cancel()
                 raise
         if self.lock.path and (added := self.lock.added - before):
-            self.progress.note(
-                f"pinned {added} checksums that upstream publishes in {self.lock.path.name}: keep it with the inventory"
-            )
+            self.progress.note(f"pinned {added} checksums in {self.lock.path.name}: keep it with the inventory")
         return found
 
     def _cached(self, wanted: Download, name: str) -> Artifact | None:
@@ -104,7 +103,7 @@ class Upstream:
         pinned = self.lock.file(wanted.url)
         if artifact.url != wanted.url or (pinned and pinned != download):
             return None
-        if not pinned:  # it was verified against upstream's checksum when it was stored, for another cluster
+        if not pinned:  # it was verified, or taken at its first use, when it was stored for another cluster
             self.lock.pin_file(wanted.url, download)
         return replace(artifact, url=self.downloads.url(wanted.url))
 
@@ -119,11 +118,20 @@ class Upstream:
     def _download(self, wanted: Download, scratch: Path) -> Found:
         """Fetch, verify, unpack, look at the architecture, store: in this order."""
         file = wanted.url.rsplit("/", 1)[1]
-        pinned = self.lock.file(wanted.url) or self.downloads.checksum(wanted.checksum, file)
+        pinned = self.lock.file(wanted.url)
+        if not pinned and wanted.checksum:
+            pinned = self.downloads.checksum(wanted.checksum, file)
         partial = self.cache.root / "downloads"
         partial.mkdir(parents=True, exist_ok=True)
-        whole = partial / f"{pinned[:16]}-{file}"  # named by content: a piece of it can be continued next time
-        self.downloads.file(wanted.url, pinned, whole, self.progress, label=f"{file} {wanted.version} ({wanted.arch})")
+        whole = partial / f"{pinned[:16] or 'unknown'}-{file}"  # by content: a piece of it can be continued next time
+        label = f"{file} {wanted.version} ({wanted.arch})"
+        found_sha256 = self.downloads.file(wanted.url, pinned, whole, self.progress, label=label)
+        if not pinned:
+            self.progress.note(
+                f"upstream publishes no checksum of {file}: what came now, sha256 {found_sha256}, is pinned at this first "
+                "use. Compare it with a second source before you trust it"
+            )
+        pinned = found_sha256
         members = {member: scratch / name for name, member in wanted.programs.items() if member}
         if members:
             archive.extract(whole, members)

@@ -19,6 +19,7 @@ from kprov.model import (
     Cluster,
     Connection,
     Group,
+    Handler,
     Host,
     NetworkSettings,
     PkiSettings,
@@ -86,6 +87,12 @@ def _host(
         labels=MappingProxyType(node_labels(variables, groups)),
         taints=node_taints(variables, groups),
         runtime=variables.get("runtime") or DEFAULT,
+        handlers=MappingProxyType(
+            {
+                name: Handler(path=keys.path, type=keys.type, options=_frozen(keys.options))
+                for name, keys in variables.get("handlers", {}).items()
+            }
+        ),
         kubelet=_frozen(variables.get("kubelet")),
         kube_proxy=_frozen(variables.get("kube_proxy")),
         containerd=_frozen(variables.get("containerd")),

@@ -31,6 +31,10 @@ OWNED_FLAGS: Mapping[str, frozenset[str]] = {
     "kubelet": frozenset({"config", "kubeconfig", "hostname-override", "node-ip", "container-runtime-endpoint"}),
     "kube-proxy": frozenset({"config", "hostname-override"}),
     "containerd": frozenset({"config"}),
+    "crio": frozenset({"config", "listen", "root", "runroot"}),
+    "dockerd": frozenset({"config-file", "host", "containerd", "data-root", "exec-root"}),
+    "cri-dockerd": frozenset({"container-runtime-endpoint", "docker-endpoint", "cri-dockerd-root-directory",
+                              "network-plugin", "cni-bin-dir", "cni-conf-dir", "cni-cache-dir"}),
 }  # fmt: skip
 
 

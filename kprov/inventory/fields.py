@@ -314,6 +314,24 @@ def runtime(value: str) -> str:
     )
 
 
+def handler_name(value: str) -> str:
+    if value == "runc":
+        raise refuse("runc is what every pod without a RuntimeClass runs in", "another name")
+    return dns_label(value)
+
+
+def handler_path(value: str) -> str:
+    if re.fullmatch(r"(/[A-Za-z0-9._+-]+)+", value) and "/../" not in f"{value}/":
+        return value
+    raise refuse("not the path of a program on the host", "an absolute path without blanks")
+
+
+def handler_type(value: str) -> str:
+    if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", value):
+        return value
+    raise refuse("not a runtime type", "containerd's name of a shim, such as io.containerd.kata.v2")
+
+
 def check_name(value: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9]+([-_.:][A-Za-z0-9]+)*", value):
         return value
@@ -343,5 +361,8 @@ TaintText = Annotated[Taint, BeforeValidator(taint, json_schema_input_type=str)]
 FlagName = Annotated[str, AfterValidator(flag_name)]
 FlagValue = Annotated[str, BeforeValidator(flag_value, json_schema_input_type=str | int | bool)]
 RuntimeName = Annotated[str, AfterValidator(runtime), WithJsonSchema({"type": "string", "enum": list(RUNTIMES)})]
+HandlerName = Annotated[str, AfterValidator(handler_name)]
+HandlerPath = Annotated[str, AfterValidator(handler_path)]
+HandlerType = Annotated[str, AfterValidator(handler_type)]
 CheckName = Annotated[str, AfterValidator(check_name)]
 PathText = Annotated[str, AfterValidator(path_text)]

@@ -63,6 +63,7 @@ def render(schema: Mapping[str, Any] | None = None) -> str:
         _section(
             "Variables: under `cluster`, `groups.GROUP` and `hosts.NAME`", definitions["HostVariables"], definitions
         ),
+        _section("`handlers.NAME`", definitions["HandlerKeys"], definitions),
         _section("`password` and `become_password`", definitions["SecretReference"], definitions),
     ]
     return "\n".join([_INTRODUCTION, *sections])

@@ -17,6 +17,9 @@ from kprov.inventory.fields import (
     Endpoint,
     FlagName,
     FlagValue,
+    HandlerName,
+    HandlerPath,
+    HandlerType,
     HostKey,
     HostName,
     JumpHost,
@@ -38,9 +41,9 @@ from kprov.inventory.fields import (
     refuse,
 )
 from kprov.inventory.network_keys import NetworkEntry, NetworkKeys
-from kprov.model import Component, Group
+from kprov.model import RUNC_SHIM, Component, Group
 
-Part = Literal["etcd", "containerd", "runc", "cni-plugins", "coredns", "pause"]
+Part = Literal["etcd", "containerd", "runc", "cni-plugins", "coredns", "pause", "docker", "cri-dockerd", "crio"]
 
 
 class _Keys(BaseModel):
@@ -71,6 +74,21 @@ def _only_reference(value: Any) -> Any:
 
 
 Reference = Annotated[SecretReference, BeforeValidator(_only_reference)]
+
+
+class HandlerKeys(_Keys):
+    """An OCI runtime besides runc."""
+
+    path: HandlerPath = Field(
+        description="Where it is on the host: a program that is called as runc is, or with another `type` the shim."
+    )
+    type: HandlerType = Field(
+        default=RUNC_SHIM,
+        description="The shim that calls it, in containerd's words, such as `io.containerd.kata.v2`.",
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the shim, laid over kprov's own; CRI-O has none."
+    )
 
 
 class HostVariables(_Keys):
@@ -107,6 +125,11 @@ class HostVariables(_Keys):
         default=None,
         description="What runs containers on a node; default: containerd. A changed runtime is swapped with the node "
         "drained; see docs/runtimes.md.",
+    )
+    handlers: dict[HandlerName, HandlerKeys] = Field(
+        default_factory=dict,
+        description="OCI runtimes besides runc, by name; kprov makes a RuntimeClass of that name, which leads pods to the "
+        "nodes that have it.",
     )
     kubelet: dict[str, Any] = Field(
         default_factory=dict,

@@ -401,8 +401,23 @@ stored() { # name of an image: its reference, and the socket of its store unless
     case $1 in *' '*) store=${1#* } ;; esac
 }
 
+# How a store is spoken to tells the name of its socket: containerd's own client, Docker's API, or what reads and writes
+# CRI-O's store.
 ctr() { $BIN/ctr --address "$store" --connect-timeout 2s -n k8s.io "$@"; }
-import() { ctr images import --local "$1" || ctr images import "$1"; }
+docker() { curl -fsS --connect-timeout 2 --unix-socket "$store" -X "$1" "http://docker$2"; } # method, path
+crictl() { $BIN/crictl --runtime-endpoint "unix://$store" --timeout 10s "$@"; }
+
+import() { # tar of an OCI layout
+    case ${store##*/} in
+    docker.sock)
+        answer=$(curl -sS --unix-socket "$store" -H 'Content-Type: application/x-tar' -T "$1" -X POST http://docker/images/load 2>&1)
+        case $answer in *'Loaded image'*) ;; *) printf '%s\n' "$answer"; return 1 ;; esac ;;
+    crio.sock)
+        CONTAINERS_STORAGE_CONF=/etc/crio/storage.conf skopeo --policy /etc/crio/policy.json copy -q "oci-archive:$1" \
+            "containers-storage:$reference" ;;
+    *) ctr images import --local "$1" || ctr images import "$1" ;;
+    esac
+}
 
 do_image() { # name, payload or URL, encoding, sha256 of the tar
     obtain "$2" "$4"
@@ -418,7 +433,13 @@ do_image() { # name, payload or URL, encoding, sha256 of the tar
 
 do_remove_image() { # name
     stored "$1"
-    if [ -S "$store" ]; then ctr images rm "$reference" > /dev/null 2>&1; fi
+    if [ -S "$store" ]; then
+        case ${store##*/} in
+        docker.sock) docker DELETE "/images/$reference?force=true" ;;
+        crio.sock) crictl rmi "$reference" ;;
+        *) ctr images rm "$reference" ;;
+        esac > /dev/null 2>&1
+    fi
     forget image "$1"
 }
 
@@ -635,6 +656,14 @@ do_delete_object() { # kind, namespace or -, name
 do_sandboxes() { # socket of a runtime's store: take down all its pods, before it goes
     store=$1
     [ -S "$store" ] || return 0
+    case ${store##*/} in
+    docker.sock)
+        for id in $(docker GET '/containers/json?all=1' 2> /dev/null | grep -o '"Id":"[0-9a-f]*"' | cut -d'"' -f4); do
+            docker DELETE "/containers/$id?force=1&v=1" > /dev/null 2>&1
+        done
+        return 0 ;;
+    crio.sock) crictl rmp -a -f > /dev/null 2>&1; return 0 ;;
+    esac
     for id in $(ctr tasks ls -q 2> /dev/null); do ctr tasks kill -s KILL "$id" > /dev/null 2>&1; done
     sleep 0.3
     for id in $(ctr tasks ls -q 2> /dev/null); do ctr tasks delete -f "$id" > /dev/null 2>&1; done

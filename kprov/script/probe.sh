@@ -154,8 +154,17 @@ images() { # of each store that an image is recorded or asked in: its socket is 
         if (!(word[2] in seen)) print word[2]; seen[word[2]]}' "$records" "$queries" | while read -r store; do
         [ -S "$store" ] || continue
         suffix=" $store"; [ "$store" != /run/containerd/containerd.sock ] || suffix=
-        $BIN/ctr --address "$store" --connect-timeout 2s -n k8s.io images ls 2>/dev/null | awk -v s="$suffix" 'NR > 1 {print "image\t" $1 s "\t" $3}'
+        stored "$store" 2>/dev/null | awk -v s="$suffix" '{print "image\t" $1 s "\t" $2}'
     done
+}
+
+stored() { # socket of a store: reference and digest of all it holds
+    case ${1##*/} in
+    docker.sock) curl -fsS --max-time 5 --unix-socket "$1" http://docker/images/json | grep -o '"RepoTags":\[[^]]*\]' |
+        sed 's/^"RepoTags"://' | grep -o '"[^"]*"' | tr -d '"' | sed 's/$/ -/' ;;
+    crio.sock) $BIN/crictl --runtime-endpoint "unix://$1" --timeout 5s images | awk 'NR > 1 {print $1 ":" $2, $3}' ;;
+    *) $BIN/ctr --address "$1" --connect-timeout 2s -n k8s.io images ls | awk 'NR > 1 {print $1, $3}' ;;
+    esac
 }
 
 etcd_members() {
@@ -208,14 +217,16 @@ healthy() { # component: asks it, as far as it can be asked without rights
     kubelet) plain_http 10248 /healthz ;;
     kube-proxy) plain_http 10256 /healthz ;;
     containerd) timeout 5 $BIN/ctr --connect-timeout 2s version > /dev/null 2>&1 ;;
+    dockerd) curl -fsS -o /dev/null --max-time 5 --unix-socket /run/docker.sock http://docker/_ping 2> /dev/null ;;
+    crio) timeout 5 $BIN/crictl --runtime-endpoint unix:///run/crio/crio.sock version > /dev/null 2>&1 ;;
     *) systemctl is-active -q "$1.service" ;;
     esac
 }
 
-version() { # program: what runs says it of itself, even when another file has its name by now; else the file does
-    pid=$(systemctl show -p MainPID --value "$1.service" 2>/dev/null)
+version() { # program, its unit if that has another name: what runs says it of itself, even when the file is another by now
+    pid=$(systemctl show -p MainPID --value "${2:-$1}.service" 2>/dev/null)
     exe=$BIN/$1; [ "${pid:-0}" != 0 ] && [ -x "/proc/$pid/exe" ] && exe=/proc/$pid/exe
-    [ -x "$exe" ] && say version "$1" "$(timeout 10 "$exe" --version 2>/dev/null | head -n 1)"
+    [ -x "$exe" ] && say version "${2:-$1}" "$(timeout 10 "$exe" --version 2>/dev/null | head -n 1)"
 }
 
 programs() { # those whose version is asked
@@ -224,9 +235,10 @@ programs() { # those whose version is asked
 
 status() { # only for `kprov status`: versions and health, which a run does not need
     [ -n "$(awk -F"$T" '$1 == "status" {print 1}' "$queries")" ] || return 0
-    for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd runc kubelet kube-proxy; do
+    for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd crio dockerd cri-dockerd runc kubelet kube-proxy; do
         version $name
     done
+    [ ! -f /etc/systemd/system/dockerd-containerd.service ] || version containerd dockerd-containerd
     for name in $({ printf '%s\n' etcd kube-apiserver kube-controller-manager kube-scheduler containerd kube-api-proxy kprov-network kubelet kube-proxy
         awk -F"$T" '$1 == "unit" {sub(/\.service$/, "", $2); print $2}' "$records"; } | awk '!seen[$0]++'); do
         [ -f "/etc/systemd/system/$name.service" ] || continue

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from kprov.artifacts import catalog, own_image
-from kprov.artifacts.build import build_all
+from kprov.artifacts.build import build, component_target
 from kprov.artifacts.cache import Cache, default_root
 from kprov.artifacts.progress import Silent
 from kprov.errors import KprovError
@@ -188,8 +188,8 @@ def agnhost() -> Artifact:
 
 
 def kubectl_path() -> str:
-    programs = build_all(catalog.resolve_versions(""), "amd64", default_root(), Silent())
-    return programs["kubectl"].local
+    target = component_target("kubernetes", catalog.resolve_versions("")["kubernetes"])
+    return build(target, "amd64", Cache(default_root()), Silent())["kubectl"].local
 
 
 def until(question: Callable[[], Any], *, seconds: float, what: str) -> Any:

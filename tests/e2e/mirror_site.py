@@ -68,6 +68,8 @@ class Site:
     def put_upstream(self, versions: Mapping[str, str], arch: str, built: Mapping[str, Artifact]) -> None:
         """Everything that upstream publishes for these versions, made of the built programs and images."""
         for component in catalog.load().components.values():
+            if not built.keys() >= component.programs.keys():
+                continue
             for wanted in downloads_of(component, versions[component.name], arch):
                 target = self.place(wanted.url)
                 members = {member: Path(built[name].local) for name, member in wanted.programs.items() if member}

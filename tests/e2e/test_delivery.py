@@ -17,8 +17,10 @@ from mirror_site import Site, serving
 from kprov.artifacts import catalog, own_image
 from kprov.artifacts.build import build_all
 from kprov.artifacts.cache import Cache, default_root
+from kprov.artifacts.needed import needed
 from kprov.artifacts.progress import Silent
 from kprov.artifacts.upstream import downloads_of
+from kprov.model import Cluster
 from kprov.resources import Artifact
 
 pytestmark = pytest.mark.lab
@@ -29,7 +31,8 @@ PROGRAMS = "sha256sum /opt/kprov/bin/* /opt/cni/bin/* && stat -c '%n %a %U:%G %F
 KUBECTL = "/opt/kprov/bin/kubectl"
 # These are in upstream's archives, and on no host.
 UNUSED = {"etcdutl", "cni-firewall"}
-HOST_PROGRAMS = {name for part in catalog.load().components.values() for name in part.programs} - UNUSED
+COMPONENTS = needed(Cluster(name="c", versions=VERSIONS, hosts=())).components
+HOST_PROGRAMS = {name for part in COMPONENTS for name in catalog.load().components[part].programs} - UNUSED
 # No unit reads these: nothing restarts when they come anew.
 TOOLS = (KUBECTL, "/opt/kprov/bin/etcdctl", "/opt/kprov/bin/ctr", "/opt/cni/bin/portmap", "/opt/cni/bin/host-local")
 
@@ -37,7 +40,7 @@ TOOLS = (KUBECTL, "/opt/kprov/bin/etcdctl", "/opt/kprov/bin/ctr", "/opt/cni/bin/
 def built() -> dict[str, Artifact]:
     """What `make artifacts` has built: every program and image by catalog name."""
     root = default_root()
-    found = build_all(VERSIONS, "amd64", root, Silent())
+    found = build_all(COMPONENTS, "amd64", root, Silent())
     for name in ("image-pause", "image-coredns"):
         entry = catalog.load().images[name]
         found[name] = own_image.make(entry, VERSIONS[entry.component], "amd64", Cache(root), Silent())
@@ -102,7 +105,8 @@ def reset(delivery: Delivery) -> None:
 
 def urls() -> dict[str, str]:
     """Program → the upstream URL of the file that holds it."""
-    wanted = [w for c in catalog.load().components.values() for w in downloads_of(c, VERSIONS[c.name], "amd64")]
+    parts = [catalog.load().components[name] for name in COMPONENTS]
+    wanted = [download for part in parts for download in downloads_of(part, VERSIONS[part.name], "amd64")]
     return {name: download.url for download in wanted for name in download.programs}
 
 

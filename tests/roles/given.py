@@ -16,6 +16,7 @@ from kprov.model import (
     ClusterFacts,
     Connection,
     Facts,
+    Handler,
     Host,
     Interface,
     Listener,
@@ -128,12 +129,13 @@ def _access(values: Mapping[str, Any]) -> RegistryAccess:
 
 
 def _host(name: str, values: Mapping[str, Any], number: int) -> Host:
-    fields = {key: value for key, value in values.items() if key not in ("groups", "facts", "taints")}
+    fields = {key: value for key, value in values.items() if key not in ("groups", "facts", "taints", "handlers")}
     return Host(
         name=name,
         groups=frozenset(values["groups"]),
         connection=Connection(address=f"192.0.2.{number}"),
         taints=tuple(Taint(**taint) for taint in values.get("taints", ())),
+        handlers={name: Handler(**fields) for name, fields in values.get("handlers", {}).items()},
         **fields,
     )
 

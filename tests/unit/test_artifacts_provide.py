@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +21,7 @@ from kprov.artifacts import upstream as upstream_module
 from kprov.artifacts.catalog import ImageEntry, resolve_versions
 from kprov.artifacts.provide import Provided, provide
 from kprov.errors import ArtifactError
-from kprov.model import ArtifactSettings, Cluster
+from kprov.model import ArtifactSettings, Cluster, Connection, Host
 
 VERSIONS = dict(resolve_versions("1.37"))
 NOBODY = "http://127.0.0.1:1"
@@ -253,3 +254,35 @@ def test_the_first_failure_ends_the_run_and_what_came_before_is_kept(site: Site,
         run(mirror=site.base)
     assert caught.value.where.endswith("kube-apiserver.sha256")
     assert not run.lock.exists() or "kube-apiserver" not in run.lock.read_text()
+
+
+def with_runtime(run: Run, runtime: str, source: str, mirror: str) -> Provided:
+    host = Host(name="w1", groups=frozenset({"worker"}), connection=Connection(address="w1"), runtime=runtime)
+    settings = ArtifactSettings(source=source, mirror=mirror)  # type: ignore[arg-type]
+    cluster = Cluster(name="c", versions=VERSIONS, hosts=(host,), artifacts=settings)
+    return provide(cluster, ["amd64"], run.folder / "cache", run.progress, lock=run.lock)
+
+
+def test_only_clusters_with_a_runtime_need_its_programs(site: Site, run: Run) -> None:
+    found = {name for name, _ in with_runtime(run, "crio", "upstream", site.base)}
+    assert {"crio", "conmon", "pinns", "crictl", "runc"} <= found
+    assert not found & {"containerd", "ctr", "dockerd", "cri-dockerd"}
+    assert "dockerd" not in {name for name, _ in run(mirror=site.base)}
+
+
+def test_what_upstream_publishes_no_checksum_of_is_pinned_at_its_first_use_and_said(site: Site, run: Run) -> None:
+    found = with_runtime(run, "docker", "upstream", site.base)
+    url = "https://download.docker.com/linux/static/stable/x86_64/docker-29.8.1.tgz"
+    assert run.locked["files"][url] == found[("dockerd", "amd64")].url_sha256
+    assert len([note for note in run.progress.notes if "no checksum of docker-29.8.1.tgz" in note]) == 1
+    site.files["/linux/static/stable/x86_64/docker-29.8.1.tgz"] += b"more"
+    shutil.rmtree(run.folder / "cache")
+    with pytest.raises(ArtifactError, match="not what it must be"):
+        with_runtime(run, "docker", "upstream", site.base)
+
+
+def test_what_cannot_be_built_here_says_where_it_is_had(site: Site, go: Go, run: Run) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        with_runtime(run, "crio", "modules", site.base)
+    assert "crio 1.37.0 cannot be built" in str(caught.value)
+    assert "storage.googleapis.com" in caught.value.needed

@@ -27,7 +27,7 @@ OTHER = Runtime(
     folders=("/etc/other", "/var/lib/other"),
     run=("/run/other",),
     scheme="other",
-    component="containerd",
+    components=("containerd",),
 )
 PAUSE = Artifact(name="image-pause", version="1", arch="amd64", sha256="0" * 64, size=1, local="", reference="p:1")
 OLD: tuple[Key, ...] = (
@@ -113,7 +113,7 @@ def test_another_runtime_drains_the_node_where_pods_have_somewhere_to_go() -> No
     assert swaps(cluster(), {"w1": plan(("binary", "/opt/kprov/bin/runc"))}) == {}, "a program of both tells nothing"
 
 
-@pytest.mark.parametrize("left", OLD)
+@pytest.mark.parametrize("left", [key for key in OLD if key[0] != "binary"])
 def test_whatever_is_left_of_the_old_one_is_an_unfinished_swap(left: Key) -> None:
     assert set(decided(plan(left), cluster()).swaps) == {"w1"}
 

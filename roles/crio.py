@@ -1,0 +1,87 @@
+"""CRI-O with conmon and runc as kubelet's runtime: programs of its release bundle, configuration, unit.
+
+Its images, configuration and registries are apart from what podman or other programs on the host keep.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from kprov.context import Context
+from kprov.image_reference import place
+from kprov.model import RegistrySettings
+from kprov.resources import Directory, File, Gate, Package, Resource, Unit
+from kprov.roles import handlers, registries
+from kprov.roles.documents import arguments
+from kprov.roles.layout import BIN, CNI_BIN, CNI_CONF, program
+from kprov.runtimes import RUNTIMES
+from kprov.templating import render
+
+CONFIG = "/etc/crio/crio.conf"
+_PROGRAMS = ("crio", "pinns", "conmon", "runc")
+_UNIT = "crio.service"
+# Registries that a mirror for all takes the place of: CRI-O wants each by its name.
+KNOWN = (
+    *("docker.io", "gcr.io", "ghcr.io", "mcr.microsoft.com", "nvcr.io", "public.ecr.aws", "quay.io"),
+    *("registry.access.redhat.com", "registry.gitlab.com", "registry.k8s.io"),
+)
+_POLICY = {"default": [{"type": "insecureAcceptAnything"}]}  # as with the other runtimes: digests are what is trusted
+
+
+def resources(ctx: Context) -> Iterable[Resource]:
+    for name in (*_PROGRAMS, "crictl"):
+        yield program(ctx, name)
+    yield Package(name="skopeo", command="skopeo")  # it puts images into CRI-O's store, which has no import of its own
+    yield Directory(path="/var/lib/crio", mode=0o700, purge=True)
+    files = list(_files(ctx))
+    yield from files
+    yield from registries.authorities(ctx.cluster.registry, "/etc/containers/certs.d")
+    yield Unit(
+        name=_UNIT,
+        content=render(
+            ctx.cluster.templates_dir,
+            "crio/crio.service.j2",
+            bin=BIN,
+            arguments=arguments({"config": CONFIG}, ctx.host.extra_args.get("crio", {})),
+        ),
+        # Credentials are read at each pull, and what starts a container at each start.
+        reads=frozenset({f"{BIN}/crio", *(file.path for file in files if not file.secret)}),
+        reloads=frozenset(f"{BIN}/{name}" for name in _PROGRAMS[1:]),
+        gates=(
+            Gate(kind="command", argument=f"{BIN}/crictl --runtime-endpoint=unix://{RUNTIMES['crio'].cri} version"),
+        ),
+    )
+
+
+def _files(ctx: Context) -> Iterable[File]:
+    user, registry = ctx.cluster.templates_dir, ctx.cluster.registry
+    credentials = registries.credentials(registry)
+    config = render(
+        user,
+        "crio/crio.conf.j2",
+        bin=BIN,
+        socket=RUNTIMES["crio"].cri,
+        handlers=handlers.of_crio(ctx.host),
+        sandbox_image=ctx.artifact("image-pause").reference,
+        credentials=bool(credentials),
+        cni_bin=CNI_BIN,
+        cni_conf=CNI_CONF,
+    )
+    yield File(path=CONFIG, content=config, mode=0o600)
+    yield File(path="/etc/crio/policy.json", content=(json.dumps(_POLICY, indent=2) + "\n").encode())
+    yield File(path="/etc/crio/storage.conf", content=render(user, "crio/storage.conf.j2"))
+    mirrors = render(user, "crio/registries.conf.j2", mirrors=mirrors_of(registry))
+    yield File(path="/etc/crio/registries.conf", content=mirrors)
+    if credentials:
+        yield File(path="/etc/crio/auth.json", content=credentials, mode=0o600, secret=True)
+
+
+def mirrors_of(registry: RegistrySettings) -> Mapping[str, str]:
+    """Registry → what is asked in its place, for those that are not asked themselves."""
+    found = {}
+    for host in dict.fromkeys((*registry.registries, *KNOWN)):
+        where = place(host, registry)
+        if where.host != host:
+            found[host] = f"{where.host}/{where.path}" if where.path else where.host
+    return found

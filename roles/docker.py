@@ -1,0 +1,111 @@
+"""Docker Engine as kubelet's runtime: dockerd, a containerd that is Docker's alone, and cri-dockerd between it and kubelet.
+
+Docker makes no network: pods' is CNI's, and so Docker touches no firewall rule and no bridge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from kprov.context import Context
+from kprov.resources import Directory, File, Gate, Package, Resource, Unit
+from kprov.roles import containerd, handlers, registries
+from kprov.roles.documents import arguments
+from kprov.roles.layout import BIN, CNI_BIN, CNI_CONF, program
+from kprov.runtimes import RUNTIMES
+from kprov.templating import render
+
+CONFIG = "/etc/docker/daemon.json"
+_STORE, _ENGINE, _CRI = RUNTIMES["docker"].units
+_SOCKET = RUNTIMES["docker"].store
+SETUP = containerd.Setup(
+    unit=_STORE,
+    config="/etc/docker/containerd.toml",
+    root="/var/lib/docker/containerd",
+    state="/run/docker/containerd",
+    socket="/run/docker/containerd/containerd.sock",
+)
+
+
+def resources(ctx: Context) -> Iterable[Resource]:
+    yield from containerd.programs(ctx)
+    for name in ("dockerd", "cri-dockerd"):
+        yield program(ctx, name)
+    yield Package(name="curl", command="curl")  # what kprov speaks to Docker's socket with
+    yield from engine(ctx)
+    yield Directory(path="/var/lib/cri-dockerd", mode=0o700, purge=True)
+    yield _cri(ctx)
+
+
+def engine(ctx: Context) -> Iterable[Resource]:
+    """Docker without what is for kubelet: data, configuration, and the units of dockerd and its containerd."""
+    user = ctx.cluster.templates_dir
+    yield Directory(path="/var/lib/docker", mode=0o710, purge=True)
+    yield from registries.containerd_hosts(ctx.cluster.registry, "/etc/docker/certs.d")
+    yield File(path=SETUP.config, content=render(user, "docker/containerd.toml.j2", setup=SETUP), mode=0o600)
+    yield containerd.unit(ctx, SETUP)
+    yield File(path=CONFIG, content=(json.dumps(_daemon(ctx), indent=2) + "\n").encode(), mode=0o600)
+    yield Unit(
+        name=_ENGINE,
+        content=render(
+            user,
+            "docker/dockerd.service.j2",
+            bin=BIN,
+            store=_STORE,
+            arguments=arguments({"config-file": CONFIG}, ctx.host.extra_args.get("dockerd", {})),
+        ),
+        reads=frozenset({f"{BIN}/dockerd", CONFIG}),
+        gates=(Gate(kind="command", argument=f"curl -fsS --max-time 5 --unix-socket {_SOCKET} http://docker/_ping"),),
+    )
+
+
+def _daemon(ctx: Context) -> dict[str, Any]:
+    settings: dict[str, Any] = {
+        "hosts": [f"unix://{_SOCKET}"],
+        "group": "root",
+        "containerd": SETUP.socket,
+        "data-root": "/var/lib/docker",
+        "exec-root": "/run/docker",
+        "pidfile": "/run/docker.pid",
+        "exec-opts": ["native.cgroupdriver=systemd"],
+        "features": {"containerd-snapshotter": True},
+        "log-driver": "json-file",  # which cri-dockerd reads; kubelet does not rotate it, so Docker does
+        "log-opts": {"max-size": "10m", "max-file": "5"},
+        "live-restore": True,
+        "bridge": "none",
+        "iptables": False,
+        "ip6tables": False,
+        "ip-forward": False,
+        "ip-masq": False,
+        "userland-proxy": False,
+    }
+    runtimes = handlers.of_docker(ctx.host)
+    return {**settings, "runtimes": runtimes} if runtimes else settings
+
+
+def _cri(ctx: Context) -> Unit:
+    flags = {
+        "container-runtime-endpoint": f"unix://{RUNTIMES['docker'].cri}",
+        "docker-endpoint": f"unix://{_SOCKET}",
+        "cri-dockerd-root-directory": "/var/lib/cri-dockerd",
+        "network-plugin": "cni",
+        "cni-bin-dir": CNI_BIN,
+        "cni-conf-dir": CNI_CONF,
+        "cni-cache-dir": "/var/lib/cni/cache",
+        "pod-infra-container-image": ctx.artifact("image-pause").reference,
+        "streaming-bind-addr": "127.0.0.1",
+    }
+    return Unit(
+        name=_CRI,
+        content=render(
+            ctx.cluster.templates_dir,
+            "docker/cri-dockerd.service.j2",
+            bin=BIN,
+            engine=_ENGINE,
+            arguments=arguments(flags, ctx.host.extra_args.get("cri-dockerd", {})),
+        ),
+        reads=frozenset({f"{BIN}/cri-dockerd"}),
+        gates=(Gate(kind="active", argument=_CRI),),
+    )

@@ -1,0 +1,83 @@
+"""OCI runtimes besides runc that pods may ask for by a RuntimeClass, in the words of each container runtime. Values only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from kprov.model import RUNC_SHIM, Cluster, Handler, Host
+from kprov.roles.layout import BIN
+
+LABEL = "handler.kprov.io"  # nodes that have a handler are labelled LABEL/NAME where others have not
+RUNC = Handler(path=f"{BIN}/runc")
+
+Object = dict[str, Any]
+
+
+def of_containerd(host: Host) -> list[Mapping[str, Any]]:
+    """name, type, path (of another shim than runc's, else empty) and options as TOML, for each table of handlers."""
+    return [
+        {
+            "name": name,
+            "type": handler.type,
+            "path": "" if handler.type == RUNC_SHIM else handler.path,
+            "options": {key: json.dumps(value) for key, value in _options(handler).items()},
+        }
+        for name, handler in _all(host).items()
+    ]
+
+
+def _options(handler: Handler) -> Mapping[str, Any]:
+    own = {"BinaryName": handler.path, "SystemdCgroup": True} if handler.type == RUNC_SHIM else {}
+    return {**own, **handler.options}
+
+
+def of_crio(host: Host) -> list[Mapping[str, str]]:
+    """name, path and kind: `oci` for a program like runc, `vm` for a shim of containerd's kind."""
+    return [
+        {"name": name, "path": handler.path, "kind": "oci" if handler.type == RUNC_SHIM else "vm"}
+        for name, handler in _all(host).items()
+    ]
+
+
+def of_docker(host: Host) -> dict[str, Object]:
+    """daemon.json's `runtimes`; runc is there by itself, and may not be named."""
+    found: dict[str, Object] = {}
+    for name, handler in host.handlers.items():
+        if handler.type == RUNC_SHIM:
+            found[name] = {"path": handler.path}
+        else:
+            found[name] = {"runtimeType": handler.path, "options": dict(handler.options)}
+    return found
+
+
+def _all(host: Host) -> Mapping[str, Handler]:
+    return {"runc": RUNC, **host.handlers}
+
+
+def labels(cluster: Cluster, host: Host) -> dict[str, str]:
+    """What a node is labelled with for the handlers it has and others have not."""
+    return {f"{LABEL}/{name}": "true" for name in host.handlers if not _everywhere(cluster, name)}
+
+
+def classes(cluster: Cluster) -> list[Object]:
+    """A RuntimeClass for each handler that a node has; where only some have it, pods are led to those."""
+    names = dict.fromkeys(name for host in cluster.nodes for name in host.handlers)
+    return [_class(cluster, name) for name in names]
+
+
+def _class(cluster: Cluster, name: str) -> Object:
+    item: Object = {
+        "apiVersion": "node.k8s.io/v1",
+        "kind": "RuntimeClass",
+        "metadata": {"name": name},
+        "handler": name,
+    }
+    if not _everywhere(cluster, name):
+        item["scheduling"] = {"nodeSelector": {f"{LABEL}/{name}": "true"}}
+    return item
+
+
+def _everywhere(cluster: Cluster, name: str) -> bool:
+    return all(name in host.handlers for host in cluster.nodes)
