@@ -13,6 +13,7 @@ _PULL = re.compile(
     r"^  (\S+): (ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError): ?(.*)$"
 )
 _AGAIN = re.compile(r"^Back-off pulling image \"[^\"]*\": (?:ErrImagePull: )?")
+_WEBHOOK = re.compile(r"failed calling webhook \"([^\"]+)\": ([^\n]*)")
 _SUBJECT = re.compile(r"(?:The |for: )?(\w+) \"([^\"]+)\" is invalid: ([^\n]*)")
 
 
@@ -30,6 +31,11 @@ def explained(addon: str, log: str) -> tuple[str, str]:
         return (
             f"the field {field} belongs to another manager, {manager}; it was left as it is",
             f"let {manager} have it and take the field out of the add-on, or give it up there, then run again",
+        )
+    if webhook := _WEBHOOK.search(log):
+        return (
+            f"the webhook {webhook[1]} was asked first and does not answer: {webhook[2]}",
+            "mend what it belongs to, or switch that off: an add-on's webhooks go before anything else is done",
         )
     invalid = _SUBJECT.search(log)
     if _IMMUTABLE.search(log):

@@ -159,14 +159,18 @@ class LabCluster:
     def load_agnhost(self, names: Sequence[str] | None = None, socket: str = CONTAINERD) -> str:
         """Puts the test image into the containerd of all nodes, or some; returns its reference."""
         artifact = agnhost()
+        self.load_image(Path(artifact.local), names, socket)
+        return artifact.reference
+
+    def load_image(self, tar: Path, names: Sequence[str] | None = None, socket: str = CONTAINERD) -> None:
+        """Puts an image into the containerd of all nodes, or some."""
         for machine in self.lab.machines:
             if machine.name in names if names else set(self.hosts[machine.name]) & {"control_plane", "worker"}:
-                target = machine.root / "root" / "agnhost.tar"
-                shutil.copyfile(artifact.local, target)
+                target = machine.root / "root" / "image.tar"
+                shutil.copyfile(tar, target)
                 ctr = f"/opt/kprov/bin/ctr --address {socket} -n k8s.io"
-                self.sh(machine.name, f"{ctr} images import /root/agnhost.tar")
+                self.sh(machine.name, f"{ctr} images import /root/image.tar")
                 target.unlink()
-        return artifact.reference
 
 
 UNITS = (

@@ -23,6 +23,8 @@ pod web-2 on w1
   r/web:1: ErrImagePull: failed to resolve: no such host
 pod web-3
   r/WEB:1: InvalidImageName:"""
+WEBHOOK = """\
+Error from server (InternalError): Internal error occurred: failed calling webhook "deny.example": failed to call webhook"""
 CRASH = """\
 deployment web is not ready: Waiting
 pod web-1 on w1
@@ -41,6 +43,7 @@ pod web-1 on w1
             "a node cannot pull r/WEB:1: InvalidImageName",
             "reach that registry",
         ),
+        (WEBHOOK, "the webhook deny.example was asked first and does not answer: failed to call", "switch that off"),
         (CRASH, "deployment web is not ready: Waiting", "kprov addons info hello"),
         ("\nsomething else\nmore", "something else", "kprov addons info hello"),
         ("", "it failed without a word", "kprov addons info hello"),
