@@ -147,6 +147,7 @@ def _apply_addon(batch: Batch, plan: ClusterPlan, addon: AddonObjects, items: Se
         if fixed:
             anew = batch.attach(_documents(removal(key, plan.apis) for key in fixed))
     batch.add(f"add-on {name}", "addon", name, batch.attach(_documents(items)), anew)
+    batch.objects[len(batch.operations)] = tuple(map(identity, items))
 
 
 def _issued(
