@@ -8,7 +8,7 @@ from datetime import datetime
 from ipaddress import IPv4Network
 
 from kprov import pod_network
-from kprov.addon.readiness import Unready, unready
+from kprov.addon.readiness import Unready, row_identity, unready
 from kprov.addon.wanted import AddonObjects, addon_objects
 from kprov.context import Context, Trust
 from kprov.membership import Membership, Peer, decide
@@ -219,7 +219,8 @@ def _unready(cluster: Cluster, live: tuple[Object, ...] | None) -> tuple[Unready
     if live is None:
         return ()
     lives = {identity(item): item for item in live}
-    return tuple(row for addon in cluster.addons for row in unready(addon, lives))
+    rows = [(row_identity(addon, row.row), row) for addon in cluster.addons for row in unready(addon, lives)]
+    return tuple(row for key, row in rows if key in lives)  # what is not there is made, and waited for then
 
 
 def _coredns_image(inputs: Inputs) -> str:

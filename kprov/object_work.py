@@ -12,7 +12,7 @@ from ipaddress import IPv4Network
 import yaml
 
 from kprov.addon.certificates import filled
-from kprov.addon.kinds import RECREATED, WORKLOADS
+from kprov.addon.kinds import FRONT, RECREATED, WORKLOADS
 from kprov.addon.wanted import AddonObjects
 from kprov.cluster_plan import ClusterPlan
 from kprov.object_list import IDENTITY, list_object, removal
@@ -32,17 +32,16 @@ def objects_batch(plan: ClusterPlan) -> Batch:
     """
     batch = Batch()
     names = _to_apply(plan)
+    leaving = [change.identity for change in plan.objects if change.action == "delete"]
+    # What stands in front of the API and has nobody behind it any more would refuse what comes next.
+    _delete(batch, plan, [key for key in leaving if key[1] in FRONT])
     own = [item for item in plan.wanted_objects if identity(item) in names and item["kind"] not in WORKLOADS]
     if not plan.objects_known:
         batch.add("the list of objects", "first_list", batch.attach(_documents([_list(_final(plan))])))
     elif _ahead(plan) != plan.known:
         own.insert(0, _list(_ahead(plan)))
     _apply(batch, own)
-    leaving = [change.identity for change in plan.objects if change.action == "delete"]
-    if leaving:
-        documents = _documents(removal(key, plan.apis) for key in leaving)
-        data = "with-data" if plan.delete_data else "-"
-        batch.add("objects that are wanted no more", "delete_objects", batch.attach(documents), data)
+    _delete(batch, plan, [key for key in leaving if key[1] not in FRONT])
     return batch
 
 
@@ -133,6 +132,13 @@ def _apply(batch: Batch, items: Sequence[Object]) -> None:
         batch.add("Kubernetes objects", "objects", batch.attach(_documents(items)))
 
 
+def _delete(batch: Batch, plan: ClusterPlan, keys: Sequence[Identity]) -> None:
+    if keys:
+        documents = _documents(removal(key, plan.apis) for key in keys)
+        data = "with-data" if plan.delete_data else "-"
+        batch.add("objects that are wanted no more", "delete_objects", batch.attach(documents), data)
+
+
 def _apply_addon(batch: Batch, plan: ClusterPlan, addon: AddonObjects, items: Sequence[Object]) -> None:
     name = addon.addon.name
     anew = "-"
@@ -141,6 +147,7 @@ def _apply_addon(batch: Batch, plan: ClusterPlan, addon: AddonObjects, items: Se
         if fixed:
             anew = batch.attach(_documents(removal(key, plan.apis) for key in fixed))
     batch.add(f"add-on {name}", "addon", name, batch.attach(_documents(items)), anew)
+    batch.objects[len(batch.operations)] = tuple(map(identity, items))
 
 
 def _issued(

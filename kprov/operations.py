@@ -15,6 +15,7 @@ from typing import Literal
 
 from kprov import script
 from kprov.delivery import Download
+from kprov.objects import Identity
 from kprov.observation import Observation
 from kprov.pki.spec import CertificateSpec
 from kprov.plan import DATA, Change, HostPlan, Restart
@@ -52,6 +53,7 @@ class Batch:
     titles: list[str] = field(default_factory=list)  # what each operation is about, for messages
     announce: list[tuple[str, str, str]] = field(default_factory=list)
     payload: list[tuple[str, bytes | Path]] = field(default_factory=list)
+    objects: dict[int, tuple[Identity, ...]] = field(default_factory=dict)  # by number: those that an operation applies
 
     def add(self, title: str, *operation: str) -> None:
         bad = [word for word in operation if "\t" in word or "\n" in word]

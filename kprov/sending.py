@@ -29,10 +29,10 @@ def send(session: Session, stage: str, batch: Batch, generation: str, emit: Sink
         return HostFailed(stage=stage, host=name, resource=title, expected=expected, found=found, log=log, todo=todo)
 
     def refused(number: int, log: str) -> HostFailed:
-        lines = printable(log).strip().splitlines()
-        operation = batch.operations[number - 1]
-        found, todo = explained(operation[1], "\n".join(lines))
-        row = failed(number, expected=_expected(batch, number), found=found, log="\n".join(lines[-24:]), todo=todo)
+        text = printable(log).strip()
+        why = explained(batch.operations[number - 1][1], text, batch.objects.get(number, ()))
+        shown = "\n".join(why.log.splitlines()[-24:])
+        row = failed(number, expected=_expected(batch, number), found=why.found, log=shown, todo=why.todo)
         return replace(row, fatal=False)
 
     reader = _Answers(done, lambda text: emit(Note(text=text, warning=True)))

@@ -33,7 +33,7 @@ DATA = frozenset({"PersistentVolumeClaim", "PersistentVolume"})
 
 # What stands between clients and the API: asked for nothing by its absence, but a dead one blocks others. Last to come,
 # first to go.
-_FRONT = frozenset({"APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"})
+FRONT = frozenset({"APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"})
 
 _RANKS: tuple[frozenset[str], ...] = (
     frozenset({"Namespace"}),
@@ -51,11 +51,11 @@ def rank(item: Mapping[str, Any]) -> int:
     for number, kinds in enumerate(_RANKS):
         if kind in kinds:
             return number
-    return len(_RANKS) + (2 if kind in _FRONT else 1 if kind in WORKLOADS else 0)
+    return len(_RANKS) + (2 if kind in FRONT else 1 if kind in WORKLOADS else 0)
 
 
 def departure(kind: str) -> int:
     """The order of deletion, lower first: the front, then workloads, then the rest, namespaces at the very end."""
-    if kind in _FRONT:
+    if kind in FRONT:
         return 0
     return 1 + len(_RANKS) + 2 - rank({"kind": kind})

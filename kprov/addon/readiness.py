@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kprov.addon.spec import Addon
-from kprov.objects import Identity, Object
+from kprov.object_list import listed
+from kprov.objects import ADDON_LABEL, Identity, Object
 
 _GROUPS = {"deployment": "apps", "daemonset": "apps", "statefulset": "apps", "apiservice": "apiregistration.k8s.io"}
 _KINDS = {
@@ -31,14 +32,24 @@ class Unready:
 
 
 def unready(addon: Addon, live: Mapping[Identity, Object]) -> tuple[Unready, ...]:
-    """What the add-on still waits for; nothing when all is ready. live: objects with kprov's label."""
+    """What the add-on still waits for; nothing when all is ready.
+
+    live: objects with kprov's label, the list of them among these. What another program made of the add-on's objects, an
+    operator of its custom resources say, has no such label and is not judged here.
+    """
     found = []
     for row in addon.description.ready:
-        item = live.get(row_identity(addon, row))
-        reason = "it is not there" if item is None else why_not_ready(item)
+        key = row_identity(addon, row)
+        reason = why_not_ready(live[key]) if key in live else _why_absent(addon, key, live)
         if reason:
             found.append(Unready(addon=addon.name, row=row, reason=reason))
     return tuple(found)
+
+
+def _why_absent(addon: Addon, key: Identity, live: Mapping[Identity, Object]) -> str:
+    ours = key in listed(live.values())
+    nothing = not any((item["metadata"].get("labels") or {}).get(ADDON_LABEL) == addon.name for item in live.values())
+    return "it is not there" if ours or nothing else ""
 
 
 def row_identity(addon: Addon, row: str) -> Identity:

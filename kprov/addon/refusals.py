@@ -1,56 +1,142 @@
-"""What the API server said when it refused an add-on's object → what is wrong and what to do. Pure text."""
+"""What the API server said when it refused objects of an add-on → what is wrong, of which object, and what to do. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-_CONFLICT = re.compile(r"conflict with \"([^\"]+)\"[^:]*: ?(?:\n- )?(\.\S+)")
+from kprov.objects import Identity, resource_kind, titled
+
+# kubectl's words. A conflict is told without the object's name, and with advice that is not for kprov's users.
+_CONFLICTS = re.compile(r"Apply failed with \d+ conflicts?: (.*?)(?=\nPlease review|\Z)", re.DOTALL)
+_CONFLICT = re.compile(r"conflicts? with \"([^\"]+)\"[^:\n]*:((?: \.\S+)|(?:\n- \.\S+)+)")
+_ADVICE = re.compile(r"\nPlease review the fields above.*?(?:See https://\S*conflicts\b|\Z)", re.DOTALL)
 _IMMUTABLE = re.compile(r"field is immutable|updates to \S+ spec for fields other than", re.IGNORECASE)
+_INVALID = re.compile(r"(?:The |: )?([\w.]+) \"([^\"]+)\" is invalid: ?([^\n]*(?:\n\* [^\n]*)*)")
+_SCHEMA = re.compile(r"failed to create typed patch object \(([^;]*);[^)]*Kind=(\w+)\): ([^\n]*)")
+_UNKNOWN = re.compile(
+    r"resource mapping not found for name: \"([^\"]*)\"[^\n]*no matches for kind \"(\w+)\" in version \"([^\"]+)\""
+)
+_WEBHOOK = re.compile(r"failed calling webhook \"([^\"]+)\": ([^\n]*)")
+_APPLIED = re.compile(r"^(\S+) serverside-applied$", re.MULTILINE)
 # apply.sh's words about pods that are not ready: where they are, and below that what their containers wait for.
 _POD = re.compile(r"^pod \S+(?: on (\S+))?$")
 _PULL = re.compile(
     r"^  (\S+): (ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError): ?(.*)$"
 )
 _AGAIN = re.compile(r"^Back-off pulling image \"[^\"]*\": (?:ErrImagePull: )?")
-_SUBJECT = re.compile(r"(?:The |for: )?(\w+) \"([^\"]+)\" is invalid: ([^\n]*)")
 
 
-def explained(addon: str, log: str) -> tuple[str, str]:
-    """What was found, and what to do, from kubectl's words. addon: its name."""
-    if pulls := tuple(_pulls(log)):
-        return (
-            "; ".join(f"{node} cannot pull {image}: {said}" for node, image, said in pulls),
-            f"let that node reach that registry, or have the image where it can; `kprov addons info {addon}` "
-            "names the images",
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """found: every object that was refused, and why. todo: the next step. log: kubectl's words without its advice."""
+
+    found: str
+    todo: str
+    log: str
+
+
+def explained(addon: str, log: str, sent: Sequence[Identity] = ()) -> Refusal:
+    """addon: its name. log: what the host told. sent: the objects that were to be applied, in their order."""
+    rows = [row for reader in _READERS for row in reader(addon, log)]
+    conflicts = list(_conflicts(log))
+    if conflicts:
+        rows += zip(
+            _named(conflicts, log, sent, rows),
+            [_GIVE_UP.format(manager=manager) for manager, _ in conflicts],
+            strict=True,
         )
-    conflict = _CONFLICT.search(log)
-    if conflict:
-        manager, field = conflict.groups()
-        return (
-            f"the field {field} belongs to another manager, {manager}; it was left as it is",
-            f"let {manager} have it and take the field out of the add-on, or give it up there, then run again",
-        )
-    invalid = _SUBJECT.search(log)
-    if _IMMUTABLE.search(log):
-        what = f"{invalid[1]} {invalid[2]}: {invalid[3]}" if invalid else _first(log)
-        return what, f"`kprov up --recreate {addon}` deletes what differs of its workloads and makes it anew"
-    if invalid:
-        return f"{invalid[1]} {invalid[2]}: {invalid[3]}", "mend that field in the add-on's manifest, then run again"
-    return _first(log), f"mend what the log names, then run again; `kprov addons info {addon}` tells what it takes"
+    bare = _ADVICE.sub("", log)
+    if not rows:
+        todo = f"mend what the log names, then run again; `kprov addons info {addon}` tells what it takes"
+        return Refusal(found=_first(bare), todo=todo, log=bare)
+    return Refusal(found="; ".join(dict.fromkeys(found for found, _ in rows)), todo=rows[0][1], log=bare)
 
 
-def _first(log: str) -> str:
-    lines = [line for line in log.strip().splitlines() if line.strip()]
-    return lines[0] if lines else "it failed without a word"
+_Row = tuple[str, str]  # what was found, what to do
+_GIVE_UP = "let {manager} have it and take the field out of the add-on, or give it up there, then run again"
 
 
-def _pulls(log: str) -> Iterator[tuple[str, str, str]]:
+def _pulls(addon: str, log: str) -> Iterator[_Row]:
     """Node, reference and the runtime's own words of each image that cannot be pulled, each pair once."""
+    todo = f"let that node reach that registry, or have the image where it can; `kprov addons info {addon}` names the images"
     node, told = "", set()
     for line in log.splitlines():
         if pod := _POD.match(line):
             node = pod[1] or "a node"
         elif (pull := _PULL.match(line)) and (node, pull[1]) not in told:
             told.add((node, pull[1]))
-            yield node, pull[1], _AGAIN.sub("", pull[3]) or pull[2]
+            yield f"{node} cannot pull {pull[1]}: {_AGAIN.sub('', pull[3]) or pull[2]}", todo
+
+
+def _webhooks(_: str, log: str) -> Iterator[_Row]:
+    todo = "mend what it belongs to, or switch that off: an add-on's webhooks go before anything else is done"
+    for name, said in _WEBHOOK.findall(log):
+        yield f"the webhook {name} was asked first and does not answer: {said}", todo
+
+
+def _invalid(addon: str, log: str) -> Iterator[_Row]:
+    for kind, name, said in _INVALID.findall(log):
+        why = " ".join(said.replace("\n* ", "; ").strip(" ;").split())
+        anew = f"`kprov up --recreate {addon}` deletes what differs of its workloads and makes it anew"
+        todo = anew if _IMMUTABLE.search(said) else "mend that field in the add-on's manifest, then run again"
+        yield f"{kind.partition('.')[0]} {name}: {why}", todo
+
+
+def _unknown_fields(_: str, log: str) -> Iterator[_Row]:
+    for name, kind, said in _SCHEMA.findall(log):
+        yield f"{kind} {name}: {said}", "mend that field in the add-on's manifest, then run again"
+
+
+def _unknown_kinds(_: str, log: str) -> Iterator[_Row]:
+    for name, kind, version in _UNKNOWN.findall(log):
+        found = f"{kind} {name}: the cluster knows no {kind} of {version}"
+        yield (
+            found,
+            "correct apiVersion and kind, or bring its CustomResourceDefinition with the add-on, then run again",
+        )
+
+
+_READERS: tuple[Callable[[str, str], Iterator[_Row]], ...] = (
+    *(_pulls, _webhooks, _invalid, _unknown_fields, _unknown_kinds),
+)
+
+
+def _conflicts(log: str) -> Iterator[tuple[str, str]]:
+    """A manager and a sentence for each object in conflict."""
+    for text in _CONFLICTS.findall(log):
+        said, managers = [], []
+        for manager, fields in _CONFLICT.findall(text):
+            names = (
+                [name.lstrip("- ") for name in fields.split("\n") if name.strip()]
+                if "\n" in fields
+                else [fields.strip()]
+            )
+            many = len(names) > 1
+            managers.append(manager)
+            said.append(f"the field{'s' if many else ''} {', '.join(names)} belong{'' if many else 's'} to {manager}")
+        if said:
+            yield managers[0], f"{'; '.join(said)}, another manager; it was left as it is"
+
+
+def _named(
+    conflicts: Sequence[tuple[str, str]], log: str, sent: Sequence[Identity], others: Sequence[_Row]
+) -> list[str]:
+    """Each conflict with its object: of those that were neither applied nor refused by name, in the order they were sent."""
+    applied = set(_APPLIED.findall(log))
+    named = " ".join(found for found, _ in others)
+    left = [
+        key
+        for key in sent
+        if f"{resource_kind(key)}/{key[3]}" not in applied and not re.search(rf"[ /]{re.escape(key[3])}:", named)
+    ]
+    if len(left) == len(conflicts):
+        return [f"{titled(key)}: {said}" for key, (_, said) in zip(left, conflicts, strict=True)]
+    among = f"one of {', '.join(map(titled, left))}: " if left else ""
+    return [f"{among}{said}" for _, said in conflicts]
+
+
+def _first(log: str) -> str:
+    lines = [line for line in log.strip().splitlines() if line.strip()]
+    return lines[0] if lines else "it failed without a word"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kprov.addon.kinds import WORKLOADS
 from kprov.addon.readiness import unready
 from kprov.addon.spec import Addon
+from kprov.object_list import listed
 from kprov.objects import ADDON_LABEL, Identity, Object, identity
 
 OFF = "off"
@@ -27,14 +28,17 @@ class AddonStatus:
 
 
 def addon_states(on: Sequence[Addon], live: Iterable[Object]) -> tuple[AddonStatus, ...]:
-    """The add-ons that are on, in the order of the cluster, then what is left of others. live: with kprov's label."""
+    """The add-ons that are on, in the order of the cluster, then what is left of others.
+
+    live: objects with kprov's label, the list of them among these.
+    """
     lives = {identity(item): item for item in live}
     names = {addon.name for addon in on}
     left: dict[str, list[Object]] = {}
-    for item in lives.values():
-        name = (item["metadata"].get("labels") or {}).get(ADDON_LABEL, "")
-        if name and name not in names and not item["metadata"].get("ownerReferences"):
-            left.setdefault(name, []).append(item)
+    for key in sorted(listed(lives.values()) & lives.keys()):  # labels alone may be copied
+        name = (lives[key]["metadata"].get("labels") or {}).get(ADDON_LABEL, "")
+        if name and name not in names:
+            left.setdefault(name, []).append(lives[key])
     return (*(_of(addon, lives) for addon in on), *(_leftover(name, items) for name, items in sorted(left.items())))
 
 

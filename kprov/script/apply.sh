@@ -495,14 +495,21 @@ do_etcd_remove() { # id, endpoints
     log=$(etcdctl --endpoints="$2" member remove "$1") || fail "cannot remove etcd member $1: $log"
 }
 
-kubectl() { KUBECACHEDIR=/run/kprov/cache KUBECONFIG=$stage/payload/kubeconfig $BIN/kubectl --request-timeout=20s "$@" < /dev/null 2>&1; }
+kubectl() { # its answer; when it fails, why. What it mutters about an API that another server answers for is neither
+    said=$(mktemp "$stage/said.XXXXXX") || return 1
+    code=0
+    KUBECACHEDIR=/run/kprov/cache KUBECONFIG=$stage/payload/kubeconfig $BIN/kubectl --request-timeout=20s "$@" < /dev/null 2> "$said" || code=$?
+    [ $code = 0 ] || grep -v '^E[0-9]* .*memcache\.go' "$said"
+    rm -f "$said"
+    return $code
+}
 
 do_objects() { # payload with the objects
     mkdir -p /run/kprov
     limit=$(($(date +%s) + 60))
     until log=$(kubectl apply --server-side --force-conflicts --field-manager=kprov -f "$stage/payload/$1"); do
         # The API server is up before its authorizer has read the bindings that give us our rights.
-        printf %s "$log" | grep -Eqi 'forbidden|refused|timed? ?out|unavailable|try again|not yet ready|no matches for kind|TLS handshake' || fail "$log"
+        printf %s "$log" | grep -Eqi 'forbidden|refused|timed? ?out|unavailable|try again|not yet ready|no matches for kind|TLS handshake|failed calling webhook' || fail "$log"
         [ "$(date +%s)" -lt $limit ] || fail "$log"
         sleep 0.5
     done
@@ -563,7 +570,7 @@ do_addon() { # name, payload, payload with workloads that may be made anew or -
         fi
         # A kind that was made a moment ago is not known yet, and a webhook's pods may still start.
         if printf %s "$log" | grep -Eqi 'conflict with|is invalid|immutable' || [ "$(date +%s)" -ge $limit ] ||
-            ! printf %s "$log" | grep -Eqi 'refused|timed? ?out|unavailable|try again|not yet ready|no matches for kind|TLS handshake|not found'; then
+            ! printf %s "$log" | grep -Eqi 'refused|timed? ?out|unavailable|try again|not yet ready|no matches for kind|TLS handshake|not found|failed calling webhook'; then
             refuse "$log"; : > "$stage/refused.$1"; return
         fi
         sleep 0.5

@@ -164,14 +164,18 @@ class LabCluster:
     def load_agnhost(self, *hosts: str, socket: str = CONTAINERD) -> str:
         """Puts the test image into the containerd of these hosts, or of every node; returns its reference."""
         artifact = agnhost()
+        self.load_image(Path(artifact.local), *hosts, socket=socket)
+        return artifact.reference
+
+    def load_image(self, tar: Path, *hosts: str, socket: str = CONTAINERD) -> None:
+        """Puts an image into the containerd of all nodes, or some."""
         for machine in self.lab.machines:
             if machine.name in (hosts or self.nodes_wanted):
-                target = machine.root / "root" / "agnhost.tar"
-                shutil.copyfile(artifact.local, target)
+                target = machine.root / "root" / "image.tar"
+                shutil.copyfile(tar, target)
                 ctr = f"/opt/kprov/bin/ctr --address {socket} -n k8s.io"
-                self.sh(machine.name, f"{ctr} images import /root/agnhost.tar")
+                self.sh(machine.name, f"{ctr} images import /root/image.tar")
                 target.unlink()
-        return artifact.reference
 
 
 UNITS = (

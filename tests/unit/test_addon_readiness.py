@@ -9,7 +9,8 @@ import pytest
 
 from kprov.addon.choose import by_name
 from kprov.addon.readiness import row_identity, unready, why_not_ready
-from kprov.objects import identity
+from kprov.object_list import list_object
+from kprov.objects import ADDON_LABEL, identity
 
 METRICS = by_name(["metrics-server"])[0]
 
@@ -70,9 +71,20 @@ def test_an_add_on_waits_for_every_row_that_is_not_ready() -> None:
     bad = item(
         "APIService", {"conditions": [condition("Available", "False", "no endpoints")]}, "v1beta1.metrics.k8s.io"
     )
+    good["metadata"]["labels"] = {ADDON_LABEL: "metrics-server"}
     (row,) = unready(METRICS, {identity(one): one for one in (good, bad)})
     assert (row.addon, str(row)) == ("metrics-server", "apiservice/v1beta1.metrics.k8s.io: no endpoints")
     assert [row.reason for row in unready(METRICS, {})] == ["it is not there"] * 2
+
+
+def test_what_another_program_made_is_not_judged_but_what_kprov_made_and_is_gone_is() -> None:
+    front = item("APIService", {"conditions": [condition("Available", "True")]}, "v1beta1.metrics.k8s.io")
+    front["metadata"]["labels"] = {ADDON_LABEL: "metrics-server"}
+    live = {identity(front): front}
+    assert unready(METRICS, live) == ()
+    listing = list_object([row_identity(METRICS, "deployment/metrics-server")])
+    (row,) = unready(METRICS, {**live, identity(listing): listing})
+    assert str(row) == "deployment/metrics-server: it is not there"
 
 
 def test_rows_mean_objects_of_the_add_ons_namespace() -> None:

@@ -112,6 +112,9 @@ def test_an_add_on_that_is_not_ready_is_told_and_waited_for(inputs: Inputs) -> N
     with_metrics = replace(inputs, cluster=replace(inputs.cluster, addons=by_name(["metrics-server"])))
     assert plan_cluster(with_metrics, seen).unready == ()  # nobody could be asked: all of it is applied and waited for
     seen["cp1"] = replace(seen["cp1"], objects=())
+    assert plan_cluster(with_metrics, seen).unready == ()  # it is made, and waited for because of that
+    (front,) = (one for one in plan_cluster(with_metrics, seen).addons[0].objects if one["kind"] == "APIService")
+    seen["cp1"] = replace(seen["cp1"], objects=({**front, "status": {}},))
     plan = plan_cluster(with_metrics, seen)
-    assert [row.reason for row in plan.unready] == ["it is not there"] * 2
+    assert [row.row for row in plan.unready] == ["apiservice/v1beta1.metrics.k8s.io"]
     assert not plan.settled

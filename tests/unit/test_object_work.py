@@ -209,6 +209,13 @@ def test_what_stands_before_the_api_goes_first_and_namespaces_last() -> None:
     assert addons_batch(made, {}, issue).operations[0][:2] == ("namespace_gone", "ns")
 
 
+def test_a_webhook_goes_before_the_list_is_written_that_it_would_refuse() -> None:
+    old = [item("ValidatingWebhookConfiguration", "deny"), item("ConfigMap", "c")]
+    batch = objects_batch(plan((item("ConfigMap", "new"),), (*old, list_of(old))))
+    assert words(batch) == ["delete_objects", "objects", "delete_objects"]
+    assert applied(batch, "delete_objects") == ["deny", "c"]
+
+
 def test_data_and_the_namespace_it_is_in_stay_until_they_are_asked_for() -> None:
     old = [item("Namespace", "ns"), item("PersistentVolumeClaim", "data"), item("Deployment", "d")]
     made = plan((), (*old, list_of(old)))

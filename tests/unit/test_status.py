@@ -17,7 +17,8 @@ from kprov.addon.choose import by_name
 from kprov.cli.status import lines
 from kprov.errors import TransportError
 from kprov.model import Cluster
-from kprov.objects import ADDON_LABEL
+from kprov.object_list import list_object
+from kprov.objects import ADDON_LABEL, identity
 from kprov.observation import EtcdMember, EtcdView, Observation, UnitState
 from kprov.pki.authority import CertificateAuthority
 from kprov.pki.spec import CertificateSpec
@@ -74,6 +75,10 @@ def metrics(*, ready: int = 1, tag: str = "0.9.0", served: str = "True") -> tupl
         addon_object("Deployment", "metrics-server", spec={"template": {"spec": pod}}, status=status),
         addon_object("APIService", "v1beta1.metrics.k8s.io", status=front),
     )
+
+
+def with_list(*objects: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    return (*objects, list_object(map(identity, objects)))
 
 
 NODES = (node("cp1"), node("w1"))
@@ -136,7 +141,7 @@ def test_hosts_with_nothing_are_not_good(cluster: Cluster) -> None:
         {"objects": (node("cp1"), node("w1", ready=False), *metrics())},
         {"objects": NODES},
         {"objects": (*NODES, *metrics(ready=0))},
-        {"objects": (*NODES, *metrics(), addon_object("ConfigMap", "old", "gone"))},
+        {"objects": with_list(*NODES, *metrics(), addon_object("ConfigMap", "old", "gone"))},
         {"objects": None},
         {"health": {**dict.fromkeys(CONTROL_PLANE, "ok"), "etcd": "failing"}},
         {"health": {**dict.fromkeys(CONTROL_PLANE, "ok"), "kube-apiserver": "failing"}},
@@ -174,11 +179,18 @@ def test_an_add_on_has_a_line_with_its_version_and_why_it_is_not_ready(cluster: 
 
 def test_what_is_left_of_an_add_on_that_is_off_is_told(cluster: Cluster) -> None:
     kept = (addon_object("PersistentVolumeClaim", "data", "store"), addon_object("Namespace", "store", "store"))
-    assert addon_line(cluster, "store", *metrics(), *kept)[1:] == [
+    assert addon_line(cluster, "store", *with_list(*metrics(), *kept))[1:] == [
         "-", "off: its data is kept; --delete-data removes it",
     ]  # fmt: skip
-    more = addon_line(cluster, "store", *metrics(), *kept, addon_object("Service", "web", "store"))
+    more = addon_line(cluster, "store", *with_list(*metrics(), *kept, addon_object("Service", "web", "store")))
     assert more[2] == "off: 3 of its objects are still there; `kprov up` removes them"
+
+
+def test_an_object_with_copied_labels_is_nobodys_leftover(cluster: Cluster) -> None:
+    seen = healthy()
+    copied = addon_object("ConfigMap", "copied", "store")
+    seen["cp1"] = replace(seen["cp1"], objects=(*with_list(*NODES, *metrics()), copied))
+    assert of(cluster, seen).good
 
 
 def test_without_an_api_server_nothing_is_said_of_add_ons(cluster: Cluster) -> None:

@@ -1,0 +1,3 @@
+module kprov.local/tests/standin
+
+go 1.24.0

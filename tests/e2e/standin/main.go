@@ -1,0 +1,83 @@
+// A stand-in for web UIs whose image cannot be had here, for tests: it takes Headlamp's arguments and shows a page that
+// says what it is. As Headlamp does, it hands questions below /clusters/NAME/ to the API server with the token of whoever
+// asks, and finds the API server by its pod's service account. It also uses up processor time when it is told to.
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	page = "<!doctype html><title>stand-in</title><h1>A stand-in of kprov's tests. This is not Headlamp.</h1>\n"
+	ca   = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
+)
+
+func main() {
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, page) })
+	http.HandleFunc("/arguments", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, strings.Join(os.Args[1:], "\n")) })
+	http.HandleFunc("/root", writes("/probe"))
+	http.HandleFunc("/tmp", writes("/tmp/probe"))
+	http.HandleFunc("/burn", burn)
+	if api, err := apiServer(); err == nil {
+		http.Handle("/clusters/", api)
+	} else {
+		log.Print(err)
+	}
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "4466"
+	}
+	log.Fatal(http.ListenAndServe(":"+port, nil))
+}
+
+func apiServer() (http.Handler, error) {
+	pem, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, err
+	}
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM(pem)
+	address := net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"))
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			_, path, _ := strings.Cut(strings.TrimPrefix(r.In.URL.Path, "/clusters/"), "/")
+			r.SetURL(&url.URL{Scheme: "https", Host: address})
+			r.Out.URL.Path = "/" + path
+		},
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}},
+	}
+	return proxy, nil
+}
+
+func writes(path string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, os.WriteFile(path, []byte("x"), 0o600))
+	}
+}
+
+// burn keeps one processor busy for a part of each tenth of a second.
+func burn(w http.ResponseWriter, r *http.Request) {
+	milli, _ := strconv.Atoi(r.FormValue("milli"))
+	seconds, _ := strconv.Atoi(r.FormValue("seconds"))
+	ends := time.Now().Add(time.Duration(seconds) * time.Second)
+	go func() {
+		for time.Now().Before(ends) {
+			began := time.Now()
+			for time.Since(began) < time.Duration(milli)*time.Millisecond/10 {
+			}
+			time.Sleep(100*time.Millisecond - time.Since(began))
+		}
+	}()
+	fmt.Fprintln(w, "burning")
+}
