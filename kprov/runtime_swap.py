@@ -15,9 +15,9 @@ from kprov.observation import Observation
 from kprov.operations import Batch, Sources, stage_batch, write_removal
 from kprov.plan import HostPlan
 from kprov.resources import Key
+from kprov.roles import kubelet
 from kprov.runtimes import RUNTIMES, Runtime
 
-_KUBELET = "kubelet.service"
 _REMOVED = ("image", "file", "binary", "directory")  # after the units, in this order
 
 
@@ -84,7 +84,7 @@ def moved(plan: HostPlan, swap: Swap, stage: str) -> HostPlan:
 def swap_batch(plan: HostPlan, stage: str, swap: Swap, seen: Observation, sources: Sources) -> Batch:
     """All of it on one host, in one exec: kubelet stands still from before the old runtime goes until the new one runs."""
     batch = Batch()
-    batch.add(f"unit {_KUBELET}", "stop", _KUBELET)
+    batch.add(f"unit {kubelet.UNIT}", "stop", kubelet.UNIT)
     for runtime in swap.going:
         batch.add(f"pods in {runtime.title}", "sandboxes", runtime.store)
         for path in runtime.mounted:
@@ -93,7 +93,20 @@ def swap_batch(plan: HostPlan, stage: str, swap: Swap, seen: Observation, source
     batch.add("manifest", "checkpoint")
     first, then = _parted(plan, swap.coming)
     stage_batch(first, stage, seen, sources, batch)
-    return stage_batch(then, stage, seen, sources, batch)
+    stage_batch(then, stage, seen, sources, batch)
+    if kubelet.UNIT not in {restart.unit.name for restart in then.restarts}:
+        _start_again(batch, plan)
+    return batch
+
+
+def _start_again(batch: Batch, plan: HostPlan) -> None:
+    """For a kubelet that nothing else restarts: an earlier run had come as far as that."""
+    title, gate = f"unit {kubelet.UNIT}", kubelet.HEALTHY
+    batch.add(title, "restart", kubelet.UNIT)
+    batch.add(
+        f"{title}: {gate.kind} {gate.argument}", "gate", kubelet.UNIT, gate.kind, str(gate.deadline), gate.argument
+    )
+    batch.add(title, "stamp", kubelet.UNIT, plan.stamps[kubelet.UNIT])
 
 
 def _remove(batch: Batch, going: Sequence[Runtime], keys: Sequence[Key], seen: Observation) -> None:

@@ -30,6 +30,8 @@ from kprov.templating import render
 
 KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
 CONFIG = "/var/lib/kubelet/config.yaml"
+UNIT = "kubelet.service"
+HEALTHY = Gate(kind="http", argument="10248 /healthz", deadline=120)
 _LEAVES = {"kubelet-client": f"{PKI}/kubelet-client", "kubelet-serving": f"{PKI}/kubelet"}
 _RESOLVED_STUB = "127.0.0.53"
 
@@ -69,7 +71,7 @@ def go_seconds(duration: str) -> float:
 
 def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
     return Unit(
-        name="kubelet.service",
+        name=UNIT,
         content=render(
             ctx.cluster.templates_dir,
             "kubelet/kubelet.service.j2",
@@ -79,7 +81,7 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
         ),
         reads=frozenset({f"{BIN}/kubelet", CA, KUBECONFIG, CONFIG}),
         reloads=leaf_paths(leaves),
-        gates=(Gate(kind="http", argument="10248 /healthz", deadline=120),),
+        gates=(HEALTHY,),
     )
 
 

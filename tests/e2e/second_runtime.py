@@ -1,7 +1,10 @@
-"""The kprov command with one more runtime, `second`: another containerd set-up that shares no name with the first one.
+"""The kprov command with two more runtimes, added as a contributor would add them: a row of values and a role.
 
-A runtime is a row of values and a role. This adds one as a contributor would, so that swaps can be run for real where
-only containerd can be had: another unit, socket, configuration, data and images; kubelet must move, and the old one go.
+`second` is another containerd set-up that shares no name with the first one, so that swaps can be run for real where only
+containerd can be had: another unit, socket, configuration, data and images; kubelet must move, and the old one go.
+
+`engine` is kprov's Docker role without cri-dockerd, which cannot be had here: dockerd and its containerd run as kprov's
+units and keep images and containers, beside the containerd that serves kubelet.
 """
 
 from __future__ import annotations
@@ -11,8 +14,9 @@ from dataclasses import replace
 
 from kprov.cli import main
 from kprov.context import Context
-from kprov.resources import Resource
-from kprov.roles import container_runtime, containerd
+from kprov.resources import CONTAINERD, Image, Resource
+from kprov.roles import container_runtime, containerd, docker
+from kprov.roles.layout import program
 from kprov.runtimes import RUNTIMES
 
 SETUP = containerd.Setup(
@@ -39,7 +43,29 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield from containerd.kubelets(ctx, SETUP)
 
 
+def engine(ctx: Context) -> Iterable[Resource]:
+    yield program(ctx, "dockerd")
+    yield from docker.engine(ctx)
+    yield from containerd.resources(ctx)
+    pause = ctx.artifact("image-pause")
+    yield Image(reference=pause.reference, artifact=pause, store=CONTAINERD)
+
+
 container_runtime.ROLES["second"] = resources
+container_runtime.ROLES["engine"] = engine
+DOCKER, FIRST = RUNTIMES.pop("docker"), RUNTIMES["containerd"]
+RUNTIMES["engine"] = replace(
+    DOCKER,
+    name="engine",
+    title="engine",
+    units=(*DOCKER.units[:2], *FIRST.units),
+    cri=CONTAINERD,
+    programs=("dockerd", *FIRST.programs),
+    folders=(*DOCKER.folders, *FIRST.folders),
+    run=tuple(path for path in DOCKER.run if "cri-dockerd" not in path),
+    scheme="containerd",
+    components=("containerd", "docker", "runc"),
+)
 
 if __name__ == "__main__":
     main()

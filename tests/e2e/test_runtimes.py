@@ -16,9 +16,14 @@ from typing import Any
 
 import httpx
 import pytest
-from lab_cluster import HOST_PORT, LabCluster, agnhost, probe_pods, until
+from lab_cluster import LabCluster, agnhost, probe_pods, until
 from mirror_site import certified
 from registry_program import Program, push, running
+from runtime_node import addresses, answers, choose, docker, is_open, leases, traces
+
+from kprov.artifacts import catalog
+from kprov.roles.layout import BIN
+from kprov.templating import render
 
 pytestmark = pytest.mark.lab
 
@@ -26,6 +31,8 @@ HOSTS = {"cp1": ["control_plane", "worker"], "w1": ["worker"]}
 FIRST, SECOND = "containerd.service", "second.service"
 PASSWORD = secrets.token_hex(12)
 UPSTREAM = "registry.k8s.io/e2e-test-images/agnhost:2.53"  # a name that leads nowhere here
+PAUSE = f"kprov.local/pause:{catalog.resolve_versions('')['pause']}"
+AGAIN = "/usr/local/bin/runc-again"
 PROGRAM = Path(__file__).parent / "second_runtime.py"
 
 
@@ -34,60 +41,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
     """With a pod of a DaemonSet on each node, which no drain takes away, and two that move."""
     made = LabCluster("rt-runtimes", tmp_path_factory.mktemp("runtimes"), HOSTS)
     made.command = (sys.executable, PROGRAM)
+    os.environ["REGISTRY_PASSWORD"] = PASSWORD
     try:
         made.kprov("up", "--yes")
         made.kubectl("apply", "-f", "-", stdin=probe_pods(made.load_agnhost()))
         made.kubectl("rollout", "status", "daemonset/each", "--timeout=90s", timeout=100)
         yield made
     finally:
+        del os.environ["REGISTRY_PASSWORD"]
         made.destroy()
-
-
-def choose(cluster: LabCluster, runtime: str | None, *, drain: bool = True) -> None:
-    def change(document: dict[str, Any]) -> None:
-        document["hosts"]["w1"].pop("runtime", None)
-        if runtime:
-            document["hosts"]["w1"]["runtime"] = runtime
-        document["cluster"]["upgrade"] = {"drain": drain}
-
-    cluster.edit(change)
-
-
-def load_agnhost(cluster: LabCluster, socket: str) -> None:
-    """The test image is nobody's but the test's: a swap takes it away with the runtime's other images."""
-    cluster.load_agnhost("w1", socket=socket)
-
-
-def is_open(cluster: LabCluster) -> bool:
-    return not cluster.get("node", "w1")["spec"].get("unschedulable", False)
-
-
-def answers(cluster: LabCluster) -> str:
-    """What the DaemonSet's pod on w1 says on its host port: runtime, pod network and port mapping at once."""
-    address = next(machine.address for machine in cluster.lab.machines if machine.name == "w1")
-    return cluster.sh("cp1", f"curl -fsS --max-time 3 http://{address}:{HOST_PORT}/hostname")
-
-
-def leases(cluster: LabCluster) -> set[str]:
-    """Addresses that the CNI plugins on w1 hold for pods."""
-    return set(cluster.sh("w1", "cd /var/lib/cni/networks/kprov && ls -d [0-9]* || true").split())
-
-
-def addresses(cluster: LabCluster) -> set[str]:
-    """Addresses of the pods on w1, those of the host's own network left out."""
-    pods = cluster.get("pods", "-A", "--field-selector=spec.nodeName=w1,status.phase=Running")["items"]
-    return {pod["status"]["podIP"] for pod in pods if not pod["spec"].get("hostNetwork")}
-
-
-def traces(cluster: LabCluster, unit: str, *names: str) -> str:
-    """What is left of a runtime on w1: units, files, records, processes. Empty when nothing is."""
-    script = f"""
-    ls -d {" ".join(names)} /etc/systemd/system/{unit} /etc/systemd/system/*.wants/{unit} 2> /dev/null
-    grep -e {unit} {" ".join(f"-e {name}" for name in names)} /var/lib/kprov/manifest
-    systemctl list-unit-files --no-legend {unit}
-    pgrep -a -f -e '-address {names[0]}/'
-    true"""
-    return cluster.sh("w1", script).strip()
 
 
 def test_plan_says_that_the_runtime_is_swapped(cluster: LabCluster) -> None:
@@ -118,7 +80,7 @@ def test_a_swap_that_is_cut_off_is_finished_by_the_next_run(cluster: LabCluster)
 def test_nothing_of_the_old_runtime_is_left_and_pods_run_in_the_new_one(cluster: LabCluster) -> None:
     assert traces(cluster, FIRST, "/run/containerd/containerd.sock", "/etc/containerd") == ""
     assert cluster.sh("w1", "ls -A /var/lib/containerd") == ""
-    load_agnhost(cluster, "/run/second/containerd.sock")
+    cluster.load_agnhost("w1", socket="/run/second/containerd.sock")
     until(lambda: answers(cluster), seconds=60, what="the pod that no drain took away answers from the new runtime")
     assert cluster.nodes() == {"cp1": True, "w1": True}
     assert leases(cluster) == addresses(cluster) != set()
@@ -131,7 +93,7 @@ def test_without_a_drain_the_swap_takes_the_pods_along(cluster: LabCluster) -> N
     assert "runtime of w1: second → containerd; not drained" in cluster.kprov("plan", status=2).text
     cluster.kprov("up", "--yes")
     assert traces(cluster, SECOND, "/run/second", "/etc/second") == ""
-    load_agnhost(cluster, "/run/containerd/containerd.sock")
+    cluster.load_agnhost("w1")
     until(lambda: answers(cluster), seconds=60, what="the pod answers from the first runtime again")
     assert leases(cluster) == addresses(cluster) != set()
     cluster.kprov("verify")
@@ -165,10 +127,9 @@ def test_a_pod_gets_its_image_from_a_mirror_with_a_login_and_an_authority_of_its
 
     cluster.edit(change)
     before = cluster.main_pids("w1")
-    env = {"REGISTRY_PASSWORD": PASSWORD}
-    planned = cluster.kprov("plan", "--diff", status=2, env=env)
-    shown = planned.text + cluster.kprov("up", "--yes", env=env).text
-    assert cluster.kprov("plan", env=env).status == 0
+    planned = cluster.kprov("plan", "--diff", status=2)
+    shown = planned.text + cluster.kprov("up", "--yes").text
+    assert cluster.kprov("plan").status == 0
     encoded = base64.b64encode(f"puller:{PASSWORD}".encode()).decode()
     assert PASSWORD not in shown
     assert encoded not in shown
@@ -177,6 +138,7 @@ def test_a_pod_gets_its_image_from_a_mirror_with_a_login_and_an_authority_of_its
     assert set(cluster.sh("w1", open_to_others).split("\n")) == {"600 root", ""}
     cluster.kubectl("run", "pulled", f"--image={UPSTREAM}", "--image-pull-policy=Always", "--", "pause")
     cluster.kubectl("wait", "--for=condition=Ready", "pod/pulled", "--timeout=60s", timeout=70)
+    cluster.kubectl("delete", "pod", "pulled", "--grace-period=1", timeout=60)
     assert f"/v2/k8s/{UPSTREAM.partition('/')[2].replace(':', '/manifests/')}" in guarded.log.read_text()
 
 
@@ -190,3 +152,89 @@ def test_a_login_that_is_wrong_pulls_nothing(cluster: LabCluster, guarded: Progr
         seconds=60,
         what="the runtime says that it was not let in",
     )
+    cluster.kubectl("delete", "pod", "refused", "--grace-period=1", timeout=60)
+
+
+def test_a_pod_runs_in_another_oci_runtime_by_its_runtime_class(cluster: LabCluster) -> None:
+    """runc under another name and at another place, on one node only: pods are led there."""
+    cluster.sh("w1", f"cp /opt/kprov/bin/runc {AGAIN}")
+    cluster.edit(lambda document: document["hosts"]["w1"].update(handlers={"again": {"path": AGAIN}}))
+    cluster.kprov("up", "--yes")
+    pod = {"spec": {"runtimeClassName": "again"}}
+    cluster.kubectl("run", "again", f"--image={PAUSE}", f"--overrides={json.dumps(pod)}")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/again", "--timeout=60s", timeout=70)
+    assert cluster.get("pod", "again")["spec"]["nodeName"] == "w1"
+    calls = f"grep -lrF {AGAIN} /run/containerd/io.containerd.runtime.v2.task/k8s.io --include=options.json"
+    assert len(cluster.sh("w1", calls).splitlines()) >= 1, "what its shim calls"
+    cluster.kprov("verify")
+    cluster.kubectl("delete", "pod", "again", "--grace-period=1", timeout=60)
+    cluster.edit(lambda document: document["hosts"]["w1"].pop("handlers"))
+    cluster.kprov("up", "--yes")
+    assert cluster.get("runtimeclasses")["items"] == []
+    cluster.sh("w1", f"rm {AGAIN}")
+
+
+def test_dockerd_is_kprovs_unit_with_images_of_kprovs(cluster: LabCluster) -> None:
+    choose(cluster, "engine")
+    cluster.edit(lambda document: document["hosts"]["w1"].update(handlers={"again": {"path": "/opt/kprov/bin/runc"}}))
+    cluster.kprov("up", "--yes")
+    assert cluster.kprov("plan").status == 0, "what was put into Docker's store is seen there"
+    told = json.loads(docker(cluster, "GET", "/info"))
+    assert told["CgroupDriver"] == "systemd"
+    assert told["LiveRestoreEnabled"]
+    assert "again" in told["Runtimes"]
+    assert json.loads(docker(cluster, "GET", "/version"))["Version"] == catalog.resolve_versions("")["docker"]
+    assert cluster.sh("w1", "ip -o link show type bridge | cut -d: -f2").split() == ["cni0"], "Docker makes no network"
+
+
+@pytest.mark.parametrize("handler", ["runc", "again"])
+def test_a_container_runs_in_docker_and_outlives_a_restart_of_it(cluster: LabCluster, handler: str) -> None:
+    limits = {"NetworkMode": "none", "Memory": 64 << 20, "Runtime": handler}
+    made = docker(cluster, "POST", f"/containers/create?name={handler}", {
+        "Image": PAUSE, "HostConfig": limits,
+    })  # fmt: skip
+    identity = json.loads(made)["Id"]
+    docker(cluster, "POST", f"/containers/{identity}/start")
+    state = json.loads(docker(cluster, "GET", f"/containers/{identity}/json"))["State"]
+    assert state["Running"]
+    limit = f"cat /sys/fs/cgroup/memory/system.slice/docker-{identity}.scope/memory.limit_in_bytes"
+    assert int(cluster.sh("w1", limit)) == 64 << 20
+    cluster.sh("w1", "systemctl restart dockerd.service dockerd-containerd.service")
+    again = until(
+        lambda: json.loads(docker(cluster, "GET", f"/containers/{identity}/json"))["State"],
+        seconds=60,
+        what="dockerd is back",
+    )
+    assert (again["Running"], again["Pid"]) == (True, state["Pid"])
+
+
+def test_docker_pulls_through_the_guarded_mirror_too(cluster: LabCluster, guarded: Program) -> None:
+    cluster.kprov("up", "--yes")
+    name, _, tag = UPSTREAM.rpartition(":")
+    told = docker(cluster, "POST", f"/images/create?fromImage={name}&tag={tag}")
+    assert "Status: Downloaded newer image" in told, told
+
+
+@pytest.mark.parametrize("name", ["crio", "cri-dockerd", "dockerd"])
+def test_units_of_runtimes_are_taken_by_systemd(cluster: LabCluster, name: str) -> None:
+    """Their text as it is; where a program cannot be had here, another one has its name for that moment."""
+    folder = "crio" if name == "crio" else "docker"
+    values = {"bin": BIN, "store": "dockerd-containerd.service", "engine": "dockerd.service"}
+    text = render(None, f"{folder}/{name}.service.j2", arguments=("--config=/etc/x y",), **values).decode()
+    cluster.sh("w1", f"mkdir -p /run/verify; [ -e {BIN}/{name} ] || cp /bin/true {BIN}/{name}.true")
+    cluster.sh("w1", f"[ ! -e {BIN}/{name}.true ] || mv {BIN}/{name}.true {BIN}/{name} && : > /run/verify/ours")
+    cluster.sh("w1", f"cat > /run/verify/{name}.service << 'END'\n{text}\nEND\n")
+    told = cluster.sh("w1", f"systemd-analyze verify /run/verify/{name}.service 2>&1; true")
+    cluster.sh("w1", f"[ ! -e /run/verify/ours ] || rm {BIN}/{name}; rm -r /run/verify")
+    assert told == ""
+
+
+def test_docker_goes_without_a_trace(cluster: LabCluster) -> None:
+    choose(cluster, None)
+    cluster.edit(lambda document: document["hosts"]["w1"].pop("handlers"))
+    assert "runtime of w1: engine → containerd" in cluster.kprov("plan", status=2).text
+    cluster.kprov("up", "--yes")
+    assert traces(cluster, "dockerd.service", "/run/docker", "/run/docker.sock", "/etc/docker") == ""
+    assert cluster.sh("w1", "ls -A /var/lib/docker; pgrep -a dockerd || true") == ""
+    assert cluster.nodes() == {"cp1": True, "w1": True}
+    cluster.kprov("verify")

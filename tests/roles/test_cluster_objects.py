@@ -83,3 +83,25 @@ def test_cluster_dns_runs_with_no_rights() -> None:
     assert security["allowPrivilegeEscalation"] is False
     assert security["capabilities"] == {"drop": ["ALL"]}
     assert security["readOnlyRootFilesystem"] is True
+
+
+def test_a_handler_of_some_nodes_is_a_class_that_leads_to_them() -> None:
+    some = {"groups": ["worker"], "handlers": {"youki": {"path": "/usr/local/bin/youki"}}}
+    given = context({"hosts": {"c": {"groups": ["control_plane"]}, "w": some}})
+    listed = objects(given.cluster, given.facts, given.pod_cidrs, "x")
+    (youki,) = [item for item in listed if item["kind"] == "RuntimeClass"]
+    assert youki["handler"] == youki["metadata"]["name"] == "youki"
+    selector = youki["scheduling"]["nodeSelector"]
+    labels = {item["metadata"]["name"]: item["metadata"]["labels"] for item in listed if item["kind"] == "Node"}
+    assert selector.items() <= labels["w"].items()
+    assert not selector.items() & labels["c"].items()
+
+
+def test_a_handler_of_all_nodes_needs_no_label() -> None:
+    everywhere = {"groups": ["control_plane", "worker"], "handlers": {"youki": {"path": "/usr/local/bin/youki"}}}
+    given = context({"hosts": {"a": everywhere}})
+    listed = objects(given.cluster, given.facts, given.pod_cidrs, "x")
+    (youki,) = [item for item in listed if item["kind"] == "RuntimeClass"]
+    assert "scheduling" not in youki
+    (node,) = [item for item in listed if item["kind"] == "Node"]
+    assert not [label for label in node["metadata"]["labels"] if "handler" in label]

@@ -15,8 +15,19 @@ _UNITS: Mapping[Group, tuple[str, ...]] = {
     "etcd": ("etcd",),
     "control_plane": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
 }
-_NODE_UNITS = ("containerd", "kubelet", "kube-proxy")
+_NODE_UNITS = ("kubelet", "kube-proxy")
 _NETWORK_UNIT = "kprov-network"
+_RUNTIME_UNITS: Mapping[str, tuple[str, ...]] = {
+    "containerd": ("containerd",),
+    "crio": ("crio",),
+    "docker": ("dockerd-containerd", "dockerd", "cri-dockerd"),
+}
+# What a node says of its runtime: scheme, and the component whose version follows it.
+RUNTIME_VERSION: Mapping[str, tuple[str, str]] = {
+    "containerd": ("containerd", "containerd"),
+    "crio": ("cri-o", "crio"),
+    "docker": ("docker", "docker"),
+}
 
 # Path → arguments that make it tell its version, and the component whose version that is.
 _PROGRAMS: Mapping[Group, Mapping[str, tuple[str, str]]] = {
@@ -35,9 +46,18 @@ _PROGRAMS: Mapping[Group, Mapping[str, tuple[str, str]]] = {
 _NODE_PROGRAMS: Mapping[str, tuple[str, str]] = {
     f"{BIN}/kubelet": ("--version", "kubernetes"),
     f"{BIN}/kube-proxy": ("--version", "kubernetes"),
-    f"{BIN}/containerd": ("--version", "containerd"),
     f"{BIN}/runc": ("--version", "runc"),
     **{f"{CNI}/{plugin}": ("", "cni-plugins") for plugin in ("bridge", "loopback", "host-local", "portmap")},
+}
+
+_RUNTIME_PROGRAMS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "containerd": {f"{BIN}/containerd": ("--version", "containerd")},
+    "crio": {f"{BIN}/crio": ("--version", "crio")},
+    "docker": {
+        f"{BIN}/dockerd": ("--version", "docker"),
+        f"{BIN}/cri-dockerd": ("--version", "cri-dockerd"),
+        f"{BIN}/containerd": ("--version", "containerd"),
+    },
 }
 
 _KUBERNETES = "/etc/kubernetes"
@@ -85,6 +105,9 @@ PUBLIC: Mapping[str, frozenset[int]] = {
     "kubelet": frozenset({10250}),
     "kube-proxy": frozenset({10256}),
     "containerd": frozenset(),
+    "crio": frozenset(),
+    "dockerd": frozenset(),
+    "cri-dockerd": frozenset(),
 }
 READ_ONLY_KUBELET = 10255
 
@@ -111,6 +134,7 @@ def units(cluster: Cluster, host: Host) -> Iterable[str]:
     """Names of services, without suffix."""
     yield from (unit for group, found in _UNITS.items() if group in host.groups for unit in found)
     if host.is_node:
+        yield from _RUNTIME_UNITS[host.runtime]
         yield from _NODE_UNITS
         if cluster.network.mode in ("routed", "vxlan"):
             yield _NETWORK_UNIT
@@ -120,7 +144,7 @@ def units(cluster: Cluster, host: Host) -> Iterable[str]:
 
 def programs(cluster: Cluster, host: Host) -> Mapping[str, tuple[str, str]]:
     found = {path: how for group, all_of in _PROGRAMS.items() if group in host.groups for path, how in all_of.items()}
-    return {**found, **(_NODE_PROGRAMS if host.is_node else {})}
+    return {**found, **_NODE_PROGRAMS, **_RUNTIME_PROGRAMS[host.runtime]} if host.is_node else found
 
 
 def certificates(cluster: Cluster, host: Host) -> Iterable[str]:
@@ -132,7 +156,19 @@ def certificates(cluster: Cluster, host: Host) -> Iterable[str]:
 def private_files(cluster: Cluster, host: Host) -> Mapping[str, str]:
     """Path → owner of files that only their owner may read (0600)."""
     found = {path: owner for group, files in _PRIVATE.items() if group in host.groups for path, owner in files}
-    return {**found, **(dict(_NODE_PRIVATE) if host.is_node else {})}
+    if not host.is_node:
+        return found
+    return {**found, **dict(_NODE_PRIVATE), **dict.fromkeys(_registry_files(cluster, host), "root")}
+
+
+def _registry_files(cluster: Cluster, host: Host) -> Iterable[str]:
+    """Files of the runtime that hold credentials of the mirror for all registries."""
+    if cluster.registry.mirror and cluster.registry.access.username:
+        yield {
+            "containerd": "/etc/containerd/certs.d/_default/hosts.toml",
+            "crio": "/etc/crio/auth.json",
+            "docker": "/etc/docker/certs.d/_default/hosts.toml",
+        }[host.runtime]
 
 
 def loopback_ports(cluster: Cluster, host: Host) -> Iterable[int]:

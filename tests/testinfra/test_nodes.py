@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from testinfra.host import Host as Machine
 
 from kprov.model import Cluster, Host
+from kprov.testinfra import expected
 from kprov.testinfra.fleet import Fleet
 
+DEADLINE = 60.0  # seconds that a node may need to tell what changed
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
 
 
@@ -32,13 +35,33 @@ def test_node_is_ready(host: Machine, fleet: Fleet) -> None:
 
 
 @pytest.mark.on("node")
-def test_node_runs_what_the_inventory_says(host: Machine, fleet: Fleet, cluster: Cluster) -> None:
+def test_node_runs_what_the_inventory_says(host: Machine, fleet: Fleet, cluster: Cluster, spec: Host) -> None:
     info = node_of(fleet, host)["status"]["nodeInfo"]
     assert info["kubeletVersion"] == f"v{cluster.versions['kubernetes']}"
-    assert (
-        info["containerRuntimeVersion"].removeprefix("containerd://").removeprefix("v")
-        == (cluster.versions["containerd"])
-    )
+    scheme, component = expected.RUNTIME_VERSION[spec.runtime]
+    told, _, version = info["containerRuntimeVersion"].partition("://")
+    assert (told, version.removeprefix("v")) == (scheme, cluster.versions[component])
+
+
+def test_every_oci_handler_has_its_runtime_class(cluster: Cluster, fleet: Fleet) -> None:
+    wanted = {name for node in cluster.nodes for name in node.handlers}
+    listed = fleet.objects("/apis/node.k8s.io/v1/runtimeclasses")["items"]
+    found = {item["metadata"]["name"]: item["handler"] for item in listed}
+    assert {name: found.get(name) for name in wanted} == {name: name for name in wanted}
+
+
+@pytest.mark.on("node")
+def test_node_offers_its_oci_handlers(host: Machine, fleet: Fleet, spec: Host) -> None:
+    """What the runtime itself told kubelet, which tells the API a little later; Docker tells nothing."""
+    ends = time.monotonic() + DEADLINE
+    while True:
+        fresh = spec.handlers and spec.runtime != "docker"
+        status = fleet.objects(f"/api/v1/nodes/{spec.name}", fresh=bool(fresh))["status"]
+        told = {item.get("name", "") for item in status.get("runtimeHandlers", ())}
+        if not fresh or set(spec.handlers) <= told:
+            return
+        assert time.monotonic() < ends, f"wanted {', '.join(spec.handlers)}, told {', '.join(sorted(told))}"
+        time.sleep(1)
 
 
 @pytest.mark.on("node")

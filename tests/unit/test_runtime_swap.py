@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ OTHER = Runtime(
     scheme="other",
     components=("containerd",),
 )
+SOURCES = Sources(issue=lambda _: (b"", b""), packed=lambda _: (Path("pause.tar"), "raw"), download=lambda _: None)
 PAUSE = Artifact(name="image-pause", version="1", arch="amd64", sha256="0" * 64, size=1, local="", reference="p:1")
 OLD: tuple[Key, ...] = (
     ("directory", "/etc/containerd"),
@@ -136,12 +138,7 @@ def test_both_runtimes_and_the_node_wait_and_the_network_does_not() -> None:
 def test_the_old_one_is_gone_before_the_new_one_comes_and_kubelet_is_last() -> None:
     own = plan(*OLD)
     upgrades = decided(own, cluster())
-    sources = Sources(
-        issue=lambda _: (b"", b""),
-        packed=lambda _: (Path("pause.tar"), "raw"),
-        download=lambda _: None,
-    )
-    batch = swap_batch(deferred(own, upgrades), "upgrade", upgrades.swaps["w1"], observation(*OLD), sources)
+    batch = swap_batch(deferred(own, upgrades), "upgrade", upgrades.swaps["w1"], observation(*OLD), SOURCES)
     words = [(operation[0], *operation[1:2]) for operation in batch.operations]
     assert words[:2] == [("stop", "kubelet.service"), ("sandboxes", "/run/containerd/containerd.sock")]
     order = [
@@ -162,6 +159,15 @@ def test_the_old_one_is_gone_before_the_new_one_comes_and_kubelet_is_last() -> N
     started = after.index(("restart", "other.service"))
     assert started < after.index(("image", f"p:1 {OTHER.store}")) < after.index(("restart", "kubelet.service"))
     assert not any(word[0].startswith("remove") for word in after)
+
+
+def test_a_kubelet_that_needs_no_change_is_started_again() -> None:
+    own = replace(plan(("directory", "/var/lib/containerd")), changes=(), restarts=())
+    swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
+    operations = swap_batch(own, "upgrade", swap, observation(), SOURCES).operations
+    assert operations[0][:2] == ("stop", "kubelet.service")
+    assert [operation[0] for operation in operations[-3:]] == ["restart", "gate", "stamp"]
+    assert operations[-1] == ("stamp", "kubelet.service", "2")
 
 
 def test_a_node_is_opened_when_it_runs_the_new_one() -> None:
