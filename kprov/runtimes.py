@@ -23,7 +23,7 @@ class Runtime:
     programs: in BIN. drained_for: those whose replacement is not done under running pods. folders: configuration and
     data that nothing else has a part in. run: what it makes below /run. scheme: begins `containerRuntimeVersion` of
     its nodes. components: of the catalog, the one whose version follows the scheme first. catches_all: whether it can be
-    told a mirror for registries that nobody named.
+    told a mirror for registries that nobody named. commands: programs of the distribution that it needs.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Runtime:
     scheme: str
     components: tuple[str, ...]
     catches_all: bool = True
+    commands: tuple[str, ...] = ()
 
     @property
     def serving(self) -> str:
@@ -96,6 +97,7 @@ RUNTIMES: dict[str, Runtime] = {
         scheme="cri-o",
         components=("crio", "runc"),
         catches_all=False,
+        commands=("skopeo",),
     ),
     "docker": Runtime(
         name="docker",
@@ -109,6 +111,7 @@ RUNTIMES: dict[str, Runtime] = {
         run=("/run/docker", "/run/docker.sock", "/run/docker.pid", "/run/cri-dockerd.sock", "/run/containerd"),
         scheme="docker",
         components=("docker", "cri-dockerd", "containerd", "runc"),
+        commands=("curl",),
     ),
 }
 

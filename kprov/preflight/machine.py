@@ -13,6 +13,7 @@ from kprov.observation import Observation
 from kprov.preflight.problem import Problem
 from kprov.roles.host import modules
 from kprov.roles.layout import kube_proxy_mode
+from kprov.runtimes import RUNTIMES
 
 MIB = 2**20
 ARCHITECTURES = ("amd64", "arm64")
@@ -53,9 +54,9 @@ def _root(host: Host, facts: Facts) -> Iterable[Problem]:
     )
 
 
-def missing_packages(cluster: Cluster, facts: Facts) -> tuple[str, ...]:
+def missing_packages(cluster: Cluster, host: Host, facts: Facts) -> tuple[str, ...]:
     """Programs that kprov would install from the distribution and that are not there yet, on a node."""
-    wanted = ["nft" if kube_proxy_mode(cluster, facts) == "nftables" else "iptables"]
+    wanted = ["nft" if kube_proxy_mode(cluster, facts) == "nftables" else "iptables", *RUNTIMES[host.runtime].commands]
     if cluster.api_endpoint is None:
         wanted.append("haproxy")
     return tuple(program for program in wanted if program not in facts.commands)
@@ -63,7 +64,7 @@ def missing_packages(cluster: Cluster, facts: Facts) -> tuple[str, ...]:
 
 def _system(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
     system = f"{facts.os_id or 'an unknown system'} {facts.os_version}".rstrip()
-    missing = missing_packages(cluster, facts) if host.is_node else ()
+    missing = missing_packages(cluster, host, facts) if host.is_node else ()
     if not facts.package_manager and missing:
         yield Problem(
             name="SystemVerification",

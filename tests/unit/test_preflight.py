@@ -15,6 +15,7 @@ from kprov.model import Cluster, Connection, Facts, Group, Host, Interface, List
 from kprov.observation import Observation, Record, UnitState
 from kprov.preflight import OPERATOR, Problem, check, raise_for, render
 from kprov.preflight.disk import needs
+from kprov.preflight.machine import missing_packages
 from kprov.preflight.network import ports
 
 GIB = 2**30
@@ -461,6 +462,23 @@ def test_what_kprov_recorded_is_no_leftover() -> None:
     own = facts(leftovers=("/etc/kubernetes/kubelet.conf", "/var/lib/etcd/member"))
     records = installed(("file", "/etc/kubernetes/kubelet.conf"), ("file", "/etc/systemd/system/etcd.service"))
     assert not found(Observation(facts=own, records=records))
+
+
+def test_data_of_a_runtime_is_in_the_way_of_that_runtime_alone() -> None:
+    theirs = facts(leftovers=("/var/lib/docker",))
+    assert not found(theirs)
+    problem = the_only(found(theirs, cluster(host(runtime="docker"))), "LeftOver")
+    assert "choose another runtime" in problem.todo
+    records = installed(("directory", "/var/lib/docker"))
+    assert not found(Observation(facts=theirs, records=records), cluster(host(runtime="docker")))
+
+
+@pytest.mark.parametrize(("runtime", "program"), [("crio", "skopeo"), ("docker", "curl")])
+def test_what_a_runtime_needs_of_the_distribution_is_asked_for(runtime: str, program: str) -> None:
+    bare = facts(commands=facts().commands - {program})
+    assert program in missing_packages(cluster(), host(runtime=runtime), bare)
+    assert program not in missing_packages(cluster(), host(), bare)
+    assert program not in missing_packages(cluster(), host(runtime=runtime), facts(commands=frozenset({program})))
 
 
 def test_foreign_etcd_data_is_not_excused_by_other_records() -> None:
