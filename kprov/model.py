@@ -180,7 +180,7 @@ class RegistrySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class UpgradeSettings:
-    """How nodes get a kubelet of another minor version, or another containerd. `drain_timeout` is in seconds."""
+    """How nodes get another minor of kubelet, or another runtime or release of it. `drain_timeout` is in seconds."""
 
     drain: bool = True
     max_unavailable: int = 1

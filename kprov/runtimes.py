@@ -111,7 +111,7 @@ RUNTIMES: dict[str, Runtime] = {
         run=("/run/docker", "/run/docker.sock", "/run/docker.pid", "/run/cri-dockerd.sock", "/run/containerd"),
         scheme="docker",
         components=("docker", "cri-dockerd", "containerd", "runc"),
-        commands=("curl",),
+        commands=("curl", "socat"),
     ),
 }
 

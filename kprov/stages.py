@@ -30,7 +30,7 @@ Role = Callable[[Context], Iterable[Resource]]
 
 # How a stage goes over its hosts. `parallel`: all at once. `serial`: hosts that serve now one by one, the others before
 # them at once. `canary`: one that serves first, then the rest at once. `etcd`: serial, with quorum and membership kept.
-# `drain`: nodes whose kubelet gets another minor version or whose containerd is replaced, each emptied first; what they
+# `drain`: nodes whose kubelet gets another minor version or whose runtime is replaced, each emptied first; what they
 # want of `runtime` and `node` waits for it (node_upgrades.py). `objects` and `workloads`: once, on a control plane; what
 # runs as pods waits for the nodes, so that it is spread over all of them. `addons`: the same, and one that fails stops
 # nothing. `ready`: once, on a control plane, only when something changed.

@@ -1,6 +1,7 @@
 """CRI-O with conmon and runc as kubelet's runtime: programs of its release bundle, configuration, unit.
 
-Its images, configuration and registries are apart from what podman or other programs on the host keep.
+Its images and configuration are apart from what podman keeps. Mirrors and authorities of registries are where podman looks
+for them too: CRI-O looks nowhere else.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kprov.runtimes import RUNTIMES
 from kprov.templating import render
 
 CONFIG = "/etc/crio/crio.conf"
+REGISTRIES = "/etc/containers/registries.conf.d/10-kprov.conf"
 _PROGRAMS = ("crio", "pinns", "conmon", "runc")
 _UNIT = "crio.service"
 # Registries that a mirror for all takes the place of: CRI-O wants each by its name.
@@ -72,7 +74,7 @@ def _files(ctx: Context) -> Iterable[File]:
     yield File(path="/etc/crio/policy.json", content=(json.dumps(_POLICY, indent=2) + "\n").encode())
     yield File(path="/etc/crio/storage.conf", content=render(user, "crio/storage.conf.j2"))
     mirrors = render(user, "crio/registries.conf.j2", mirrors=mirrors_of(registry))
-    yield File(path="/etc/crio/registries.conf", content=mirrors)
+    yield File(path=REGISTRIES, content=mirrors)
     if credentials:
         yield File(path="/etc/crio/auth.json", content=credentials, mode=0o600, secret=True)
 

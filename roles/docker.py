@@ -34,6 +34,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     for name in ("dockerd", "cri-dockerd"):
         yield program(ctx, name)
     yield Package(name="curl", command="curl")  # what kprov speaks to Docker's socket with
+    yield Package(name="socat", command="socat")  # what cri-dockerd forwards ports with
     yield from engine(ctx)
     yield Directory(path="/var/lib/cri-dockerd", mode=0o700, purge=True)
     yield _cri(ctx)

@@ -38,7 +38,7 @@ _FIREWALL = {
 def resources(ctx: Context) -> Iterable[Resource]:
     """Kernel modules, sysctls, packages and swap of a node; hosts that are only etcd need none of them.
 
-    conntrack, socat and ethtool are not wanted: kube-proxy speaks netlink and containerd forwards ports by itself.
+    conntrack, socat and ethtool are not wanted: kube-proxy speaks netlink and most runtimes forward ports by themselves.
     """
     if not ctx.host.is_node:
         return

@@ -222,7 +222,7 @@ class UpgradeKeys(_Keys):
     drain: bool = Field(
         default=True,
         description="Whether a node is cordoned and drained before its kubelet gets another minor version or its "
-        "containerd is replaced, and uncordoned afterwards. A cluster of one node is never drained.",
+        "runtime is replaced, and uncordoned afterwards. A cluster of one node is never drained.",
     )
     max_unavailable: int = Field(
         default=1, ge=1, le=100, description="How many nodes are drained at the same time; the first one goes alone."

@@ -34,8 +34,8 @@ def test_every_runtime_has_a_role() -> None:
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_what_a_role_wants_is_its_runtimes_or_everybodys(name: str) -> None:
-    """What is not goes in no swap: CNI plugins, packages, and authorities where other programs look for them too."""
-    shared = ("/opt/cni/bin", "/etc/cni/net.d", "/var/lib/cni", "/etc/containers/certs.d")
+    """What is not goes in no swap: CNI plugins, packages, and what of registries other programs see too."""
+    shared = ("/opt/cni/bin", "/etc/cni/net.d", "/var/lib/cni", "/etc/containers")
     for resource in wanted(name, registry=REGISTRY):
         kind, path = resource.key
         assert RUNTIMES[name].owns(resource.key) or kind == "package" or path.startswith(shared), resource.key
