@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from kprov.addon.choose import chosen
 from kprov.addon.spec import Addon
+from kprov.inventory.keys import SecretReference
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
-from kprov.inventory.schema import SecretReference
 from kprov.model import Secret
 
 FOLDER = "addons"  # beside the inventory

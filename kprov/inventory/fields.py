@@ -12,18 +12,15 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueE
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from kprov.inventory.mistakes import nearest
 from kprov.model import Taint
-from kprov.runtimes import RUNTIMES
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _QUALIFIED = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?\Z")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}\$?\Z")
 _FLAG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
-_REPOSITORY = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*\Z")
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){1,2}\Z")
 _KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -201,40 +198,6 @@ def mirror(value: str) -> str:
     return value.rstrip("/")
 
 
-def registry_host(value: str) -> str:
-    """HOST[:PORT], as it begins a reference of an image."""
-    _no_scheme(value, "HOST or HOST:PORT")
-    host, colon, port = value.partition(":")
-    if "/" in value or (colon and not (port.isdecimal() and 0 < int(port) < 65536)):
-        raise refuse("not a registry", "HOST or HOST:PORT, such as docker.io")
-    address(host)
-    return value
-
-
-def registry_mirror(value: str) -> str:
-    """HOST[:PORT][/PATH]."""
-    _no_scheme(value, "HOST[:PORT][/PATH]")
-    host, slash, path = value.partition("/")
-    registry_host(host)
-    if slash and not _REPOSITORY.match(path):
-        raise refuse(
-            "not a path in a registry", "words of lower case letters, digits, '.', '_' and '-', separated by '/'"
-        )
-    return value
-
-
-def _no_scheme(value: str, form: str) -> None:
-    if "://" in value:
-        rest = value.partition("://")[2]
-        raise refuse("a URL where the name of a registry is needed", form, f"write '{rest}': registries speak HTTPS")
-
-
-def registry_user(value: str) -> str:
-    if value and ":" not in value:
-        return value
-    raise refuse("not a registry's user name", "a name without ':'")
-
-
 def qualified_key(value: str) -> str:
     """A label's or taint's key: [PREFIX/]NAME (source: Kubernetes, labels and selectors)."""
     prefix, slash, name = value.rpartition("/")
@@ -306,32 +269,6 @@ def flag_value(value: Any) -> str:
     raise refuse("not a flag's value", "text, a whole number, true or false", "join several values by ','")
 
 
-def runtime(value: str) -> str:
-    if value in RUNTIMES:
-        return value
-    raise refuse(
-        "a container runtime that kprov does not know", f"one of {', '.join(RUNTIMES)}", nearest(value, RUNTIMES)
-    )
-
-
-def handler_name(value: str) -> str:
-    if value == "runc":
-        raise refuse("runc is what every pod without a RuntimeClass runs in", "another name")
-    return dns_label(value)
-
-
-def handler_path(value: str) -> str:
-    if re.fullmatch(r"(/[A-Za-z0-9._+-]+)+", value) and "/../" not in f"{value}/":
-        return value
-    raise refuse("not the path of a program on the host", "an absolute path without blanks")
-
-
-def handler_type(value: str) -> str:
-    if re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", value):
-        return value
-    raise refuse("not a runtime type", "containerd's name of a shim, such as io.containerd.kata.v2")
-
-
 def check_name(value: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9]+([-_.:][A-Za-z0-9]+)*", value):
         return value
@@ -352,17 +289,10 @@ VariableName = Annotated[str, AfterValidator(variable_name)]
 HostKey = Annotated[str, AfterValidator(host_key)]
 Version = Annotated[str, AfterValidator(version)]
 Mirror = Annotated[str, AfterValidator(mirror)]
-RegistryHost = Annotated[str, AfterValidator(registry_host)]
-RegistryMirror = Annotated[str, AfterValidator(registry_mirror)]
-RegistryUser = Annotated[str, AfterValidator(registry_user)]
 LabelKey = Annotated[str, AfterValidator(label_key)]
 LabelValue = Annotated[str, AfterValidator(label_value)]
 TaintText = Annotated[Taint, BeforeValidator(taint, json_schema_input_type=str)]
 FlagName = Annotated[str, AfterValidator(flag_name)]
 FlagValue = Annotated[str, BeforeValidator(flag_value, json_schema_input_type=str | int | bool)]
-RuntimeName = Annotated[str, AfterValidator(runtime), WithJsonSchema({"type": "string", "enum": list(RUNTIMES)})]
-HandlerName = Annotated[str, AfterValidator(handler_name)]
-HandlerPath = Annotated[str, AfterValidator(handler_path)]
-HandlerType = Annotated[str, AfterValidator(handler_type)]
 CheckName = Annotated[str, AfterValidator(check_name)]
 PathText = Annotated[str, AfterValidator(path_text)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kprov.inventory.schema import SecretReference
+from kprov.inventory.keys import SecretReference
 from kprov.model import Secret
 
 _LIMIT = 4096  # bytes; a password file is one line

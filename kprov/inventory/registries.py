@@ -8,7 +8,7 @@ from types import MappingProxyType
 from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
-from kprov.inventory.schema import RegistryAccessKeys
+from kprov.inventory.runtime_keys import RegistryAccessKeys
 from kprov.model import RegistryAccess, RegistryEntry, RegistrySettings, Secret
 
 _AT: KeyPath = ("cluster", "registry")

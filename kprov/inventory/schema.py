@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from kprov.inventory.fields import (
     Address,
@@ -17,9 +17,6 @@ from kprov.inventory.fields import (
     Endpoint,
     FlagName,
     FlagValue,
-    HandlerName,
-    HandlerPath,
-    HandlerType,
     HostKey,
     HostName,
     JumpHost,
@@ -29,69 +26,21 @@ from kprov.inventory.fields import (
     Network,
     NodeAddress,
     PathText,
-    RegistryHost,
-    RegistryMirror,
-    RegistryUser,
-    RuntimeName,
     ServiceAddress,
     TaintText,
     UserName,
-    VariableName,
     Version,
-    refuse,
 )
+from kprov.inventory.keys import Keys, Reference
 from kprov.inventory.network_keys import NetworkEntry, NetworkKeys
-from kprov.model import RUNC_SHIM, Component, Group
+from kprov.inventory.runtime_fields import HandlerName, RuntimeName
+from kprov.inventory.runtime_keys import HandlerKeys, RegistryKeys
+from kprov.model import Component, Group
 
 Part = Literal["etcd", "containerd", "runc", "cni-plugins", "coredns", "pause", "docker", "cri-dockerd", "crio"]
 
 
-class _Keys(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class SecretReference(_Keys):
-    """Where a secret is read when the inventory is loaded: exactly one of the two keys."""
-
-    env: VariableName | None = Field(
-        default=None, description="Name of an environment variable of the operator's shell."
-    )
-    file: PathText | None = Field(
-        default=None,
-        description="Path of a file of the operator; relative paths start at the inventory's folder. "
-        "A line break at its end is not part of the secret.",
-    )
-
-
-def _only_reference(value: Any) -> Any:
-    if isinstance(value, dict | SecretReference):
-        return value
-    raise refuse(
-        "a password may not stand in the inventory, which is copied, shown and committed",
-        "a reference",
-        "write `{env: NAME}` for an environment variable or `{file: PATH}` for a file with mode 0600",
-    )
-
-
-Reference = Annotated[SecretReference, BeforeValidator(_only_reference)]
-
-
-class HandlerKeys(_Keys):
-    """An OCI runtime besides runc."""
-
-    path: HandlerPath = Field(
-        description="Where it is on the host: a program that is called as runc is, or with another `type` the shim."
-    )
-    type: HandlerType = Field(
-        default=RUNC_SHIM,
-        description="The shim that calls it, in containerd's words, such as `io.containerd.kata.v2`.",
-    )
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="Options of the shim, laid over kprov's own; CRI-O has none."
-    )
-
-
-class HostVariables(_Keys):
+class HostVariables(Keys):
     """What may be set for all hosts (under `cluster`), for a group, and for one host; the nearest to the host wins."""
 
     user: UserName | None = Field(default=None, description="SSH user; default: what ssh_config says, else your name.")
@@ -149,7 +98,7 @@ class HostVariables(_Keys):
     )
 
 
-class PkiKeys(_Keys):
+class PkiKeys(Keys):
     """Key algorithm and lifetimes."""
 
     algorithm: Literal["ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096"] = Field(
@@ -162,7 +111,7 @@ class PkiKeys(_Keys):
     )
 
 
-class ArtifactKeys(_Keys):
+class ArtifactKeys(Keys):
     """Delivery and origin of programs and images."""
 
     delivery: Literal["auto", "push", "download"] = Field(
@@ -187,36 +136,7 @@ class ArtifactKeys(_Keys):
     )
 
 
-class RegistryAccessKeys(_Keys):
-    """Where the images of a registry are asked for, and how."""
-
-    mirror: RegistryMirror | None = Field(
-        default=None,
-        description="`HOST[:PORT][/PATH]` that is asked over HTTPS in the place of the registry's host: "
-        "`registry.k8s.io/pause` becomes `HOST/PATH/pause`.",
-    )
-    ca: PathText | None = Field(
-        default=None,
-        description="PEM file with the certificates of its authority, relative to the inventory's folder; default: "
-        "those that the hosts trust.",
-    )
-    username: RegistryUser | None = Field(default=None, description="User name that runtimes log in with.")
-    password: Reference | None = Field(
-        default=None, description="Password to it, as a reference: `{env: NAME}` or `{file: PATH}`."
-    )
-
-
-class RegistryKeys(RegistryAccessKeys):
-    """Where images come from: one mirror for all registries, and what differs for some."""
-
-    registries: dict[RegistryHost, RegistryAccessKeys] = Field(
-        default_factory=dict,
-        description="The same by the registry's name (`docker.io`, `ghcr.io`, `HOST:PORT`). One without `mirror` is "
-        "asked itself.",
-    )
-
-
-class UpgradeKeys(_Keys):
+class UpgradeKeys(Keys):
     """How nodes are upgraded."""
 
     drain: bool = Field(
@@ -236,13 +156,13 @@ class UpgradeKeys(_Keys):
     )
 
 
-class CorednsKeys(_Keys):
+class CorednsKeys(Keys):
     """Settings of CoreDNS."""
 
     replicas: int = Field(default=2, ge=1, le=50, description="Number of CoreDNS pods.")
 
 
-class EtcdKeys(_Keys):
+class EtcdKeys(Keys):
     """Limits and timers of etcd."""
 
     quota_bytes: int = Field(
@@ -346,7 +266,7 @@ def _address_alone(value: Any) -> Any:
 HostEntry = Annotated[HostKeys, BeforeValidator(_address_alone, json_schema_input_type=str | HostKeys)]
 
 
-class Inventory(_Keys):
+class Inventory(Keys):
     """An inventory of kprov: one cluster."""
 
     cluster: ClusterKeys = Field(description="Settings of the cluster, and variables for all hosts.")
