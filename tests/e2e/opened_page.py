@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ class Tunnel:
     """An open one: what its first line said, and its process."""
 
     said: dict[str, Any]
-    process: subprocess.Popen[str]
+    lines: queue.Queue[str]  # what it prints after that, as it comes; empty at its end
 
     @property
     def url(self) -> str:
@@ -30,8 +32,7 @@ class Tunnel:
         return int(self.url.split(":")[2].split("/")[0])
 
     def next_line(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        return dict(json.loads(self.process.stdout.readline()))
+        return dict(json.loads(self.lines.get(timeout=60)))
 
 
 @contextmanager
@@ -47,15 +48,25 @@ def tunnel(
         text=True,
         env={**os.environ, **(env or {})},
     )
+    lines: queue.Queue[str] = queue.Queue()
+    reader = threading.Thread(target=_read, args=(process, lines), daemon=True)
+    reader.start()
     try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
+        line = lines.get(timeout=60)
         assert line, process.stderr.read() if process.stderr else ""
-        yield Tunnel(said=json.loads(line), process=process)
+        yield Tunnel(said=json.loads(line), lines=lines)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
-        assert process.returncode == 0, err
-        assert json.loads(out.splitlines()[-1])["event"] == "closed"
+        assert process.wait(timeout=20) == 0
+        reader.join(10)
+        *_, last, end = lines.queue
+        assert (json.loads(last)["event"], end) == ("closed", "")
     finally:
         process.kill()
         process.wait()
+
+
+def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.put(line)
+    lines.put("")

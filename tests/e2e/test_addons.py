@@ -351,7 +351,7 @@ def test_a_page_with_tls_and_a_login_is_reached_in_plain_and_many_at_once(cluste
         listening = cluster_side(page.port)
         assert listening == ["0100007F"], "it listens on more than 127.0.0.1"
         # Every connection to the host is cut: the next request goes through a new one.
-        cluster.sh("cp1", "pkill -f '^sshd: root@'", check=False)
+        cluster.sh("cp1", "pkill -f '^sshd: root'", check=False)
         assert until(lambda: httpx.get(page.url, timeout=20).text in names, seconds=60, what="the tunnel comes back")
         told = page.next_line()
         assert told["event"] == "note"
