@@ -85,6 +85,7 @@ class Inputs:
     trust: Trust
     artifacts: Mapping[tuple[str, str], Artifact]
     now: datetime
+    manifests: Mapping[str, str] = field(default_factory=dict)  # add-on → text of upstream's manifest
     delete_data: bool = False
     recreate: frozenset[str] = frozenset()
 
@@ -141,7 +142,7 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
         stamped(item) for item in cluster_objects.objects(cluster, facts, pod_cidrs, _coredns_image(inputs))
     )
     live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
-    addons = addon_objects(cluster, facts, inputs.trust, inputs.artifacts, live or (), inputs.now)
+    addons = addon_objects(cluster, facts, inputs.trust, inputs.artifacts, live or (), inputs.now, inputs.manifests)
     objects = _object_changes(wanted_objects, addons, live or (), delete_data=inputs.delete_data)
     plans = {
         name: plan_host(

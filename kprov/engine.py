@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kprov.cluster_plan import ClusterPlan
 from kprov.etcd_work import etcd_batch, etcd_batches, removals
 from kprov.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
 from kprov.model import Cluster
 from kprov.node_upgrades import emptied, reopened
-from kprov.object_work import addons_batch, objects_batch, ready_batch, workloads_batch
+from kprov.object_work import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
 from kprov.observation import Observation
 from kprov.operations import Batch, Sources, stage_batch
 from kprov.pki.spec import Authority
@@ -74,7 +74,7 @@ class Engine:
         return any(failure.fatal for failure in self.failures)
 
     def _batches(self, stage: Stage) -> list[list[str]]:
-        if stage.roll in ("objects", "workloads", "addons"):
+        if stage.roll in ("objects", "network", "workloads", "addons"):
             return [[self._control_plane()]] if self._object_work(stage).operations else []
         if stage.roll == "ready":
             return [[self._control_plane()]] if self.changed or self.plan.not_ready else []
@@ -133,12 +133,14 @@ class Engine:
         started = time.monotonic()
         self.emit(HostStarted(stage=stage, host=name, operations=len(batch.operations)))
         failures = send(self.sessions[name], stage, batch, self.generation, self.emit)
+        if stage == "network":  # what comes after it would wait for nodes in vain
+            failures = tuple(replace(failure, fatal=True) for failure in failures)
         if not failures:
             self.emit(HostEnded(stage=stage, host=name, seconds=time.monotonic() - started))
         return failures
 
     def _batch(self, stage: Stage, name: str) -> Batch:
-        if stage.roll in ("objects", "workloads", "addons", "ready"):
+        if stage.roll in ("objects", "network", "workloads", "addons", "ready"):
             batch = self._object_work(stage)
             batch.attach_as("kubeconfig", self.kubeconfig())
             return batch
@@ -154,8 +156,9 @@ class Engine:
     def _object_work(self, stage: Stage) -> Batch:
         if stage.roll == "objects":
             return objects_batch(self.plan)
-        if stage.roll == "addons":
-            return addons_batch(self.plan, self.authorities, self.sources(self._control_plane()).issue)
+        if stage.roll in ("network", "addons"):
+            work = network_batch if stage.roll == "network" else addons_batch
+            return work(self.plan, self.authorities, self.sources(self._control_plane()).issue)
         nodes = [host.name for host in self.cluster.nodes if host.name in self.plan.hosts]
         return (workloads_batch if stage.roll == "workloads" else ready_batch)(self.plan, nodes)
 

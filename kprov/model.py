@@ -31,7 +31,8 @@ Component = Literal[
     "cri-dockerd",
 ]
 
-NetworkMode = Literal["routed", "vxlan", "none"]
+NetworkMode = Literal["routed", "vxlan", "flannel", "calico", "cilium", "none"]
+NETWORK_ADDONS: tuple[NetworkMode, ...] = ("flannel", "calico", "cilium")
 
 PackageManager = Literal["apt", "dnf", "zypper", ""]  # empty: none that kprov knows
 
@@ -191,8 +192,8 @@ class UpgradeSettings:
 class NetworkSettings:
     """How pods' packets get from node to node.
 
-    mode: `routed` (host routes; hosts in one network) and `vxlan` (a tunnel between hosts apart) are built in; with
-    `none` the cluster's user brings a network.
+    mode: `routed` (host routes; hosts in one network) and `vxlan` (a tunnel between hosts apart) are built in; flannel,
+    calico and cilium are add-ons by these names; with `none` the cluster's user brings a network.
     vni, port: of vxlan. mtu: of pods' interfaces, None for the largest that each host's link carries.
     """
 

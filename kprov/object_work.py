@@ -64,16 +64,8 @@ def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issu
     """
     batch = Batch()
     names = _to_apply(plan)
-    changed = [addon for addon in plan.addons if any(identity(item) in names for item in addon.objects)]
-    for addon in changed:
-        items = [item for item in addon.objects if identity(item) in names]
-        _apply_addon(batch, plan, addon, _issued(items, addon, authorities, issue))
-    waiting = {row.addon for row in plan.unready} | {addon.addon.name for addon in changed}
-    for addon in plan.addons if not _networkless(plan) else ():
-        for ready in addon.addon.description.ready if addon.addon.name in waiting else ():
-            kind, _, name = ready.partition("/")
-            title = f"add-on {addon.addon.name}: {ready}"
-            batch.add(title, "addon_ready", addon.addon.name, kind, addon.addon.namespace, name, _DEADLINE)
+    others = [addon for addon in plan.addons if addon.addon.name != plan.network.mode]
+    _apply_and_await(batch, plan, others, authorities, issue)
     for change in plan.objects:
         if change.action == "delete" and change.identity[1] == "Namespace":
             batch.add(f"{change.title} gone", "namespace_gone", change.identity[3], _DEADLINE)
@@ -81,6 +73,14 @@ def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issu
         batch.add(f"volumes in {folder}", "volumes_gone", folder, _DEADLINE)
     if plan.objects_known and IDENTITY in names and (_final(plan) != _ahead(plan) or _ahead(plan) == plan.known):
         _apply(batch, [_list(_final(plan))])
+    return batch
+
+
+def network_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issue: Issue) -> Batch:
+    """The add-on that is the pod network, where there is one: no node gets Ready without it."""
+    batch = Batch()
+    network = [addon for addon in plan.addons if addon.addon.name == plan.network.mode]
+    _apply_and_await(batch, plan, network, authorities, issue)
     return batch
 
 
@@ -103,6 +103,26 @@ def ready_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
             command = f"{_KUBECTL} -n {namespace} rollout status --timeout=10s deployment/{name}"
             batch.add(f"deployment {namespace}/{name} available", "gate", "-", "command", _DEADLINE, command)
     return batch
+
+
+def _apply_and_await(
+    batch: Batch,
+    plan: ClusterPlan,
+    addons: Sequence[AddonObjects],
+    authorities: Mapping[Authority, bytes],
+    issue: Issue,
+) -> None:
+    names = _to_apply(plan)
+    changed = [addon for addon in addons if any(identity(item) in names for item in addon.objects)]
+    for addon in changed:
+        items = [item for item in addon.objects if identity(item) in names]
+        _apply_addon(batch, plan, addon, _issued(items, addon, authorities, issue))
+    waiting = {row.addon for row in plan.unready} | {addon.addon.name for addon in changed}
+    for addon in addons if not _networkless(plan) else ():
+        for ready in addon.addon.description.ready if addon.addon.name in waiting else ():
+            kind, _, name = ready.partition("/")
+            title = f"add-on {addon.addon.name}: {ready}"
+            batch.add(title, "addon_ready", addon.addon.name, kind, addon.addon.namespace, name, _DEADLINE)
 
 
 def _to_apply(plan: ClusterPlan) -> frozenset[Identity]:

@@ -19,6 +19,7 @@ from kprov import delivery, preflight
 from kprov.addon.certificates import listed
 from kprov.addon.wanted import cluster_values
 from kprov.artifacts.cache import packed
+from kprov.artifacts.manifests import manifests
 from kprov.artifacts.progress import Progress
 from kprov.artifacts.provide import named, provide
 from kprov.cluster_plan import ClusterPlan, Inputs, plan_cluster, wanted_of_hosts
@@ -136,6 +137,7 @@ class Operator:
             trust=store.trust(),
             artifacts=provide(cluster, archs, self.cache, self.progress, lock=self.lock_file),
             now=datetime.now(UTC),
+            manifests=manifests(cluster, self.cache, self.progress, lock=self.lock_file),
             delete_data=self.options.delete_data,
             recreate=self.options.recreate,
         )

@@ -8,11 +8,11 @@ nothing of it is wanted here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network
 
 from kprov.context import Context
-from kprov.model import Facts, Host
+from kprov.model import Facts, Host, NetworkMode
 from kprov.pod_network import mode_file
 from kprov.resources import File, Gate, Resource, Unit
 from kprov.roles.layout import BIN, CNI_CONF, kube_proxy_mode
@@ -27,6 +27,13 @@ NETWORKD = "/etc/systemd/networkd.conf.d/10-kprov.conf"
 NETWORKD_LINKS = "/etc/systemd/network/00-kprov.network"  # the first file that matches a link decides
 NETWORK_MANAGER = "/etc/NetworkManager/conf.d/10-kprov.conf"
 _DEFAULT_MTU = 1500
+# Interfaces that networks make which are not built in, as their manuals name them; those of the user's own are unknown.
+_INTERFACES: Mapping[NetworkMode, tuple[str, ...]] = {
+    "flannel": (BRIDGE, "flannel.*", "flannel-wg*"),
+    "calico": ("cali*", "tunl*", "vxlan.calico", "wireguard.cali"),
+    "cilium": ("cilium_*", "lxc*"),
+    "none": (),
+}
 
 
 def resources(ctx: Context) -> Iterable[Resource]:
@@ -35,10 +42,10 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield mode_file(ctx.cluster.network)
     # systemd-networkd, where it runs, would drop routes it does not know whenever it is started anew.
     yield File(path=NETWORKD, content=b"[Network]\nManageForeignRoutes=no\n")
+    yield from _hands_off(ctx)
     if not ctx.cluster.network.built_in:
         return
     user = ctx.cluster.templates_dir
-    yield from _hands_off(ctx.own)
     yield File(path=CONFLIST, content=_conflist(ctx), mode=0o600)
     yield File(path=SCRIPT, content=render(user, "network/kprov-network.sh"), mode=0o755)
     yield File(path=SETTINGS, content=_settings(ctx))
@@ -68,12 +75,14 @@ def tunnel_mac(pod_cidr: IPv4Network) -> str:
     return "02:6b:" + ":".join(f"{byte:02x}" for byte in pod_cidr.network_address.packed)
 
 
-def _hands_off(facts: Facts) -> Iterable[File]:
-    """Network services of the distribution leave our interfaces alone, also where they are told to take all."""
-    text = f"[Match]\nName={BRIDGE} {TUNNEL}\n\n[Link]\nUnmanaged=yes\n"
-    yield File(path=NETWORKD_LINKS, content=text.encode())
-    if "NetworkManager" in facts.commands:
-        match = f"interface-name:{BRIDGE};interface-name:{TUNNEL}"
+def _hands_off(ctx: Context) -> Iterable[File]:
+    """Network services of the distribution leave the pod network's interfaces alone, also where they are to take all."""
+    names = _INTERFACES.get(ctx.cluster.network.mode, (BRIDGE, TUNNEL))
+    if not names:
+        return
+    yield File(path=NETWORKD_LINKS, content=f"[Match]\nName={' '.join(names)}\n\n[Link]\nUnmanaged=yes\n".encode())
+    if "NetworkManager" in ctx.own.commands:
+        match = ";".join(f"interface-name:{name}" for name in names)
         yield File(path=NETWORK_MANAGER, content=f"[device-kprov]\nmatch-device={match}\nmanaged=0\n".encode())
 
 

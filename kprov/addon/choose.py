@@ -10,10 +10,12 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from kprov.addon.describe import described, is_own, shelf
+from kprov.addon.published import is_url, located
 from kprov.addon.spec import Addon, AddonImage, AddonProgram, Description, Parameter
 from kprov.errors import AddonError
 
 VERSION = "version"  # the key that chooses a version, beside the parameters
+MANIFEST = "manifest"  # the parameter that names another manifest than the version's own
 Entry = bool | Mapping[str, Any]
 _DURATION = re.compile(r"[1-9][0-9]{0,5}(s|m|h|d|w|y)")
 _SIZE = re.compile(r"[1-9][0-9]{0,6}(Mi|Gi|Ti)")
@@ -29,7 +31,11 @@ class Faults(Protocol):
 
 
 def chosen(
-    entries: Mapping[str, Entry], folder: Path | None, fault: Faults, secret: Callable[[tuple[str, ...], Any], Any]
+    entries: Mapping[str, Entry],
+    folder: Path | None,
+    fault: Faults,
+    secret: Callable[[tuple[str, ...], Any], Any],
+    base: Path = Path(),
 ) -> tuple[Addon, ...]:
     """The add-ons that are on, in the order of their names, those that others need first.
 
@@ -38,6 +44,7 @@ def chosen(
         folder: `addons` beside the inventory, or None.
         fault: notes a mistake.
         secret: reads a parameter of type secret; it notes its own mistakes and returns None then.
+        base: where relative paths of manifests start.
     """
     shelves = shelf(folder)
     descriptions: dict[str, Description] = {}
@@ -50,7 +57,7 @@ def chosen(
             except AddonError as error:
                 fault((name,), str(error))
     on = {
-        name: _chosen(description, entries.get(name, True), fault, secret)
+        name: _chosen(description, entries.get(name, True), fault, secret, base)
         for name, description in descriptions.items()
         if entries.get(name, description.default) is not False
     }
@@ -91,7 +98,7 @@ def _among(word: str, known: Iterable[str]) -> dict[str, str]:
 
 
 def _chosen(
-    description: Description, entry: Entry, fault: Faults, secret: Callable[[tuple[str, ...], Any], Any]
+    description: Description, entry: Entry, fault: Faults, secret: Callable[[tuple[str, ...], Any], Any], base: Path
 ) -> Addon:
     given = dict(entry) if isinstance(entry, Mapping) else {}
     version = _version(description, given.pop(VERSION, None), fault)
@@ -123,7 +130,26 @@ def _chosen(
         )
         if parts
         else (),
+        manifest=_manifest(description, version, values, fault, base),
     )
+
+
+def _manifest(description: Description, version: str, values: Mapping[str, Any], fault: Faults, base: Path) -> str:
+    """Where upstream's manifest is; a path must be that of a file."""
+    if not description.manifest:
+        return ""
+    from kprov.addon.render import location  # templates are slow to load, and few add-ons need them here
+
+    text = location(description, version, values)
+    if not text:
+        what = "kprov does not know a manifest of this add-on"
+        fault((description.name,), what, found=f"no `{MANIFEST}`", todo=description.advice)
+        return ""
+    found = located(text, base)
+    if not is_url(found) and not Path(found).is_file():
+        needed = "http:// or https:// without credentials, or the path of a file, relative to the inventory's folder"
+        fault((description.name, MANIFEST), "neither a URL nor a file", needed=needed)
+    return found
 
 
 def _version(description: Description, given: Any, fault: Faults) -> str:

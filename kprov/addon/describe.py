@@ -12,7 +12,16 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kprov.addon.spec import CertificateRow, Description, HostDirectory, Level, Opening, Parameter, ParameterType
+from kprov.addon.spec import (
+    CertificateRow,
+    Description,
+    HostDirectory,
+    Level,
+    Opening,
+    Parameter,
+    ParameterType,
+    Setting,
+)
 from kprov.artifacts.catalog import Component, component_entry, image_entry
 from kprov.errors import AddonError
 
@@ -89,6 +98,22 @@ class _Open(_Keys):
     service_account: str = ""
 
 
+class _Setting(_Keys):
+    object: Annotated[str, Field(pattern=r"^[A-Z][A-Za-z]*/[a-z0-9.:-]+$")]
+    at: list[str] = Field(default_factory=list)
+    container: str = ""
+    env: str = ""
+    argument: Annotated[str, Field(pattern=r"^(--[a-z0-9-]+)?$")] = ""
+    value: str = ""
+    parameter: str = ""
+
+
+class _Manifest(_Keys):
+    location: str
+    advice: str = ""
+    settings: list[_Setting] = Field(default_factory=list)
+
+
 class _File(_Keys):
     name: _Name
     summary: str
@@ -106,6 +131,7 @@ class _File(_Keys):
     pod_security: _Security | None = None
     host_directories: list[_Directory] = Field(default_factory=list)
     open: _Open | None = None
+    manifest: _Manifest | None = None
 
 
 def described(folder: Path, *, own: bool = False) -> Description:
@@ -160,11 +186,24 @@ def _check(file: _File, folder: Path, path: Path) -> None:
                 found=", ".join(named) or "none",
                 needed=", ".join(parts) or "none",
             )
+    for row in file.manifest.settings if file.manifest else ():
+        if wrong := _why_no_setting(row, file.parameters):
+            raise AddonError(f"a setting of {row.object} {wrong}", where=str(path), needed="see docs/addons.md")
     for name, parameter in file.parameters.items():
         if parameter.type == "choice" and not parameter.choices:
             raise AddonError(f"the parameter {name} is a choice without choices", where=str(path))
         if parameter.pattern and not _compiles(parameter.pattern):
             raise AddonError(f"the pattern of parameter {name} is no regular expression", where=str(path))
+
+
+def _why_no_setting(row: _Setting, parameters: Mapping[str, _Parameter]) -> str:
+    if bool(row.value) == bool(row.parameter):
+        return "has not one of `value` and `parameter`"
+    if row.parameter and row.parameter not in parameters:
+        return f"names a parameter that there is not: {row.parameter}"
+    if bool(row.at) == bool(row.container) or bool(row.container) != (bool(row.env) != bool(row.argument)):
+        return "has neither `at` nor `container` with one of `env` and `argument`"
+    return ""
 
 
 def _compiles(pattern: str) -> bool:
@@ -206,6 +245,12 @@ def _description(file: _File, folder: Path, own: bool) -> Description:
             for row in file.host_directories
         ),
         opening=_opening(file.open),
+        manifest=file.manifest.location if file.manifest else "",
+        advice=file.manifest.advice if file.manifest else "",
+        settings=tuple(
+            Setting(**{**row.model_dump(), "at": tuple(row.at)})
+            for row in (file.manifest.settings if file.manifest else ())
+        ),
         own=own,
     )
 

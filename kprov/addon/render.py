@@ -21,7 +21,8 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from kprov.addon.describe import FILE
 from kprov.addon.kinds import CLUSTER_WIDE, rank
-from kprov.addon.spec import Addon
+from kprov.addon.published import adjusted
+from kprov.addon.spec import Addon, Description
 from kprov.errors import AddonError, KprovError
 from kprov.model import Secret
 from kprov.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Object
@@ -39,6 +40,7 @@ class Surroundings:
     ca: Mapping[str, str]
     images: Mapping[str, str]
     secret_seed: bytes  # passwords are derived from it
+    manifest: str = ""  # the text of upstream's, where the add-on has one
 
     def __repr__(self) -> str:
         return "Surroundings(…)"
@@ -56,12 +58,37 @@ def rendered(addon: Addon, around: Surroundings) -> tuple[Object, ...]:
         "login": lambda user, name: login(around.secret_seed, addon.name, user, name),
         "file": lambda path: _text(addon, path),
     }
-    items = [*_namespace(addon)]
+    items = [*_namespace(addon), *_published(addon, around.manifest, values)]
     for path in sorted(addon.description.folder.iterdir()):
         if path.is_file() and path.name != FILE and path.name.endswith(_SUFFIXES):
-            items += _documents(path, _filled(path, values) if path.name.endswith(".j2") else _read(path))
+            filled = path.name.endswith(".j2")
+            items += _documents(str(path), _filled(path, values) if filled else _read(path), filled=filled)
     placed = [_placed(addon, item) for item in items]
     return tuple(sorted(placed, key=rank))
+
+
+def _published(addon: Addon, text: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The objects of upstream's manifest with the add-on's settings; none where it has no manifest."""
+    if not addon.manifest:
+        return []
+    settings = addon.description.settings
+    texts = {row: _text_of(addon.description.folder, row.value, values) for row in settings if row.value}
+    return adjusted(addon, _documents(addon.manifest, text), texts)
+
+
+def location(description: Description, version: str, parameters: Mapping[str, Any]) -> str:
+    """Where upstream's manifest is, by the description's template. Raises AddonError."""
+    values = {"addon": {"version": version}, "parameters": dict(parameters)}
+    return _text_of(description.folder, description.manifest, values)
+
+
+def _text_of(folder: Path, template: str, values: Mapping[str, Any]) -> str:
+    try:
+        return _environment(folder).from_string(template).render(values)
+    except (TemplateError, TypeError, ValueError) as error:
+        raise AddonError(
+            "a template of this add-on cannot be filled in", where=str(folder / FILE), found=f"{template}: {error}"
+        ) from None
 
 
 def certificate_texts(addon: Addon, texts: tuple[str, ...], cluster: Mapping[str, Any]) -> tuple[str, ...]:
@@ -175,17 +202,17 @@ def _text(addon: Addon, path: str) -> str:
     return _read(wanted)
 
 
-def _documents(path: Path, text: str) -> Iterator[dict[str, Any]]:
-    """The objects of one manifest file; `List`s are taken apart."""
+def _documents(where: str, text: str, *, filled: bool = False) -> Iterator[dict[str, Any]]:
+    """The objects of one manifest; `List`s are taken apart. filled: whether the text came out of a template."""
     try:
         documents = list(yaml.load_all(text, Loader=_LOADER))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark is not None else ""
-        after = " once it is filled in" if path.name.endswith(".j2") else ""
+        after = " once it is filled in" if filled else ""
         raise AddonError(
             f"this manifest is not YAML{after}",
-            where=f"{path}{place}",
+            where=f"{where}{place}",
             found=str(getattr(error, "problem", "") or error).splitlines()[0],
             todo="mend that line",
         ) from None
@@ -194,10 +221,10 @@ def _documents(path: Path, text: str) -> Iterator[dict[str, Any]]:
             continue
         items = document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else [document]
         for item in items or ():
-            yield _object(path, number, item)
+            yield _object(where, number, item)
 
 
-def _object(path: Path, number: int, item: Any) -> dict[str, Any]:
+def _object(where: str, number: int, item: Any) -> dict[str, Any]:
     metadata = item.get("metadata") if isinstance(item, dict) else None
     missing = [key for key in ("apiVersion", "kind") if not isinstance(item, dict) or not item.get(key)]
     if not isinstance(metadata, dict) or not metadata.get("name"):
@@ -205,7 +232,7 @@ def _object(path: Path, number: int, item: Any) -> dict[str, Any]:
     if missing:
         raise AddonError(
             f"document {number} of this manifest is no Kubernetes object",
-            where=str(path),
+            where=where,
             needed=f"{', '.join(missing)}",
             todo="add what is missing",
         )

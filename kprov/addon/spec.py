@@ -70,6 +70,24 @@ class Opening:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One value that is set in an object of upstream's manifest. object: `KIND/NAME`.
+
+    Either `at`, the way to it through mappings (and through text that is JSON), or a container with the name of an
+    environment variable or of an argument (`--iface`). The value is a template, or a parameter as it is: without one
+    nothing is set.
+    """
+
+    object: str
+    at: tuple[str, ...] = ()
+    container: str = ""
+    env: str = ""
+    argument: str = ""
+    value: str = ""
+    parameter: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AddonImage:
     """An image of an add-on in the version that was chosen. `name` is what templates call it."""
 
@@ -110,18 +128,25 @@ class Description:
     reason: str = ""  # why its pods need more than `restricted`
     directories: tuple[HostDirectory, ...] = ()
     opening: Opening | None = None
+    manifest: str = ""  # a template of where upstream publishes its objects: a URL, or a path beside the inventory
+    advice: str = ""  # what to do where that template gives nothing
+    settings: tuple[Setting, ...] = ()
     own: bool = False  # ships with kprov
 
 
 @dataclass(frozen=True, kw_only=True)
 class Addon:
-    """An add-on that is on: its description, the version, and every parameter with its value."""
+    """An add-on that is on: its description, the version, and every parameter with its value.
+
+    manifest: URL or absolute path of upstream's manifest; empty for one that has all its objects in its folder.
+    """
 
     description: Description
     version: str
     parameters: Mapping[str, Any]
     images: tuple[AddonImage, ...]
     programs: tuple[AddonProgram, ...] = ()
+    manifest: str = ""
 
     @property
     def name(self) -> str:

@@ -33,8 +33,12 @@ def addon_objects(
     artifacts: Mapping[tuple[str, str], Artifact],
     live: Iterable[Object],
     now: datetime,
+    manifests: Mapping[str, str],
 ) -> tuple[AddonObjects, ...]:
-    """For each add-on that is on. live: objects with kprov's label; now: aware UTC. Raises AddonError."""
+    """For each add-on that is on. live: objects with kprov's label; now: aware UTC; manifests: add-on → upstream's text.
+
+    Raises AddonError.
+    """
     if not cluster.addons:
         return ()
     lives = {identity(item): item for item in live}
@@ -43,7 +47,11 @@ def addon_objects(
     found = []
     for addon in cluster.addons:
         around = Surroundings(
-            cluster=values, ca=ca, images=image_references(addon, artifacts), secret_seed=trust.encryption_key
+            cluster=values,
+            ca=ca,
+            images=image_references(addon, artifacts),
+            secret_seed=trust.encryption_key,
+            manifest=manifests.get(addon.name, ""),
         )
         certificates = secret_certificates(cluster, addon, lives, values, trust.ca, now)
         objects = [stamped(item) for item in rendered(addon, around)]

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,6 +19,7 @@ import httpx
 from kprov.artifacts.progress import Progress
 from kprov.errors import ArtifactError
 
+_T = TypeVar("_T")
 _TEXT_LIMIT = 1 << 22
 _SIZE_LIMIT = 2 << 30
 _ATTEMPTS = 4
@@ -69,14 +71,18 @@ class Downloads:
 
     def text(self, upstream: str) -> str:
         """A small text file. Raises ArtifactError."""
+        return self.content(upstream).decode(errors="replace")
+
+    def content(self, upstream: str) -> bytes:
+        """A small file as it comes. Raises ArtifactError."""
         url = self.url(upstream)
 
-        def attempt() -> str:
+        def attempt() -> bytes:
             answer = self.client.get(url)
             self._judge(answer, url)
             if len(answer.content) > _TEXT_LIMIT:
                 raise _unexpected(url, f"{len(answer.content)} bytes", "a small text file")
-            return answer.text
+            return answer.content
 
         return self._repeat(url, attempt)
 
@@ -166,7 +172,7 @@ class Downloads:
             raise _AgainError(f"HTTP {answer.status_code}")
         raise _unexpected(url, f"HTTP {answer.status_code} {answer.reason_phrase}", "the file")
 
-    def _repeat(self, url: str, attempt: Callable[[], str]) -> str:
+    def _repeat(self, url: str, attempt: Callable[[], _T]) -> _T:
         reason = ""
         for number in range(self._attempts):
             if number:

@@ -10,6 +10,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from kprov.artifacts.cache import hash_file
 from kprov.artifacts.progress import Progress
@@ -49,6 +50,15 @@ def write(artifacts: Iterable[Artifact], folder: Path, progress: Progress) -> in
             todo="choose another folder, or make room",
         ) from error
     return written
+
+
+def write_manifest(url: str, text: str, folder: Path) -> None:
+    """Puts a manifest where a mirror of its URL has it: below the folder, under the URL's own path. Raises ArtifactError."""
+    target = folder / urlsplit(url).path.lstrip("/")
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactError("a manifest's URL leads out of the mirror folder", where=url, found=str(target))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
 
 
 def _put(artifact: Artifact, target: Path, progress: Progress) -> bool:

@@ -14,10 +14,12 @@ import click
 from rich.console import Console
 
 from kprov.addon.choose import by_name
+from kprov.addon.published import is_url
 from kprov.artifacts import mirror as mirror_folder
 from kprov.artifacts.cache import default_root
 from kprov.artifacts.catalog import ARCHITECTURES, resolve_versions
 from kprov.artifacts.listing import listing
+from kprov.artifacts.manifests import manifests
 from kprov.artifacts.needed import needed
 from kprov.artifacts.provide import LOCK_NAME, provide
 from kprov.artifacts.toolchain import native
@@ -75,6 +77,7 @@ def fetch(
     lock = inventory.absolute().parent / LOCK_NAME if inventory is not None else None
     with _progress(state) as hub:
         found = provide(cluster, archs or (native(),), default_root(), hub, lock=lock, extra=extra)
+        manifests(cluster, default_root(), hub, lock=lock)
     click.echo(f"{count(len(found), 'artifact')} in {default_root()}")
 
 
@@ -166,7 +169,9 @@ def lock(state: State, /, inventory: Path, archs: tuple[str, ...]) -> None:
     """
     path = inventory.absolute().parent / LOCK_NAME
     with _progress(state) as hub:
-        provide(_cluster(inventory, ""), archs or (native(),), default_root(), hub, lock=path)
+        cluster = _cluster(inventory, "")
+        provide(cluster, archs or (native(),), default_root(), hub, lock=path)
+        manifests(cluster, default_root(), hub, lock=path)
     click.echo(f"pinned in {path}")
 
 
@@ -192,6 +197,10 @@ def mirror(state: State, /, folder: Path, inventory: Path | None, kubernetes: st
     with _progress(state) as hub:
         found = provide(cluster, archs or (native(),), default_root(), hub, lock=lock)
         written = mirror_folder.write(found.values(), folder, hub)
+        for name, text in manifests(cluster, default_root(), hub, lock=lock).items():
+            addon = cluster.addon(name)
+            if addon is not None and is_url(addon.manifest):
+                mirror_folder.write_manifest(addon.manifest, text, folder)
     click.echo(f"{count(len(found), 'artifact')} in {folder}, {written} of them new")
 
 

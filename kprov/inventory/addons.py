@@ -12,7 +12,7 @@ from kprov.addon.spec import Addon
 from kprov.inventory.keys import SecretReference
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
-from kprov.model import Secret
+from kprov.model import NETWORK_ADDONS, Secret
 
 FOLDER = "addons"  # beside the inventory
 _AT = ("cluster", "addons")
@@ -35,4 +35,17 @@ def addons(review: Review, folder: Path, reader: SecretReader) -> tuple[Addon, .
         return None
 
     own = folder / FOLDER
-    return chosen(review.inventory.cluster.addons, own if own.is_dir() else None, fault, secret)
+    return chosen(_entries(review), own if own.is_dir() else None, fault, secret, folder)
+
+
+def _entries(review: Review) -> dict[str, Any]:
+    """What stands under `addons`, with the pod network's own, which `network` switches on and nothing else does."""
+    cluster = review.inventory.cluster
+    mode = cluster.network.mode
+    entries: dict[str, Any] = dict(cluster.addons)
+    for name in NETWORK_ADDONS:
+        if name != mode and entries.get(name, False) is not False:
+            review.fault((*_AT, name), "this add-on is a pod network", todo=f"write `network: {name}` under `cluster`")
+        elif name == mode and entries.setdefault(name, True) is False:
+            review.fault((*_AT, name), f"the pod network is {name}", needed="its add-on", todo="remove this line")
+    return entries

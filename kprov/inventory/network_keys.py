@@ -18,8 +18,9 @@ class NetworkKeys(BaseModel):
 
     mode: NetworkMode = Field(
         default="routed",
-        description="`routed`: host routes, for hosts in one network; `vxlan`: a tunnel, for hosts apart; `none`: kprov "
-        "lays no pod network, and nodes stay NotReady until yours is there.",
+        description="`routed`: host routes, for hosts in one network; `vxlan`: a tunnel, for hosts apart; `flannel`, "
+        "`calico`, `cilium`: the add-on of that name, with its parameters below `addons`; `none`: kprov lays no pod "
+        "network, and nodes stay NotReady until yours is there.",
     )
     vni: int = Field(default=4096, ge=1, le=2**24 - 1, description="VXLAN network identifier; for `vxlan`.")
     port: int = Field(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any
 
@@ -250,9 +251,18 @@ OWN = {
 }  # fmt: skip
 
 
-def test_a_network_of_the_users_own(make_cluster: Make) -> None:
+@pytest.fixture(scope="module")
+def alone(make_cluster: Make) -> LabCluster:
+    return make_cluster("e2e-own", {"one": ["control_plane", "worker"]}, keys={"network": "none"})
+
+
+def lay_own_network(cluster: LabCluster) -> None:
+    (cluster.lab.machine("one").root / "etc/cni/net.d/10-own.conflist").write_text(json.dumps(OWN))
+
+
+def test_a_network_of_the_users_own(alone: LabCluster) -> None:
     """Nodes are registered and wait; when the network comes, by whatever hand, all goes on without a further run."""
-    cluster = make_cluster("e2e-own", {"one": ["control_plane", "worker"]}, keys={"network": "none"})
+    cluster = alone
     ran = cluster.kprov("up", "--yes")
     assert "NotReady until your pod network is there (network: none): one" in ran.text
     assert cluster.nodes() == {"one": False}
@@ -260,9 +270,93 @@ def test_a_network_of_the_users_own(make_cluster: Make) -> None:
     waiting = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
     assert {pod["status"]["phase"] for pod in waiting} == {"Pending"}
     assert "NotReady until" in cluster.kprov("up", "--yes").text
-    (cluster.lab.machine("one").root / "etc/cni/net.d/10-own.conflist").write_text(json.dumps(OWN))
+    lay_own_network(cluster)
     until(lambda: cluster.nodes() == {"one": True}, seconds=60, what="the node is Ready")
     cluster.kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s")
     cluster.kprov("up", "--yes")
+    assert cluster.kprov("plan").status == 0
+    cluster.kprov("verify")
+
+
+def published(image: str) -> bytes:
+    """A manifest in the shape of flannel's, with the cluster's pause image in the place of its agent: what it would do
+    on the node is done by hand. Its custom resource has the empty status that generated ones come with."""
+    labels = {"app": "flannel"}
+    space = {"namespace": "kube-flannel"}
+    agent = {"name": "kube-flannel", "image": image, "imagePullPolicy": "Never", "args": ["--kube-subnet-mgr"]}
+    pod = {
+        "hostNetwork": True,
+        "tolerations": [{"operator": "Exists"}],
+        "containers": [agent],
+        "serviceAccountName": "flannel",
+        "priorityClassName": "system-node-critical",
+    }
+    names = {"kind": "Lease", "listKind": "LeaseList", "plural": "leases", "singular": "lease"}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+    return yaml.safe_dump_all(
+        [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-flannel", "labels": labels}},
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "flannel", **space}},
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "flannel"},
+             "rules": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]}]},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-flannel-cfg", **space},
+             "data": {"net-conf.json": json.dumps({"Network": "192.0.2.0/24", "Backend": {"Type": "vxlan"}})}},
+            {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "kube-flannel-ds", **space},
+             "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": pod}}},
+            {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+             "metadata": {"name": "leases.flannel.example.org", "creationTimestamp": None},
+             "spec": {"group": "flannel.example.org", "scope": "Cluster", "names": names, "versions": [version]},
+             "status": {"acceptedNames": {"kind": "", "plural": ""}, "conditions": [], "storedVersions": []}},
+        ]
+    ).encode()  # fmt: skip
+
+
+@contextmanager
+def served(content: bytes) -> Iterator[str]:
+    """A web server of the operator's own with one file; its URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            return
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/kube-flannel.yml"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_network_by_the_manifest_that_upstream_publishes(alone: LabCluster) -> None:
+    """The cluster is taken down and up again with another network: the way that the refusal of a change names."""
+    cluster = alone
+    image = cluster.sh("one", "/opt/kprov/bin/ctr -n k8s.io images ls -q | grep -m 1 pause").strip()
+    cluster.kprov("down", "--yes")
+    with served(published(image)) as url:
+        cluster.edit(lambda document: document["cluster"].update(
+            {**PLAIN, "network": "flannel", "pod_cidr": "10.250.0.0/16"}))  # fmt: skip
+        cluster.edit(lambda document: document["cluster"]["addons"].update(
+            flannel={"manifest": url, "backend": "host-gw", "interface": "host0"}))  # fmt: skip
+        (cluster.lab.machine("one").root / "etc/cni/net.d").mkdir(parents=True, exist_ok=True)
+        lay_own_network(cluster)
+        cluster.kubeconfig.unlink(missing_ok=True)
+        ran = cluster.kprov("up", "--yes")
+    assert f"pinned {url}" in ran.text
+    assert url in (cluster.folder / "artifacts.lock.yaml").read_text()
+    assert ran.text.index("Pod network: one") < ran.text.index("Workloads: one")
+    settings = json.loads(cluster.get("-n", "kube-flannel", "configmap", "kube-flannel-cfg")["data"]["net-conf.json"])
+    assert settings == {"Network": "10.250.0.0/16", "EnableNFTables": False, "Backend": {"Type": "host-gw"}}
+    pods = cluster.get("pods", "-n", "kube-flannel")["items"]
+    assert [pod["spec"]["containers"][0]["args"] for pod in pods] == [["--kube-subnet-mgr", "--iface=host0"]]
+    # The server is gone: what was pinned is in the cache, and nothing of it differs.
     assert cluster.kprov("plan").status == 0
     cluster.kprov("verify")
