@@ -12,7 +12,16 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kprov.addon.spec import CertificateRow, Description, HostDirectory, Level, Opening, Parameter, ParameterType
+from kprov.addon.spec import (
+    CertificateRow,
+    CloudIds,
+    Description,
+    HostDirectory,
+    Level,
+    Opening,
+    Parameter,
+    ParameterType,
+)
 from kprov.artifacts.catalog import Component, component_entry, image_entry
 from kprov.errors import AddonError
 
@@ -52,6 +61,7 @@ class _Parameter(_Keys):
     minimum: int | None = None
     maximum: int | None = None
     pattern: str = ""
+    required: bool = False
 
 
 class _Certificate(_Keys):
@@ -89,12 +99,18 @@ class _Open(_Keys):
     service_account: str = ""
 
 
+class _CloudIds(_Keys):
+    pattern: str
+    example: str
+
+
 class _File(_Keys):
     name: _Name
     summary: str
     namespace: _Name
     default: bool = False
     versions: dict[str, dict[str, str]] = Field(default_factory=dict)
+    needs_kubernetes: dict[str, Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+$")]] = Field(default_factory=dict)
     images: dict[_Name, _Image] = Field(default_factory=dict)
     programs: dict[_Name, _Program] = Field(default_factory=dict)
     parameters: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], _Parameter] = Field(default_factory=dict)
@@ -106,6 +122,7 @@ class _File(_Keys):
     pod_security: _Security | None = None
     host_directories: list[_Directory] = Field(default_factory=list)
     open: _Open | None = None
+    provider_id: _CloudIds | None = None
 
 
 def described(folder: Path, *, own: bool = False) -> Description:
@@ -160,6 +177,10 @@ def _check(file: _File, folder: Path, path: Path) -> None:
                 found=", ".join(named) or "none",
                 needed=", ".join(parts) or "none",
             )
+    if unknown := sorted(file.needs_kubernetes.keys() - file.versions.keys()):
+        raise AddonError("needs_kubernetes names a version there is not", where=str(path), found=", ".join(unknown))
+    if file.provider_id and not _compiles(file.provider_id.pattern):
+        raise AddonError("the pattern of provider_id is no regular expression", where=str(path))
     for name, parameter in file.parameters.items():
         if parameter.type == "choice" and not parameter.choices:
             raise AddonError(f"the parameter {name} is a choice without choices", where=str(path))
@@ -188,6 +209,12 @@ def _description(file: _File, folder: Path, own: bool) -> Description:
         namespace=file.namespace,
         default=file.default and own,
         versions=MappingProxyType({version: MappingProxyType(rows) for version, rows in file.versions.items()}),
+        needs_kubernetes=MappingProxyType(
+            {
+                version: (int(minor.split(".")[0]), int(minor.split(".")[1]))
+                for version, minor in file.needs_kubernetes.items()
+            }
+        ),
         images=MappingProxyType(images),
         programs=MappingProxyType({name: _component(name, program) for name, program in file.programs.items()}),
         parameters=MappingProxyType({name: _parameter(name, parameter) for name, parameter in file.parameters.items()}),
@@ -206,6 +233,7 @@ def _description(file: _File, folder: Path, own: bool) -> Description:
             for row in file.host_directories
         ),
         opening=_opening(file.open),
+        cloud_ids=CloudIds(**file.provider_id.model_dump()) if file.provider_id else None,
         own=own,
     )
 

@@ -28,6 +28,15 @@ class Parameter:
     minimum: int | None = None
     maximum: int | None = None
     pattern: str = ""
+    required: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudIds:
+    """How a provider of machines names them in `spec.providerID`: a pattern, and an example for messages."""
+
+    pattern: str
+    example: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +111,7 @@ class Description:
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)
     images: Mapping[str, ImageEntry] = field(default_factory=lambda: _EMPTY)
     programs: Mapping[str, Component] = field(default_factory=lambda: _EMPTY)
+    needs_kubernetes: Mapping[str, tuple[int, int]] = field(default_factory=lambda: _EMPTY)  # version → oldest minor
     parameters: Mapping[str, Parameter] = field(default_factory=lambda: _EMPTY)
     certificates: tuple[CertificateRow, ...] = ()
     ready: tuple[str, ...] = ()
@@ -110,6 +120,7 @@ class Description:
     reason: str = ""  # why its pods need more than `restricted`
     directories: tuple[HostDirectory, ...] = ()
     opening: Opening | None = None
+    cloud_ids: CloudIds | None = None  # only cloud controllers name machines
     own: bool = False  # ships with kprov
 
 

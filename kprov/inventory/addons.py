@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from kprov.addon.choose import chosen
 from kprov.addon.spec import Addon
+from kprov.inventory.cloud import entries
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.inventory.schema import SecretReference
@@ -18,21 +19,25 @@ FOLDER = "addons"  # beside the inventory
 _AT = ("cluster", "addons")
 
 
-def addons(review: Review, folder: Path, reader: SecretReader) -> tuple[Addon, ...]:
-    """The add-ons that are on. folder: the inventory's."""
+def addons(
+    review: Review, folder: Path, reader: SecretReader, kubernetes: tuple[int, int] | None = None
+) -> tuple[Addon, ...]:
+    """The add-ons that are on, the cloud's controller among them. folder: the inventory's; kubernetes: minor version."""
+    own = folder / FOLDER if (folder / FOLDER).is_dir() else None
+    wanted, cloud = entries(review, own)
 
     def fault(path: tuple[str, ...], what: str, *, needed: str = "", todo: str = "", found: str = "") -> None:
-        review.fault((*_AT, *path), what, needed=needed, todo=todo, found=found)
+        place = ("cluster", "cloud", *path[1:]) if path[0] == cloud else (*_AT, *path)
+        review.fault(place, what, needed=needed, todo=todo, found=found)
 
     def secret(path: tuple[str, ...], value: Any) -> Secret | None:
         needed = "`{env: NAME}` or `{file: PATH}`"
         try:
-            return reader.read(SecretReference.model_validate(value))
+            return reader.read(SecretReference.model_validate(value), several_lines=True)
         except ValidationError:
             fault(path, "a secret may not stand in the inventory", found="something that is not shown", needed=needed)
         except Unresolved as error:
             fault(path, str(error), found="a reference", needed=needed)
         return None
 
-    own = folder / FOLDER
-    return chosen(review.inventory.cluster.addons, own if own.is_dir() else None, fault, secret)
+    return chosen(wanted, own, fault, secret, kubernetes)
