@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network
 
-import yaml
-
 from kprov.addon.certificates import filled
 from kprov.addon.kinds import FRONT, RECREATED, WORKLOADS
 from kprov.addon.wanted import AddonObjects
@@ -20,6 +18,7 @@ from kprov.objects import Identity, Object, identity, stamped
 from kprov.operations import Batch, Issue
 from kprov.pki.spec import Authority
 from kprov.roles.network import SCRIPT, gateway
+from kprov.yaml_text import dump_all
 
 _KUBECTL = "/opt/kprov/bin/kubectl"
 _DEADLINE = "180"  # seconds that nodes and roll-outs get
@@ -59,12 +58,17 @@ def workloads_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
 def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issue: Issue) -> Batch:
     """Every add-on with something to change, then what they and unready ones wait for; one that fails stops no other.
 
+    The cloud's controller goes before the others: their pods are to be spread over nodes that it has taken over.
     authorities: PEM of who signs what `issue` issues. While nodes wait for a network that is the user's own, nobody
     waits for what runs on them. The credential is not in it yet.
     """
     batch = Batch()
     names = _to_apply(plan)
-    others = [addon for addon in plan.addons if addon.addon.name != plan.network.mode]
+    first = plan.cloud.addon if plan.cloud is not None else ""
+    _apply_and_await(batch, plan, [one for one in plan.addons if one.addon.name == first], authorities, issue)
+    if plan.uninitialized and not _networkless(plan):
+        batch.add("nodes taken over by the cloud's controller", "nodes_initialized", first, _DEADLINE)
+    others = [one for one in plan.addons if one.addon.name not in (first, plan.network.mode)]
     _apply_and_await(batch, plan, others, authorities, issue)
     for change in plan.objects:
         if change.action == "delete" and change.identity[1] == "Namespace":
@@ -119,10 +123,8 @@ def _apply_and_await(
         _apply_addon(batch, plan, addon, _issued(items, addon, authorities, issue))
     waiting = {row.addon for row in plan.unready} | {addon.addon.name for addon in changed}
     for addon in addons if not _networkless(plan) else ():
-        for ready in addon.addon.description.ready if addon.addon.name in waiting else ():
-            kind, _, name = ready.partition("/")
-            title = f"add-on {addon.addon.name}: {ready}"
-            batch.add(title, "addon_ready", addon.addon.name, kind, addon.addon.namespace, name, _DEADLINE)
+        if addon.addon.name in waiting:
+            _await_addon(batch, addon)
 
 
 def _to_apply(plan: ClusterPlan) -> frozenset[Identity]:
@@ -170,6 +172,14 @@ def _apply_addon(batch: Batch, plan: ClusterPlan, addon: AddonObjects, items: Se
     batch.objects[len(batch.operations)] = tuple(map(identity, items))
 
 
+def _await_addon(batch: Batch, addon: AddonObjects) -> None:
+    name = addon.addon.name
+    for ready in addon.addon.description.ready:
+        kind, _, workload = ready.partition("/")
+        title = f"add-on {name}: {ready}"
+        batch.add(title, "addon_ready", name, kind, addon.addon.namespace, workload, _DEADLINE)
+
+
 def _issued(
     items: Sequence[Object], addon: AddonObjects, authorities: Mapping[Authority, bytes], issue: Issue
 ) -> list[Object]:
@@ -205,4 +215,4 @@ def _await_nodes(batch: Batch, nodes: Sequence[str], *, networkless: bool) -> No
 
 
 def _documents(items: Iterable[Object]) -> bytes:
-    return str(yaml.safe_dump_all(list(items), sort_keys=False)).encode()
+    return dump_all(items).encode()
