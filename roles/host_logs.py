@@ -28,7 +28,7 @@ UNITS = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "containerd"),
     *("kube-api-proxy", "kprov-network", "kprov-journal", "kprov-logs"),
 )
-_SETTINGS = "/etc/kprov/logging"
+_SETTINGS = "/etc/kprov-logging"
 _CA = f"{_SETTINGS}/ca.crt"
 _NAMES = {True: f"{_SETTINGS}/resolv.conf", False: f"{_SETTINGS}/hosts"}  # by whether the host is a node
 _PASSWORD = f"{_SETTINGS}/password"
@@ -36,7 +36,7 @@ _SCRIPT = f"{BIN}/kprov-journal"
 _DATA = "/var/lib/kprov-logging"
 _JOURNAL = f"{_DATA}/journal"
 _STATE = f"{_DATA}/host"
-_STORE = f"{_DATA}/store"
+_STORE = "/var/lib/kprov-logging-store"
 _COLLECTOR = "kprov-logs"
 
 
