@@ -19,8 +19,6 @@ from kprov.wanted import Wanted, record_keys
 JOIN_FILE = "/etc/etcd/join.env"  # written by the etcd conversation, empty between joins
 CLEANUP = "cleanup"
 DATA = "data"  # how the manifest knows a folder that outlives the wish for it
-# What leaves first: what runs, then what it reads, then whom it ran as; folders when they are empty.
-_REMOVAL = ("image", "unit", "file", "binary", "package", "user", "sysctl", "module", "swap", "directory")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,14 +164,8 @@ def _restarts(
 def _unwanted(wanted: Wanted, seen: Observation, *, delete_data: bool) -> Iterable[Change]:
     keys = {key for resources in wanted.values() for resource in resources for key in record_keys(resource)}
     keys.add(("file", JOIN_FILE))
-    leaving = [
-        key
-        for key, record in reversed(seen.records.items())
-        if key not in keys and (delete_data or record.value != DATA)
-    ]
-    folders = sorted((key for key in leaving if key[0] == "directory"), reverse=True)
-    others = sorted((key for key in leaving if key[0] != "directory"), key=lambda key: _REMOVAL.index(key[0]))
-    for key in (*others, *folders):
-        yield Change(
-            stage=CLEANUP, key=key, action="delete", reasons=("the inventory no longer asks for it",), resource=None
-        )
+    for key, record in seen.records.items():
+        if key not in keys and (delete_data or record.value != DATA):
+            yield Change(
+                stage=CLEANUP, key=key, action="delete", reasons=("the inventory no longer asks for it",), resource=None
+            )

@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from kprov.addon.render import password
 from kprov.addon.spec import Addon
 from kprov.context import Context
-from kprov.model import Cluster, Host
+from kprov.errors import AddonError
+from kprov.model import Cluster
 from kprov.resources import Directory, File, Gate, Resource, Unit, User
 from kprov.roles.api_server import AUDIT_LOGS
 from kprov.roles.documents import arguments
 from kprov.roles.layout import BIN, credential, program
+from kprov.runtimes import RUNTIMES
 from kprov.templating import render
 
 ADDON = "logging"
@@ -25,8 +27,10 @@ INTAKE_USER = "collector"  # a user, and the name of its password, in addons/log
 INTAKE_PORT = 9427
 # Everything that kprov runs on hosts, whether this one has it or not: the journal is asked for these and no others.
 UNITS = (
-    *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "containerd"),
-    *("kube-api-proxy", "kprov-network", "kprov-journal", "kprov-logs"),
+    *("etcd.service", "kube-apiserver.service", "kube-controller-manager.service", "kube-scheduler.service"),
+    *("kubelet.service", "kube-proxy.service", "kube-api-proxy.service", "kprov-network.service"),
+    *dict.fromkeys(unit for runtime in RUNTIMES.values() for unit in runtime.units),
+    *("kprov-journal.service", "kprov-logs.service"),
 )
 _SETTINGS = "/etc/kprov-logging"
 _CA = f"{_SETTINGS}/ca.crt"
@@ -64,17 +68,24 @@ def resources(ctx: Context) -> Iterable[Resource]:
 
 
 def store_host(cluster: Cluster, addon: Addon) -> str:
-    """The node that has the store's folder: the template of its volume names the same. Empty when a claim is made."""
+    """The node that has the store's folder, as the add-on's volume names it. Empty when a class gives the volume.
+
+    Raises AddonError when the inventory names a host that is no node.
+    """
     if addon.parameters["storage_class"] or cluster.addon("storage") is not None:
         return ""
     workers = [host.name for host in cluster.hosts if host.in_group("worker")]
     nodes = [host.name for host in cluster.nodes]
-    return str(addon.parameters["node"] or next(iter(workers or nodes)))
-
-
-def outside(host: Host) -> bool:
-    """Whether a host has no way to the addresses of Services: the add-on opens a port on nodes for these."""
-    return not host.is_node
+    named = str(addon.parameters["node"])
+    if named and named not in nodes:
+        raise AddonError(
+            "the store of the add-on logging cannot be on this host",
+            where="cluster.addons.logging.node",
+            found=named,
+            needed=f"a node: one of {', '.join(nodes)}",
+            todo="name one of them, or leave the key out",
+        )
+    return named or next(iter(workers or nodes))
 
 
 def _intake(ctx: Context) -> str:
@@ -105,7 +116,7 @@ def _journal(ctx: Context) -> Unit:
             user=USER,
             script=_SCRIPT,
             folder=_JOURNAL,
-            units=[f"{name}.service" for name in UNITS],
+            units=UNITS,
         ),
         reads=frozenset({_SCRIPT}),
         gates=(Gate(kind="active", argument="kprov-journal.service"),),
@@ -137,7 +148,8 @@ def _collector(ctx: Context, addon: Addon) -> Unit:
 
 
 def _flags(ctx: Context, addon: Addon) -> dict[str, str]:
-    port = addon.parameters["node_port"] if outside(ctx.host) else INTAKE_PORT
+    # The addresses of Services can be reached from nodes only: the add-on opens a port on nodes for other hosts.
+    port = INTAKE_PORT if ctx.host.is_node else addon.parameters["node_port"]
     return {
         "httpListenAddr": "",  # it only reads files
         "remoteWrite.url": f"https://{_intake(ctx)}:{port}/insert/native",

@@ -36,6 +36,7 @@ class _Image(_Keys):
 
 
 class _Program(_Keys):
+    module: str = ""
     package: str
     url: str
     checksum: str
