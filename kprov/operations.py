@@ -45,6 +45,10 @@ _CHUNK = 1 << 20
 _ORDER: tuple[type, ...] = (Package, User, SwapOff, KernelModule, Sysctl, Directory, Binary, File, Certificate, Unit)
 
 
+# And in which order things go: a unit stops while its file and program are there, a folder is left when it is empty.
+_REMOVAL_ORDER = ("image", "unit", "file", "binary", "package", "user", "sysctl", "module", "swap", "directory")
+
+
 @dataclass(kw_only=True)
 class Batch:
     """Operations of one exec, growing while they are written down; `announce` is what the manifest must know first."""
@@ -92,9 +96,14 @@ def stage_batch(plan: HostPlan, stage: str, seen: Observation, sources: Sources,
     changes, restarts = plan.stage(stage)
     batch = batch or Batch()
     _unstamp(batch, plan, changes, restarts)
+    leaving = {change.key: change for change in changes if change.resource is None}
+    for key in removal_order(leaving):
+        write_change(batch, leaving[key], seen, sources)
+    if any(kind == "unit" for kind, _ in leaving):
+        batch.add("systemd", "reload_units")
     for change in sorted(
-        (change for change in changes if not isinstance(change.resource, Image)),
-        key=lambda change: _ORDER.index(type(change.resource)) if change.resource else 0,
+        (change for change in changes if change.resource and not isinstance(change.resource, Image)),
+        key=lambda change: _ORDER.index(type(change.resource)),
     ):
         write_change(batch, change, seen, sources)
     write_restarts(batch, plan, restarts)
@@ -136,6 +145,16 @@ def write_gates(batch: Batch, unit: Unit) -> None:
     for gate in unit.gates:
         title = f"unit {unit.name}: {gate.kind} {gate.argument}"
         batch.add(title, "gate", unit.name, gate.kind, str(gate.deadline), gate.argument)
+
+
+def removal_order(keys: Iterable[Key]) -> list[Key]:
+    """The last recorded first, inner folders before outer ones. keys: in the order of the manifest."""
+    latest = list(reversed(list(keys)))
+    folders = sorted((key for key in latest if key[0] == "directory"), reverse=True)
+    return [
+        *sorted((key for key in latest if key[0] != "directory"), key=lambda key: _REMOVAL_ORDER.index(key[0])),
+        *folders,
+    ]
 
 
 def write_change(batch: Batch, change: Change, seen: Observation, sources: Sources) -> None:

@@ -46,6 +46,7 @@ class _Image(_Keys):
 
 
 class _Program(_Keys):
+    module: str = ""
     package: str
     url: str
     checksum: str

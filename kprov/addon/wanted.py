@@ -91,7 +91,9 @@ def cluster_values(cluster: Cluster, facts: ClusterFacts) -> dict[str, Any]:
         "pod_cidr": str(cluster.pod_cidr),
         "service_cidr": str(cluster.service_cidr),
         "kubernetes": cluster.versions["kubernetes"],
-        "hosts": [{"name": host.name, "groups": sorted(host.groups)} for host in cluster.hosts],
+        "hosts": [
+            {"name": host.name, "groups": sorted(host.groups), "runtime": host.runtime} for host in cluster.hosts
+        ],
         "nodes": _hosts(cluster.nodes, facts),
         "etcd": _hosts(cluster.group("etcd"), facts),
         "control_plane": _hosts(cluster.group("control_plane"), facts),

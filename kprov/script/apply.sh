@@ -348,6 +348,7 @@ do_checkpoint() { write_manifest; } # what was done so far is not done again, wh
 
 do_remove_unit() { # unit
     systemctl disable -q --now "$1" 2> /dev/null
+    systemctl reset-failed -q "$1" 2> /dev/null # one that did not end as it should would stay in systemd's list
     rm -f "$STATE/stamps/$1"
     forget unit "$1"
 }

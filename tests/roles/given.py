@@ -8,6 +8,8 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
+from kprov.addon.choose import by_name
+from kprov.addon.describe import shelf
 from kprov.addon.spec import Addon, Description, HostDirectory
 from kprov.artifacts.catalog import load, resolve_versions
 from kprov.context import Context, Trust
@@ -86,7 +88,7 @@ def context(given: Mapping[str, Any]) -> Context:
         host=cluster.host(given.get("host", hosts[0].name)),
         facts=facts,
         trust=TRUST,
-        artifacts=_artifacts(cluster.versions),
+        artifacts={**_artifacts(cluster.versions), **_programs(cluster.addons)},
         pod_cidrs={host.name: subnet for host, subnet in zip(cluster.nodes, subnets, strict=False)},
     )
 
@@ -110,6 +112,10 @@ def _cluster(values: Mapping[str, Any], hosts: tuple[Host, ...]) -> Cluster:
 
 
 def _addon(values: Mapping[str, Any]) -> Addon:
+    """One of kprov's own by its name, with parameters of its own; any other out of what is given."""
+    if values["name"] in shelf(None):
+        addon = next(addon for addon in by_name([values["name"]]) if addon.name == values["name"])
+        return replace(addon, parameters={**addon.parameters, **values.get("parameters", {})})
     folders = tuple(HostDirectory(**row) for row in values.get("directories", ()))
     description = Description(
         name=values["name"], folder=Path("addons"), summary="", namespace=values["name"], directories=folders
@@ -160,6 +166,23 @@ def _facts(host: Host, values: Mapping[str, Any], number: int) -> Facts:
             **changed,
         },
     )
+
+
+def _programs(addons: tuple[Addon, ...]) -> dict[tuple[str, str], Artifact]:
+    """Those that add-ons have on hosts."""
+    return {
+        (program.name, arch): Artifact(
+            name=program.name,
+            version=program.version,
+            arch=arch,
+            sha256="0" * 64,
+            size=1,
+            local=f"cache/{program.name}",
+        )
+        for addon in addons
+        for program in addon.programs
+        for arch in ("amd64", "arm64")
+    }
 
 
 def _artifacts(versions: Mapping[str, str]) -> dict[tuple[str, str], Artifact]:

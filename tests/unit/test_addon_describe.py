@@ -16,10 +16,12 @@ summary: Says hello
 namespace: hello
 default: true
 versions:
-  "1.2.0": {web: 1.2.0}
-  "1.1.0": {web: 1.1.3}
+  "1.2.0": {web: 1.2.0, guard: 0.9.1}
+  "1.1.0": {web: 1.1.3, guard: 0.9.0}
 images:
   web: {reference: "registry.example.org/web:v{version}"}
+programs:
+  guard: {package: example.org/guard, url: "https://example.org/guard-{version}", checksum: "https://example.org/sums"}
 parameters:
   replicas: {type: integer, default: 2, minimum: 1, description: Pods.}
 certificates:
@@ -44,6 +46,8 @@ def test_a_whole_description(tmp_path: Path) -> None:
     assert list(found.versions) == ["1.2.0", "1.1.0"]
     assert found.images["web"].name == "image-hello-web"
     assert found.images["web"].component == "web"
+    assert found.programs["guard"].url_of("guard", "0.9.1", "amd64") == "https://example.org/guard-0.9.1"
+    assert dict(found.programs["guard"].programs) == {"guard": "example.org/guard"}
     assert found.parameters["replicas"].default == 2
     assert found.certificates[0].dns_names == ("hello.hello.svc",)
     assert (found.level, found.reason) == ("privileged", "it reads files")
@@ -71,7 +75,8 @@ def test_a_folder_without_a_description_is_plain_manifests(tmp_path: Path) -> No
         (("type: integer", "type: number"), "parameters.replicas.type"),
         (("ready: [deployment/web]", "ready: [job/web]"), "ready.0"),
         (('{reference: "registry.example.org/web:v{version}"}', "{}"), "can neither be pulled nor built"),
-        (("{web: 1.1.3}", "{wob: 1.1.3}"), "version 1.1.0 does not name a version of each image"),
+        (("{web: 1.1.3, ", "{wob: 1.1.3, "), "version 1.1.0 does not name a version of each image and program"),
+        ((", guard: 0.9.0", ""), "needed: web, guard"),
         (('"0750"', '"9"'), "host_directories.0.mode"),
         (("images:", 'needs_kubernetes: {"9.0.0": "1.37"}\nimages:'), "names a version there is not"),
         (("images:", 'needs_kubernetes: {"1.2.0": latest}\nimages:'), "needs_kubernetes.1.2.0"),

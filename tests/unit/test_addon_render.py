@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kprov.addon.kinds import departure, rank
-from kprov.addon.render import Surroundings, fingerprint, password, rendered
+from kprov.addon.render import Surroundings, fingerprint, login, password, rendered
 from kprov.addon.spec import Addon, Description
 from kprov.errors import AddonError
 from kprov.model import Secret
@@ -144,6 +144,18 @@ def test_passwords_differ_by_name_add_on_and_cluster_and_not_by_run() -> None:
     rest = ((b"j" * 32, "a", "x"), (b"k" * 32, "b", "x"), (b"k" * 32, "a", "y"))
     others = {password(*each).reveal() for each in rest}
     assert len(others | {one}) == 4
+
+
+def test_a_login_is_what_basic_authentication_sends_and_masks_itself(tmp_path: Path) -> None:
+    found = login(b"k" * 32, "hello", "admin", "x")
+    scheme, _, pair = found.reveal().partition(" ")
+    assert (scheme, base64.b64decode(pair).decode()) == (
+        "Basic", f"admin:{password(b'k' * 32, 'hello', 'x').reveal()}",
+    )  # fmt: skip
+    assert "Basic" not in f"{found}"
+    write(tmp_path, a__yaml__j2=SETTINGS + "data: {x: {{ login('admin', 'x') | b64 }}}\n")
+    shown = rendered(addon(tmp_path), AROUND)[1]["data"]["x"]
+    assert base64.b64decode(shown).decode() == found.reveal()
 
 
 @pytest.mark.parametrize(

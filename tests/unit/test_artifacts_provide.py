@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import yaml
 from artifact_progress import Kept
-from artifact_server import Site, program, serving, sha256
+from artifact_server import Site, program, serving, sha256, tar_gz
 from go_standin import Go
 
-from kprov.addon.spec import Addon, AddonImage, Description
+from kprov.addon.spec import Addon, AddonImage, AddonProgram, Description
 from kprov.artifacts import toolchain
 from kprov.artifacts import upstream as upstream_module
-from kprov.artifacts.catalog import ImageEntry, resolve_versions
+from kprov.artifacts.catalog import Component, ImageEntry, resolve_versions
 from kprov.artifacts.provide import Provided, provide
 from kprov.errors import ArtifactError
 from kprov.model import ArtifactSettings, Cluster, Connection, Host
@@ -115,6 +115,35 @@ def test_an_image_that_is_only_ever_built_is_not_asked_for_upstream(site: Site, 
     assert not any(name == "image-own" for name, _ in found)
     built = run("modules", site.base, addons=(addon_with(entry),))
     assert built[("image-own", "amd64")].reference == "kprov.local/own:1.0.0"
+
+
+def addon_with_program(version: str) -> Addon:
+    component = Component(
+        name="pause",
+        module="kprov.local/pause",
+        programs={"guard": "."},
+        url="https://github.com/example/guard/releases/download/v{version}/guard-{arch}.tar.gz",
+        member="guard-prod",
+        checksum="https://github.com/example/guard/releases/download/v{version}/checksums.txt",
+    )
+    description = Description(name="a", folder=Path("a"), summary="", namespace="a", programs={"guard": component})
+    own = AddonProgram(name="guard", version=version, component=component)
+    return Addon(description=description, version=version, parameters={}, images=(), programs=(own,))
+
+
+def test_a_program_that_an_add_on_has_on_hosts_is_had_as_those_of_components_are(site: Site, go: Go, run: Run) -> None:
+    content = tar_gz({"guard-prod": program("guard", "amd64")})
+    path = "/example/guard/releases/download/v2.0.1"
+    site.files[f"{path}/guard-amd64.tar.gz"] = content
+    site.files[f"{path}/checksums.txt"] = f"{sha256(content)}  guard-amd64.tar.gz\n".encode()
+    found = run(mirror=site.base, addons=(addon_with_program("2.0.1"),))
+    guard = found[("guard", "amd64")]
+    assert Path(guard.local).read_bytes() == program("guard", "amd64")
+    assert (guard.version, guard.member) == ("2.0.1", "guard-prod")
+    assert run.locked["files"][f"https://github.com{path}/guard-amd64.tar.gz"] == sha256(content)
+    built = run("modules", site.base, addons=(addon_with_program("2.0.1"),))
+    assert (built[("guard", "amd64")].version, built[("guard", "amd64")].url) == ("2.0.1", "")
+    assert ("guard", "amd64") not in run("modules", site.base)
 
 
 def test_each_archive_is_fetched_once(site: Site, run: Run) -> None:

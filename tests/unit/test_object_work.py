@@ -230,6 +230,13 @@ def test_data_and_the_namespace_it_is_in_stay_until_they_are_asked_for() -> None
     assert batch.operations[0][2] == "with-data"
 
 
+def test_a_volume_of_an_add_on_stays_with_its_claim() -> None:
+    old = [item("PersistentVolume", "disk"), item("Deployment", "d")]
+    made = plan((), (*old, list_of(old)))
+    assert applied(objects_batch(made), "delete_objects") == ["d"]
+    assert [key[1] for key in made.kept] == ["PersistentVolume"]
+
+
 def test_each_addon_is_applied_for_itself_and_waited_for_after_all_are_applied() -> None:
     addons = (addon("one", WANTED[1], ready=("deployment/web",)), addon("two", item("ConfigMap", "c")))
     batch = addons_batch(plan((), None, *addons), {}, issue)

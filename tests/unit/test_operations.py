@@ -11,7 +11,7 @@ import pytest
 from observed import bare, in_order, planned, record
 
 from kprov import delivery
-from kprov.operations import Batch, Sources, stage_batch, stream, write_removal
+from kprov.operations import Batch, Sources, removal_order, stage_batch, stream, write_removal
 from kprov.pki.spec import CertificateSpec
 from kprov.plan import Change
 from kprov.resources import (
@@ -211,3 +211,24 @@ def test_a_deletion_is_written_by_its_record() -> None:
     plan = planned({}, seen)
     assert isinstance(plan.changes[0], Change)
     assert stage_batch(plan, "cleanup", seen, sources()).operations == [("remove", "file", "/etc/old", "absent")]
+
+
+def test_a_unit_goes_while_its_file_is_there_and_a_folder_when_it_is_empty() -> None:
+    """Without its file systemd would not know what to run when the unit stops."""
+    names = [
+        ("directory", "/etc/x"),
+        ("directory", "/etc/x/y"),
+        ("file", "/etc/x/y/z.conf"),
+        ("package", "haproxy"),
+        ("user", "x"),
+        ("file", "/etc/systemd/system/x.service"),
+        ("unit", "x.service"),
+        ("image", "i:1"),
+    ]
+    seen = replace(bare(), records=dict(record(kind, name, "-", "absent") for kind, name in names))
+    found = [operation[0] for operation in stage_batch(planned({}, seen), "cleanup", seen, sources()).operations]
+    assert found == [
+        *("remove_image", "remove_unit", "remove", "remove", "remove_package", "remove_user"),
+        *("remove_directory", "remove_directory", "reload_units"),
+    ]
+    assert removal_order(names)[-2:] == [("directory", "/etc/x/y"), ("directory", "/etc/x")]
