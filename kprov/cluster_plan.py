@@ -10,9 +10,10 @@ from ipaddress import IPv4Network
 from kprov import pod_network
 from kprov.addon.readiness import Unready, row_identity, unready
 from kprov.addon.wanted import AddonObjects, addon_objects
+from kprov.cloud_nodes import handed_over, waiting
 from kprov.context import Context, Trust
 from kprov.membership import Membership, Peer, decide
-from kprov.model import Cluster, ClusterFacts, NetworkSettings
+from kprov.model import CloudSettings, Cluster, ClusterFacts, NetworkSettings
 from kprov.node_upgrades import NodeUpgrades, deferred
 from kprov.node_upgrades import decide as decide_upgrades
 from kprov.object_list import Departures, departures, list_object, listed
@@ -32,7 +33,8 @@ class ClusterPlan:
     objects: changes to Kubernetes objects; objects_known is False while no API server could be asked, and then all of
     wanted_objects are applied once one runs. wanted_objects are kprov's own; those of add-ons are in `addons`.
     known: every object that the list in the cluster names; apis: apiVersion of what lives; kept: wanted no more, but
-    holding data; leaving_data: folders on hosts that go with all they hold, once no claim has a volume in them.
+    holding data; leaving_data: folders on hosts that go with all they hold, once no claim has a volume in them;
+    uninitialized: nodes that the cloud's controller has yet to take over, as far as known.
     """
 
     hosts: Mapping[str, HostPlan]
@@ -52,6 +54,8 @@ class ClusterPlan:
     delete_data: bool = False
     network: NetworkSettings = field(default_factory=NetworkSettings)
     leaving_data: tuple[str, ...] = ()
+    cloud: CloudSettings | None = None
+    uninitialized: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -66,7 +70,7 @@ class ClusterPlan:
     @property
     def settled(self) -> bool:
         """Whether there is nothing to do and nothing to wait for."""
-        return self.empty and not self.not_ready and not self.unready
+        return self.empty and not self.not_ready and not self.unready and not self.uninitialized
 
     def limited(self, names: frozenset[str]) -> ClusterPlan:
         """The plan for some hosts only; etcd's membership and Kubernetes objects stay in it.
@@ -138,10 +142,8 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
         peer.name: observations[peer.name].etcd if peer.name in observations else EtcdView(has_data=True)
         for peer in peers
     }
-    wanted_objects = tuple(
-        stamped(item) for item in cluster_objects.objects(cluster, facts, pod_cidrs, _coredns_image(inputs))
-    )
     live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
+    wanted_objects = _own_objects(inputs, facts, pod_cidrs, live or ())
     addons = addon_objects(cluster, facts, inputs.trust, inputs.artifacts, live or (), inputs.now, inputs.manifests)
     objects = _object_changes(wanted_objects, addons, live or (), delete_data=inputs.delete_data)
     plans = {
@@ -173,7 +175,21 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
         recreate=inputs.recreate,
         delete_data=inputs.delete_data,
         network=cluster.network,
+        cloud=cluster.cloud,
+        uninitialized=waiting(wanted_objects),
         leaving_data=_leaving_data(plans, observations),
+    )
+
+
+def _own_objects(
+    inputs: Inputs, facts: ClusterFacts, pod_cidrs: Mapping[str, IPv4Network], live: Sequence[Object]
+) -> tuple[Object, ...]:
+    """kprov's own, stamped, in apply order; Nodes as the cloud's controller, if there is one, left them."""
+    nodes = {item["metadata"]["name"]: item for item in live if item["kind"] == "Node"}
+    image = _coredns_image(inputs)
+    made = [stamped(item) for item in cluster_objects.objects(inputs.cluster, facts, pod_cidrs, image)]
+    return tuple(
+        handed_over(item, nodes.get(item["metadata"]["name"])) if item["kind"] == "Node" else item for item in made
     )
 
 

@@ -107,6 +107,7 @@ class Host:
     pod_cidr: IPv4Network | None = None  # None: kprov assigns one and keeps it
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     taints: tuple[Taint, ...] = ()
+    provider_id: str = ""  # what the cloud calls this machine, such as aws:///eu-central-1a/i-0123456789abcdef0
     runtime: str = "containerd"  # a name of kprov.runtimes
     handlers: Mapping[str, Handler] = field(default_factory=lambda: _EMPTY)  # by name, which is its RuntimeClass's too
     kubelet: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeletConfiguration fields laid over kprov's
@@ -121,6 +122,17 @@ class Host:
     def is_node(self) -> bool:
         """Whether a kubelet runs here: control planes and workers are nodes, hosts that are only etcd are not."""
         return bool(self.groups & {"control_plane", "worker"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudSettings:
+    """The cloud that the machines are of; its controller is the add-on `cloud-PROVIDER`."""
+
+    provider: str
+
+    @property
+    def addon(self) -> str:
+        return f"cloud-{self.provider}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +254,7 @@ class Cluster:
     preflight_ignore: tuple[str, ...] = ()
     coredns: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # {"replicas": 2}
     etcd: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # {"quota_bytes": …, "heartbeat_ms": …}
+    cloud: CloudSettings | None = None
     addons: tuple[Addon, ...] = ()  # those that are on, in an order in which each finds what it needs
     templates_dir: Path | None = None  # the user's own templates beside the inventory, if that folder exists
 

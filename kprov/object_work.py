@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Network
 
-import yaml
-
 from kprov.addon.certificates import filled
 from kprov.addon.kinds import FRONT, RECREATED, WORKLOADS
 from kprov.addon.wanted import AddonObjects
@@ -20,6 +18,7 @@ from kprov.objects import Identity, Object, identity, stamped
 from kprov.operations import Batch, Issue
 from kprov.pki.spec import Authority
 from kprov.roles.network import SCRIPT, gateway
+from kprov.yaml_text import dump_all
 
 _KUBECTL = "/opt/kprov/bin/kubectl"
 _DEADLINE = "180"  # seconds that nodes and roll-outs get
@@ -59,12 +58,14 @@ def workloads_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
 def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issue: Issue) -> Batch:
     """Every add-on with something to change, then what they and unready ones wait for; one that fails stops no other.
 
+    What nodes need before anything else runs on them, a cloud's controller and a pod network, is not among them.
     authorities: PEM of who signs what `issue` issues. While nodes wait for a network that is the user's own, nobody
     waits for what runs on them. The credential is not in it yet.
     """
     batch = Batch()
     names = _to_apply(plan)
-    others = [addon for addon in plan.addons if addon.addon.name != plan.network.mode]
+    ahead = (plan.network.mode, plan.cloud.addon if plan.cloud is not None else "")
+    others = [addon for addon in plan.addons if addon.addon.name not in ahead]
     _apply_and_await(batch, plan, others, authorities, issue)
     for change in plan.objects:
         if change.action == "delete" and change.identity[1] == "Namespace":
@@ -77,8 +78,17 @@ def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issu
 
 
 def network_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issue: Issue) -> Batch:
-    """The add-on that is the pod network, where there is one: no node gets Ready without it."""
+    """What nodes need before anything else runs on them: the cloud's controller, then the add-on that is their network.
+
+    No pod goes to a node that the controller has not taken over, and no node gets Ready without a network; the controller
+    itself is in its host's.
+    """
     batch = Batch()
+    if plan.cloud is not None:
+        first = [addon for addon in plan.addons if addon.addon.name == plan.cloud.addon]
+        _apply_and_await(batch, plan, first, authorities, issue)
+        if plan.uninitialized:
+            batch.add("nodes taken over by the cloud's controller", "nodes_initialized", plan.cloud.addon, _DEADLINE)
     network = [addon for addon in plan.addons if addon.addon.name == plan.network.mode]
     _apply_and_await(batch, plan, network, authorities, issue)
     return batch
@@ -205,4 +215,4 @@ def _await_nodes(batch: Batch, nodes: Sequence[str], *, networkless: bool) -> No
 
 
 def _documents(items: Iterable[Object]) -> bytes:
-    return str(yaml.safe_dump_all(list(items), sort_keys=False)).encode()
+    return dump_all(items).encode()

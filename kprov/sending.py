@@ -87,6 +87,8 @@ def _expected(batch: Batch, number: int) -> str:
         return f"{operation[2]} {operation[4]} within {operation[3]} s"
     if operation[0] == "addon":
         return "the API server to take its objects"
+    if operation[0] == "nodes_initialized":
+        return f"no node with the taint node.cloudprovider.kubernetes.io/uninitialized within {operation[2]} s"
     if operation[0] == "addon_ready":
         return f"{operation[2]} {operation[4]} to be ready within {operation[5]} s"
     return operation[0].replace("_", " ")

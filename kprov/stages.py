@@ -72,7 +72,7 @@ STAGES: tuple[Stage, ...] = (
           roles=(container_runtime.resources, network.resources, api_proxy.resources, addon_directories.resources)),
     Stage(name="objects", title="Cluster objects", roll="objects", hosts=_control_plane),
     Stage(name="node", title="Nodes", roll="canary", hosts=_node, roles=(kubelet.resources, kube_proxy.resources)),
-    Stage(name="network", title="Pod network", roll="network", hosts=_control_plane),
+    Stage(name="network", title="Cloud controller and pod network", roll="network", hosts=_control_plane),
     Stage(name="upgrade", title="Nodes, drained for their upgrade", roll="drain", hosts=_node),
     Stage(name="workloads", title="Workloads", roll="workloads", hosts=_control_plane),
     Stage(name="addons", title="Add-ons", roll="addons", hosts=_control_plane),

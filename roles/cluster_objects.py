@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
-from kprov.model import Cluster, ClusterFacts, Host
+from kprov.cloud_nodes import PROVIDER
+from kprov.model import CloudSettings, Cluster, ClusterFacts, Host
 from kprov.pki.table import CLUSTER_ADMINS, KUBELET_API_ADMINS
 from kprov.roles import handlers
 from kprov.roles.coredns import coredns_objects
@@ -20,6 +21,7 @@ Object = dict[str, Any]
 MANAGED_BY = {"app.kubernetes.io/managed-by": "kprov"}
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 _WORKER = "node-role.kubernetes.io/worker"
+_NOT_BALANCED = "node.kubernetes.io/exclude-from-external-load-balancers"
 # Nobody needs the API as these namespaces' default account (CIS 5.1.5); "default" is left to its users.
 _QUIET_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 
@@ -35,7 +37,7 @@ def objects(
     listed = [
         *_bindings(),
         *handlers.classes(cluster),
-        *(node(host, pod_cidrs[host.name], handlers.labels(cluster, host)) for host in nodes),
+        *(node(host, pod_cidrs[host.name], handlers.labels(cluster, host), cluster.cloud) for host in nodes),
         *(_quiet_account(namespace) for namespace in _QUIET_NAMESPACES),
         *coredns_objects(cluster, coredns_image),
     ]
@@ -59,7 +61,7 @@ def _cluster_role_binding(name: str, role: str, group: str) -> Object:
     }
 
 
-def node(host: Host, pod_cidr: IPv4Network, labels: Mapping[str, str]) -> Object:
+def node(host: Host, pod_cidr: IPv4Network, labels: Mapping[str, str], cloud: CloudSettings | None = None) -> Object:
     """The Node before its kubelet comes: kubelets may not give themselves roles, taints or a pod network."""
     roles = {
         label: "" for label, group in ((_CONTROL_PLANE, "control_plane"), (_WORKER, "worker")) if group in host.groups
@@ -70,12 +72,13 @@ def node(host: Host, pod_cidr: IPv4Network, labels: Mapping[str, str]) -> Object
             {"key": taint.key, **({"value": taint.value} if taint.value else {}), "effect": taint.effect}
             for taint in host.taints
         ]
-    return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": host.name, "labels": {**roles, **labels, **host.labels}},
-        "spec": spec,
-    }
+    metadata: Object = {"name": host.name, "labels": {**roles, **labels, **host.labels}}
+    if cloud is not None:
+        metadata["annotations"] = {PROVIDER: cloud.provider}
+        spec |= {"providerID": host.provider_id} if host.provider_id else {}
+        if not host.in_group("worker"):
+            metadata["labels"] = {_NOT_BALANCED: "", **metadata["labels"]}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}
 
 
 def _quiet_account(namespace: str) -> Object:

@@ -64,7 +64,7 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
             bin=BIN,
             user=USER,
             credentials=CREDENTIALS,
-            arguments=arguments(_flags(), ctx.host.extra_args.get("kube-controller-manager", {})),
+            arguments=arguments(_flags(ctx), ctx.host.extra_args.get("kube-controller-manager", {})),
         ),
         reads=frozenset({f"{BIN}/{USER}", CA, FRONT_PROXY_CA, *CREDENTIALS.values()}),
         reloads=leaf_paths(leaves),
@@ -72,7 +72,7 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
     )
 
 
-def _flags() -> dict[str, str]:
+def _flags(ctx: Context) -> dict[str, str]:
     kubeconfig = credential(USER, "kubeconfig")
     return {
         "kubeconfig": kubeconfig,
@@ -90,6 +90,7 @@ def _flags() -> dict[str, str]:
         "root-ca-file": CA,
         "service-account-private-key-file": credential(USER, "sa.key"),
         "use-service-account-credentials": "true",
+        **({"cloud-provider": "external"} if ctx.cluster.cloud is not None else {}),
         "controllers": ",".join(["*", *(f"-{name}" for name in _OFF)]),
         "allocate-node-cidrs": "false",  # each host's pod network is assigned by kprov and kept
         "flex-volume-plugin-dir": VOLUME_PLUGINS,

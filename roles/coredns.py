@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kprov.cloud_nodes import UNINITIALIZED
 from kprov.model import Cluster
 from kprov.templating import render
 
@@ -23,7 +24,7 @@ def coredns_objects(cluster: Cluster, image: str) -> list[Object]:
         _cluster_role(),
         _cluster_role_binding(),
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _metadata(_NAME), "data": {"Corefile": corefile}},
-        _deployment(image, int(cluster.coredns.get("replicas", 2))),
+        _deployment(cluster, image),
         _disruption_budget(),
         _service(str(cluster.dns_ip)),
     ]
@@ -56,16 +57,20 @@ def _cluster_role_binding() -> Object:
     }
 
 
-def _deployment(image: str, replicas: int) -> Object:
+def _deployment(cluster: Cluster, image: str) -> Object:
+    pod = _pod(image)
+    if cluster.cloud is not None:
+        # Whoever initialises nodes may have to look up where the cloud's API is.
+        pod["tolerations"].append({"key": UNINITIALIZED, "operator": "Exists", "effect": "NoSchedule"})
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": _metadata(_NAME),
         "spec": {
-            "replicas": replicas,
+            "replicas": int(cluster.coredns.get("replicas", 2)),
             "selector": {"matchLabels": dict(_SELECTOR)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 1}},
-            "template": {"metadata": {"labels": dict(_SELECTOR)}, "spec": _pod(image)},
+            "template": {"metadata": {"labels": dict(_SELECTOR)}, "spec": pod},
         },
     }
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
+from kprov import yaml_text
 
 
 def dump(document: Mapping[str, Any]) -> bytes:
     """A YAML document in the order of its keys."""
-    return str(yaml.safe_dump(_plain(document), sort_keys=False, default_flow_style=False, width=1000)).encode()
+    return yaml_text.dump(_plain(document)).encode()
 
 
 def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -89,6 +89,9 @@ def _flags(ctx: Context) -> dict[str, str]:
     flags = {"config": CONFIG, "kubeconfig": KUBECONFIG, "node-ip": ctx.node_ip}
     if ctx.own.hostname.lower() != ctx.host.name:
         flags["hostname-override"] = ctx.host.name  # only then: CIS 4.2.7 wants it absent
+    if ctx.cluster.cloud is not None:
+        flags["cloud-provider"] = "external"
+        flags |= {"provider-id": ctx.host.provider_id} if ctx.host.provider_id else {}
     return flags
 
 

@@ -36,6 +36,7 @@ def chosen(
     fault: Faults,
     secret: Callable[[tuple[str, ...], Any], Any],
     base: Path = Path(),
+    kubernetes: tuple[int, int] | None = None,
 ) -> tuple[Addon, ...]:
     """The add-ons that are on, in the order of their names, those that others need first.
 
@@ -45,6 +46,7 @@ def chosen(
         fault: notes a mistake.
         secret: reads a parameter of type secret; it notes its own mistakes and returns None then.
         base: where relative paths of manifests start.
+        kubernetes: the cluster's minor version, which decides the default version of some; None: the newest.
     """
     shelves = shelf(folder)
     descriptions: dict[str, Description] = {}
@@ -57,7 +59,7 @@ def chosen(
             except AddonError as error:
                 fault((name,), str(error))
     on = {
-        name: _chosen(description, entries.get(name, True), fault, secret, base)
+        name: _chosen(description, entries.get(name, True), fault, secret, base, kubernetes)
         for name, description in descriptions.items()
         if entries.get(name, description.default) is not False
     }
@@ -98,16 +100,25 @@ def _among(word: str, known: Iterable[str]) -> dict[str, str]:
 
 
 def _chosen(
-    description: Description, entry: Entry, fault: Faults, secret: Callable[[tuple[str, ...], Any], Any], base: Path
+    description: Description,
+    entry: Entry,
+    fault: Faults,
+    secret: Callable[[tuple[str, ...], Any], Any],
+    base: Path,
+    kubernetes: tuple[int, int] | None,
 ) -> Addon:
     given = dict(entry) if isinstance(entry, Mapping) else {}
-    version = _version(description, given.pop(VERSION, None), fault)
+    version = _version(description, given.pop(VERSION, None), fault, kubernetes)
+    for name, row in description.parameters.items():
+        if row.required and name not in given:
+            fault((description.name,), f"the parameter {name} is missing", needed=row.description)
     values = {name: parameter.default for name, parameter in description.parameters.items()}
     for name, value in given.items():
         path = (description.name, name)
         parameter = description.parameters.get(name)
         if parameter is None:
-            fault(path, "there is no such parameter", **_among(name, [*description.parameters, VERSION]))
+            # Its value is not shown: it may be a secret below a misspelled name.
+            fault(path, "there is no such parameter", found=name, **_among(name, [*description.parameters, VERSION]))
         elif parameter.type == "secret":
             values[name] = secret(path, value)
         elif wrong := why_not(parameter, value):
@@ -152,9 +163,19 @@ def _manifest(description: Description, version: str, values: Mapping[str, Any],
     return found
 
 
-def _version(description: Description, given: Any, fault: Faults) -> str:
+def _version(description: Description, given: Any, fault: Faults, kubernetes: tuple[int, int] | None) -> str:
     versions = list(description.versions)
-    default = versions[0] if versions else ""
+    least = description.needs_kubernetes
+    fitting = [version for version in versions if kubernetes is None or least.get(version, (0, 0)) <= kubernetes]
+    default = next(iter(fitting or versions), "")
+    if given in versions and given not in fitting:
+        fault(
+            (description.name, VERSION),
+            "this version is for a newer Kubernetes",
+            needed=f"Kubernetes {'.'.join(map(str, least[given]))} or later",
+            todo=f"write {default}, or leave it out" if fitting else "",
+        )
+        return default
     if given is None or (isinstance(given, str) and given in versions):
         return given or default
     path = (description.name, VERSION)

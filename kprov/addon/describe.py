@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kprov.addon.spec import (
     CertificateRow,
+    CloudIds,
     Description,
     HostDirectory,
     Level,
@@ -61,6 +62,7 @@ class _Parameter(_Keys):
     minimum: int | None = None
     maximum: int | None = None
     pattern: str = ""
+    required: bool = False
 
 
 class _Certificate(_Keys):
@@ -114,12 +116,18 @@ class _Manifest(_Keys):
     settings: list[_Setting] = Field(default_factory=list)
 
 
+class _CloudIds(_Keys):
+    pattern: str
+    example: str
+
+
 class _File(_Keys):
     name: _Name
     summary: str
     namespace: _Name
     default: bool = False
     versions: dict[str, dict[str, str]] = Field(default_factory=dict)
+    needs_kubernetes: dict[str, Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+$")]] = Field(default_factory=dict)
     images: dict[_Name, _Image] = Field(default_factory=dict)
     programs: dict[_Name, _Program] = Field(default_factory=dict)
     parameters: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], _Parameter] = Field(default_factory=dict)
@@ -132,6 +140,7 @@ class _File(_Keys):
     host_directories: list[_Directory] = Field(default_factory=list)
     open: _Open | None = None
     manifest: _Manifest | None = None
+    provider_id: _CloudIds | None = None
 
 
 def described(folder: Path, *, own: bool = False) -> Description:
@@ -189,6 +198,10 @@ def _check(file: _File, folder: Path, path: Path) -> None:
     for row in file.manifest.settings if file.manifest else ():
         if wrong := _why_no_setting(row, file.parameters):
             raise AddonError(f"a setting of {row.object} {wrong}", where=str(path), needed="see docs/addons.md")
+    if unknown := sorted(file.needs_kubernetes.keys() - file.versions.keys()):
+        raise AddonError("needs_kubernetes names a version there is not", where=str(path), found=", ".join(unknown))
+    if file.provider_id and not _compiles(file.provider_id.pattern):
+        raise AddonError("the pattern of provider_id is no regular expression", where=str(path))
     for name, parameter in file.parameters.items():
         if parameter.type == "choice" and not parameter.choices:
             raise AddonError(f"the parameter {name} is a choice without choices", where=str(path))
@@ -227,6 +240,12 @@ def _description(file: _File, folder: Path, own: bool) -> Description:
         namespace=file.namespace,
         default=file.default and own,
         versions=MappingProxyType({version: MappingProxyType(rows) for version, rows in file.versions.items()}),
+        needs_kubernetes=MappingProxyType(
+            {
+                version: (int(minor.split(".")[0]), int(minor.split(".")[1]))
+                for version, minor in file.needs_kubernetes.items()
+            }
+        ),
         images=MappingProxyType(images),
         programs=MappingProxyType({name: _component(name, program) for name, program in file.programs.items()}),
         parameters=MappingProxyType({name: _parameter(name, parameter) for name, parameter in file.parameters.items()}),
@@ -251,6 +270,7 @@ def _description(file: _File, folder: Path, own: bool) -> Description:
             Setting(**{**row.model_dump(), "at": tuple(row.at)})
             for row in (file.manifest.settings if file.manifest else ())
         ),
+        cloud_ids=CloudIds(**file.provider_id.model_dump()) if file.provider_id else None,
         own=own,
     )
 

@@ -6,11 +6,13 @@ Inventory values are data to the templates, never templates. What the manifests 
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,10 @@ from kprov.addon.spec import Addon, Description
 from kprov.errors import AddonError, KprovError
 from kprov.model import Secret
 from kprov.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Object
+from kprov.yaml_text import dump
 
 _BORROWED = ("default", "kube-system", "kube-public", "kube-node-lease")  # namespaces that no add-on makes
+_MACROS = "_macros"  # of kprov's own add-ons, beside them: templates import what several of them need
 _SUFFIXES = (".yaml", ".yml", ".yaml.j2", ".yml.j2")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -57,6 +61,7 @@ def rendered(addon: Addon, around: Surroundings) -> tuple[Object, ...]:
         "password": lambda name: password(around.secret_seed, addon.name, name),
         "login": lambda user, name: login(around.secret_seed, addon.name, user, name),
         "file": lambda path: _text(addon, path),
+        "fingerprint": lambda *parts: fingerprint(around.secret_seed, parts),
     }
     items = [*_namespace(addon), *_published(addon, around.manifest, values)]
     for path in sorted(addon.description.folder.iterdir()):
@@ -112,6 +117,12 @@ def login(seed: bytes, addon: str, user: str, name: str) -> Secret:
     return Secret(f"Basic {base64.b64encode(pair.encode()).decode()}")
 
 
+def fingerprint(seed: bytes, parts: tuple[Any, ...]) -> str:
+    """16 hex digits that change when a part does, and tell nobody what a secret among them is (HMAC-SHA256)."""
+    text = json.dumps([_plain(part) for part in parts], sort_keys=True)
+    return hmac.digest(seed, text.encode(), "sha256").hex()[:16]
+
+
 def _namespace(addon: Addon) -> Iterator[dict[str, Any]]:
     if addon.namespace in _BORROWED:
         return
@@ -138,7 +149,7 @@ def _custom(item: Mapping[str, Any]) -> bool:
 @lru_cache(maxsize=32)
 def _environment(folder: Path) -> Environment:
     environment = SandboxedEnvironment(
-        loader=FileSystemLoader(str(folder)),
+        loader=FileSystemLoader([str(folder), str(files("kprov.addons") / _MACROS)]),
         undefined=StrictUndefined,
         autoescape=False,
         trim_blocks=True,
@@ -147,9 +158,31 @@ def _environment(folder: Path) -> Environment:
         auto_reload=False,
     )
     environment.filters["b64"] = _b64
-    environment.filters["yaml"] = lambda value: yaml.safe_dump(value, sort_keys=False, default_flow_style=True).strip()
-    environment.filters["json"] = lambda value: json.dumps(value, sort_keys=True)
+    environment.filters["yaml"] = lambda value: dump(value, flow=True, width=80).strip()
+    environment.filters["json"] = _json
     return environment
+
+
+def _json(value: Any) -> str:
+    """JSON; a secret anywhere in it makes all of it one, which only `b64` reveals."""
+    text = json.dumps(_plain(value), sort_keys=True)
+    return Secret(text) if _has_secret(value) else text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def _has_secret(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(_has_secret(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return any(_has_secret(item) for item in value)
+    return isinstance(value, Secret)
 
 
 def _b64(value: Any) -> str:

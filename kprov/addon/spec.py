@@ -28,6 +28,15 @@ class Parameter:
     minimum: int | None = None
     maximum: int | None = None
     pattern: str = ""
+    required: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudIds:
+    """How a provider of machines names them in `spec.providerID`: a pattern, and an example for messages."""
+
+    pattern: str
+    example: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +129,7 @@ class Description:
     versions: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)
     images: Mapping[str, ImageEntry] = field(default_factory=lambda: _EMPTY)
     programs: Mapping[str, Component] = field(default_factory=lambda: _EMPTY)
+    needs_kubernetes: Mapping[str, tuple[int, int]] = field(default_factory=lambda: _EMPTY)  # version → oldest minor
     parameters: Mapping[str, Parameter] = field(default_factory=lambda: _EMPTY)
     certificates: tuple[CertificateRow, ...] = ()
     ready: tuple[str, ...] = ()
@@ -131,6 +141,7 @@ class Description:
     manifest: str = ""  # a template of where upstream publishes its objects: a URL, or a path beside the inventory
     advice: str = ""  # what to do where that template gives nothing
     settings: tuple[Setting, ...] = ()
+    cloud_ids: CloudIds | None = None  # only cloud controllers name machines
     own: bool = False  # ships with kprov
 
 

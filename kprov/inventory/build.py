@@ -16,6 +16,7 @@ from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys, Inventory
 from kprov.model import (
     ArtifactSettings,
+    CloudSettings,
     Cluster,
     Connection,
     Group,
@@ -86,6 +87,7 @@ def _host(
         pod_cidr=entry.pod_cidr,
         labels=MappingProxyType(node_labels(variables, groups)),
         taints=node_taints(variables, groups),
+        provider_id=entry.provider_id or "",
         runtime=variables.get("runtime") or DEFAULT,
         handlers=MappingProxyType(
             {
@@ -117,6 +119,7 @@ def cluster(
     versions: Mapping[str, str],
     addons: tuple[Addon, ...],
     registry: RegistrySettings,
+    cloud: CloudSettings | None,
     folder: Path,
 ) -> Cluster:
     """The cluster of a faultless inventory."""
@@ -144,6 +147,7 @@ def cluster(
         preflight_ignore=tuple(keys.preflight_ignore),
         coredns=_frozen(keys.coredns.model_dump()),
         etcd=_frozen(keys.etcd.model_dump()),
+        cloud=cloud,
         addons=addons,
         templates_dir=templates if templates.is_dir() else None,
     )

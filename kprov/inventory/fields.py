@@ -32,6 +32,15 @@ def refuse(what: str, needed: str, todo: str = "") -> PydanticCustomError:
     return PydanticCustomError("kprov", "{what}", {"what": what, "needed": needed, "todo": todo})
 
 
+def provider_id(value: str) -> str:
+    if re.fullmatch(r"[a-z][a-z0-9-]*://[!-~]+", value):
+        return value
+    raise refuse(
+        "not a provider ID",
+        "PROVIDER://MACHINE as the cloud's controller writes it, such as hcloud://123456",
+    )
+
+
 def dns_label(value: str) -> str:
     if _LABEL.match(value):
         return value
@@ -278,6 +287,7 @@ def check_name(value: str) -> str:
 DnsLabel = Annotated[str, AfterValidator(dns_label)]
 DnsName = Annotated[str, AfterValidator(dns_name)]
 HostName = Annotated[str, AfterValidator(host_name)]
+ProviderId = Annotated[str, AfterValidator(provider_id)]
 Address = Annotated[str, AfterValidator(address)]
 NodeAddress = Annotated[IPv4Address, BeforeValidator(node_address, json_schema_input_type=str)]
 ServiceAddress = Annotated[IPv4Address, BeforeValidator(ipv4, json_schema_input_type=str)]

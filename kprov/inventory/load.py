@@ -16,6 +16,7 @@ from kprov.artifacts.catalog import resolve_versions
 from kprov.errors import InventoryError, KprovError
 from kprov.inventory import build, checks, diagnose, source
 from kprov.inventory.addons import addons
+from kprov.inventory.cloud import check_hosts, settings
 from kprov.inventory.merge import members
 from kprov.inventory.mistakes import Caution, Mark, Mistakes, dotted
 from kprov.inventory.mistakes import Path as KeyPath
@@ -117,12 +118,19 @@ def parse(
     versions = _versions(review, resolve)
     reader = SecretReader(path.parent, os.environ if environment is None else environment)
     hosts = build.hosts(review, path.parent, reader)
-    chosen = addons(review, path.parent, reader)
+    chosen = addons(review, path.parent, reader, _minor(versions))
+    check_hosts(review, chosen)
     images_from = registry(review, path.parent, reader)
     if mistakes:
         raise mistakes.error()
-    cluster = build.cluster(draft, hosts, versions, chosen, images_from, path.parent)
+    cluster = build.cluster(draft, hosts, versions, chosen, images_from, settings(review), path.parent)
     return Loaded(cluster=cluster, warnings=tuple(review.cautions), source_lines=_lines(root))
+
+
+def _minor(versions: Mapping[str, str]) -> tuple[int, int] | None:
+    """Of Kubernetes, when its version is right."""
+    numbers = versions.get("kubernetes", "").split(".")
+    return (int(numbers[0]), int(numbers[1])) if len(numbers) > 1 else None
 
 
 def _not_an_inventory(root: Node | None, mistakes: Mistakes) -> InventoryError:

@@ -57,6 +57,7 @@ def render(schema: Mapping[str, Any] | None = None) -> str:
         _section("`cluster.registry.registries.NAME`", definitions["RegistryAccessKeys"], definitions),
         _section("`cluster.upgrade`", definitions["UpgradeKeys"], definitions),
         _section("`cluster.network`", definitions["NetworkKeys"], definitions),
+        _section("`cluster.cloud`", definitions["CloudKeys"], definitions),
         _section("`cluster.coredns`", definitions["CorednsKeys"], definitions),
         _section("`cluster.etcd`", definitions["EtcdKeys"], definitions),
         _section("`hosts.NAME`", definitions["HostKeys"], definitions, without=shared),

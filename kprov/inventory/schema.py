@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from kprov.inventory.cloud_keys import CloudKeys
 from kprov.inventory.fields import (
     Address,
     CheckName,
@@ -26,6 +27,7 @@ from kprov.inventory.fields import (
     Network,
     NodeAddress,
     PathText,
+    ProviderId,
     ServiceAddress,
     TaintText,
     UserName,
@@ -229,6 +231,11 @@ class ClusterKeys(HostVariables):
     upgrade: UpgradeKeys = Field(default_factory=UpgradeKeys, description="Draining of nodes that are upgraded.")
     coredns: CorednsKeys = Field(default_factory=CorednsKeys, description="Cluster DNS.")
     etcd: EtcdKeys = Field(default_factory=EtcdKeys, description="Tuning of etcd.")
+    cloud: CloudKeys | None = Field(
+        default=None,
+        description="The cloud that the machines are of: nodes are registered with it by a cloud controller, which "
+        "gives them addresses, zone and type, and Services load balancers.",
+    )
     addons: dict[DnsLabel, bool | dict[str, Any]] = Field(
         default_factory=dict,
         description="Add-ons by name: `true`, `false`, or a mapping of parameters; `kprov addons list` shows them. Your "
@@ -247,6 +254,11 @@ class HostKeys(HostVariables):
     group: Group | None = Field(default=None, description="Short for `groups` with one entry.")
     host_key: HostKey | None = Field(
         default=None, description="The host's SSH key, `TYPE BASE64`; wins over known_hosts."
+    )
+    provider_id: ProviderId | None = Field(
+        default=None,
+        description="What the cloud calls this machine, such as `aws:///eu-central-1a/i-0123456789abcdef0`; needed where "
+        "its controller does not find it by the node's name. It cannot be changed while the node exists.",
     )
     node_ip: NodeAddress | None = Field(
         default=None,

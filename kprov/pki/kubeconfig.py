@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from kprov import yaml_text
 from kprov.errors import PkiError
 
 _LISTS = ("clusters", "users", "contexts")
@@ -109,7 +110,7 @@ def _replaced(entries: list[dict[str, Any]], added: list[dict[str, Any]]) -> lis
 
 
 def _dump(document: dict[str, Any]) -> str:
-    return str(yaml.safe_dump(document, sort_keys=False, default_flow_style=False))
+    return yaml_text.dump(document, width=80)
 
 
 def _base64(data: bytes) -> str:

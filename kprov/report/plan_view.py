@@ -119,6 +119,8 @@ def _cluster_lines(plan: ClusterPlan) -> list[str]:
 def _waiting_lines(plan: ClusterPlan) -> list[str]:
     """What a run waits for though nothing of it changes."""
     lines = [f"not Ready now: {', '.join(plan.not_ready)}"] if plan.not_ready else []
+    if plan.uninitialized:
+        lines.append(f"not taken over by the cloud's controller yet: {', '.join(plan.uninitialized)}")
     return lines + [f"add-on {row.addon} is not ready now: {row}" for row in plan.unready]
 
 
@@ -146,6 +148,7 @@ def plan_values(plan: ClusterPlan) -> dict[str, Any]:
         "drain": list(plan.upgrades.drain),
         "reopen": list(plan.upgrades.reopen),
         "not_ready": list(plan.not_ready),
+        "uninitialized": list(plan.uninitialized),
         "unready": [{"addon": row.addon, "object": row.row, "reason": row.reason} for row in plan.unready],
     }
 

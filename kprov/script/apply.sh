@@ -617,6 +617,20 @@ unready_pods() { # namespace, labels or nothing
     kubectl -n "$1" get pods ${2:+-l "$2"} -o "go-template=$UNREADY" | awk '/^pod / {pod = $0; next} pod != "" {print pod; pod = ""} {print}' | head -n 20
 }
 
+do_nodes_initialized() { # add-on, seconds: until the cloud's controller has said of every node what machine it is
+    limit=$(($(date +%s) + $2))
+    until left=$(kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.taints[*].key}{"\n"}{end}') &&
+        left=$(printf '%s\n' "$left" | awk '/node\.cloudprovider\.kubernetes\.io\/uninitialized/ {printf " %s", $1}') && [ -z "$left" ]; do
+        if [ "$(date +%s)" -ge "$limit" ]; then
+            refuse "not taken over by the cloud's controller within $2 s:$left
+$(kubectl -n kube-system logs -l kprov.io/cloud-controller --tail=6 --prefix)"
+            return
+        fi
+        say wait "$number"
+        sleep 0.5
+    done
+}
+
 do_namespace_gone() { # name, seconds
     limit=$(($(date +%s) + $2))
     until log=$(kubectl get namespace "$1" --ignore-not-found -o 'jsonpath={.metadata.name}') && [ -z "$log" ]; do

@@ -12,6 +12,7 @@ from kprov.addon.spec import Addon, Description, HostDirectory
 from kprov.artifacts.catalog import load, resolve_versions
 from kprov.context import Context, Trust
 from kprov.model import (
+    CloudSettings,
     Cluster,
     ClusterFacts,
     Connection,
@@ -99,6 +100,8 @@ def _cluster(values: Mapping[str, Any], hosts: tuple[Host, ...]) -> Cluster:
         known["addons"] = tuple(map(_addon, known["addons"]))
     if "registry" in known:
         known["registry"] = _registry(known["registry"])
+    if "cloud" in known:
+        known["cloud"] = CloudSettings(**known["cloud"])
     if "network" in known:
         known["network"] = NetworkSettings(**known["network"])
     if "templates_dir" in known:

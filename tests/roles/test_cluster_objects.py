@@ -6,6 +6,7 @@ from typing import Any
 
 from given import context
 
+from kprov.cloud_nodes import PROVIDER, UNINITIALIZED
 from kprov.roles.cluster_objects import objects
 
 _GIVEN = {
@@ -56,6 +57,26 @@ def test_nodes() -> None:
     assert worker["metadata"]["labels"]["zone"] == "a"
     assert "node-role.kubernetes.io/control-plane" not in worker["metadata"]["labels"]
     assert worker["spec"] == {"podCIDR": "10.244.1.0/24", "podCIDRs": ["10.244.1.0/24"]}
+
+
+def test_nodes_of_a_cloud() -> None:
+    hosts = {
+        "c": {"groups": ["control_plane"], "provider_id": "hcloud://1"},
+        "w": {"groups": ["worker", "control_plane"]},
+    }
+    given = context({"cluster": {"cloud": {"provider": "hetzner"}}, "hosts": hosts})
+    listed = objects(given.cluster, given.facts, given.pod_cidrs, "x")
+    first, second = (item for item in listed if item["kind"] == "Node")
+    assert first["spec"]["providerID"] == "hcloud://1"
+    assert "providerID" not in second["spec"]
+    assert first["metadata"]["annotations"] == second["metadata"]["annotations"] == {PROVIDER: "hetzner"}
+    balanced = "node.kubernetes.io/exclude-from-external-load-balancers"
+    assert [balanced in node["metadata"]["labels"] for node in (first, second)] == [True, False]
+    (dns,) = [item for item in listed if item["kind"] == "Deployment"]
+    assert {"key": UNINITIALIZED, "operator": "Exists", "effect": "NoSchedule"} in dns["spec"]["template"]["spec"][
+        "tolerations"
+    ]
+    assert UNINITIALIZED not in str(_objects())
 
 
 def test_a_node_without_a_pod_network_is_left_out() -> None:

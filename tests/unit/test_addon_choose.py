@@ -22,6 +22,16 @@ parameters:
   replicas: {type: integer, default: 2, minimum: 1, maximum: 9, description: Pods.}
   token: {type: secret, description: Token.}
 """
+FOLLOWING = """\
+name: hello
+summary: Follows Kubernetes
+namespace: hello
+versions: {"1.99.0": {web: 1.99.0}, "1.37.1": {web: 1.37.1}, "1.36.2": {web: 1.36.2}}
+needs_kubernetes: {"1.99.0": "1.99", "1.37.1": "1.37"}
+images: {web: {reference: "r/web:{version}"}}
+parameters:
+  project: {type: text, required: true, description: The project.}
+"""
 INVENTORY = "cluster:\n  name: c\n  addons:\n    {}\nhosts:\n  a: {{address: 192.0.2.1, group: control_plane}}\n"
 
 
@@ -48,6 +58,45 @@ def test_parameters_have_their_defaults_and_a_version_chooses_images(beside: Pat
     assert hello.parameters == {"replicas": 3, "token": None}
     assert [(image.name, image.version) for image in hello.images] == [("web", "1.1.3")]
     assert loaded(beside, "hello: true")["hello"].version == "1.2.0"
+
+
+def test_the_newest_version_that_is_for_this_kubernetes_is_the_default(beside: Path) -> None:
+    (beside / "addons" / "hello" / "addon.yaml").write_text(FOLLOWING)
+    assert loaded(beside, "hello: {project: p}")["hello"].version == "1.37.1"
+    older = INVENTORY.replace("  name: c\n", '  name: c\n  kubernetes: "1.36"\n')
+    path = beside / "older.yaml"
+    path.write_text(older.format("hello: {project: p}"))
+    assert {addon.name: addon.version for addon in load(path).cluster.addons}["hello"] == "1.36.2"
+    path.write_text(older.format('hello: {project: p, version: "1.37.1"}'))
+    with pytest.raises(InventoryError) as caught:
+        load(path)
+    (mistake,) = caught.value.mistakes
+    assert "this version is for a newer Kubernetes" in mistake.what
+    assert (mistake.needed, mistake.todo) == ("Kubernetes 1.37 or later", "write 1.36.2, or leave it out")
+
+
+def test_a_parameter_that_must_be_given_is_told_with_its_meaning(beside: Path) -> None:
+    (beside / "addons" / "hello" / "addon.yaml").write_text(FOLLOWING)
+    with pytest.raises(InventoryError) as caught:
+        loaded(beside, "hello: true")
+    (mistake,) = caught.value.mistakes
+    assert "the parameter project is missing" in mistake.what
+    assert mistake.needed == "The project."
+
+
+def test_the_value_of_a_misspelled_parameter_is_not_shown(beside: Path) -> None:
+    with pytest.raises(InventoryError) as caught:
+        loaded(beside, "hello: {tokn: s3cret-text}")
+    assert "s3cret" not in str(caught.value)
+    assert "did you mean 'token'?" in str(caught.value)
+
+
+def test_a_secret_may_have_several_lines(beside: Path) -> None:
+    key = beside / "key.json"
+    key.touch(mode=0o600)
+    key.write_text('{\n  "a": 1\n}\n')
+    hello = loaded(beside, "hello: {token: {file: key.json}}")["hello"]
+    assert hello.parameters["token"].reveal() == '{\n  "a": 1\n}'
 
 
 def test_a_secret_comes_by_reference_and_is_never_shown(beside: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kprov.addon.kinds import departure, rank
-from kprov.addon.render import Surroundings, password, rendered
+from kprov.addon.render import Surroundings, fingerprint, password, rendered
 from kprov.addon.spec import Addon, Description
 from kprov.errors import AddonError
 from kprov.model import Secret
@@ -105,6 +105,36 @@ def test_a_secret_shows_only_where_it_is_encoded(tmp_path: Path) -> None:
     )
     data = rendered(addon(tmp_path, token=Secret("s3cret")), AROUND)[1]["data"]
     assert data == {"plain": "***", "coded": base64.b64encode(b"s3cret").decode()}
+
+
+def test_json_with_a_secret_in_it_is_a_secret(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        a__yaml__j2=SETTINGS
+        + "{% set all = {'list': [1, {'token': parameters.token}]} %}\n"
+        + "data: {plain: '{{ all | json }}', coded: {{ all | json | b64 }}, open: {{ [1] | json | b64 }}}\n",
+    )
+    data = rendered(addon(tmp_path, token=Secret("s3cret")), AROUND)[1]["data"]
+    assert data["plain"] == "***"
+    assert base64.b64decode(data["coded"]) == b'{"list": [1, {"token": "s3cret"}]}'
+    assert base64.b64decode(data["open"]) == b"[1]"
+
+
+def test_a_fingerprint_moves_with_each_part_and_with_the_cluster() -> None:
+    one = fingerprint(b"k" * 32, ("text", Secret("s3cret"), None, {"a": Secret("b")}))
+    assert re.fullmatch(r"[0-9a-f]{16}", one)
+    assert one == fingerprint(b"k" * 32, ("text", Secret("s3cret"), None, {"a": Secret("b")}))
+    others = {
+        fingerprint(b"j" * 32, ("text", Secret("s3cret"), None, {"a": Secret("b")})),
+        fingerprint(b"k" * 32, ("text", Secret("other"), None, {"a": Secret("b")})),
+        fingerprint(b"k" * 32, ("text", Secret("s3cret"), None, {"a": Secret("c")})),
+    }
+    assert len(others | {one}) == 4
+
+
+def test_a_template_may_import_what_kprovs_own_share(tmp_path: Path) -> None:
+    write(tmp_path, a__yaml__j2='{% import "cloud.j2" as cloud with context %}\n{{ cloud.rights() }}\n')
+    assert {item["kind"] for item in rendered(addon(tmp_path), AROUND)} >= {"ServiceAccount", "ClusterRole"}
 
 
 def test_passwords_differ_by_name_add_on_and_cluster_and_not_by_run() -> None:

@@ -16,7 +16,7 @@ from kprov.addon.spec import Addon, Description
 from kprov.addon.wanted import AddonObjects
 from kprov.cluster_plan import ClusterPlan
 from kprov.membership import Membership
-from kprov.model import NetworkSettings
+from kprov.model import CloudSettings, NetworkSettings
 from kprov.node_upgrades import NodeUpgrades
 from kprov.object_list import NAME, departures, list_object, listed
 from kprov.object_work import addons_batch, objects_batch, ready_batch, workloads_batch
@@ -237,6 +237,30 @@ def test_each_addon_is_applied_for_itself_and_waited_for_after_all_are_applied()
         *(("addon", "one"), ("addon", "two"), ("addon_ready", "one")),
     ]
     assert batch.operations[2][2:5] == ("deployment", "ns", "web")
+
+
+def test_the_clouds_controller_goes_first_and_the_others_wait_for_nodes_it_has_taken_over() -> None:
+    addons = (
+        addon("another", WANTED[1], ready=("deployment/web",)),
+        addon("cloud-x", item("ConfigMap", "c"), ready=("daemonset/x",)),
+    )
+    made = replace(plan((), None, *addons), cloud=CloudSettings(provider="x"), uninitialized=("a", "b"))
+    assert [operation[:2] for operation in addons_batch(made, {}, issue).operations] == [
+        ("addon", "cloud-x"),
+        ("addon_ready", "cloud-x"),
+        ("nodes_initialized", "cloud-x"),
+        ("addon", "another"),
+        ("addon_ready", "another"),
+    ]
+
+
+def test_nodes_that_nobody_took_over_are_waited_for_though_nothing_differs() -> None:
+    quiet = addon("cloud-x", WANTED[1], ready=("deployment/web",))
+    made = plan((), (WANTED[1], list_of([WANTED[1]])), quiet)
+    waiting = replace(made, cloud=CloudSettings(provider="x"), uninitialized=("a",))
+    assert (waiting.empty, waiting.settled) == (True, False)
+    assert words(addons_batch(waiting, {}, issue)) == ["nodes_initialized"]
+    assert "not taken over by the cloud's controller yet: a" in plan_lines(waiting)
 
 
 def test_an_addon_in_order_is_neither_sent_nor_waited_for() -> None:
