@@ -58,17 +58,14 @@ def workloads_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
 def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issue: Issue) -> Batch:
     """Every add-on with something to change, then what they and unready ones wait for; one that fails stops no other.
 
-    The cloud's controller goes before the others: their pods are to be spread over nodes that it has taken over.
+    What nodes need before anything else runs on them, a cloud's controller and a pod network, is not among them.
     authorities: PEM of who signs what `issue` issues. While nodes wait for a network that is the user's own, nobody
     waits for what runs on them. The credential is not in it yet.
     """
     batch = Batch()
     names = _to_apply(plan)
-    first = plan.cloud.addon if plan.cloud is not None else ""
-    _apply_and_await(batch, plan, [one for one in plan.addons if one.addon.name == first], authorities, issue)
-    if plan.uninitialized and not _networkless(plan):
-        batch.add("nodes taken over by the cloud's controller", "nodes_initialized", first, _DEADLINE)
-    others = [one for one in plan.addons if one.addon.name not in (first, plan.network.mode)]
+    ahead = (plan.network.mode, plan.cloud.addon if plan.cloud is not None else "")
+    others = [addon for addon in plan.addons if addon.addon.name not in ahead]
     _apply_and_await(batch, plan, others, authorities, issue)
     for change in plan.objects:
         if change.action == "delete" and change.identity[1] == "Namespace":
@@ -81,8 +78,17 @@ def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issu
 
 
 def network_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issue: Issue) -> Batch:
-    """The add-on that is the pod network, where there is one: no node gets Ready without it."""
+    """What nodes need before anything else runs on them: the cloud's controller, then the add-on that is their network.
+
+    No pod goes to a node that the controller has not taken over, and no node gets Ready without a network; the controller
+    itself is in its host's.
+    """
     batch = Batch()
+    if plan.cloud is not None:
+        first = [addon for addon in plan.addons if addon.addon.name == plan.cloud.addon]
+        _apply_and_await(batch, plan, first, authorities, issue)
+        if plan.uninitialized:
+            batch.add("nodes taken over by the cloud's controller", "nodes_initialized", plan.cloud.addon, _DEADLINE)
     network = [addon for addon in plan.addons if addon.addon.name == plan.network.mode]
     _apply_and_await(batch, plan, network, authorities, issue)
     return batch

@@ -34,7 +34,8 @@ Role = Callable[[Context], Iterable[Resource]]
 # `drain`: nodes whose kubelet gets another minor version or whose runtime is replaced, each emptied first; what they
 # want of `runtime` and `node` waits for it (node_upgrades.py). `objects` and `workloads`: once, on a control plane; what
 # runs as pods waits for the nodes, so that it is spread over all of them. `addons`: the same, and one that fails stops
-# nothing. `network`: an add-on that is the pod network, before the nodes are waited for. `ready`: once, on a control
+# nothing. `network`: a cloud's controller and an add-on that is the pod network, before the nodes are
+# waited for. `ready`: once, on a control
 # plane, only when something changed.
 Roll = Literal["parallel", "serial", "canary", "etcd", "objects", "network", "drain", "workloads", "addons", "ready"]
 
@@ -73,7 +74,7 @@ STAGES: tuple[Stage, ...] = (
           roles=(container_runtime.resources, network.resources, api_proxy.resources, addon_directories.resources)),
     Stage(name="objects", title="Cluster objects", roll="objects", hosts=_control_plane),
     Stage(name="node", title="Nodes", roll="canary", hosts=_node, roles=(kubelet.resources, kube_proxy.resources)),
-    Stage(name="network", title="Pod network", roll="network", hosts=_control_plane),
+    Stage(name="network", title="Cloud controller and pod network", roll="network", hosts=_control_plane),
     Stage(name="upgrade", title="Nodes, drained for their upgrade", roll="drain", hosts=_node),
     Stage(name="host-logs", title="Log collectors of hosts", roll="parallel", roles=(host_logs.resources,)),
     Stage(name="workloads", title="Workloads", roll="workloads", hosts=_control_plane),

@@ -102,10 +102,14 @@ def _values(description: Description, addon: Addon | None) -> dict[str, Any]:
         "default": description.default,
         "folder": str(description.folder),
         "versions": {version: dict(images) for version, images in description.versions.items()},
+        "needs_kubernetes": {
+            version: ".".join(map(str, minor)) for version, minor in description.needs_kubernetes.items()
+        },
         "images": {name: entry.reference for name, entry in description.images.items()},
         "parameters": {
             parameter.name: {
                 "type": parameter.type,
+                "required": parameter.required,
                 "default": parameter.default,
                 "description": parameter.description,
                 **({"choices": list(parameter.choices)} if parameter.choices else {}),
@@ -129,7 +133,10 @@ def _lines(values: dict[str, Any]) -> Iterator[str]:
     yield f"  namespace     {values['namespace']}"
     yield f"  folder        {values['folder']}"
     for version, images in values["versions"].items():
-        yield f"  version       {version}" + (f": {', '.join(f'{k} {v}' for k, v in images.items())}" if images else "")
+        least = values["needs_kubernetes"].get(version, "")
+        after = f", for Kubernetes {least} and later" if least else ""
+        parts = ", ".join(f"{part} {number}" for part, number in images.items())
+        yield f"  version       {version}" + (f": {parts}" if images else "") + after
     for name, reference in values["images"].items():
         yield f"  image         {name}: {reference}"
     if values["needs"]:
@@ -139,6 +146,7 @@ def _lines(values: dict[str, Any]) -> Iterator[str]:
     for name, parameter in values["parameters"].items():
         choices = f" ({', '.join(parameter['choices'])})" if "choices" in parameter else ""
         default = "" if parameter["default"] is None else f", default {jsonlib.dumps(parameter['default'])}"
+        default = ", required" if parameter["required"] else default
         now = (
             f", set to {jsonlib.dumps(parameter['set'])}"
             if parameter.get("set") not in (None, parameter["default"])

@@ -25,7 +25,8 @@ def addons(
 ) -> tuple[Addon, ...]:
     """The add-ons that are on, the cloud's controller among them. folder: the inventory's; kubernetes: minor version."""
     own = folder / FOLDER if (folder / FOLDER).is_dir() else None
-    wanted, cloud = entries(review, own)
+    listed, cloud = entries(review, own)
+    wanted = _with_network(review, listed)
 
     def fault(path: tuple[str, ...], what: str, *, needed: str = "", todo: str = "", found: str = "") -> None:
         place = ("cluster", "cloud", *path[1:]) if path[0] == cloud else (*_AT, *path)
@@ -41,16 +42,16 @@ def addons(
             fault(path, str(error), found="a reference", needed=needed)
         return None
 
-    return chosen(_with_network(review, wanted), own, fault, secret, folder, kubernetes)
+    return chosen(wanted, own, fault, secret, folder, kubernetes)
 
 
-def _with_network(review: Review, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, with the pod network's own add-on, which `network` switches on and nothing else does."""
+def _with_network(review: Review, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """These, with the pod network's own, which `network` switches on and nothing else does."""
     mode = review.inventory.cluster.network.mode
-    result = dict(wanted)
+    found = dict(entries)
     for name in NETWORK_ADDONS:
-        if name != mode and result.get(name, False) is not False:
+        if name != mode and found.get(name, False) is not False:
             review.fault((*_AT, name), "this add-on is a pod network", todo=f"write `network: {name}` under `cluster`")
-        elif name == mode and result.setdefault(name, True) is False:
+        elif name == mode and found.setdefault(name, True) is False:
             review.fault((*_AT, name), f"the pod network is {name}", needed="its add-on", todo="remove this line")
-    return result
+    return found

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from aws_mock import KEY_ID, REGION, SECRET_KEY, TYPE, ZONE, Aws, mocked
 from lab_cluster import LabCluster, until
 
@@ -22,6 +21,7 @@ from kprov.addon.render import Surroundings, rendered
 from kprov.addon.wanted import image_references
 from kprov.lab import machines
 from kprov.model import Secret
+from kprov.yaml_text import dump_all
 
 pytestmark = pytest.mark.lab
 
@@ -204,7 +204,7 @@ def objects_of(provider: str) -> str:
     entries = {"metrics-server": False, f"cloud-{provider}": GIVEN[provider]}
     (addon,) = chosen(entries, None, fault, lambda _path, _value: Secret("hidden"), (1, 37))
     around = Surroundings(cluster={"name": "test"}, ca={}, images=image_references(addon, {}), secret_seed=b"k" * 32)
-    return str(yaml.safe_dump_all(rendered(addon, around)))
+    return dump_all(rendered(addon, around))
 
 
 def test_every_other_cloud_of_kprovs_is_among_those_asked_about() -> None:
