@@ -11,6 +11,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 KPROV := $(BIN)/kprov
 LAB := demo
+ADDONS := storage logging cloud-aws
 INVENTORY := inventory/lab.yaml
 SCRIPTS := $(wildcard addons/*/*.sh kprov/*/*.sh templates/*/*.sh)
 
@@ -75,7 +76,7 @@ types: setup
 
 # The version before the default one too: tests upgrade from it.
 artifacts: setup
-	@$(KPROV) artifacts fetch --images image-agnhost
+	@$(KPROV) artifacts fetch --images image-agnhost $(ADDONS:%=--addon %)
 	$(KPROV) artifacts fetch --kubernetes 1.36
 
 setup: packages $(STAMP)
