@@ -34,9 +34,8 @@ Role = Callable[[Context], Iterable[Resource]]
 # `drain`: nodes whose kubelet gets another minor version or whose runtime is replaced, each emptied first; what they
 # want of `runtime` and `node` waits for it (node_upgrades.py). `objects` and `workloads`: once, on a control plane; what
 # runs as pods waits for the nodes, so that it is spread over all of them. `addons`: the same, and one that fails stops
-# nothing. `network`: a cloud's controller and an add-on that is the pod network, before the nodes are
-# waited for. `ready`: once, on a control
-# plane, only when something changed.
+# nothing. `network`: a cloud's controller and an add-on that is the pod network, before the nodes are waited for.
+# `ready`: once, on a control plane, only when something changed.
 Roll = Literal["parallel", "serial", "canary", "etcd", "objects", "network", "drain", "workloads", "addons", "ready"]
 
 

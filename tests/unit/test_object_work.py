@@ -19,7 +19,7 @@ from kprov.membership import Membership
 from kprov.model import CloudSettings, NetworkSettings
 from kprov.node_upgrades import NodeUpgrades
 from kprov.object_list import NAME, departures, list_object, listed
-from kprov.object_work import addons_batch, objects_batch, ready_batch, workloads_batch
+from kprov.object_work import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
 from kprov.objects import Object, compare, identity, stamped
 from kprov.operations import Batch
 from kprov.pki.spec import CertificateSpec
@@ -252,12 +252,11 @@ def test_the_clouds_controller_goes_first_and_the_others_wait_for_nodes_it_has_t
         addon("cloud-x", item("ConfigMap", "c"), ready=("daemonset/x",)),
     )
     made = replace(plan((), None, *addons), cloud=CloudSettings(provider="x"), uninitialized=("a", "b"))
+    assert [operation[:2] for operation in network_batch(made, {}, issue).operations] == [
+        *(("addon", "cloud-x"), ("addon_ready", "cloud-x"), ("nodes_initialized", "cloud-x")),
+    ]
     assert [operation[:2] for operation in addons_batch(made, {}, issue).operations] == [
-        ("addon", "cloud-x"),
-        ("addon_ready", "cloud-x"),
-        ("nodes_initialized", "cloud-x"),
-        ("addon", "another"),
-        ("addon_ready", "another"),
+        *(("addon", "another"), ("addon_ready", "another")),
     ]
 
 
@@ -266,7 +265,7 @@ def test_nodes_that_nobody_took_over_are_waited_for_though_nothing_differs() -> 
     made = plan((), (WANTED[1], list_of([WANTED[1]])), quiet)
     waiting = replace(made, cloud=CloudSettings(provider="x"), uninitialized=("a",))
     assert (waiting.empty, waiting.settled) == (True, False)
-    assert words(addons_batch(waiting, {}, issue)) == ["nodes_initialized"]
+    assert words(network_batch(waiting, {}, issue)) == ["nodes_initialized"]
     assert "not taken over by the cloud's controller yet: a" in plan_lines(waiting)
 
 
