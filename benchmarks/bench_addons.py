@@ -23,12 +23,9 @@ from pathlib import Path
 import yaml
 
 from kprov.addon.choose import by_name
-from kprov.artifacts.build import build_all
-from kprov.artifacts.cache import default_root
-from kprov.artifacts.catalog import resolve_versions
-from kprov.artifacts.progress import Silent
 from kprov.lab import MachineSpec, inventory, machines
 
+KPROV = Path(sys.executable).parent / "kprov"
 LAB = "bench-addons"
 DEFAULT = ("metrics-server", "monitoring", "logging")
 STORES = frozenset({"monitoring", "logging"})
@@ -52,13 +49,13 @@ class Cluster:
 
     def __init__(self, name: str, folder: Path, workers: int) -> None:
         self.inventory = folder / "inventory.yaml"
+        self._kubectl = _output([str(KPROV), "artifacts", "path", "kubectl"]).strip()
         specs = [MachineSpec(name="cp1", groups=("control_plane",))]
         specs += [MachineSpec(name=f"w{number}", groups=("worker",)) for number in range(1, workers + 1)]
         machines.destroy(name)
         self.lab = machines.create(name, specs)
         inventory.write(self.lab, self.inventory, cluster_keys={"addons": {"metrics-server": False}})
         self._config = folder / "admin.conf"
-        self._kubectl = build_all(resolve_versions(""), "amd64", default_root(), Silent())["kubectl"].local
 
     def destroy(self) -> None:
         machines.destroy(self.lab)
@@ -94,8 +91,7 @@ class Cluster:
         return found
 
     def _kprov(self, *arguments: str) -> str:
-        program = Path(sys.executable).parent / "kprov"
-        return _output([str(program), arguments[0], str(self.inventory), *arguments[1:]])
+        return _output([str(KPROV), arguments[0], str(self.inventory), *arguments[1:]])
 
     def _ask(self, path: str) -> str:
         if not self._config.exists():
