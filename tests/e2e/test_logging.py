@@ -215,7 +215,7 @@ printf 'MESSAGE=counted %s lines\\nOBJECT_SYSTEMD_UNIT=etcd.service\\n' $n | log
     told = f"{LINES} lines once"
     until(lambda: store.numbered(pods, "") == (LINES, LINES), seconds=90, what=told)
     until(lambda: store.numbered(units, "counted ") == (1000, 1000), seconds=60, what="the journal's lines once")
-    assert store.count(NEEDLE + " log:!=audit") == 1
+    assert store.count("kubernetes.pod_name:=needle") == 1
     cluster.sh("w1", "sleep 5")
     assert store.numbered(pods, "") == (LINES, LINES)
 
