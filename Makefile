@@ -17,7 +17,8 @@ SCRIPTS := $(wildcard addons/*/*.sh kprov/*/*.sh templates/*/*.sh)
 
 # Debian's names. The first line builds and runs labs, the second one is for tests.
 PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client gcc libc6-dev libseccomp-dev pkg-config \
-	python3-venv ca-certificates openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt
+	python3-venv ca-certificates openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt \
+	chromium fonts-dejavu-core
 
 .PHONY: bench demo demo-down test test-unit test-e2e lint types artifacts setup packages clean
 

@@ -93,6 +93,10 @@ _NODE_PRIVATE = (
     ("/var/lib/kube-proxy/config.yaml", "root"),
 )
 
+# What comes with the add-on logging.
+_LOGGING_UNITS = ("kprov-journal", "kprov-logs")
+_LOGGING_PRIVATE = ("/etc/kprov-logging/password", "root")
+
 # Ports that nobody but the host itself may reach, and those that others need.
 _LOOPBACK: Mapping[Group, tuple[int, ...]] = {"etcd": (2381,), "control_plane": (10257, 10259)}
 _NODE_LOOPBACK = (10248, 10249)
@@ -107,6 +111,7 @@ PUBLIC: Mapping[str, frozenset[int]] = {
     "containerd": frozenset(),
     "crio": frozenset(),
     "dockerd": frozenset(),
+    "vlagent": frozenset(),
     "cri-dockerd": frozenset(),
 }
 READ_ONLY_KUBELET = 10255
@@ -140,6 +145,8 @@ def units(cluster: Cluster, host: Host) -> Iterable[str]:
             yield _NETWORK_UNIT
         if cluster.api_endpoint is None:
             yield "kube-api-proxy"
+    if cluster.addon("logging"):
+        yield from _LOGGING_UNITS
 
 
 def programs(cluster: Cluster, host: Host) -> Mapping[str, tuple[str, str]]:
@@ -156,6 +163,8 @@ def certificates(cluster: Cluster, host: Host) -> Iterable[str]:
 def private_files(cluster: Cluster, host: Host) -> Mapping[str, str]:
     """Path → owner of files that only their owner may read (0600)."""
     found = {path: owner for group, files in _PRIVATE.items() if group in host.groups for path, owner in files}
+    if cluster.addon("logging"):
+        found |= [_LOGGING_PRIVATE]
     if not host.is_node:
         return found
     return {**found, **dict(_NODE_PRIVATE), **dict.fromkeys(_registry_files(cluster, host), "root")}

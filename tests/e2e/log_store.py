@@ -1,0 +1,70 @@
+"""The store of the add-on logging as its users reach it: LogsQL and the search page, through `kprov open logs`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+import httpx
+from lab_cluster import LabCluster
+from opened_page import tunnel
+
+_CHROMIUM = (
+    *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open search page; it asks for user and password."""
+
+    url: str
+    user: str
+    password: str = field(repr=False)
+
+    def rows(self, query: str, limit: int = 1000) -> list[dict[str, str]]:
+        """What a LogsQL query finds. A store that is away fails an assertion, so that `until` asks again."""
+        address = urlsplit(self.url)._replace(path="/select/logsql/query", fragment="").geturl()
+        try:
+            answer = httpx.post(
+                address, data={"query": query, "limit": limit}, auth=(self.user, self.password), timeout=20
+            )
+        except httpx.HTTPError as error:
+            raise AssertionError(str(error)) from error
+        assert answer.status_code == 200, answer.text
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+    def count(self, query: str) -> int:
+        return int(self.rows(f"{query} | stats count() n")[0]["n"])
+
+    def numbered(self, query: str, before: str) -> tuple[int, int]:
+        """How many lines with a number after some text there are, and how many different numbers."""
+        (row,) = self.rows(f'{query} | extract "{before}<n> " | stats count() total, count_uniq(n) different')
+        return int(row["total"]), int(row["different"])
+
+    def seen(self, query: str, folder: Path) -> str:
+        """The search page with a query as headless Chromium has it, and a picture of it in the folder."""
+        parts = urlsplit(self.url)
+        page = f"{parts.scheme}://{self.user}:{self.password}@{parts.netloc}{parts.path}"
+        asked = urlencode({"query": query, "g0.range_input": "30m", "g0.relative_time": "last_30_minutes"})
+        shape = ("--window-size=1280,800", "--virtual-time-budget=20000", f"--screenshot={folder / 'page.png'}")
+        done = subprocess.run(
+            [*_CHROMIUM, f"--user-data-dir={folder / 'chromium'}", *shape, "--dump-dom", f"{page}#/?{asked}"],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=True,
+        )
+        return done.stdout
+
+
+@contextmanager
+def opened(cluster: LabCluster) -> Iterator[Store]:
+    with tunnel(cluster, "logs") as there:
+        yield Store(url=there.url, user=there.said["user"], password=there.said["password"])

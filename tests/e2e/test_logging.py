@@ -1,0 +1,290 @@
+"""The add-on logging on a cluster with a host for etcd alone: everything is found, once; and nothing without a password.
+
+The tests build on each other, in the order they stand in.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Make, Say
+from lab_cluster import LabCluster, until
+from log_store import Store, opened
+
+pytestmark = pytest.mark.lab
+
+HOSTS = {"etcd1": ["etcd"], "cp1": ["control_plane"], "w1": ["worker"]}
+STORE = "deployment/victoria-logs"
+FOLDER = "/var/lib/kprov-logging-store"
+LINES = 10_000
+OF_LOGGING = "vlagent|victoria-logs|vmauth|journalctl|kprov-journal"
+NEEDLE = f"needle{secrets.token_hex(4)}"
+
+
+def switch(cluster: LabCluster, **addons: Any) -> None:
+    off = {"metrics-server": False}
+    cluster.edit(lambda document: document["cluster"].update(addons={**off, **addons}))
+
+
+@pytest.fixture(scope="module")
+def cluster(make_cluster: Make) -> LabCluster:
+    made = make_cluster("log-e2e", HOSTS, {"addons": {"metrics-server": False, "logging": True}})
+    made.kprov("up", "--yes")
+    return made
+
+
+@pytest.fixture(scope="module")
+def agnhost(cluster: LabCluster) -> str:
+    return cluster.load_agnhost()
+
+
+@pytest.fixture(scope="module")
+def store(cluster: LabCluster) -> Iterator[Store]:
+    with opened(cluster) as there:
+        yield there
+
+
+def run(cluster: LabCluster, name: str, image: str, *arguments: str) -> None:
+    container = {"name": "main", "image": image, "imagePullPolicy": "Never", "args": list(arguments)}
+    spec = {
+        "containers": [container],
+        "restartPolicy": "Never",
+        "nodeName": "w1",
+        "terminationGracePeriodSeconds": 0,
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"team": "blue"}}, "spec": spec}
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(pod))
+
+
+def scale(cluster: LabCluster, replicas: int) -> None:
+    """The store away, or back; when it is to be away, its pod is gone afterwards."""
+    cluster.kubectl("-n", "logging", "scale", STORE, f"--replicas={replicas}")
+    if replicas:
+        cluster.kubectl("-n", "logging", "rollout", "status", STORE, "--timeout=60s")
+    else:
+        cluster.kubectl("-n", "logging", "wait", "--for=delete", "pod", "-l", "app=victoria-logs", "--timeout=60s")
+
+
+def test_a_line_of_a_pod_is_found_within_ten_seconds(cluster: LabCluster, store: Store, agnhost: str) -> None:
+    run(cluster, "needle", agnhost, "entrypoint-tester", NEEDLE)
+    until(lambda: NEEDLE in cluster.kubectl("logs", "needle"), seconds=60, what="the line in the pod's own log")
+    (row,) = until(lambda: store.rows(NEEDLE), seconds=10, what="the line in the store")
+    assert NEEDLE in row["_msg"]
+    told = {key.removeprefix("kubernetes."): value for key, value in row.items() if key.startswith("kubernetes.")}
+    assert told.pop("container_id").startswith("containerd://")
+    assert told.pop("pod_ip").startswith("10.244.")
+    assert told == {
+        "pod_namespace": "default",
+        "pod_name": "needle",
+        "container_name": "main",
+        "pod_node_name": "w1",
+        "pod_labels.team": "blue",
+    }
+
+
+def test_it_is_seen_on_the_search_page(store: Store, tmp_path: Path) -> None:
+    page = store.seen(NEEDLE, tmp_path)
+    assert f"entrypoint-tester {NEEDLE}]" in page
+    assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+def test_programs_fields_are_fields(store: Store) -> None:
+    """Kubernetes' own format, and JSON."""
+    assert until(
+        lambda: store.rows("kubernetes.container_name:=store level:=info caller:*", 1), seconds=15, what="JSON"
+    )
+
+
+def test_units_of_every_host_are_found_and_no_others(store: Store) -> None:
+    for host, unit in (("etcd1", "etcd"), ("cp1", "kube-apiserver"), ("w1", "kubelet"), ("w1", "kprov-logs")):
+        query = f'{{host="{host}",log="units",_SYSTEMD_UNIT="{unit}.service"}}'
+        until(lambda query=query: store.count(query), seconds=30, what=f"{unit} of {host}")
+    assert store.count("log:=units SYSLOG_IDENTIFIER:in(sshd, sudo, systemd-logind)") == 0
+    assert store.count('log:=units _SYSTEMD_UNIT:="init.scope" UNIT:=etcd.service') > 0  # what systemd says of it
+
+
+def test_the_audit_log_comes_when_it_is_asked_for(cluster: LabCluster, store: Store) -> None:
+    assert store.count("log:=audit") == 0
+    switch(cluster, logging={"audit": True})
+    cluster.kprov("up", "--yes")
+    cluster.kubectl("create", "configmap", NEEDLE)
+    query = f"log:=audit verb:=create objectRef.resource:=configmaps objectRef.name:={NEEDLE}"
+    (row,) = until(lambda: store.rows(query), seconds=30, what="who made it")
+    assert (row["host"], row["responseStatus.code"]) == ("cp1", "201")
+    assert row["_msg"].startswith("/api/v1/namespaces/default/configmaps")
+
+
+def test_a_second_run_changes_nothing_and_all_is_as_it_should_be(cluster: LabCluster) -> None:
+    assert "nothing was changed" in cluster.kprov("up", "--yes").text
+    cluster.kprov("verify")
+
+
+def test_a_pod_is_refused_without_the_password(cluster: LabCluster, store: Store) -> None:
+    """From the network of the pod that wrote the line; a collector's password lets nobody read."""
+    secret = json.loads(cluster.kubectl("-n", "logging", "get", "secret", "logs-login", "-o", "json"))["data"]
+    admin, collector = (base64.b64decode(secret[name]).decode() for name in ("admin", "collector"))
+    assert admin == store.password
+    addresses = {name: cluster.get("service", name, "-n", "logging")["spec"]["clusterIP"] for name in SERVICES}
+    pod = cluster.get("pods", "-n", "logging", "-l", "app=victoria-logs")["items"][0]["status"]["podIP"]
+    reading = f"https://{addresses['logs']}:9428/select/logsql/query?query={NEEDLE}"
+    writing = f"https://{addresses['logs-intake']}:9427"
+    asked = {
+        "as it comes": (reading, ""),
+        "as a collector": (reading, f"-u collector:{collector}"),
+        "its metrics": (f"https://{addresses['logs']}:9428/metrics", ""),
+        "through the gate": (f"{writing}/select/logsql/query?query={NEEDLE}", ""),
+        "through the gate as a collector": (
+            f"{writing}/select/logsql/query?query={NEEDLE}",
+            f"-u collector:{collector}",
+        ),
+        "through the gate as admin": (f"{writing}/select/logsql/query?query={NEEDLE}", f"-u admin:{admin}"),
+        "the gate's metrics": (f"https://{pod}:9426/metrics", ""),
+        "with the password": (reading, f"-u admin:{admin}"),
+    }
+    script = "\n".join(f"curl -sk -o /dev/null -w '%{{http_code}} ' {login} '{url}'" for url, login in asked.values())
+    codes = from_pod(cluster, "w1", script).split()
+    assert dict(zip(asked, codes, strict=True)) == {
+        "as it comes": "401",
+        "as a collector": "401",
+        "its metrics": "401",
+        "through the gate": "401",
+        "through the gate as a collector": "400",  # no such way
+        "through the gate as admin": "401",
+        "the gate's metrics": "401",
+        "with the password": "200",
+    }
+    path = f"/api/v1/namespaces/logging/services/https:logs:9428/proxy/select/logsql/query?query={NEEDLE}"
+    assert NEEDLE not in cluster.kubectl("get", "--raw", path, check=False)
+    for host in HOSTS:
+        shown = cluster.run(host, "ps", "axww", "-o", "args")
+        assert not [word for word in (admin, collector, secret["store"]) if word in shown]
+
+
+SERVICES = ("logs", "logs-intake")
+
+
+def from_pod(cluster: LabCluster, node: str, script: str) -> str:
+    """Runs a script in the network of one of a node's pods."""
+    (cluster.lab.machine(node).root / "root" / "asked.sh").write_text(script)
+    return cluster.sh(node, 'nsenter --net="$(ls -d /run/netns/cni-* | head -n 1)" sh /root/asked.sh')
+
+
+def test_only_the_collector_needs_more_than_restricted(cluster: LabCluster) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "strict", "labels": labels}}
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(space))
+
+    def taken(workload: str) -> str:
+        spec = cluster.get(workload, "-n", "logging")["spec"]["template"]["spec"]
+        for key in ("serviceAccountName", "serviceAccount"):
+            spec.pop(key, None)
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "try"}, "spec": spec}
+        return cluster.kubectl(
+            *("create", "-n", "strict", "--dry-run=server", "-o", "name", "-f", "-"),
+            stdin=yaml.safe_dump(pod),
+            check=False,
+        ).strip()
+
+    assert taken(STORE) == "pod/try"
+    assert taken("daemonset/vlagent") == ""
+
+
+def test_numbered_lines_are_all_there_once_with_the_store_away_and_collectors_restarted(
+    cluster: LabCluster, store: Store, agnhost: str
+) -> None:
+    """The store is away for a minute while lines are written; what was there before is there when it comes back."""
+    run(cluster, "numbers", agnhost, "logs-generator", f"--log-lines-total={LINES}", "--run-duration=70s")
+    pods, units = "kubernetes.pod_name:=numbers", "host:=etcd1 counted"
+    until(lambda: store.count(pods), seconds=60, what="the first lines")
+    scale(cluster, 0)
+    journal = """n=0; while [ $n -lt 1000 ]; do n=$((n + 1))
+printf 'MESSAGE=counted %s lines\\nOBJECT_SYSTEMD_UNIT=etcd.service\\n' $n | logger --journald; done"""
+    # The reader of the journal may be killed at any time; collectors end in order.
+    cluster.sh("etcd1", f"({journal}) & for n in 1 2 3; do sleep 1; systemctl kill -s KILL kprov-journal; done; wait")
+    cluster.sh("etcd1", "sleep 15; systemctl restart kprov-logs; sleep 10")
+    cluster.kubectl("-n", "logging", "delete", "pod", "-l", "app=vlagent")
+    cluster.sh("w1", "sleep 25")
+    scale(cluster, 1)
+    told = f"{LINES} lines once"
+    until(lambda: store.numbered(pods, "") == (LINES, LINES), seconds=90, what=told)
+    until(lambda: store.numbered(units, "counted ") == (1000, 1000), seconds=60, what="the journal's lines once")
+    assert store.count("kubernetes.pod_name:=needle") == 1
+    cluster.sh("w1", "sleep 5")
+    assert store.numbered(pods, "") == (LINES, LINES)
+
+
+def test_a_full_volume_loses_nothing(cluster: LabCluster, store: Store, agnhost: str) -> None:
+    """The store takes no more before the disk is full, says so, and collectors keep what they have."""
+    scale(cluster, 0)
+    cluster.sh("w1", f"mount -t tmpfs -o size=100m,mode=0770 tmpfs {FOLDER}")
+    scale(cluster, 1)
+    run(cluster, "more", agnhost, "logs-generator", f"--log-lines-total={LINES}", "--run-duration=3s")
+    refusing = "read-only mode because of lack of free disk space"
+    until(
+        lambda: refusing in cluster.kubectl("-n", "logging", "logs", STORE, "-c", "store", "--tail=50"),
+        seconds=60,
+        what="the store refuses",
+    )
+    scale(cluster, 0)
+    cluster.sh("w1", f"umount {FOLDER}")
+    scale(cluster, 1)
+    query = "kubernetes.pod_name:=more"
+    until(lambda: store.numbered(query, "") == (LINES, LINES), seconds=60, what="what came meanwhile, once")
+
+
+def test_it_needs_little_memory(cluster: LabCluster, say: Say) -> None:
+    """What its processes hold for themselves, after all of the above."""
+    total = 0
+    for host in HOSTS:
+        script = f"for p in $(pgrep '{OF_LOGGING}'); do sed -n 's/^RssAnon: *//p' /proc/$p/status; done"
+        held = sum(int(line.split()[0]) for line in cluster.sh(host, script).splitlines())
+        say(f"logging holds {held / 1024:.0f} MiB on {host}")
+        total += held
+    assert total < 150 * 1024
+
+
+def test_switched_off_it_is_gone_and_its_data_with_the_next_word(cluster: LabCluster) -> None:
+    switch(cluster)
+    cluster.kprov("up", "--yes")
+    assert left_in_cluster(cluster) == {"namespace", "persistentvolume", "persistentvolumeclaim"}
+    assert {host: left_on(cluster, host) for host in HOSTS} == {"etcd1": set(), "cp1": set(), "w1": {FOLDER}}
+    cluster.kprov("up --delete-data", "--yes")
+    assert left_in_cluster(cluster) == set()
+    assert not {host: left for host in HOSTS if (left := left_on(cluster, host))}
+    assert "nothing was changed" in cluster.kprov("up", "--yes").text
+
+
+def left_in_cluster(cluster: LabCluster) -> set[str]:
+    kinds = "namespace,pv,clusterrole,clusterrolebinding,pvc,secret,deployment,daemonset,service,networkpolicy"
+    shown = cluster.kubectl("get", kinds, "-A", "-l", "kprov.io/addon=logging", "-o", "name")
+    return {line.split("/")[0].split(".")[0] for line in shown.split()}
+
+
+def left_on(cluster: LabCluster, host: str) -> set[str]:
+    shown = cluster.sh(
+        host,
+        rf"""find / -xdev \( -name '*kprov-log*' -o -name '*kprov-journal*' -o -name vlagent \) -not -path '/var/log/*'
+pgrep -l '{OF_LOGGING}'
+getent passwd kprov-logging
+systemctl list-units --all --no-legend 'kprov-logs*' 'kprov-journal*'
+! [ -e /opt/kprov/bin/ctr ] || /opt/kprov/bin/ctr -n k8s.io images ls -q | grep -E 'vlagent|victoria|vmauth'
+grep -E 'logging|vlagent' /var/lib/kprov/manifest | cut -f 2
+true""",
+    )
+    return set(shown.split())
+
+
+def test_where_a_class_gives_volumes_the_store_has_one(cluster: LabCluster) -> None:
+    switch(cluster, storage=True, logging=True)
+    cluster.kprov("up", "--yes")
+    claim = cluster.get("pvc", "victoria-logs", "-n", "logging")
+    assert (claim["spec"]["storageClassName"], claim["status"]["phase"]) == ("local-path", "Bound")
+    with opened(cluster) as there:
+        until(lambda: there.count('{host="etcd1",log="units"}'), seconds=60, what="logs in the new volume")
