@@ -16,7 +16,8 @@ SCRIPTS := $(wildcard addons/*/*.sh kprov/*/*.sh templates/*/*.sh)
 
 # Debian's names. The first line builds and runs labs, the second one is for tests.
 PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client gcc libc6-dev libseccomp-dev pkg-config \
-	python3-venv ca-certificates openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt
+	python3-venv ca-certificates openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt \
+	chromium fonts-dejavu-core
 
 .PHONY: bench demo demo-down test test-unit test-e2e lint types artifacts setup packages clean
 
@@ -75,7 +76,7 @@ types: setup
 
 # The version before the default one too: tests upgrade from it.
 artifacts: setup
-	@$(KPROV) artifacts fetch --images image-agnhost
+	@$(KPROV) artifacts fetch --images image-agnhost --addon monitoring
 	$(KPROV) artifacts fetch --kubernetes 1.36
 
 setup: packages $(STAMP)
