@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -103,6 +103,7 @@ class Opener:
         self._keys_lock = threading.Lock()
         self._jumps: dict[str, Any] = {}
         self._jumps_lock = threading.Lock()
+        self._making_lock = threading.Lock()  # fabric empties and fills the shared configuration meanwhile
 
     def open(self, name: str, to: Connection) -> tuple[Any, Target]:
         """An open fabric Connection and what it leads to. Raises TransportError."""
@@ -155,23 +156,22 @@ class Opener:
 
     def _prepare(self, name: str, to: Connection, gateway: Any) -> tuple[Any, Target, tuple[HostKey, ...]]:
         """A connection that is ready to open: identities chosen, host keys loaded, unknown ones refused."""
-        connection = fabric.Connection(
-            to.address,
-            user=to.user,
-            port=to.port,
-            config=self._settings.config,
-            gateway=gateway,
-            forward_agent=False,
-            connect_timeout=CONNECT_SECONDS,
-            # A longer banner timeout: the connect timeout ends first, and is told apart from a server that hangs up.
-            connect_kwargs={"banner_timeout": 2 * CONNECT_SECONDS, "auth_timeout": 30, "channel_timeout": 30},
-        )
+        with self._making_lock:
+            connection = fabric.Connection(
+                to.address,
+                user=to.user,
+                port=to.port,
+                config=self._settings.config,
+                gateway=gateway,
+                forward_agent=False,
+                connect_timeout=CONNECT_SECONDS,
+                # A longer banner timeout: the connect timeout ends first, and is told apart from a server that hangs up.
+                connect_kwargs={"banner_timeout": 2 * CONNECT_SECONDS, "auth_timeout": 30, "channel_timeout": 30},
+            )
         via = getattr(gateway, "host", "a ProxyCommand") if gateway else None
         target = Target(name=name, address=connection.host, port=connection.port, user=connection.user, via=via)
         auth = self._identify(connection, to, target)
-        target = Target(
-            name=name, address=connection.host, port=connection.port, user=connection.user, via=via, auth=auth
-        )
+        target = replace(target, auth=auth)
         trusted = self._trust(connection, to, target)
         return connection, target, trusted
 

@@ -38,7 +38,8 @@ def addresses(cluster: LabCluster) -> set[str]:
 def traces(cluster: LabCluster, unit: str, *names: str) -> str:
     """What is left of a runtime on w1: units, files, records, processes. Empty when nothing is."""
     script = f"""
-    ls -d {" ".join(names)} /etc/systemd/system/{unit} /etc/systemd/system/*.wants/{unit} 2> /dev/null
+    find {" ".join(names)} 2> /dev/null
+    ls -d /etc/systemd/system/{unit} /etc/systemd/system/*.wants/{unit} 2> /dev/null
     grep -e {unit} {" ".join(f"-e {name}" for name in names)} /var/lib/kprov/manifest
     systemctl list-unit-files --no-legend {unit}
     pgrep -a -f -e '-address {names[0]}/'

@@ -83,7 +83,7 @@ def test_nothing_of_the_old_runtime_is_left_and_pods_run_in_the_new_one(cluster:
     cluster.load_agnhost("w1", socket="/run/second/containerd.sock")
     until(lambda: answers(cluster), seconds=60, what="the pod that no drain took away answers from the new runtime")
     assert cluster.nodes() == {"cp1": True, "w1": True}
-    assert leases(cluster) == addresses(cluster) != set()
+    until(lambda: leases(cluster) == addresses(cluster) != set(), seconds=60, what="only running pods hold an address")
     assert "kubepods" in cluster.sh("w1", "cat /proc/$(pgrep -o agnhost)/cgroup")
     assert cluster.kprov("plan").status == 0
 
@@ -95,7 +95,7 @@ def test_without_a_drain_the_swap_takes_the_pods_along(cluster: LabCluster) -> N
     assert traces(cluster, SECOND, "/run/second", "/etc/second") == ""
     cluster.load_agnhost("w1")
     until(lambda: answers(cluster), seconds=60, what="the pod answers from the first runtime again")
-    assert leases(cluster) == addresses(cluster) != set()
+    until(lambda: leases(cluster) == addresses(cluster) != set(), seconds=60, what="only running pods hold an address")
     cluster.kprov("verify")
     assert cluster.kprov("plan").status == 0
 
