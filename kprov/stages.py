@@ -23,7 +23,10 @@ from kprov.roles import (
     host_logs,
     kube_proxy,
     kubelet,
+    metrics_proxy,
+    metrics_store,
     network,
+    node_exporter,
     scheduler,
 )
 
@@ -76,6 +79,8 @@ STAGES: tuple[Stage, ...] = (
     Stage(name="network", title="Cloud controller and pod network", roll="network", hosts=_control_plane),
     Stage(name="upgrade", title="Nodes, drained for their upgrade", roll="drain", hosts=_node),
     Stage(name="host-logs", title="Log collectors of hosts", roll="parallel", roles=(host_logs.resources,)),
+    Stage(name="metrics", title="Metrics for monitoring", roll="parallel",
+          roles=(node_exporter.resources, metrics_proxy.resources, metrics_store.resources)),
     Stage(name="workloads", title="Workloads", roll="workloads", hosts=_control_plane),
     Stage(name="addons", title="Add-ons", roll="addons", hosts=_control_plane),
     Stage(name="ready", title="Ready", roll="ready", hosts=_control_plane),

@@ -18,6 +18,7 @@ from kprov.roles.layout import BIN, CNI_BIN, CNI_CONF, program
 from kprov.templating import render
 
 CERTS = "/etc/containerd/certs.d"
+METRICS_PORT = 1338  # on loopback, while monitoring is on
 _PROGRAMS = ("containerd", "containerd-shim-runc-v2", "runc")
 
 
@@ -87,6 +88,7 @@ def _config(ctx: Context, setup: Setup) -> bytes:
         cni_bin=CNI_BIN,
         cni_conf=CNI_CONF,
         runtime=_toml_values(ctx.host.containerd),
+        metrics_port=METRICS_PORT if setup == KUBELETS and ctx.cluster.addon("monitoring") else None,
     )
 
 

@@ -28,7 +28,8 @@ _KERNEL_DEFAULTS: tuple[tuple[str, str], ...] = (
 )
 
 # Packages have the same names with apt, dnf and zypper.
-_HAPROXY = Package(name="haproxy", command="haproxy", service="haproxy.service")
+HAPROXY = Package(name="haproxy", command="haproxy", service="haproxy.service")
+OPENSSL = Package(name="openssl", command="openssl")
 _FIREWALL = {
     "nftables": Package(name="nftables", command="nft", service="nftables.service"),
     "iptables": Package(name="iptables", command="iptables"),
@@ -36,10 +37,12 @@ _FIREWALL = {
 
 
 def resources(ctx: Context) -> Iterable[Resource]:
-    """Kernel modules, sysctls, packages and swap of a node; hosts that are only etcd need none of them.
+    """Kernel modules, sysctls, packages and swap of a node; hosts that are only etcd need none but monitoring's packages.
 
     conntrack, socat and ethtool are not wanted: kube-proxy speaks netlink and most runtimes forward ports by themselves.
     """
+    if ctx.cluster.addon("monitoring"):
+        yield from (HAPROXY, OPENSSL)
     if not ctx.host.is_node:
         return
     for module in modules(ctx.cluster.network):
@@ -49,7 +52,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
         yield Sysctl(name=name, value=value)
     yield _FIREWALL[kube_proxy_mode(ctx.cluster, ctx.own)]
     if ctx.cluster.api_endpoint is None:
-        yield _HAPROXY
+        yield HAPROXY
     if ctx.cluster.swap == "off":
         yield SwapOff()
 

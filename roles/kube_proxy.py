@@ -23,6 +23,7 @@ from kprov.roles.layout import (
 )
 from kprov.templating import render
 
+METRICS_PORT = 10249
 KUBECONFIG = f"{KUBERNETES}/proxy.conf"
 CONFIG = "/var/lib/kube-proxy/config.yaml"
 _CLIENT = f"{PKI}/kube-proxy"
@@ -64,5 +65,5 @@ def _config(ctx: Context) -> dict[str, Any]:
         "hostnameOverride": ctx.host.name,
         "bindAddress": ctx.node_ip,
         "healthzBindAddress": "0.0.0.0:10256",  # load balancers ask it from outside
-        "metricsBindAddress": "127.0.0.1:10249",
+        "metricsBindAddress": f"127.0.0.1:{METRICS_PORT}",
     }

@@ -24,6 +24,7 @@ SERVICE_ACCOUNT_PUBLIC = "/etc/kubernetes/pki/sa.pub"
 
 API_PORT = 6443
 PROXY_PORT = 6444
+METRICS_PROXY_PORT = 10270
 LOCAL_API = f"https://127.0.0.1:{API_PORT}"
 CNI_BIN = "/opt/cni/bin"
 CNI_CONF = "/etc/cni/net.d"

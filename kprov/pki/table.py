@@ -26,6 +26,7 @@ _COMMON_NAME_LIMIT = 64  # ub-common-name, RFC 5280 appendix A
 _ETCD: frozenset[Group] = frozenset({"etcd"})
 _CONTROL_PLANE: frozenset[Group] = frozenset({"control_plane"})
 _NODE: frozenset[Group] = frozenset({"control_plane", "worker"})
+_ALL: frozenset[Group] = _ETCD | _NODE
 _KUBELETS = ("system:nodes",)  # the group the Node authorizer knows
 
 
@@ -78,6 +79,7 @@ TREE: Mapping[Authority, tuple[Leaf, ...]] = MappingProxyType(
                 name="kubelet-serving", on=_NODE, cn="system:node:{host}", o=_KUBELETS, usage="server", names=host_names
             ),
             Leaf(name="kube-proxy", on=_NODE, cn="system:kube-proxy", usage="client"),
+            Leaf(name="metrics-proxy", on=_ALL, cn="kprov-metrics-proxy", usage="server", names=host_names),
         ),
         "etcd": (
             Leaf(name="etcd-server", on=_ETCD, cn="{host}", usage="both", names=etcd_names),

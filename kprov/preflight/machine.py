@@ -55,16 +55,20 @@ def _root(host: Host, facts: Facts) -> Iterable[Problem]:
 
 
 def missing_packages(cluster: Cluster, host: Host, facts: Facts) -> tuple[str, ...]:
-    """Programs that kprov would install from the distribution and that are not there yet, on a node."""
-    wanted = ["nft" if kube_proxy_mode(cluster, facts) == "nftables" else "iptables", *RUNTIMES[host.runtime].commands]
-    if cluster.api_endpoint is None:
+    """Programs that kprov would install from the distribution and that are not there yet."""
+    wanted: list[str] = []
+    if host.is_node:
+        wanted += ["nft" if kube_proxy_mode(cluster, facts) == "nftables" else "iptables", *RUNTIMES[host.runtime].commands]
+    if cluster.addon("monitoring") or (host.is_node and cluster.api_endpoint is None):
         wanted.append("haproxy")
+    if cluster.addon("monitoring"):
+        wanted.append("openssl")
     return tuple(program for program in wanted if program not in facts.commands)
 
 
 def _system(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
     system = f"{facts.os_id or 'an unknown system'} {facts.os_version}".rstrip()
-    missing = missing_packages(cluster, host, facts) if host.is_node else ()
+    missing = missing_packages(cluster, host, facts)
     if not facts.package_manager and missing:
         yield Problem(
             name="SystemVerification",

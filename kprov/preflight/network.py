@@ -1,6 +1,6 @@
 """Whether a host's network fits: free ports, an address of its own, cluster networks that collide with none. Pure.
 
-Ports: Kubernetes "Ports and protocols", etcd's clients and peers, kprov's own API proxy.
+Ports: Kubernetes "Ports and protocols", etcd's clients and peers, kprov's own proxies.
 """
 
 from __future__ import annotations
@@ -52,12 +52,21 @@ _PORTS: tuple[tuple[frozenset[Group], tuple[Port, ...]], ...] = (
     ),
 )
 _PROXY = _unit("kube-api-proxy", loopback=(6444,), program="haproxy")
+_MONITORED = (
+    *_unit("kprov-metrics-proxy", 10270, program="haproxy"),
+    *_unit("kprov-node-exporter", loopback=(19100,), program="node-exporter"),
+)
+_MONITORED_CONTAINERD = _unit("containerd", loopback=(1338,))
 
 
 def ports(cluster: Cluster, host: Host) -> tuple[Port, ...]:
     """The ports that kprov's units listen on at this host."""
     found = [port for groups, group in _PORTS if groups & host.groups for port in group]
-    return (*found, *(_PROXY if host.is_node and cluster.api_endpoint is None else ()))
+    if host.is_node and cluster.api_endpoint is None:
+        found += _PROXY
+    if cluster.addon("monitoring"):
+        found += _MONITORED + (_MONITORED_CONTAINERD if host.is_node and host.runtime == "containerd" else ())
+    return tuple(found)
 
 
 def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:

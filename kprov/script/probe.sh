@@ -56,7 +56,7 @@ facts() {
         elif modprobe -n -q $module 2>/dev/null; then say module $module loadable
         fi
     done
-    for program in bridge NetworkManager nft iptables conntrack ethtool socat curl wget bash haproxy skopeo zstd gzip tar flock sudo modprobe apt-get dnf zypper; do
+    for program in bridge NetworkManager nft iptables conntrack ethtool socat curl wget bash haproxy skopeo zstd gzip tar flock openssl sudo modprobe apt-get dnf zypper; do
         command -v $program > /dev/null 2>&1 && say fact command $program
     done
     command -v nft > /dev/null 2>&1 && nft --version 2>/dev/null | awk '{sub(/^v/, "", $2); print "fact\tnft\t" $2}'

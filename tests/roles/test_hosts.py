@@ -38,8 +38,19 @@ def _units(resources: list[Resource]) -> list[Unit]:
 @pytest.mark.parametrize("name", _HOSTS)
 @pytest.mark.parametrize("line", _LINES)
 def test_nothing_is_wanted_in_two_ways(name: str, line: str) -> None:
-    given = {"cluster": {"kubernetes": line}, "hosts": _HOSTS, "host": name}
-    assert expand(wanted(context(given)))  # raises when two resources of one key differ
+    for addons in ([], [{"name": "monitoring"}]):
+        given = {"cluster": {"kubernetes": line, "addons": addons}, "hosts": _HOSTS, "host": name}
+        assert expand(wanted(context(given)))  # raises when two resources of one key differ
+
+
+@pytest.mark.parametrize("name", _HOSTS)
+def test_monitoring_is_told_of_every_certificate(name: str) -> None:
+    resources = _on(name, addons=[{"name": "monitoring"}])
+    (unit,) = (unit for unit in _units(resources) if unit.name == "kprov-metrics-proxy.service")
+    certificates = {resource.path for resource in resources if isinstance(resource, Certificate)}
+    assert certificates <= unit.reads, "a renewed one is told of anew"
+    words = set(unit.content.decode().split())
+    assert certificates <= words
 
 
 @pytest.mark.parametrize("name", _HOSTS)

@@ -96,6 +96,10 @@ _NODE_PRIVATE = (
 # What comes with the add-on logging.
 _LOGGING_UNITS = ("kprov-journal", "kprov-logs")
 _LOGGING_PRIVATE = ("/etc/kprov-logging/password", "root")
+# What comes with the add-on monitoring.
+_MONITORED_UNITS = ("kprov-metrics-proxy", "kprov-node-exporter")
+_METRICS_PROXY_CERTIFICATE = f"{_KUBERNETES}/pki/metrics-proxy"
+_CONTAINERD_METRICS, _NODE_EXPORTER = 1338, 19100
 
 # Ports that nobody but the host itself may reach, and those that others need.
 _LOOPBACK: Mapping[Group, tuple[int, ...]] = {"etcd": (2381,), "control_plane": (10257, 10259)}
@@ -147,6 +151,8 @@ def units(cluster: Cluster, host: Host) -> Iterable[str]:
             yield "kube-api-proxy"
     if cluster.addon("logging"):
         yield from _LOGGING_UNITS
+    if cluster.addon("monitoring"):
+        yield from _MONITORED_UNITS
 
 
 def programs(cluster: Cluster, host: Host) -> Mapping[str, tuple[str, str]]:
@@ -158,6 +164,8 @@ def certificates(cluster: Cluster, host: Host) -> Iterable[str]:
     """Paths without suffix: `.crt` and `.key` belong to each."""
     yield from (path for group, found in _CERTIFICATES.items() if group in host.groups for path in found)
     yield from _NODE_CERTIFICATES if host.is_node else ()
+    if cluster.addon("monitoring"):
+        yield _METRICS_PROXY_CERTIFICATE
 
 
 def private_files(cluster: Cluster, host: Host) -> Mapping[str, str]:
@@ -186,6 +194,10 @@ def loopback_ports(cluster: Cluster, host: Host) -> Iterable[int]:
         yield from _NODE_LOOPBACK
         if cluster.api_endpoint is None:
             yield API_PROXY
+        if cluster.addon("monitoring") and host.runtime == "containerd":
+            yield _CONTAINERD_METRICS
+    if cluster.addon("monitoring"):
+        yield _NODE_EXPORTER
 
 
 def sysctls(cluster: Cluster, host: Host) -> Mapping[str, str]:

@@ -26,6 +26,7 @@ CONTROL_PLANE = {
 }
 ETCD = {"etcd-server", "etcd-peer", "etcd-healthcheck-client"}
 NODE = {"kubelet-client", "kubelet-serving", "kube-proxy"}
+ALL = {"metrics-proxy"}
 
 
 def specs(groups=("etcd", "control_plane", "worker"), interfaces=None, host_options=None, **options):
@@ -36,7 +37,7 @@ def specs(groups=("etcd", "control_plane", "worker"), interfaces=None, host_opti
 def test_the_table_is_a_tree():
     assert tuple(TREE) == AUTHORITIES
     names = Counter(leaf.name for leaves in TREE.values() for leaf in leaves)
-    assert set(names) == CONTROL_PLANE | ETCD | NODE
+    assert set(names) == CONTROL_PLANE | ETCD | NODE | ALL
     assert set(names.values()) == {1}, "a leaf has one authority"
     for authority, leaves in TREE.items():
         subjects = Counter((leaf.cn, leaf.usage, leaf.names) for leaf in leaves if leaf.usage == "client")
@@ -72,7 +73,7 @@ def test_no_leaf_of_a_host_is_an_administrator():
 )
 def test_a_host_has_the_certificates_of_its_groups(groups, wanted):
     made = specs(groups)
-    assert set(made) == wanted
+    assert set(made) == wanted | ALL
     assert all(spec.name == name for name, spec in made.items())
 
 
@@ -93,6 +94,7 @@ def test_subjects_follow_what_authorizers_know():
         "kubelet-client": ("system:node:cp1", ("system:nodes",), "kubernetes"),
         "kubelet-serving": ("system:node:cp1", ("system:nodes",), "kubernetes"),
         "kube-proxy": ("system:kube-proxy", (), "kubernetes"),
+        "metrics-proxy": ("kprov-metrics-proxy", (), "kubernetes"),
         "etcd-server": ("cp1", (), "etcd"),
         "etcd-peer": ("cp1", (), "etcd"),
         "etcd-healthcheck-client": ("kube-etcd-healthcheck-client", (), "etcd"),

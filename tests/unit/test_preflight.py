@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kprov.addon.choose import by_name
 from kprov.errors import PreflightError
 from kprov.inventory.fields import check_name
 from kprov.model import Cluster, Connection, Facts, Group, Host, Interface, Listener
@@ -217,6 +218,19 @@ def test_each_group_has_its_own_ports() -> None:
 
 def test_a_load_balancer_leaves_the_proxy_port_free() -> None:
     assert not found(taken(6444), cluster(api_endpoint="api.example.com:6443"))
+
+
+def test_monitoring_has_a_port_on_every_host_and_packages_of_its_own() -> None:
+    monitored = cluster(addons=by_name(["monitoring"]))
+
+    def numbers(*groups: Group) -> set[int]:
+        return {port.number for port in ports(monitored, host(groups=groups))}
+
+    assert numbers("etcd") == {2379, 2380, 2381, 10270, 19100}
+    assert {10270, 1338, 19100} <= numbers("worker")
+    there = facts(commands=frozenset({"tar", "flock", "gzip"}))
+    assert missing_packages(monitored, host(groups=("etcd",)), there) == ("haproxy", "openssl")
+    assert missing_packages(cluster(), host(groups=("etcd",)), there) == ()
 
 
 def test_a_loopback_port_does_not_mind_other_addresses() -> None:
