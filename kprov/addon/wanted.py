@@ -14,6 +14,7 @@ from kprov.addon.spec import Addon
 from kprov.context import Trust
 from kprov.model import Cluster, ClusterFacts, Host
 from kprov.objects import Object, identity, stamped
+from kprov.pki.addresses import as_address
 from kprov.resources import Artifact
 
 
@@ -103,7 +104,15 @@ def cluster_values(cluster: Cluster, facts: ClusterFacts) -> dict[str, Any]:
 
 def _hosts(hosts: Sequence[Host], facts: ClusterFacts) -> list[dict[str, Any]]:
     return [
-        {"name": host.name, "address": facts.node_ip(host), "groups": sorted(host.groups)}
+        {"name": host.name, "address": address, "groups": sorted(host.groups), "runtime": host.runtime}
         for host in hosts
-        if host.name in facts
+        if (address := _address(host, facts))
     ]
+
+
+def _address(host: Host, facts: ClusterFacts) -> str:
+    """Empty when only the host itself could tell. One that does not answer, beside `--limit`, is still in the cluster."""
+    if host.name in facts or host.node_ip is not None:
+        return facts.node_ip(host)
+    reached_at = as_address(host.connection.address)
+    return "" if reached_at is None else str(reached_at)

@@ -1,0 +1,71 @@
+"""The page of the add-on monitoring, asked as a user's programs and browser ask it: through `kprov open`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab_cluster import KPROV, LabCluster
+
+_CHROMIUM = (
+    *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """An open page; it asks for user and password."""
+
+    url: str
+    user: str
+    password: str = field(repr=False)
+
+    def get(self, path: str, **query: str) -> Any:
+        """What the store answers to an API call."""
+        address = urllib.parse.urljoin(self.url, path) + "?" + urllib.parse.urlencode(query)
+        login = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        request = urllib.request.Request(address, headers={"Authorization": f"Basic {login}"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return json.load(answer)
+
+    def query(self, expression: str, time: float | None = None) -> list[tuple[Mapping[str, str], float]]:
+        """Labels and value of each series, of the newest samples or of those at a time."""
+        at = {"latency_offset": "1ms"} if time is None else {"time": f"{time:.3f}"}
+        found = self.get("/api/v1/query", query=expression, nocache="1", **at)["data"]["result"]
+        return [(row["metric"], float(row["value"][1])) for row in found]
+
+    def seen(self, route: str, folder: Path) -> str:
+        """The page as headless Chromium has it once its figures are there, and a picture of it in the folder."""
+        parts = urllib.parse.urlsplit(self.url)
+        address = f"{parts.scheme}://{self.user}:{self.password}@{parts.netloc}/vmui/#/{route}"
+        shape = ("--window-size=1280,3600", "--virtual-time-budget=20000", f"--screenshot={folder / 'page.png'}")
+        done = subprocess.run(
+            [*_CHROMIUM, f"--user-data-dir={folder / 'chromium'}", *shape, "--dump-dom", address],
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=True,
+        )
+        return done.stdout
+
+
+@contextmanager
+def opened(cluster: LabCluster) -> Iterator[Page]:
+    command = [KPROV, "open", "metrics", cluster.inventory, "--no-browser", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = json.loads(process.stdout.readline())
+            yield Page(url=line["url"], user=line["user"], password=line["password"])
+        finally:
+            process.terminate()
+            process.wait(timeout=20)

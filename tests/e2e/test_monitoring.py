@@ -1,0 +1,287 @@
+"""The add-on monitoring on a cluster with a host for etcd alone: all targets, true figures, alerts, pages, locked doors."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Make
+from lab_cluster import LabCluster, until
+from metrics_page import Page, opened
+
+from kprov.lab import machines
+
+pytestmark = pytest.mark.lab
+
+HOSTS = {"etcd1": ["etcd"], "cp1": ["control_plane"], "w1": ["worker"]}
+# Fast, so that the tests are; and away from the node that is stopped.
+MONITORING = {"scrape_interval": "5s", "alert_delay": "10s", "node_selector": {"kubernetes.io/hostname": "cp1"}}
+ADDONS = {"storage": True, "monitoring": MONITORING}
+OF_HOSTS = {"node", "certificates"}
+OF_NODES = {"kubelet", "cadvisor", "kube-proxy", "containerd"}
+OF_CONTROL_PLANES = {"kube-apiserver", "kube-controller-manager", "kube-scheduler"}
+PROXY = 10270
+
+
+@pytest.fixture(scope="module")
+def cluster(make_cluster: Make) -> LabCluster:
+    made = make_cluster("mon-e2e", HOSTS, {"addons": ADDONS})
+    made.kprov("up", "--yes")
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(cluster: LabCluster) -> Iterator[Page]:
+    with opened(cluster) as there:
+        until(lambda: there.query("up"), seconds=60, what="figures in the store")
+        yield there
+
+
+def test_every_target_answers(cluster: LabCluster, page: Page) -> None:
+    wanted = {
+        *((job, node) for job in OF_NODES for node in ("cp1", "w1")),
+        *((job, "cp1") for job in OF_CONTROL_PLANES),
+        *((job, node) for job in OF_HOSTS for node in HOSTS),
+        ("etcd", "etcd1"),
+        *((job, "") for job in ("victoria-metrics", "vmalert")),
+        *(("coredns", pod["spec"]["nodeName"]) for pod in coredns(cluster)),
+    }
+
+    def answering() -> bool:
+        rows = page.query("up")
+        assert {(labels["job"], labels.get("node", "")) for labels, _ in rows} == wanted
+        return all(value == 1 for _, value in rows)
+
+    until(answering, seconds=60, what="every target up")
+
+
+def coredns(cluster: LabCluster) -> list[dict]:
+    return cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
+
+
+def test_figures_of_each_component_are_there(page: Page) -> None:
+    """One figure for each thing that rules and dashboards are about; an empty answer would never raise an alert."""
+    for expression in (
+        "etcd_server_has_leader == 1",
+        "etcd_mvcc_db_total_size_in_bytes / etcd_server_quota_backend_bytes < 1",
+        "histogram_quantile(0.99, sum by (le) (rate(etcd_disk_wal_fsync_duration_seconds_bucket[1m]))) > 0",
+        "node_collector_unhealthy_nodes_in_zone == 0",
+        'leader_election_master_status{name="kube-controller-manager"} == 1',
+        'leader_election_master_status{name="kube-scheduler"} == 1',
+        "sum(rate(apiserver_request_total[1m])) > 0",
+        'node_filesystem_avail_bytes{node="etcd1"} > 0',
+        "node_timex_offset_seconds + 1 > 0",
+        "node:cpu_used:ratio < 1",
+        "node:memory_used:ratio < 1",
+        "vm_free_disk_space_bytes > 0",
+        "sum(coredns_dns_responses_total) >= 0",
+        'min(kprov_certificate_not_after_seconds{node="etcd1",path="/etc/etcd/pki/peer.crt"} - time()) > 300 * 86400',
+        "kubelet_running_pods > 0",
+    ):
+        until(lambda expression=expression: page.query(expression), seconds=60, what=expression)
+    assert not page.query('{__name__=~".+_bucket",job!="etcd"}')
+
+
+def test_rules_can_be_evaluated(page: Page) -> None:
+    def healthy() -> bool:
+        groups = page.get("/api/v1/rules")["data"]["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        assert len(rules) > 30
+        assert [rule["name"] for rule in rules if rule.get("lastError")] == []
+        return all(rule["health"] == "ok" for rule in rules)
+
+    until(healthy, seconds=60, what="every rule evaluated")
+
+
+def test_each_container_is_counted_once(cluster: LabCluster, page: Page) -> None:
+    """CPU by pod lies between what the kernel says before and after; memory is what metrics-server was told."""
+    pods = cluster.get("pods", "-A")["items"]
+    names = {(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in pods}
+    before, asked = used(cluster, pods), time.time()
+    newest = "min(timestamp(container_cpu_usage_seconds_total))"
+    until(lambda: page.query(newest) and page.query(newest)[0][1] > asked, seconds=60, what="newer figures")
+    told = by_pod(page, "sum by (namespace, pod) (container_cpu_usage_seconds_total)")
+    after = used(cluster, pods)
+    assert set(told) == names
+    for name, seconds in told.items():
+        assert before[name] - 0.02 <= seconds <= after[name] + 0.02, (name, before[name], seconds, after[name])
+    spaces = {
+        labels["namespace"]: value
+        for labels, value in page.query("sum by (namespace) (container_cpu_usage_seconds_total)")
+    }
+    for space, seconds in spaces.items():
+        assert seconds <= sum(value for name, value in after.items() if name[0] == space) + 0.1
+    memory = by_pod(page, "sum by (namespace, pod) (container_memory_working_set_bytes)")
+    listed = json.loads(cluster.kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1/pods"))["items"]
+    for item in listed:
+        name = (item["metadata"]["namespace"], item["metadata"]["name"])
+        reported = sum(int(row["usage"]["memory"].removesuffix("Ki")) * 1024 for row in item["containers"])
+        assert abs(memory[name] - reported) < 0.25 * reported + 8 * 2**20, (name, memory[name], reported)
+    assert {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in listed} == names
+
+
+def by_pod(page: Page, expression: str) -> dict[tuple[str, str], float]:
+    return {(labels["namespace"], labels["pod"]): value for labels, value in page.query(expression)}
+
+
+def used(cluster: LabCluster, pods: list[dict]) -> dict[tuple[str, str], float]:
+    """CPU seconds by pod, from the control groups of its containers."""
+    version_1 = "find /sys/fs/cgroup -path '*'$id'*' -name cpuacct.usage -exec cat {} +"
+    version_2 = (
+        """find /sys/fs/cgroup -path '*'$id'*' -name cpu.stat -exec awk '$1 == "usage_usec" {print $2 * 1000}' {} +"""
+    )
+    script = f"for id; do {{ {version_1}; {version_2}; }} | head -1; done"
+    found = {}
+    for node in ("cp1", "w1"):
+        rows = [
+            ((pod["metadata"]["namespace"], pod["metadata"]["name"]), status["containerID"].rpartition("/")[2])
+            for pod in pods
+            if pod["spec"]["nodeName"] == node
+            for status in pod["status"]["containerStatuses"]
+        ]
+        values = cluster.run(node, "sh", "-c", script, "sh", *(container for _, container in rows)).split()
+        assert len(values) == len(rows)
+        for (name, _), value in zip(rows, values, strict=True):
+            found[name] = found.get(name, 0.0) + int(value) / 1e9
+    return found
+
+
+def test_a_pod_without_credentials_is_refused(cluster: LabCluster, page: Page) -> None:
+    """From the network namespace of a pod of another namespace."""
+    pod = cluster.get("pods", "-n", "monitoring", "-l", "app.kubernetes.io/name=victoria-metrics")["items"][0]
+    service = cluster.get("service", "-n", "monitoring", "victoria-metrics")["spec"]["clusterIP"]
+    curl = "ip netns exec $(ip netns list | head -1 | cut -d' ' -f1) curl -sk -o /dev/null -w '%{http_code}'"
+    for address in (f"{service}:8428", f"{pod['status']['podIP']}:8428", f"{pod['status']['podIP']}:8880"):
+        for path in ("/api/v1/query?query=up", "/metrics", "/vmui/", "/api/v1/alerts"):
+            assert cluster.sh("w1", f"{curl} https://{address}{path}") == "401", (address, path)
+        assert cluster.sh("w1", f"{curl} -u admin:wrong https://{address}/metrics") == "401"
+    assert cluster.sh("w1", f"{curl} -u {page.user}:{page.password} https://{service}:8428/metrics") == "200"
+    assert cluster.sh("w1", f"curl -sk --connect-timeout 3 http://{pod['status']['podIP']}:8429/; true") == ""
+
+
+def test_the_metrics_proxy_lets_in_the_scraper_alone(cluster: LabCluster) -> None:
+    secret = cluster.get("secret", "-n", "monitoring", "scraper-tls")["data"]
+    folder = cluster.lab.machine("cp1").root / "root"
+    for name in ("tls.crt", "tls.key"):
+        (folder / name).write_bytes(base64.b64decode(secret[name]))
+    pki = "/etc/kubernetes/pki"
+    curl = f"curl -s -o /dev/null -w '%{{http_code}}' --cacert {pki}/ca.crt"
+    scraper = "--cert /root/tls.crt --key /root/tls.key"
+    kubelet = f"--cert {pki}/kubelet-client.crt --key {pki}/kubelet-client.key"
+    server = f"--cert {pki}/kubelet.crt --key {pki}/kubelet.key"
+
+    def answer(host: str, path: str, credential: str, more: str = "") -> str:
+        address = cluster.lab.machine(host).address
+        return cluster.sh("cp1", f"{curl} {credential} {more} https://{address}:{PROXY}{path}; true").strip()
+
+    try:
+        assert answer("etcd1", "/etcd/metrics", scraper) == "200"
+        assert answer("etcd1", "/etcd/metrics", "") == "000", "no certificate"
+        assert answer("etcd1", "/etcd/metrics", kubelet) == "403", "a client of the cluster that is not the scraper"
+        assert answer("etcd1", "/etcd/metrics", server) == "000", "a certificate that is no client's"
+        assert answer("etcd1", "/etcd/metrics", scraper, "-X POST") == "405"
+        assert answer("etcd1", "/v3/kv/range", scraper) == "404"
+        assert answer("etcd1", "/etcd/debug/vars", scraper) == "404"
+        assert answer("etcd1", "/kube-scheduler/metrics", scraper) == "404", "not of this host"
+        assert answer("cp1", "/kube-scheduler/metrics", scraper) == "403", "the component wants a token besides"
+        assert answer("cp1", "/kube-controller-manager/metrics", scraper) == "403"
+        assert answer("w1", "/node/metrics", scraper) == "200"
+    finally:
+        for name in ("tls.crt", "tls.key"):
+            (folder / name).unlink()
+
+
+def test_checks_pass_and_nothing_is_left_to_do(cluster: LabCluster) -> None:
+    assert cluster.kprov("plan").status == 0
+    cluster.kprov("verify")
+
+
+def test_pages_show_figures(page: Page, tmp_path: Path) -> None:
+    until(lambda: page.query("node:cpu_used:ratio offset 20s"), seconds=60, what="a line to draw")
+    shown = page.seen("dashboards", tmp_path)
+    for text in (
+        "Cluster",
+        "Nodes",
+        "Namespaces",
+        "Pods",
+        "etcd",
+        "API server",
+        "CPU used of each node",
+        "cp1",
+        "w1",
+        "kube-system",
+        "median",
+    ):
+        assert text in shown, text
+    assert (tmp_path / "page.png").stat().st_size > 20_000
+    (tmp_path / "rules").mkdir()
+    shown = page.seen("rules", tmp_path / "rules")
+    assert all(group in shown for group in ("control-plane", "workloads", "etcd", "inactive"))
+    boards = page.get("/vmui/custom-dashboards")["dashboardsSettings"]
+    assert [board["title"] for board in boards] == ["Cluster", "Nodes", "Namespaces", "Pods", "etcd", "API server"]
+
+
+def test_data_outlives_the_pod(cluster: LabCluster, page: Page) -> None:
+    at = time.time() - 20
+    before = page.query('up{job="etcd"}', at)
+    assert before
+    cluster.kubectl("delete", "pod", "-n", "monitoring", "-l", "app.kubernetes.io/name=victoria-metrics", timeout=180)
+    cluster.kubectl(
+        "rollout", "status", "-n", "monitoring", "deployment/victoria-metrics", "--timeout=120s", timeout=130
+    )
+    until(lambda: page.query("up"), seconds=60, what="new figures after the old pod")
+    assert page.query('up{job="etcd"}', at) == before
+
+
+def test_an_alert_fires_when_a_node_stops_and_ends_when_it_is_back(cluster: LabCluster, page: Page) -> None:
+    def firing(name: str) -> list[str]:
+        alerts = page.get("/api/v1/alerts")["data"]["alerts"]
+        of_name = [alert for alert in alerts if alert["labels"]["alertname"] == name and alert["state"] == "firing"]
+        return [alert["labels"].get("node", "") for alert in of_name]
+
+    assert firing("NodeDown") == []
+    machines.stop(cluster.lab.machine("w1"))
+    try:
+        until(lambda: firing("NodeDown") == ["w1"], seconds=120, what="the alert NodeDown")
+        until(lambda: firing("NodeNotReady"), seconds=120, what="the alert NodeNotReady")
+        assert "w1" not in firing("TargetDown"), "one alert for a node, not one for each of its targets"
+    finally:
+        machines.start(cluster.lab.machine("w1"))
+    until(lambda: not firing("NodeDown"), seconds=120, what="the end of NodeDown")
+    until(lambda: not firing("NodeNotReady"), seconds=120, what="the end of NodeNotReady")
+    assert page.query('ALERTS{alertname="NodeDown",alertstate="firing",node="w1"} offset 30s') or page.query(
+        'count_over_time(ALERTS{alertname="NodeDown",alertstate="firing",node="w1"}[10m])'
+    )
+
+
+def test_switched_off_it_leaves_its_data_and_then_nothing(cluster: LabCluster) -> None:
+    cluster.edit(lambda document: document["cluster"].update(addons={"storage": True}))
+    cluster.kprov("up", "--yes")
+    assert [
+        item["kind"]
+        for item in cluster.get(
+            "pods,deployments,daemonsets,configmaps,secrets,serviceaccounts",
+            "-n",
+            "monitoring",
+            "-l",
+            "kprov.io/addon=monitoring",
+        )["items"]
+    ] == []
+    assert cluster.get("pvc", "-n", "monitoring")["items"]
+    for kind in ("clusterrole", "clusterrolebinding"):
+        assert "kprov:monitoring" not in cluster.kubectl("get", kind, "-o", "name")
+    for host in HOSTS:
+        left = "ls -d /etc/kubernetes/metrics-proxy* /etc/kubernetes/pki/metrics-proxy* /run/kprov-metrics-proxy"
+        left += " /opt/kprov/bin/kprov-certificate-ends /opt/kprov/bin/node-exporter"
+        left += " /etc/systemd/system/*metrics-proxy* /etc/systemd/system/*node-exporter* 2> /dev/null"
+        left += "; getent passwd kprov-node-exporter; true"
+        assert cluster.sh(host, left) == ""
+        assert cluster.sh(host, f"ss -Hltn '( sport = :{PROXY} or sport = :1338 or sport = :19100 )'") == ""
+    assert cluster.sh("etcd1", "command -v haproxy; ls -d /etc/kubernetes 2> /dev/null; true") == ""
+    cluster.kprov("up", "--yes", "--delete-data")
+    assert "monitoring" not in cluster.kubectl("get", "namespaces", "-o", "name")
+    assert cluster.kprov("plan").status == 0
