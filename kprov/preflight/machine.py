@@ -58,7 +58,10 @@ def missing_packages(cluster: Cluster, host: Host, facts: Facts) -> tuple[str, .
     """Programs that kprov would install from the distribution and that are not there yet."""
     wanted: list[str] = []
     if host.is_node:
-        wanted += ["nft" if kube_proxy_mode(cluster, facts) == "nftables" else "iptables", *RUNTIMES[host.runtime].commands]
+        wanted += [
+            "nft" if kube_proxy_mode(cluster, facts) == "nftables" else "iptables",
+            *RUNTIMES[host.runtime].commands,
+        ]
     if cluster.addon("monitoring") or (host.is_node and cluster.api_endpoint is None):
         wanted.append("haproxy")
     if cluster.addon("monitoring"):
