@@ -11,7 +11,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 KPROV := $(BIN)/kprov
 LAB := demo
-ADDONS := storage logging cloud-aws
+ADDONS := storage monitoring logging cloud-aws
 INVENTORY := inventory/lab.yaml
 SCRIPTS := $(wildcard addons/*/*.sh kprov/*/*.sh templates/*/*.sh)
 
