@@ -26,6 +26,7 @@ from kprov.roles import (
     metrics_proxy,
     metrics_store,
     network,
+    node_dns,
     node_exporter,
     scheduler,
 )
@@ -73,7 +74,8 @@ STAGES: tuple[Stage, ...] = (
     Stage(name="controllers", title="Controller managers and schedulers", roll="serial", hosts=_control_plane,
           roles=(controller_manager.resources, scheduler.resources)),
     Stage(name="runtime", title="Container runtime and pod network", roll="parallel", hosts=_node,
-          roles=(container_runtime.resources, network.resources, api_proxy.resources, addon_directories.resources)),
+          roles=(container_runtime.resources, network.resources, node_dns.resources, api_proxy.resources,
+                 addon_directories.resources)),
     Stage(name="objects", title="Cluster objects", roll="objects", hosts=_control_plane),
     Stage(name="node", title="Nodes", roll="canary", hosts=_node, roles=(kubelet.resources, kube_proxy.resources)),
     Stage(name="network", title="Cloud controller and pod network", roll="network", hosts=_control_plane),

@@ -24,6 +24,7 @@ from kprov.roles.layout import (
     leaf_paths,
     program,
 )
+from kprov.roles.node_dns import name_servers
 from kprov.roles.reservations import kube_reserved, system_reserved
 from kprov.runtimes import RUNTIMES
 from kprov.templating import render
@@ -154,7 +155,7 @@ def _surroundings(ctx: Context) -> dict[str, Any]:
         "containerRuntimeEndpoint": f"unix://{RUNTIMES[ctx.host.runtime].cri}",
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",  # not made below /usr, which may be read-only
         "clusterDomain": ctx.cluster.domain,
-        "clusterDNS": [str(ctx.cluster.dns_ip)],
+        "clusterDNS": name_servers(ctx.cluster),
         "failSwapOn": ctx.cluster.swap == "off",
     }
     if ctx.own.cgroup == 1 and ctx.cluster.allow_cgroup_v1:

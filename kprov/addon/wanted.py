@@ -50,7 +50,7 @@ def addon_objects(
         around = Surroundings(
             cluster=values,
             ca=ca,
-            images=image_references(addon, artifacts),
+            images={**_dns_image(artifacts), **image_references(addon, artifacts)},
             secret_seed=trust.encryption_key,
             manifest=manifests.get(addon.name, ""),
         )
@@ -72,6 +72,12 @@ def _stamped(secret: Object) -> Object:
     """The stamp leaves out what is issued: the same specification has the same stamp."""
     bare = stamped({key: value for key, value in secret.items() if key != "data"})
     return {**bare, "data": secret["data"]} if "data" in secret else bare
+
+
+def _dns_image(artifacts: Mapping[tuple[str, str], Artifact]) -> dict[str, str]:
+    """The image of cluster DNS, which every node has: an add-on may run it too."""
+    references = [artifact.reference for (name, _), artifact in artifacts.items() if name == "image-coredns"]
+    return {"coredns": references[0]} if references else {}
 
 
 def image_references(addon: Addon, artifacts: Mapping[tuple[str, str], Artifact]) -> dict[str, str]:

@@ -5,6 +5,7 @@ Touches only groups that carry a lab machine's identity.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -98,6 +99,7 @@ def sweep(identity: str, *, timeout: float = 15) -> None:
     groups = tuple(group for group in observe().groups(identity) if group.exists())
     deadline = time.monotonic() + timeout
     while True:
+        thaw(groups)
         for pid in processes(groups):
             _kill_member(pid, groups)
         if not processes(groups) and all(_remove(group) for group in groups):
@@ -110,6 +112,17 @@ def sweep(identity: str, *, timeout: float = 15) -> None:
                 todo="look at what these processes wait for, then remove the lab again",
             )
         time.sleep(_POLL)
+
+
+def thaw(groups: Sequence[Path]) -> None:
+    """Lets frozen processes go on, so that they can die: runc freezes a container's while it gives it its devices."""
+    for group in groups:
+        for folder, _, _ in os.walk(group):
+            for name, thawed in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+                file = Path(folder) / name
+                if file.exists():
+                    with contextlib.suppress(OSError):  # gone in between
+                        file.write_text(thawed, encoding="ascii")
 
 
 def _kill_member(pid: int, groups: Sequence[Path]) -> None:

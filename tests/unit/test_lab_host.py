@@ -37,6 +37,16 @@ def test_hierarchies_of_a_host_with_cgroup_v2() -> None:
     assert (seen.version, seen.folders) == (2, (Path("/sys/fs/cgroup"),))
 
 
+def test_frozen_processes_are_let_go_on_so_that_they_can_be_killed(tmp_path: Path) -> None:
+    deep = tmp_path / "machine" / "pods" / "container"
+    deep.mkdir(parents=True)
+    (deep / "freezer.state").write_text("FROZEN")
+    (tmp_path / "machine" / "cgroup.freeze").write_text("1")
+    cgroups.thaw([tmp_path / "machine", tmp_path / "gone"])
+    assert (deep / "freezer.state").read_text() == "THAWED"
+    assert (tmp_path / "machine" / "cgroup.freeze").read_text() == "0"
+
+
 def test_a_host_without_control_groups_is_refused() -> None:
     with pytest.raises(LabError, match="no control groups"):
         cgroups.hierarchies("1 0 0:1 / / rw - ext4 /dev/sda rw\n")
