@@ -101,20 +101,24 @@ def test_each_container_is_counted_once(cluster: LabCluster, page: Page) -> None
     """CPU by pod lies between what the kernel says before and after; memory is what metrics-server was told."""
     pods = cluster.get("pods", "-A")["items"]
     names = {(pod["metadata"]["namespace"], pod["metadata"]["name"]) for pod in pods}
-    before, asked = used(cluster, pods), time.time()
-    newest = "min(timestamp(container_cpu_usage_seconds_total))"
-    until(lambda: page.query(newest) and page.query(newest)[0][1] > asked, seconds=60, what="newer figures")
-    told = by_pod(page, "sum by (namespace, pod) (container_cpu_usage_seconds_total)")
-    after = used(cluster, pods)
-    assert set(told) == names
-    for name, seconds in told.items():
-        assert before[name] - 0.02 <= seconds <= after[name] + 0.02, (name, before[name], seconds, after[name])
+    before = used(cluster, pods)
+    told: dict[tuple[str, str], float] = {}
+
+    def caught_up() -> bool:
+        """cAdvisor looks at control groups every few seconds only."""
+        told.update(by_pod(page, "sum by (namespace, pod) (container_cpu_usage_seconds_total)"))
+        return all(told[name] >= seconds for name, seconds in before.items())
+
+    until(caught_up, seconds=90, what="figures that are newer than the first look")
     spaces = {
         labels["namespace"]: value
         for labels, value in page.query("sum by (namespace) (container_cpu_usage_seconds_total)")
     }
+    after = used(cluster, pods)
+    assert set(told) == names
+    assert {name: (seconds, after[name]) for name, seconds in told.items() if seconds > after[name] + 0.02} == {}
     for space, seconds in spaces.items():
-        assert seconds <= sum(value for name, value in after.items() if name[0] == space) + 0.1
+        assert seconds <= sum(value for name, value in after.items() if name[0] == space) + 0.02
     memory = by_pod(page, "sum by (namespace, pod) (container_memory_working_set_bytes)")
     listed = json.loads(cluster.kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1/pods"))["items"]
     for item in listed:
