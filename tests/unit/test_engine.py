@@ -7,16 +7,21 @@ import io
 import tarfile
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from observed import bare
 
+from kprov.addon.spec import Addon, Description
+from kprov.addon.wanted import AddonObjects
 from kprov.cluster_plan import ClusterPlan
 from kprov.engine import Engine
 from kprov.events import Event, HostEnded, HostFailed, OperationDone, StageStarted
 from kprov.membership import Membership
-from kprov.model import Cluster, Connection, Host, UpgradeSettings
+from kprov.model import Cluster, Connection, Host, NetworkSettings, UpgradeSettings
 from kprov.node_upgrades import NodeUpgrades
+from kprov.objects import ObjectChange, identity
 from kprov.observation import EtcdMember
 from kprov.operations import Batch, Sources
 from kprov.plan import Change, HostPlan, Restart
@@ -189,6 +194,30 @@ def test_a_stage_costs_one_exec_a_host_however_many_files_change(files: int) -> 
     # One for the stage; the first control plane also answers for "ready", as something changed.
     assert [fake.counters[name].execs for name in "ab"] == [2, 1]
     assert [fake.counters[name].connections for name in "ab"] == [1, 1]
+
+
+def refusing(_: Host, __: str, stdin: bytes) -> Result:
+    """Refuses every add-on."""
+    said = "".join(
+        f"{'refused' if row[1] == 'addon' else 'ok'}\t{row[0]}\t{base64.b64encode(b'no').decode()}\n"
+        for row in operations(stdin)
+    )
+    return Result(status=0, stdout=f"{said}done\t0\tLQ==\n".encode(), stderr=b"")
+
+
+@pytest.mark.parametrize(("mode", "stages"), [("flannel", ["network"]), ("routed", ["addons", "ready"])])
+def test_an_add_on_that_fails_ends_the_run_only_when_it_is_the_pod_network(mode: Any, stages: list[str]) -> None:
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}}
+    description = Description(name="flannel", folder=Path("/addons"), summary="", namespace="n")
+    addon = AddonObjects(addon=Addon(description=description, version="", parameters={}, images=()), objects=(item,))
+    heard: list[Event] = []
+    running = engine({"a": HostPlan(host="a", changes=(), restarts=(), stamps={}, unstamps={})},
+                     FakeTransport(handler=refusing), heard)  # fmt: skip
+    changes = (ObjectChange(identity=identity(item), action="create", reason="x"),)
+    running.plan = replace(running.plan, addons=(addon,), objects=changes, network=NetworkSettings(mode=mode))
+    running.run()
+    assert [event.stage for event in heard if isinstance(event, StageStarted)] == ["objects", *stages]  # the list, first
+    assert [failure.fatal for failure in running.failures] == [mode == "flannel"]
 
 
 def test_a_plan_with_nothing_in_it_sends_nothing() -> None:

@@ -158,6 +158,18 @@ def test_without_a_network_of_kprovs_nodes_are_registered_and_nothing_waits_for_
     assert ready_batch(first, ["a", "b"]).operations == [("registered", "a,b", "180")]
 
 
+def test_an_add_on_that_is_the_pod_network_goes_before_the_others_and_alone() -> None:
+    network = addon("flannel", item("Deployment", "agent"), ready=("daemonset/kube-flannel-ds",))
+    other = addon("other", item("Deployment", "web"))
+    made = plan((), None, network, other, network=NetworkSettings(mode="flannel"))
+    assert [operation[:2] for operation in network_batch(made, {}, issue).operations] == [
+        ("addon", "flannel"),
+        ("addon_ready", "flannel"),
+    ]
+    assert [operation[1] for operation in addons_batch(made, {}, issue).operations] == ["other"]
+    assert words(network_batch(plan((), None, other), {}, issue)) == []
+
+
 def test_once_the_users_network_is_there_all_is_waited_for() -> None:
     none = NetworkSettings(mode="none")
     live = (*WANTED, list_of(WANTED))
