@@ -216,7 +216,10 @@ def test_an_add_on_that_fails_ends_the_run_only_when_it_is_the_pod_network(mode:
     changes = (ObjectChange(identity=identity(item), action="create", reason="x"),)
     running.plan = replace(running.plan, addons=(addon,), objects=changes, network=NetworkSettings(mode=mode))
     running.run()
-    assert [event.stage for event in heard if isinstance(event, StageStarted)] == ["objects", *stages]  # the list, first
+    assert [event.stage for event in heard if isinstance(event, StageStarted)] == [
+        "objects",
+        *stages,
+    ]  # the list, first
     assert [failure.fatal for failure in running.failures] == [mode == "flannel"]
 
 
