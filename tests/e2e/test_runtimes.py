@@ -39,7 +39,7 @@ PROGRAM = Path(__file__).parent / "second_runtime.py"
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
     """With a pod of a DaemonSet on each node, which no drain takes away, and two that move."""
-    made = LabCluster("rt-runtimes", tmp_path_factory.mktemp("runtimes"), HOSTS)
+    made = LabCluster("e2e-runtimes", tmp_path_factory.mktemp("runtimes"), HOSTS)
     made.command = (sys.executable, PROGRAM)
     os.environ["REGISTRY_PASSWORD"] = PASSWORD
     try:
