@@ -12,10 +12,12 @@ from kprov.addon.certificates import SecretCertificate, secret_certificates
 from kprov.addon.render import Surroundings, rendered
 from kprov.addon.spec import Addon
 from kprov.context import Trust
-from kprov.model import Cluster, ClusterFacts, Host
+from kprov.image_reference import rewritten
+from kprov.model import Cluster, ClusterFacts, Host, RegistrySettings
 from kprov.objects import Object, identity, stamped
 from kprov.pki.addresses import as_address
 from kprov.resources import Artifact
+from kprov.runtimes import must_rewrite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +47,13 @@ def addon_objects(
     lives = {identity(item): item for item in live}
     values = cluster_values(cluster, facts)
     ca = {name.replace("-", "_"): pem.decode() for name, pem in trust.ca.items()}
+    mirrored = cluster.registry if must_rewrite(cluster) else None
     found = []
     for addon in cluster.addons:
         around = Surroundings(
             cluster=values,
             ca=ca,
-            images={**_dns_image(artifacts), **image_references(addon, artifacts)},
+            images={**_dns_image(artifacts), **image_references(addon, artifacts, mirrored)},
             secret_seed=trust.encryption_key,
             manifest=manifests.get(addon.name, ""),
         )
@@ -80,13 +83,21 @@ def _dns_image(artifacts: Mapping[tuple[str, str], Artifact]) -> dict[str, str]:
     return {"coredns": references[0]} if references else {}
 
 
-def image_references(addon: Addon, artifacts: Mapping[tuple[str, str], Artifact]) -> dict[str, str]:
-    """Image name → reference: that of the file nodes are given, else upstream's, which nodes pull, or empty."""
+def image_references(
+    addon: Addon, artifacts: Mapping[tuple[str, str], Artifact], mirrored: RegistrySettings | None = None
+) -> dict[str, str]:
+    """Image name → reference: that of the file nodes are given, else upstream's, which nodes pull, or empty.
+
+    mirrored: where what nodes pull must be asked for by name, as a runtime of theirs cannot put a mirror in its place.
+    """
     given = {name: artifact.reference for (name, _), artifact in artifacts.items()}
-    return {
-        image.name: given.get(image.entry.name) or image.entry.reference.format(version=image.version)
-        for image in addon.images
-    }
+    found = {}
+    for image in addon.images:
+        pulled = image.entry.reference.format(version=image.version)
+        if pulled and mirrored is not None:
+            pulled = rewritten(pulled, mirrored)
+        found[image.name] = given.get(image.entry.name) or pulled
+    return found
 
 
 def cluster_values(cluster: Cluster, facts: ClusterFacts) -> dict[str, Any]:
