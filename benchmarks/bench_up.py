@@ -6,8 +6,9 @@ Stand-ins are sshd processes on loopback, not machines (see standins.py): what i
 planning, sending and putting in place, with everything sharing this computer's processors; no component is started.
 The first run sends the program as it is, as the floor does; a second row has it sent compressed, which is kprov's default
 for real networks and only costs on loopback.
-The floors run in turn with kprov: `ssh HOST true` on all hosts at once with OpenSSH's client, and one plain
-`tar | ssh HOST tar` of the same bytes, all hosts at once; that also with waiting for the disk, as kprov does. Figures are medians of the rounds; ratios are within a round.
+The floors run in turn with kprov: `ssh HOST true` on all hosts at once with OpenSSH's client, and one plain `tar |
+ssh HOST tar` of the same bytes, all hosts at once; that also with waiting for the disk, as kprov does. Figures are
+medians of the rounds; ratios are within a round.
 Needs root and openssh-server; leaves nothing behind.
 """
 
