@@ -352,7 +352,7 @@ def test_a_network_by_the_manifest_that_upstream_publishes(alone: LabCluster) ->
         ran = cluster.kprov("up", "--yes")
     assert f"pinned {url}" in ran.text
     assert url in (cluster.folder / "artifacts.lock.yaml").read_text()
-    assert ran.text.index("Pod network: one") < ran.text.index("Workloads: one")
+    assert ran.text.index("Cloud controller and pod network: one") < ran.text.index("Workloads: one")
     settings = json.loads(cluster.get("-n", "kube-flannel", "configmap", "kube-flannel-cfg")["data"]["net-conf.json"])
     assert settings == {"Network": "10.250.0.0/16", "EnableNFTables": False, "Backend": {"Type": "host-gw"}}
     pods = cluster.get("pods", "-n", "kube-flannel")["items"]
