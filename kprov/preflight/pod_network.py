@@ -9,7 +9,7 @@ from kprov.model import Cluster, ClusterFacts, Facts, Host
 from kprov.observation import Observation, printable
 from kprov.pod_network import MODE, identity
 from kprov.preflight.problem import Problem
-from kprov.roles.network import CONFLIST, mtu
+from kprov.roles.network import CONFLIST, TUNNEL, mtu
 
 _NODE_UNIT = ("unit", "kubelet.service")  # what a host that has been a node has on record
 _SHOWN = 5  # hosts named in a message
@@ -43,8 +43,7 @@ def _size(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
 
 def _port(port: int, host: Host, seen: Observation) -> Iterable[Problem]:
     takers = [listener for listener in seen.facts.udp_listeners if listener.port == port]
-    ours = (_before(seen) or "").split()[2:]  # vxlan VNI PORT
-    if takers and str(port) not in ours:
+    if takers and not _is_ours(port, seen):
         taken = ", ".join(f"{taker.process or 'the kernel (another tunnel)'} on {taker.address}" for taker in takers)
         yield Problem(
             name=f"Port-{port}",
@@ -54,6 +53,13 @@ def _port(port: int, host: Host, seen: Observation) -> Iterable[Problem]:
             needed=f"nobody but kprov's own tunnel on UDP port {port}",
             todo="choose another `port` under cluster.network, or end what uses it (ss -lunp; ip -d link show type vxlan)",
         )
+
+
+def _is_ours(port: int, seen: Observation) -> bool:
+    """Whether our own tunnel, of an earlier run, has the port. A record that was lost takes nothing away."""
+    there = bool(seen.records) and any(interface.name == TUNNEL for interface in seen.facts.interfaces)
+    recorded = seen.texts.get(MODE, b"").decode(errors="replace").split()  # vxlan VNI PORT
+    return there and (len(recorded) != 3 or recorded[2] == str(port))
 
 
 def _program(host: Host, facts: Facts) -> Iterable[Problem]:

@@ -66,11 +66,26 @@ def test_the_tunnels_port_must_be_free(process: str, shown: str) -> None:
     assert not found(taken, cluster(network=NetworkSettings(mode="vxlan", port=8472)))
 
 
+def tunnelled() -> Facts:
+    """A host with our tunnel."""
+    tunnel = Interface(name="kprov-vxlan", mtu=1450, addresses=("10.244.0.1/32",))
+    return fit(interfaces=(*facts().interfaces, tunnel), udp_listeners=(Listener(port=4789, address="*"),))
+
+
 def test_the_port_of_our_own_tunnel_is_not_taken() -> None:
-    own = fit(udp_listeners=(Listener(port=4789, address="*"),))
+    own = tunnelled()
     assert not found(living("vxlan 4096 4789", own), cluster(network=VXLAN))
     other = found(living("vxlan 4096 8472", own), cluster(network=VXLAN))
     assert set(other) == {"Port-4789", "NetworkMode"}
+
+
+def test_a_run_that_was_cut_off_or_a_lost_record_does_not_lock_our_own_tunnel_out() -> None:
+    early = installed(("unit", "kprov-network.service"), ("file", MODE))
+    cut_off = Observation(facts=tunnelled(), records=early, texts={MODE: b"vxlan 4096 4789\n"})
+    lost = Observation(facts=tunnelled(), records=installed(("unit", "kprov-network.service")))
+    assert not found(cut_off, cluster(network=VXLAN))
+    assert not found(lost, cluster(network=VXLAN))
+    assert "Port-4789" in found(tunnelled(), cluster(network=VXLAN))
 
 
 @pytest.mark.parametrize(("mode", "most"), [("routed", 1500), ("vxlan", 1450)])
