@@ -60,6 +60,24 @@ empty_tables() { # those that iptables made, and that were not there before
     done
 }
 
+network() { # our tunnel, and what the network of an add-on laid beside our own files, by the names it is known for
+    ip link delete kprov-vxlan 2> /dev/null
+    mode=; [ ! -r /etc/kprov/network-mode ] || read -r mode _ < /etc/kprov/network-mode
+    case $mode in
+    flannel) links='flannel.*'; files='/etc/cni/net.d/10-flannel.conflist /opt/cni/bin/flannel' ;;
+    calico) links='cali* vxlan.calico wireguard.cali'
+        files='/etc/cni/net.d/10-calico.conflist /etc/cni/net.d/calico-kubeconfig /opt/cni/bin/calico /opt/cni/bin/calico-ipam' ;;
+    cilium) links='cilium_*'; files='/etc/cni/net.d/05-cilium.conflist /opt/cni/bin/cilium-cni' ;;
+    *) return 0 ;;
+    esac
+    for pattern in $links; do
+        # shellcheck disable=SC2086 # a pattern on purpose
+        for link in /sys/class/net/$pattern; do [ -e "$link" ] && ip link delete "${link##*/}" 2> /dev/null; done
+    done
+    # shellcheck disable=SC2086 # words on purpose
+    rm -f $files
+}
+
 left_over() { # what kubelet and runtime make for themselves outside the folders that kprov made for them
     rm -rf --one-file-system /var/log/pods /var/log/containers /run/nri /run/flannel
 }
@@ -73,6 +91,7 @@ pods)
     chains ip6tables CNI ;;
 all)
     bridge
+    network
     left_over
     chains iptables 'KUBE|CNI|KPROV'
     chains ip6tables 'KUBE|CNI|KPROV'

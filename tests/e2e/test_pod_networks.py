@@ -256,8 +256,15 @@ def alone(make_cluster: Make) -> LabCluster:
     return make_cluster("e2e-own", {"one": ["control_plane", "worker"]}, keys={"network": "none"})
 
 
-def lay_own_network(cluster: LabCluster) -> None:
-    (cluster.lab.machine("one").root / "etc/cni/net.d/10-own.conflist").write_text(json.dumps(OWN))
+def lay_network(cluster: LabCluster, name: str) -> None:
+    folder = cluster.lab.machine("one").root / "etc/cni/net.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps(OWN))
+
+
+def dns_phases(cluster: LabCluster) -> set[str]:
+    pods = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
+    return {pod["status"]["phase"] for pod in pods}
 
 
 def test_a_network_of_the_users_own(alone: LabCluster) -> None:
@@ -267,10 +274,9 @@ def test_a_network_of_the_users_own(alone: LabCluster) -> None:
     assert "NotReady until your pod network is there (network: none): one" in ran.text
     assert cluster.nodes() == {"one": False}
     assert "10-kprov.conflist" not in cluster.sh("one", "ls /etc/cni/net.d")
-    waiting = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
-    assert {pod["status"]["phase"] for pod in waiting} == {"Pending"}
+    until(lambda: dns_phases(cluster) == {"Pending"}, seconds=30, what="CoreDNS waits for the network")
     assert "NotReady until" in cluster.kprov("up", "--yes").text
-    lay_own_network(cluster)
+    lay_network(cluster, "10-own.conflist")
     until(lambda: cluster.nodes() == {"one": True}, seconds=60, what="the node is Ready")
     cluster.kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s")
     cluster.kprov("up", "--yes")
@@ -346,8 +352,8 @@ def test_a_network_by_the_manifest_that_upstream_publishes(alone: LabCluster) ->
             {**PLAIN, "network": "flannel", "pod_cidr": "10.250.0.0/16"}))  # fmt: skip
         cluster.edit(lambda document: document["cluster"]["addons"].update(
             flannel={"manifest": url, "backend": "host-gw", "interface": "host0"}))  # fmt: skip
-        (cluster.lab.machine("one").root / "etc/cni/net.d").mkdir(parents=True, exist_ok=True)
-        lay_own_network(cluster)
+        cluster.sh("one", "rm /etc/cni/net.d/10-own.conflist")  # the user's own: `down` left it
+        lay_network(cluster, "10-flannel.conflist")
         cluster.kubeconfig.unlink(missing_ok=True)
         ran = cluster.kprov("up", "--yes")
     assert f"pinned {url}" in ran.text
@@ -360,3 +366,5 @@ def test_a_network_by_the_manifest_that_upstream_publishes(alone: LabCluster) ->
     # The server is gone: what was pinned is in the cache, and nothing of it differs.
     assert cluster.kprov("plan").status == 0
     cluster.kprov("verify")
+    cluster.kprov("down", "--yes")
+    assert "flannel" not in cluster.sh("one", "ls /etc/cni/net.d /etc/systemd/network 2>&1; true")
