@@ -7,11 +7,11 @@ import errno
 import hashlib
 import hmac
 import socket
-import time
 from pathlib import Path
 
 import paramiko
 import pytest
+from call_count import calls_of
 
 from kprov.transport.explain import HostKeyRefused, Target, explain
 from kprov.transport.known_hosts import HostKey, KnownHosts, host_name_of, parse_host_key
@@ -63,11 +63,10 @@ def test_files_that_are_missing_are_passed_over(tmp_path: Path) -> None:
     assert KnownHosts.read((tmp_path / "none", tmp_path / "known")).keys("one") == (key(1),)
 
 
-def test_thousands_of_names_are_read_quickly() -> None:
-    began = time.process_time()
-    hosts = known(*(f"host{number} {key(number % 250)}" for number in range(5000)))
-    assert hosts.keys("host4999") == (key(4999 % 250),)
-    assert time.process_time() - began < 1
+def test_a_name_among_thousands_is_found_as_quickly_as_among_few() -> None:
+    few, many = (known(*(f"host{number} {key(number % 250)}" for number in range(count))) for count in (5, 5000))
+    assert many.keys("host4999") == (key(4999 % 250),)
+    assert calls_of(lambda: many.keys("host4999")) == calls_of(lambda: few.keys("host4"))
 
 
 @pytest.mark.parametrize("text", ["", "ssh-ed25519", "ssh-ed25519 ???", f"ssh-rsa {str(key(1)).split()[1]}"])
