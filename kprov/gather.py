@@ -26,7 +26,8 @@ class Question:
 
     keys: things to look at. kubeconfig: a short-lived credential for the host that also lists Kubernetes objects
     (selector and kinds as kubectl takes them). urls: whether the host can reach them. texts: files to show.
-    programs: those whose running version is asked. status: versions and health.
+    programs: those whose running version is asked. facts: about the machine, which may be known from a moment ago.
+    status: versions and health.
     locked: the run lock is ours, so that nobody has to be told who holds it.
     """
 
@@ -37,6 +38,7 @@ class Question:
     urls: Sequence[str] = ()
     texts: Sequence[str] = ()
     programs: Sequence[str] = ()
+    facts: bool = True
     deep: bool = False
     status: bool = False
     locked: bool = False
@@ -53,6 +55,8 @@ class Question:
             yield ("text", path)
         for name in self.programs:
             yield ("program", name)
+        if self.facts:
+            yield ("facts", "yes")
         if self.deep:
             yield ("deep", "yes")
         if self.status:
@@ -127,10 +131,9 @@ def ask_again(fleet: Fleet, questions: Mapping[str, Question], *, forks: int) ->
         answers = dict(zip(questions, pool.map(one, questions), strict=True))
     failed = {name: error for name, error in answers.items() if isinstance(error, KprovError)}
     observations = {
-        # Versions that were learned before are not asked for again.
         **fleet.observations,
         **{
-            name: replace(seen, versions={**fleet.observations[name].versions, **seen.versions})
+            name: _completed(seen, questions[name], fleet.observations[name])
             for name, seen in answers.items()
             if isinstance(seen, Observation)
         },
@@ -140,3 +143,9 @@ def ask_again(fleet: Fleet, questions: Mapping[str, Question], *, forks: int) ->
         observations={name: seen for name, seen in observations.items() if name not in failed},
         failures={**fleet.failures, **failed},
     )
+
+
+def _completed(seen: Observation, question: Question, before: Observation) -> Observation:
+    """What a host said now, with what it was not asked again."""
+    facts = seen.facts if question.facts else before.facts
+    return replace(seen, facts=facts, versions={**before.versions, **seen.versions})

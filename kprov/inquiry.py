@@ -56,7 +56,7 @@ def further_questions(
         touched = limit is None or name in limit
         urls = _downloads(cluster, resources, seen) if touched else ()
         if urls or any(key not in seen.asked for key in keys):
-            again[name] = Question(keys=keys, urls=urls, deep=deep)
+            again[name] = Question(keys=keys, urls=urls, facts=False, deep=deep)
     asker = cluster.group("control_plane")[0].name
     if asker in again and store.exists:
         again[asker] = with_objects(again[asker], cluster, store)
@@ -65,7 +65,7 @@ def further_questions(
             # The first control plane could not list the objects: ask another whose API server runs.
             state = observations[host.name].units.get("kube-apiserver.service") if host.name in wanted else None
             if state is not None and state.active == "active":
-                again[host.name] = with_objects(again.get(host.name, Question()), cluster, store)
+                again[host.name] = with_objects(again.get(host.name, Question(facts=False)), cluster, store)
                 break
     return again
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
+import io
 import json
+import tarfile
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -123,7 +126,7 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         users=frozenset(name for name, _ in table.get("user", ())),
         packages=frozenset(name for name, _ in table.get("package", ())),
         images=dict(table.get("image", ())),
-        texts={name: _decode(rest) for name, rest in table.get("text", ())},
+        texts=_texts(_decode(dict(table.get("texts", ())).get("archive", ""))),
         etcd=_etcd(dict(table.get("etcd", ()))),
         objects=_objects(dict(table.get("objects", ()))),
         objects_error=_decode(dict(table.get("objects", ())).get("failed", "")).decode(errors="replace"),
@@ -199,6 +202,31 @@ def _decode(text: str) -> bytes:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return b""
+
+
+def _texts(archive: bytes) -> Mapping[str, bytes]:
+    """Absolute path → content, of the regular files in a compressed tar archive; none of one that is not whole."""
+    texts: dict[str, bytes] = {}
+    if not archive:
+        return texts
+    try:
+        with tarfile.open(fileobj=io.BytesIO(_inflated(archive))) as members:
+            for member in members:
+                file = members.extractfile(member) if member.isreg() else None
+                if file is not None:
+                    texts[f"/{member.name}"] = file.read()
+    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError):
+        return {}
+    return texts
+
+
+def _inflated(data: bytes) -> bytes:
+    """Raises ValueError for what is cut, or larger than an answer may be, zlib.error for what is no gzip."""
+    machine = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    content = machine.decompress(data, ANSWER_LIMIT)
+    if not machine.eof:
+        raise ValueError(f"cut, or more than {ANSWER_LIMIT} bytes")
+    return content
 
 
 def _etcd(rows: Mapping[str, str]) -> EtcdView:

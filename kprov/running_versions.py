@@ -46,7 +46,7 @@ def identified(fleet: Fleet, versions: Mapping[str, str], *, forks: int) -> Flee
     """The fleet with `Observation.versions` filled in. A host that fails on the second question is in `failures`."""
     known = {name: by_hash(seen, versions) for name, seen in fleet.observations.items()}
     questions = {
-        name: Question(programs=programs)
+        name: Question(programs=programs, facts=False)
         for name, seen in fleet.observations.items()
         if (programs := unknown(seen, known[name]))
     }

@@ -71,7 +71,7 @@ def show_diffs(work: Work, prepared: Prepared) -> None:
     """Asks the hosts for the files that change and shows each difference. Raises TransportError."""
     for name, host in prepared.plan.hosts.items():
         paths = shown_paths(host.changes)
-        texts = observe(prepared.fleet.sessions[name], Question(texts=paths)).texts if paths else {}
+        texts = observe(prepared.fleet.sessions[name], Question(texts=paths, facts=False)).texts if paths else {}
         for text in file_diffs(name, host.changes, texts):
             work.say(text)
 

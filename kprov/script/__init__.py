@@ -16,7 +16,7 @@ PROBE_COMMAND = "sh -s"
 # What is large goes to the disk while the rest still arrives: `apply.sh` would have to wait for it otherwise.
 APPLY_COMMAND = (
     "umask 077; mkdir -p /var/lib/kprov && d=$(mktemp -d /var/lib/kprov/stage.XXXXXXXX) || exit 70; "
-    'while sleep 0.3; do find "$d" -type f -size +4M -exec sync -d {} +; done > /dev/null 2>&1 & '
+    'while sleep 1; do find "$d" -type f -size +4M -exec sync -d {} +; done > /dev/null 2>&1 & '
     'tar -xmf - -C "$d"; s=$?; kill $!; [ $s = 0 ] || { rm -rf "$d"; exit 72; }; exec sh "$d/apply.sh" "$d"'
 )
 

@@ -83,9 +83,16 @@ do_file() { # payload, path, owner, group, mode, sha256
     printf '%s\t%s\t%s\t%s\tfile\t%s\t%s\t%s\n' "$number" "${2%/*}" "${2##*/}" "$6" "$3:$4" "$5" "$stage/payload/$1" >> "$stage/pending"
 }
 
-fresh() { # folder: its `.kprov-new`, remembered until it is gone
-    [ -d "$1/.kprov-new" ] && grep -qxF "$1" "$STATE/unfinished" && return 0
-    printf '%s\n' "$1" >> $STATE/unfinished && { [ ! -e "$1/.kprov-new" ] || rm -rf "$1/.kprov-new"; } && mkdir "$1/.kprov-new"
+fresh() { # folders: the `.kprov-new` of each, remembered until it is gone
+    for into in "$@"; do
+        shift
+        if [ -e "$into/.kprov-new" ]; then
+            ! grep -qxF "$into" "$STATE/unfinished" 2> /dev/null || continue
+            rm -rf "$into/.kprov-new" || return 1
+        fi
+        printf '%s\n' "$into" >> $STATE/unfinished && set -- "$@" "$into/.kprov-new" || return 1
+    done
+    [ $# = 0 ] || mkdir "$@"
 }
 
 sweep() { # what an apply that was cut off, or failed, left beside its places
@@ -97,6 +104,9 @@ place() { # every file since the last call
     [ -s "$stage/pending" ] || return 0
     sort -t "$T" -k 2,2 -s -o "$stage/pending" "$stage/pending"
     permit
+    by_folder open_folder
+    # shellcheck disable=SC2086 # names of folders have no blanks
+    log=$(fresh $folders 2>&1) || blame "$log"
     by_folder stage_files
     log=$(awk -F"$T" '{print $2 "/.kprov-new/" $3}' "$stage/pending" | xargs -d '\n' sync 2>&1) || blame "the disk did not take the data: $log"
     by_folder name_files
@@ -111,29 +121,32 @@ place() { # every file since the last call
 permit() { # owner and mode, each kind of them once
     cut -f 6,7 "$stage/pending" | sort -u > "$stage/permissions"
     while IFS="$T" read -r owner mode; do
-        [ "$owner" != - ] || continue
+        case $owner:$mode in -:* | root:root:0600) continue ;; esac # as they arrived
         awk -F"$T" -v o="$owner" -v m="$mode" '$6 == o && $7 == m {print $8}' "$stage/pending" > "$stage/these"
-        log=$({ xargs -d '\n' chown "$owner" < "$stage/these" && xargs -d '\n' chmod "$mode" < "$stage/these"; } 2>&1) || blame "$log"
+        log=$({ [ "$owner" = root:root ] || xargs -d '\n' chown "$owner" < "$stage/these"; } 2>&1 &&
+            xargs -d '\n' chmod "$mode" < "$stage/these" 2>&1) || blame "$log"
     done < "$stage/permissions"
 }
 
 by_folder() { # function: called with each folder of the pending files and the files
-    last=; step=$1; set --
+    last=; step=$1; folders=; set --
     while IFS="$T" read -r _ folder name _ _ _ _ payload; do
         if [ "$folder" != "$last" ] && [ -n "$last" ]; then "$step" "$last" "$@"; set --; fi
         last=$folder
         case $step in
-        stage_files) [ "$payload" = - ] || set -- "$@" "$payload" ;;
+        open_folder | stage_files) [ "$payload" = - ] || set -- "$@" "$payload" ;;
         *) set -- "$@" "$folder/.kprov-new/$name" ;;
         esac
     done < "$stage/pending"
     "$step" "$last" "$@"
 }
 
+open_folder() { [ $# = 1 ] || folders="$folders $1"; } # folder, payload files
+
 stage_files() { # folder, payload files
     into=$1; shift
     [ $# -gt 0 ] || return 0
-    log=$(fresh "$into" 2>&1 && mv -fZ -t "$into/.kprov-new" "$@" 2>&1) || blame "$log"
+    log=$(mv -fZ -t "$into/.kprov-new" "$@" 2>&1) || blame "$log"
 }
 
 name_files() { # folder, complete files
@@ -176,8 +189,27 @@ do_adopt() { # kind, name, hash: it is right already and only has to be recorded
 
 do_directory() { # path, owner, group, mode, purge or keep: what `down` does with its content
     if [ -e "$1" ] && [ ! -d "$1" ]; then rm -f "$1"; fi
-    log=$(install -d -o "$2" -g "$3" -m "$4" "$1" 2>&1) || fail "cannot make directory $1: $log"
-    record directory "$1" "$5"
+    printf '%s\t%s\t%s\n' "$number" "$1" "$5" >> "$stage/directories"
+}
+
+make_directories() { # those since the last call, all with the same owner and mode: one program for all of them
+    [ -s "$stage/directories" ] || return 0
+    current=$number
+    # shellcheck disable=SC2086 # owner, group, mode
+    set -- $permission; owner=$1 group=$2 mode=$3; set --
+    while IFS="$T" read -r number path _; do set -- "$@" "$path"; done < "$stage/directories"
+    if ! log=$(install -d -o "$owner" -g "$group" -m "$mode" "$@" 2>&1); then
+        while IFS="$T" read -r number path _; do
+            [ -d "$path" ] || break
+            case $log in *"'$path'"*) break ;; esac
+        done < "$stage/directories"
+        fail "cannot make directory $path: $log"
+    fi
+    while IFS="$T" read -r number path content; do
+        record directory "$path" "$content"
+        say ok "$number"
+    done < "$stage/directories"
+    : > "$stage/directories"; number=$current
 }
 
 fetch() { # url, file
@@ -196,7 +228,7 @@ obtain() { # payload file name or URL, sha256 of the download: sets `source`; an
 download() { # url, file, sha256
     log=$(fetch "$1" "$2" 2>&1) || give_up "cannot download $1: $log
 Nothing of it was installed. The same command tries again; with artifacts.delivery: push it is sent over SSH instead."
-    found=$(sha256 "$2")
+    sha256 "$2"
     [ "$found" = "$3" ] || give_up "the download of $1 has sha256 $found, needed $3: nothing of it was installed
 Find out why that server has another file. With artifacts.delivery: push the verified one is sent over SSH instead."
 }
@@ -205,8 +237,9 @@ give_up() { # what came before is in order: it goes into place, and does not hav
     current=$number; place; number=$current; fail "$1"
 }
 
-sha256() { # file; OpenSSL uses the processor's own instructions for it, which coreutils may not
-    if command -v openssl > /dev/null 2>&1; then openssl dgst -sha256 -r "$1"; else sha256sum "$1"; fi | cut -d' ' -f1
+sha256() { # file: sets `found`; OpenSSL uses the processor's own instructions for it, which coreutils may not
+    if command -v openssl > /dev/null 2>&1; then found=$(openssl dgst -sha256 -r "$1"); else found=$(sha256sum "$1"); fi
+    found=${found%% *}
 }
 
 unpack() { # file, encoding, member, out: a raw file is moved, and only copied where it is on another file system
@@ -220,11 +253,12 @@ unpack() { # file, encoding, member, out: a raw file is moved, and only copied w
 do_binary() { # path, mode, sha256, source (payload file name or URL), encoding, member, sha256 of the download
     obtain "$4" "$7"
     folder=${1%/*}; new=$folder/.kprov-new/${1##*/}
-    log=$({ mkdir -p "$folder" && fresh "$folder" && unpack "$source" "$5" "$6" "$new"; } 2>&1) || { sweep; fail "cannot write $1: $log"; }
-    [ "$5" = archive ] || rm -f "$source"
-    found=$(sha256 "$new")
+    log=$({ { [ -d "$folder" ] || mkdir -p "$folder"; } && fresh "$folder" && unpack "$source" "$5" "$6" "$new"; } 2>&1) ||
+        { sweep; fail "cannot write $1: $log"; }
+    [ "$5" != gzip ] || rm -f "$source"
+    sha256 "$new"
     if [ "$found" != "$3" ]; then sweep; fail "$1 arrived with sha256 $found, needed $3: nothing was installed"; fi
-    chown root:root "$new" && chmod "$2" "$new" || fail "cannot set owner and mode of $1"
+    chmod "$2" "$new" || fail "cannot set the mode of $1"
     printf '%s\t%s\t%s\t%s\tbinary\t-\t-\t-\n' "$number" "$folder" "${1##*/}" "$3" >> "$stage/pending"
 }
 
@@ -756,11 +790,16 @@ main() {
     exec 9>> $STATE/apply.lock
     flock -w 120 9 || fail 'another apply is still at work on this host'
     for old in $STATE/stage.*; do if [ "$old" != "$stage" ]; then rm -rf "$old"; fi; done
-    : > "$stage/done"; : > "$stage/gone"; : > "$stage/pending"
+    : > "$stage/done"; : > "$stage/gone"; : > "$stage/pending"; : > "$stage/directories"
     sweep
     announce || fail 'cannot write the manifest, or keep what was there before'
+    permission=
     while IFS="$T" read -r number operation a b c d e f g; do
+        [ "$operation:$b $c $d" = "directory:$permission" ] || make_directories
         case $operation in
+        directory) # `make_directories` says when it is done
+            current=$number; place; number=$current; permission="$b $c $d"
+            do_directory "$a" "$b" "$c" "$d" "$e" ;;
         file | binary) "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g" ;; # `place` says when it is done
         *)
             current=$number; place; number=$current; refused=
@@ -768,6 +807,7 @@ main() {
             [ -n "$refused" ] || say ok "$number" ;;
         esac
     done < "$stage/ops"
+    make_directories
     place
     if [ -d $STATE/stamps ]; then cp "$stage/generation" $STATE/generation; else trap gone EXIT; fi
     say "done" 0

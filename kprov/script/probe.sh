@@ -9,10 +9,26 @@ BIN=/opt/kprov/bin
 
 say() { printf '%s\t%s\t%s\n' "$@"; }
 
+sort_out() { # says what is recorded, and lists in a file of $work for each kind what is to be looked at, once
+    awk -F"$T" -v work="$work/" '
+        function look(kind, what) {if (!((kind, what) in seen)) print what > (work kind); seen[kind, what]}
+        FILENAME == ARGV[1] {print "record\t" $0}
+        $1 ~ /^(file|binary|directory|path)$/ {look("path", $2)}
+        $1 ~ /^(file|path)$/ && $2 ~ /\.crt$/ {look("text", $2)}
+        $1 ~ /^(text|unit|sysctl|module|user|reach|program|facts|deep|locked|status)$/ {look($1, $2)}
+        $1 == "package" {look($1, $2 "\t" $3)}
+        $1 == "objects" {look($1, $2 "\t" $3 "\t" $4)}
+        # The socket of the store an image is in is the second word of its name.
+        $1 == "image" {look("store", split($2, word, " ") < 2 ? "/run/containerd/containerd.sock" : word[2])}
+    ' "$records" "$queries"
+}
+
+asked() { [ -s "$work/$1" ]; }
+
 lock_holder() {
     # A run holds run.lock for as long as its connection lives; flock tells, the file only says who.
     [ -e $STATE/run.lock ] || return 0
-    if [ -z "$locked" ] && ! flock -n -s $STATE/run.lock true 2>/dev/null; then
+    if ! asked locked && ! flock -n -s $STATE/run.lock true 2>/dev/null; then
         read -r holder < $STATE/run.lock || holder='unknown'
         say fact holder "$holder"
         return 0 # the run that asks will be refused: it need not wait for what the other one is doing
@@ -21,9 +37,12 @@ lock_holder() {
     [ -e $STATE/apply.lock ] && { flock -w 60 -s $STATE/apply.lock true 2>/dev/null || say fact applying yes; }
 }
 
-facts() {
+generation() { [ -r $STATE/generation ] && { read -r value < $STATE/generation; say fact generation "$value"; }; }
+
+facts() { # unless they are known from a moment ago
+    asked facts || return 0
     say fact clock "$(date +%s.%N)"
-    say fact uid "$(id -u)"
+    say fact uid "$uid"
     read -r value < /proc/sys/kernel/hostname && say fact hostname "$value"
     value=''; [ -r /etc/machine-id ] && read -r value < /etc/machine-id; say fact machine_id "$value"
     say fact arch "$(uname -m)"
@@ -32,18 +51,17 @@ facts() {
         . /etc/os-release
         say fact os_id "${ID:-}"; say fact os_version "${VERSION_ID:-}"; say fact os_like "${ID_LIKE:-}"
     )
-    say fact systemd "$(systemctl --version 2>/dev/null | awk 'NR==1 {print $2 + 0}')"
+    systemctl --version 2>/dev/null | { read -r _ value _ && say fact systemd "${value%%[!0-9]*}"; }
     if [ -f /sys/fs/cgroup/cgroup.controllers ]; then say fact cgroup 2; else say fact cgroup 1; fi
-    awk '/^processor/ {n++} END {print "fact\tcpus\t" n + 0}' /proc/cpuinfo
-    awk '/^MemTotal:/ {print "fact\tmemory\t" $2 * 1024}' /proc/meminfo
-    awk 'END {print "fact\tswap\t" (NR > 1 ? "yes" : "no")}' /proc/swaps
-    ip -o link show 2>/dev/null | awk '{for (i = 3; i < NF; i++) if ($i == "mtu") {sub(/[:@].*/, "", $2); print "link\t" $2 "\t" $(i + 1)}}'
-    ip -o -4 addr show 2>/dev/null | awk '{print "address\t" $2 "\t" $4}'
-    ip -4 route get 203.0.113.1 2>/dev/null | awk 'NR == 1 {for (i = 1; i < NF; i++) {
-        if ($i == "dev") print "fact\tdefault_interface\t" $(i + 1); if ($i == "src") print "fact\tdefault_address\t" $(i + 1)}}'
-    for folder in /etc /opt /var /var/lib; do
-        df -P -k $folder 2>/dev/null | awk -v f=$folder 'NR == 2 {print "disk\t" f "\t" $4 * 1024 " " $2 * 1024}'
-    done
+    set -- /proc/cpuinfo /proc/meminfo; [ ! -r /proc/swaps ] || set -- "$@" /proc/swaps
+    awk '/^processor/ {cpus++} /^MemTotal:/ {memory = $2 * 1024} FILENAME == "/proc/swaps" {swaps++} END {
+        print "fact\tcpus\t" cpus + 0; print "fact\tmemory\t" memory; print "fact\tswap\t" (swaps > 1 ? "yes" : "no")}' "$@"
+    { ip -o link show; ip -o -4 addr show; ip -4 route get 203.0.113.1; } 2>/dev/null | awk '
+        $1 ~ /:$/ && $3 == "inet" {print "address\t" $2 "\t" $4; next}
+        $1 ~ /:$/ {for (i = 3; i < NF; i++) if ($i == "mtu") {sub(/[:@].*/, "", $2); print "link\t" $2 "\t" $(i + 1)}; next}
+        !route++ {for (i = 1; i < NF; i++) {
+            if ($i == "dev") print "fact\tdefault_interface\t" $(i + 1); if ($i == "src") print "fact\tdefault_address\t" $(i + 1)}}'
+    df -k --output=file,avail,size /etc /opt /var /var/lib 2>/dev/null | awk 'NR > 1 {print "disk\t" $1 "\t" $2 * 1024 " " $3 * 1024}'
     ss -Hltunp 2>/dev/null | awk '{n = split($5, a, ":"); p = ""; if (match($0, /users:\(\(".*/)) {
         p = substr($0, RSTART + 9); sub(/".*pid=/, " pid ", p); sub(/,.*/, "", p)}
         print ($1 == "udp" ? "udp" : "listener") "\t" a[n] "\t" substr($5, 1, length($5) - length(a[n]) - 1) " " p}'
@@ -59,7 +77,7 @@ facts() {
     for program in bridge NetworkManager nft iptables conntrack ethtool socat curl wget bash haproxy skopeo zstd gzip tar flock openssl sudo modprobe apt-get dnf zypper; do
         command -v $program > /dev/null 2>&1 && say fact command $program
     done
-    command -v nft > /dev/null 2>&1 && nft --version 2>/dev/null | awk '{sub(/^v/, "", $2); print "fact\tnft\t" $2}'
+    command -v nft > /dev/null 2>&1 && nft --version 2>/dev/null | { read -r _ value _ && say fact nft "${value#v}"; }
     if [ -r /sys/fs/selinux/enforce ]; then read -r value < /sys/fs/selinux/enforce; say fact selinux "$value"; fi
     for path in /etc/rancher /var/lib/rancher /etc/k0s /var/lib/k0s /etc/kubernetes/manifests/kube-apiserver.yaml \
         /etc/systemd/system/k3s.service /etc/systemd/system/kubelet.service /usr/lib/systemd/system/kubelet.service \
@@ -68,35 +86,31 @@ facts() {
         [ -e $path ] && say leftover $path -
     done
     for folder in /var/lib/docker /var/lib/crio; do
-        [ -n "$(ls -A $folder 2> /dev/null)" ] && say leftover $folder -
+        for path in $folder/* $folder/.[!.]*; do [ -e "$path" ] && say leftover $folder - && break; done
     done
-    [ -r $STATE/generation ] && { read -r value < $STATE/generation; say fact generation "$value"; }
-}
-
-paths() { # every path to look at: recorded ones and asked ones
-    awk -F"$T" '$1 == "file" || $1 == "binary" || $1 == "directory" {print $2}' "$records"
-    awk -F"$T" '$1 == "path" {print $2}' "$queries"
 }
 
 files() {
+    asked path || return 0
     seen=$work/seen
-    paths | sort -u | xargs -r -d '\n' stat -c "stat$T%n$T%a$T%U$T%G$T%F$T%i:%s:%.9Y:%.9Z" 2>/dev/null > "$seen"
-    cat "$seen"
+    xargs -d '\n' stat -c "stat$T%n$T%a$T%U$T%G$T%F$T%i:%s:%.9Y:%.9Z" < "$work/path" 2>/dev/null > "$seen"
     # A regular file whose stat line is the recorded one still has the recorded hash: only the others are read.
-    awk -F"$T" -v deep="$deep" 'FILENAME == ARGV[1] {if ($4 != "-") known[$2] = $4; next}
-        $6 ~ /^regular/ && (deep || !($2 in known) || known[$2] != $7) {print $2}' "$records" "$seen" |
-        xargs -r -d '\n' sha256sum 2>/dev/null | awk '{h = $1; sub(/^[^ ]* [ *]/, ""); print "sum\t" $0 "\t" h}'
-    { awk -F"$T" '$1 == "file" && $2 ~ /\.crt$/ {print $2}' "$records"
-      awk -F"$T" '$1 == "path" && $2 ~ /\.crt$/ {print $2}' "$queries"; } | sort -u | while read -r path; do
-        [ -f "$path" ] && say text "$path" "$(base64 -w0 "$path" 2>/dev/null)"
-    done
-    awk -F"$T" '$1 == "text" {print $2}' "$queries" | while read -r path; do
-        [ -f "$path" ] && say text "$path" "$(base64 -w0 "$path" 2>/dev/null)"
-    done
+    deep=; ! asked deep || deep=1
+    awk -F"$T" -v deep="$deep" -v unread="$work/unread" 'FILENAME == ARGV[1] {if ($4 != "-") known[$2] = $4; next}
+        {print} $6 ~ /^regular/ && (deep || !($2 in known) || known[$2] != $7) {print $2 > unread}' "$records" "$seen"
+    asked unread || return 0
+    xargs -d '\n' sha256sum < "$work/unread" 2>/dev/null | awk '{h = $1; sub(/^[^ ]* [ *]/, ""); print "sum\t" $0 "\t" h}'
+}
+
+texts() { # one archive of all of them
+    while read -r path; do [ ! -f "$path" ] || printf '%s\n' "$path"; done < "$work/text" > "$work/shown"
+    asked shown || return 0
+    say texts archive "$(tar -czhf - --hard-dereference -T "$work/shown" 2>/dev/null | base64 -w0)"
 }
 
 units() {
-    names=$({ awk -F"$T" '$1 == "unit" {print $2}' "$records" "$queries"; } | sort -u)
+    names=
+    ! asked unit || while read -r name; do names="$names $name"; done < "$work/unit"
     # shellcheck disable=SC2086 # unit names have no blanks
     [ -n "$names" ] && systemctl show -p Id,ActiveState,UnitFileState,NeedDaemonReload,LoadState $names 2>/dev/null |
         awk -F= '$1 != "" {v[$1] = $2} $1 == "" || /^$/ {put()} END {put()}
@@ -108,27 +122,24 @@ units() {
 
 kernel() {
     # The kernel gives a parameter in one read only: `read`, byte by byte, would see its first digit.
-    awk -F"$T" '$1 == "sysctl" && !($2 in seen) {seen[$2] = 1; path = $2; gsub(/\./, "/", path); path = "/proc/sys/" path
-        if ((getline value < path) > 0) {gsub(/\t/, " ", value); print "sysctl\t" $2 "\t" value}; close(path)}' "$records" "$queries"
-    awk -F"$T" '$1 == "module" {print $2}' "$records" "$queries" | sort -u | while read -r name; do
+    ! asked sysctl || awk '{path = $0; gsub(/\./, "/", path); path = "/proc/sys/" path
+        if ((getline value < path) > 0) {gsub(/\t/, " ", value); print "sysctl\t" $0 "\t" value}; close(path)}' "$work/sysctl"
+    ! asked module || while read -r name; do
         [ -d "/sys/module/$name" ] && say loaded "$name" yes
-    done
+    done < "$work/module"
 }
 
 accounts() {
-    awk -F"$T" '$1 == "user" {print $2}' "$records" "$queries" | sort -u | while read -r name; do
-        value=$(getent passwd "$name") && say user "$name" "$value"
-    done
-    awk -F"$T" '$1 == "package" {print $2 "\t" $3}' "$records" "$queries" | while IFS="$T" read -r name program; do
+    ! asked user || xargs -d '\n' getent passwd < "$work/user" | while IFS=: read -r name value; do say user "$name" "$value"; done
+    ! asked package || while IFS="$T" read -r name program; do
         command -v "$program" > /dev/null 2>&1 && say package "$name" yes
-    done
+    done < "$work/package"
 }
 
 reach() { # which files this host can fetch itself; of an origin that does not answer, none is asked
-    awk -F"$T" '$1 == "reach" {print $2}' "$queries" > "$work/urls"
-    [ -s "$work/urls" ] || return 0
-    awk -F/ '{print $1 "//" $3 "/"}' "$work/urls" | sort -u | while read -r origin; do
-        awk -v origin="$origin" 'index($0, origin) == 1' "$work/urls" > "$work/these"
+    asked reach || return 0
+    awk -F/ '{print $1 "//" $3 "/"}' "$work/reach" | sort -u | while read -r origin; do
+        awk -v origin="$origin" 'index($0, origin) == 1' "$work/reach" > "$work/these"
         if error=$(answers "$origin"); then files_of_origin
         else while read -r url; do say reach "$url" "$(printf %s "$error" | tr '\t\n' '  ')"; done < "$work/these"; fi
     done
@@ -152,13 +163,12 @@ files_of_origin() { # curl asks for all of them over one connection
     done
 }
 
-images() { # of each store that an image is recorded or asked in: its socket is the second word of such a name
-    awk -F"$T" '$1 == "image" {if (split($2, word, " ") < 2) word[2] = "/run/containerd/containerd.sock"
-        if (!(word[2] in seen)) print word[2]; seen[word[2]]}' "$records" "$queries" | while read -r store; do
+images() { # of each store that an image is recorded or asked in
+    ! asked store || while read -r store; do
         [ -S "$store" ] || continue
         suffix=" $store"; [ "$store" != /run/containerd/containerd.sock ] || suffix=
-        stored "$store" 2>/dev/null | awk -v s="$suffix" '{print "image\t" $1 s "\t" $2}'
-    done
+        stored "$store" 2>/dev/null < /dev/null | awk -v s="$suffix" '{print "image\t" $1 s "\t" $2}'
+    done < "$work/store"
 }
 
 stored() { # socket of a store: reference and digest of all it holds
@@ -182,17 +192,14 @@ etcd_members() {
 }
 
 objects() { # the credential arrives in the query and lives in a root-only folder of /run for this moment
-    credential=$(awk -F"$T" '$1 == "objects" {print $2}' "$queries")
-    selector=$(awk -F"$T" '$1 == "objects" {print $3}' "$queries")
-    kinds=$(awk -F"$T" '$1 == "objects" {print $4}' "$queries")
-    [ -n "$credential" ] || return 0
+    asked objects && IFS="$T" read -r credential selector kinds < "$work/objects" || return 0
     [ -x $BIN/kubectl ] && systemctl is-active -q kube-apiserver.service || return 0
     printf %s "$credential" | base64 -d > "$work/kubeconfig"
     # The list of what kprov made names kinds that only add-ons have.
     more=$(ask_api -n kube-system get configmap kprov-inventory --ignore-not-found -o 'jsonpath={.data.kinds}') ||
         { say objects failed "$(tail -c 2000 "$work/error" | base64 -w0)"; return; }
     kinds=$(printf '%s' "$kinds${more:+,$more}" | tr , '\n' | sort -u | paste -s -d , -)
-    until ask_api get "$kinds" -A -l "$selector" -o json > "$work/objects"; do
+    until ask_api get "$kinds" -A -l "$selector" -o json > "$work/found"; do
         # A kind whose definition is gone has no objects.
         unknown=$(sed -n 's/.*have a resource type "\([^"]*\)".*/\1/p' "$work/error" | head -n 1)
         fewer=$(printf '%s' "$kinds" | tr , '\n' | grep -vxF -- "$unknown" | paste -s -d , -)
@@ -201,7 +208,7 @@ objects() { # the credential arrives in the query and lives in a root-only folde
         fi
         kinds=$fewer
     done
-    say objects found "$(gzip -c "$work/objects" | base64 -w0)"
+    say objects found "$(gzip -c "$work/found" | base64 -w0)"
 }
 
 ask_api() { HOME=$work KUBECACHEDIR=/run/kprov/cache timeout 10 $BIN/kubectl --kubeconfig "$work/kubeconfig" --request-timeout=5s "$@" 2> "$work/error"; }
@@ -233,11 +240,11 @@ version() { # program, its unit if that has another name: what runs says it of i
 }
 
 programs() { # those whose version is asked
-    awk -F"$T" '$1 == "program" {print $2}' "$queries" | while read -r name; do version "$name"; done
+    ! asked program || while read -r name; do version "$name" < /dev/null; done < "$work/program"
 }
 
 status() { # only for `kprov status`: versions and health, which a run does not need
-    [ -n "$(awk -F"$T" '$1 == "status" {print 1}' "$queries")" ] || return 0
+    asked status || return 0
     for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd crio dockerd cri-dockerd runc kubelet kube-proxy; do
         version $name
     done
@@ -257,7 +264,8 @@ status() { # only for `kprov status`: versions and health, which a run does not 
 
 main() {
     umask 077
-    if [ "$(id -u)" = 0 ]; then mkdir -p /run/kprov; work=$(mktemp -d /run/kprov/probe.XXXXXX); else work=$(mktemp -d); fi
+    uid=$(id -u)
+    if [ "$uid" = 0 ]; then mkdir -p /run/kprov; work=$(mktemp -d /run/kprov/probe.XXXXXX); else work=$(mktemp -d); fi
     [ -n "$work" ] || exit 70
     # A machine that kprov only looked at keeps nothing of it.
     trap 'rm -rf "$work"; [ -e $STATE ] || rmdir /run/kprov 2> /dev/null' EXIT
@@ -265,13 +273,13 @@ main() {
     queries=$work/queries; cat > "$queries"
     records=$work/records; : > "$records"
     [ -r $STATE/manifest ] && cat $STATE/manifest > "$records"
-    deep=$(awk -F"$T" '$1 == "deep" {print 1}' "$queries")
-    locked=$(awk -F"$T" '$1 == "locked" {print 1}' "$queries")
     printf 'kprov-probe begin\n'
+    sort_out
     lock_holder
+    generation
     facts
-    sed "s/^/record$T/" "$records"
     files
+    texts
     units
     kernel
     accounts

@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
+import tarfile
+from collections.abc import Mapping
 
 import pytest
 
 from kprov.errors import TransportError
 from kprov.observation import ANSWER_LIMIT, parse, printable
+
+
+def archived(files: Mapping[str, bytes]) -> str:
+    """What the probe says of texts: base64 of a compressed tar archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        link = tarfile.TarInfo("etc/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/shadow"
+        archive.addfile(link)
+    return base64.b64encode(buffer.getvalue()).decode()
+
 
 LINES = [
     "fact\tclock\t1000.5",
@@ -47,7 +65,7 @@ LINES = [
     "stat\t/etc/b\t755\troot\troot\tdirectory\tOTHER",
     "stat\t/etc/c\t644\troot\troot\tregular file\tOTHER",
     "sum\t/etc/c\tCSUM",
-    "text\t/etc/c.crt\t" + base64.b64encode(b"PEM").decode(),
+    "texts\tarchive\t" + archived({"etc/c.crt": b"PEM"}),
     "unit\tetcd.service\tactive enabled no loaded",
     "stamp\tetcd.service\tS1",
     "sysctl\ta.b\t1  2",
@@ -160,6 +178,13 @@ def test_objects_found_failed_and_broken() -> None:
     assert failed.objects is None
     assert failed.objects_error == "refused"
     assert observed("objects\tfound\tAAAA").objects is None
+
+
+def test_texts_that_are_broken_cut_or_inflate_without_end_count_as_none() -> None:
+    whole = base64.b64decode(archived({"etc/a": b"a" * 100_000}))
+    bomb = gzip.compress(bytes(ANSWER_LIMIT + 1))
+    for archive in (b"no gzip", whole[:-20], whole[:60], bomb, gzip.compress(b"no tar" * 100)):
+        assert observed(f"texts\tarchive\t{base64.b64encode(archive).decode()}").texts == {}
 
 
 def test_who_holds_the_lock() -> None:
