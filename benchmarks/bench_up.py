@@ -107,7 +107,7 @@ class Bench:
         for name in self.names:
             keys = [key for key in questions(wanted[name]) if key not in fleet.observations[name].asked]
             if keys:
-                again[name] = Question(keys=keys)
+                again[name] = Question(keys=keys, facts=False)
         fleet = ask_again(fleet, again, forks=50)
         pems = {name: authority.cert_pem for name, authority in self.authorities.items()}
         return fleet, {
