@@ -230,6 +230,18 @@ def test_many_files_start_no_more_programs_than_few(room: Room) -> None:
     assert cost(50) - cost(2) <= SLACK
 
 
+def test_asking_about_much_starts_no_more_programs_than_asking_about_little(room: Room) -> None:
+    def cost(count: int, *, facts: bool) -> int:
+        keys = [(kind, f"/srv/{number}") for kind in ("file", "directory") for number in range(count)]
+        keys += [(kind, f"x{number}") for kind in ("user", "sysctl", "module", "package") for number in range(count)]
+        before = room.started()
+        assert room.sh(PROBE_COMMAND, probe_program(Question(keys=keys, facts=facts).queries())).returncode == 0
+        return room.started() - before
+
+    assert cost(40, facts=True) == cost(1, facts=True)
+    assert cost(40, facts=False) <= 30
+
+
 def test_asking_about_fifty_paths_takes_at_most_40_kilobytes(room: Room) -> None:
     """The gate of docs/cost-model.md for a run that changes nothing, both directions, one exec."""
     batch = Batch()

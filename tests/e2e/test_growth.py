@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from conftest import Make
-from lab_cluster import LabCluster, until
+from lab_cluster import LabCluster, probe_pods, until
+from traffic import connects, pods_on
 
 pytestmark = pytest.mark.lab
 
@@ -53,6 +54,14 @@ def pod_cidrs(cluster: LabCluster) -> dict[str, str]:
     return {node["metadata"]["name"]: node["spec"]["podCIDR"] for node in cluster.get("nodes")["items"]}
 
 
+def pods_talk(cluster: LabCluster, *nodes: str) -> None:
+    """From a pod on each of these nodes to the one on every other, over the hosts' routes."""
+    running = pods_on(cluster, *nodes)
+    for pod, _ in running.values():
+        for _, address in running.values():
+            connects(cluster, pod, f"{address}:8080")
+
+
 def test_a_new_worker_disturbs_nobody(cluster: LabCluster) -> None:
     before, networks = cluster.main_pids("cp1"), pod_cidrs(cluster)
     with_hosts(cluster, "cp1", "w1", "w2")
@@ -63,11 +72,14 @@ def test_a_new_worker_disturbs_nobody(cluster: LabCluster) -> None:
     assert {name: cidr for name, cidr in pod_cidrs(cluster).items() if name in networks} == networks
     new = pod_cidrs(cluster)["w2"]
     assert all(new in cluster.run(host, "ip", "route") for host in ("cp1", "w1"))
+    cluster.kubectl("apply", "-f", "-", stdin=probe_pods(cluster.load_agnhost("cp1", "w1", "w2")))
+    pods_talk(cluster, "cp1", "w1", "w2")
 
 
 def test_control_planes_join_as_learners_and_vote(cluster: LabCluster) -> None:
     with_hosts(cluster, *HOSTS)
     cluster.kprov("up", "--yes")
+    cluster.load_agnhost("cp2", "cp3")
     assert members(cluster, "cp2") == {"cp1", "cp2", "cp3"}
     assert cluster.nodes() == dict.fromkeys(HOSTS, True)
     assert cluster.kprov("plan").status == 0
@@ -86,6 +98,7 @@ def test_the_first_control_plane_leaves_and_the_cluster_stays(cluster: LabCluste
     assert "6443" not in cluster.sh("cp1", "ss -Hltn")
     assert all(networks["cp1"] not in cluster.run(host, "ip", "route") for host in ("w1", "cp2"))
     assert {name: cidr for name, cidr in networks.items() if name != "cp1"} == pod_cidrs(cluster)
+    pods_talk(cluster, "w1", "cp2", "cp3", "w2")
     assert cluster.kprov("plan").status == 0
 
 

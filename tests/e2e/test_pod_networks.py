@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,6 +137,44 @@ def test_a_third_one_joins(cluster: LabCluster) -> None:
     cluster.load_agnhost("w2")
     after = cluster.main_pids("w1")
     assert {unit for unit in before if before[unit] != after[unit]} <= {"kprov-network.service"}
+    packets_pass(cluster, *HOSTS, mtu=1450)
+
+
+@contextmanager
+def hosts_apart(cluster: LabCluster, *nodes: str) -> Iterator[None]:
+    """While the block runs no machine has another one on its link: packets between them go by way of the gateway, which
+    is this computer, as between hosts of different networks.
+    """
+    addresses = {node: cluster.lab.machine(node).address for node in nodes}
+    bridge, redirects = cluster.lab.bridge, Path(f"/proc/sys/net/ipv4/conf/{cluster.lab.bridge}/send_redirects")
+    ports = [path.name for path in Path(f"/sys/class/net/{bridge}/brif").iterdir()]
+    before = redirects.read_text()
+    try:
+        redirects.write_text("0")
+        for port in ports:
+            subprocess.run(["bridge", "link", "set", "dev", port, "isolated", "on"], check=True)
+        for node in nodes:
+            routes = [f"ip route replace {other}/32 via {cluster.lab.gateway}" for other in addresses.values()]
+            cluster.sh(node, "; ".join(route for route in routes if f" {addresses[node]}/" not in route))
+        yield
+    finally:
+        for node in nodes:
+            cluster.sh(
+                node, "; ".join(f"ip route del {other}/32 2>/dev/null" for other in addresses.values()) + "; true"
+            )
+        for port in ports:
+            subprocess.run(["bridge", "link", "set", "dev", port, "isolated", "off"], check=True)
+        redirects.write_text(before)
+
+
+def test_hosts_that_do_not_share_a_link_talk_through_the_tunnel(cluster: LabCluster) -> None:
+    """The case it is for. A route over the link would lead nowhere: what the tunnel carries is one hop further away."""
+    address = cluster.lab.machine("w1").address
+    with hosts_apart(cluster, *HOSTS):
+        cluster.sh("cp1", "ip neigh flush all")
+        assert "ttl=63" in cluster.sh("cp1", f"ping -c 1 -W 3 {address}"), "the machines share a link"
+        packets_pass(cluster, *HOSTS, mtu=1450)
+        cluster.kprov("verify")
     packets_pass(cluster, *HOSTS, mtu=1450)
 
 
