@@ -1,11 +1,12 @@
 """What add-ons cost on a cluster that runs already: until all are ready, the second run, and their memory per node.
 
-    python benchmarks/bench_addons.py [--addons metrics-server monitoring logging] [--workers 2] [--rounds 5]
+    python benchmarks/bench_addons.py [--addons metrics-server monitoring logging storage] [--workers 2] [--rounds 5]
 
 Makes a lab of its own (systemd-nspawn machines, see docs/support.md), brings a cluster up without add-ons, then switches
 all of them on at once, and measures with what `kprov up --json` says of itself. Images are in the operator's cache and not
-on the nodes before. Memory is the working set of each pod as its kubelet tells it, a while after all are ready; machines
-of a lab share one kernel, so that what the kernel itself needs is in no figure. Needs root; leaves nothing behind.
+on the nodes before. Memory is the working set of each pod as its kubelet tells it, and of each unit that an add-on has on
+hosts as its control group does, a while after all are ready; machines of a lab share one kernel, so that what the kernel
+itself needs is in no figure. Needs root; leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from pathlib import Path
 import yaml
 
 from kprov.addon.choose import by_name
+from kprov.addon.spec import Addon
 from kprov.lab import MachineSpec, inventory, machines
+from kprov.lab.memory import working_sets
 
 KPROV = Path(sys.executable).parent / "kprov"
 LAB = "bench-addons"
-DEFAULT = ("metrics-server", "monitoring", "logging")
+DEFAULT = ("metrics-server", "monitoring", "logging", "storage")
 STORES = frozenset({"monitoring", "logging"})
 SETTLED = 60.0  # seconds until memory is looked at
 MIB = 2**20
@@ -62,7 +65,7 @@ class Cluster:
 
     def switch_on(self, names: Sequence[str]) -> None:
         document = yaml.safe_load(self.inventory.read_text())
-        document["cluster"]["addons"] = dict.fromkeys(names, True)
+        document["cluster"]["addons"] = {"metrics-server": False, **dict.fromkeys(names, True)}
         self.inventory.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def up(self) -> Run:
@@ -75,20 +78,10 @@ class Cluster:
             changed=bool(last["changed"]),
         )
 
-    def memory(self, namespaces: Mapping[str, str]) -> dict[tuple[str, str], int]:
-        """(node, add-on) → bytes. namespaces: of pods → add-on; of kube-system only pods called like the add-on count."""
-        found: dict[tuple[str, str], int] = {}
-        for machine in self.lab.machines:
-            summary = json.loads(self._ask(f"/api/v1/nodes/{machine.name}/proxy/stats/summary"))
-            for pod in summary["pods"]:
-                name, space = pod["podRef"]["name"], pod["podRef"]["namespace"]
-                owner = namespaces.get(space) or next(
-                    (addon for addon in namespaces.values() if name.startswith(addon)), ""
-                )
-                if owner:
-                    key = machine.name, owner
-                    found[key] = found.get(key, 0) + int(pod.get("memory", {}).get("workingSetBytes", 0))
-        return found
+    def memory(self, addons: Sequence[Addon]) -> dict[tuple[str, str], int]:
+        """(node, add-on) → bytes."""
+        nodes = [machine.name for machine in self.lab.machines]
+        return working_sets(self.lab, addons, nodes, lambda path: json.loads(self._ask(path)))
 
     def _kprov(self, *arguments: str) -> str:
         return _output([str(KPROV), arguments[0], str(self.inventory), *arguments[1:]])
@@ -138,9 +131,7 @@ def measure(cluster: Cluster, names: Sequence[str], rounds: int) -> None:
     show({"nothing to do, no add-ons": before, f"{len(names)} add-ons, until all are ready": first,
           "nothing to do, all of them on": after})  # fmt: skip
     time.sleep(SETTLED)
-    homes = {addon.namespace: addon.name for addon in by_name(names) if addon.namespace != "kube-system"}
-    homes |= {addon.name: addon.name for addon in by_name(names) if addon.namespace == "kube-system"}
-    memory = cluster.memory(homes)
+    memory = cluster.memory([addon for addon in by_name(names) if addon.name in names])
     show_memory(memory, [machine.name for machine in cluster.lab.machines])
     print()
     gate("execs with nothing to do, with / without", after.execs / before.execs, 1.3)

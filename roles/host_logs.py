@@ -12,12 +12,11 @@ from collections.abc import Iterable
 from kprov.addon.render import password
 from kprov.addon.spec import Addon
 from kprov.context import Context
-from kprov.errors import AddonError
-from kprov.model import Cluster
 from kprov.resources import Directory, File, Gate, Resource, Unit, User
 from kprov.roles.api_server import AUDIT_LOGS
 from kprov.roles.documents import arguments
 from kprov.roles.layout import BIN, credential, program
+from kprov.roles.stores import store_folder
 from kprov.runtimes import RUNTIMES
 from kprov.templating import render
 
@@ -54,9 +53,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield Directory(path=_DATA)
     yield Directory(path=_JOURNAL, owner=USER, group=USER, mode=0o700, purge=True)
     yield Directory(path=_STATE, owner=USER, group=USER, mode=0o700, purge=True)
-    if store_host(ctx.cluster, addon) == ctx.host.name:
-        # Its pod is in the group of root, and in no other that hosts have a name for.
-        yield Directory(path=_STORE, mode=0o770, purge=True, data=True)
+    yield from store_folder(ctx.cluster, addon, ctx.host.name, _STORE)
     yield Directory(path=_SETTINGS)
     yield File(path=_CA, content=ctx.trust.ca["kubernetes"])
     yield File(path=_NAMES[ctx.host.is_node], content=_names(ctx))
@@ -66,27 +63,6 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield program(ctx, "vlagent")
     yield _journal(ctx)
     yield _collector(ctx, addon)
-
-
-def store_host(cluster: Cluster, addon: Addon) -> str:
-    """The node that has the store's folder, as the add-on's volume names it. Empty when a class gives the volume.
-
-    Raises AddonError when the inventory names a host that is no node.
-    """
-    if addon.parameters["storage_class"] or cluster.addon("storage") is not None:
-        return ""
-    workers = [host.name for host in cluster.hosts if host.in_group("worker")]
-    nodes = [host.name for host in cluster.nodes]
-    named = str(addon.parameters["node"])
-    if named and named not in nodes:
-        raise AddonError(
-            "the store of the add-on logging cannot be on this host",
-            where="cluster.addons.logging.node",
-            found=named,
-            needed=f"a node: one of {', '.join(nodes)}",
-            todo="name one of them, or leave the key out",
-        )
-    return named or next(iter(workers or nodes))
 
 
 def _intake(ctx: Context) -> str:

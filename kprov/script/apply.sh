@@ -72,11 +72,6 @@ end() {
 
 gone() { rm -rf $STATE; } # after `down`: the last of it
 
-staged() { # content, path, owner, group, mode: a complete file beside its place, owner and mode set before content
-    rm -f "$2.kprov-new"
-    : > "$2.kprov-new" && chown "$3:$4" "$2.kprov-new" && chmod "$5" "$2.kprov-new" && cat "$1" > "$2.kprov-new"
-}
-
 # Files go into place in groups, so that many cost hardly more programs than one: each is complete, with owner and mode,
 # in a folder `.kprov-new` beside its place and on the disk, before it gets its name (-Z: with its place's SELinux label).
 do_file() { # payload, path, owner, group, mode, sha256

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab_cluster import KPROV, LabCluster
+from lab_cluster import LabCluster
+from opened_page import tunnel
 
 _CHROMIUM = (
     *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -60,12 +61,5 @@ class Page:
 
 @contextmanager
 def opened(cluster: LabCluster) -> Iterator[Page]:
-    command = [KPROV, "open", "metrics", cluster.inventory, "--no-browser", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as process:
-        try:
-            assert process.stdout is not None
-            line = json.loads(process.stdout.readline())
-            yield Page(url=line["url"], user=line["user"], password=line["password"])
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
+    with tunnel(cluster, "metrics") as there:
+        yield Page(url=there.url, user=there.said["user"], password=there.said["password"])

@@ -1,18 +1,21 @@
-"""`kprov open` as a user runs it: the lines it prints for programs, and Ctrl-C."""
+"""`kprov open` as a user runs it: what it prints, for people and for programs, and Ctrl-C."""
 
 from __future__ import annotations
 
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import threading
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 from lab_cluster import KPROV, LabCluster
 
 
@@ -60,6 +63,46 @@ def tunnel(
         reader.join(10)
         *_, last, end = lines.queue
         assert (json.loads(last)["event"], end) == ("closed", "")
+    finally:
+        process.kill()
+        process.wait()
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What `kprov open` shows to people."""
+
+    url: str
+    user: str
+    password: str = field(repr=False)
+
+    def statuses(self, path: str) -> tuple[int, int, int]:
+        """What a path answers with to nobody, with a wrong password, and with what was shown."""
+        address = urllib.parse.urljoin(self.url, path)
+        logins = (None, (self.user, "wrong"), (self.user, self.password))
+        answers = [httpx.get(address, auth=login, timeout=30, follow_redirects=False) for login in logins]
+        return answers[0].status_code, answers[1].status_code, answers[2].status_code
+
+
+@contextmanager
+def shown(cluster: LabCluster, name: str) -> Iterator[Shown]:
+    """The command as a user types it, without a browser. Ends with Ctrl-C at the end of the block, and in order."""
+    process = subprocess.Popen(
+        [KPROV, "open", name, cluster.inventory, "--no-browser"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        text = "".join(iter(process.stdout.readline, "Ctrl-C ends it\n"))
+        found = re.search(r"(http://127\.0\.0\.1:\d+/\S*)\nuser (\S+), password (\S+)\n", text)
+        assert found, text
+        yield Shown(*found.groups())
+        process.send_signal(signal.SIGINT)
+        said, complained = process.communicate(timeout=20)
+        assert (process.returncode, said, complained) == (0, "", "closed\n")
     finally:
         process.kill()
         process.wait()

@@ -11,12 +11,14 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from conftest import Make, Say
 from lab_cluster import LabCluster, until
 from log_store import Store, opened
+from opened_page import shown
 
 pytestmark = pytest.mark.lab
 
@@ -165,6 +167,30 @@ def test_a_pod_is_refused_without_the_password(cluster: LabCluster, store: Store
     for host in HOSTS:
         shown = cluster.run(host, "ps", "axww", "-o", "args")
         assert not [word for word in (admin, collector, secret["store"]) if word in shown]
+
+
+def test_kprov_open_shows_a_login_without_which_the_page_says_nothing(cluster: LabCluster, store: Store) -> None:
+    with shown(cluster, "logs") as there:
+        assert urlsplit(there.url).path == "/select/vmui/"
+        assert (there.user, there.password) == (store.user, store.password)
+        for path in ("/select/vmui/", f"/select/logsql/query?query={NEEDLE}", "/metrics"):
+            assert there.statuses(path) == (401, 401, 200), path
+        assert Store(url=there.url, user=there.user, password=there.password).rows(NEEDLE)
+
+
+def test_its_certificate_is_good_for_the_names_of_its_services_and_for_nothing_else(cluster: LabCluster) -> None:
+    """What `kprov open` and collectors insist on: nothing here is told to trust what it does not know."""
+    for service, port in (("logs", 9428), ("logs-intake", 9427)):
+        address = cluster.get("service", service, "-n", "logging")["spec"]["clusterIP"]
+        for name, code in (
+            (f"{service}.logging.svc", "401"),
+            (f"{service}.logging.svc.cluster.local", "401"),
+            (f"{service}.default.svc", "000"),
+            (address, "000"),
+        ):
+            curl = "curl -s -o /dev/null -w '%{http_code}' --cacert /etc/kubernetes/pki/ca.crt --connect-timeout 5"
+            asked = cluster.sh("cp1", f"{curl} --resolve {name}:{port}:{address} https://{name}:{port}/metrics; true")
+            assert asked == code, name
 
 
 SERVICES = ("logs", "logs-intake")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Make
+from conftest import Make, Say
 from lab_cluster import LabCluster, until
 from metrics_page import Page, opened
+from opened_page import shown
 
+from kprov.addon.choose import by_name
 from kprov.lab import machines
+from kprov.lab.memory import working_sets
 
 pytestmark = pytest.mark.lab
 
@@ -21,6 +25,7 @@ HOSTS = {"etcd1": ["etcd"], "cp1": ["control_plane"], "w1": ["worker"]}
 # Fast, so that the tests are; and away from the node that is stopped.
 MONITORING = {"scrape_interval": "5s", "alert_delay": "10s", "node_selector": {"kubernetes.io/hostname": "cp1"}}
 ADDONS = {"storage": True, "monitoring": MONITORING}
+OWN = Path(__file__).parent / "own_addons"
 OF_HOSTS = {"node", "certificates"}
 OF_NODES = {"kubelet", "cadvisor", "kube-proxy", "containerd"}
 OF_CONTROL_PLANES = {"kube-apiserver", "kube-controller-manager", "kube-scheduler"}
@@ -167,6 +172,29 @@ def test_a_pod_without_credentials_is_refused(cluster: LabCluster, page: Page) -
     assert cluster.sh("w1", f"curl -sk --connect-timeout 3 http://{pod['status']['podIP']}:8429/; true") == ""
 
 
+def test_kprov_open_shows_a_login_without_which_the_page_says_nothing(cluster: LabCluster, page: Page) -> None:
+    with shown(cluster, "metrics") as there:
+        assert there.url.endswith("/vmui/#/dashboards")
+        assert (there.user, there.password) == (page.user, page.password)
+        for path in ("/vmui/", "/vmui/custom-dashboards", "/api/v1/query?query=up", "/api/v1/alerts", "/metrics"):
+            assert there.statuses(path) == (401, 401, 200), path
+        assert Page(url=there.url, user=there.user, password=there.password).query('up{job="etcd"} == 1')
+
+
+def test_its_certificate_is_good_for_the_names_of_its_service_and_for_nothing_else(cluster: LabCluster) -> None:
+    """What `kprov open` and readers in the cluster insist on: nothing here is told to trust what it does not know."""
+    address = cluster.get("service", "-n", "monitoring", "victoria-metrics")["spec"]["clusterIP"]
+    for name, code in (
+        ("victoria-metrics.monitoring.svc", "401"),
+        ("victoria-metrics.monitoring.svc.cluster.local", "401"),
+        ("victoria-metrics.default.svc", "000"),
+        (address, "000"),
+    ):
+        curl = "curl -s -o /dev/null -w '%{http_code}' --cacert /etc/kubernetes/pki/ca.crt --connect-timeout 5"
+        asked = cluster.sh("cp1", f"{curl} --resolve {name}:8428:{address} https://{name}:8428/metrics; true")
+        assert asked == code, name
+
+
 def test_the_metrics_proxy_lets_in_the_scraper_alone(cluster: LabCluster) -> None:
     secret = cluster.get("secret", "-n", "monitoring", "scraper-tls")["data"]
     folder = cluster.lab.machine("cp1").root / "root"
@@ -262,6 +290,23 @@ def test_an_alert_fires_when_a_node_stops_and_ends_when_it_is_back(cluster: LabC
     )
 
 
+def test_with_all_add_ons_on_a_second_run_costs_no_more_and_memory_is_little(cluster: LabCluster, say: Say) -> None:
+    shutil.copytree(OWN / "plain", cluster.folder / "addons" / "plain")
+    on = {**ADDONS, **dict.fromkeys(("logging", "metrics-server", "node-local-dns", "plain"), True)}
+    cluster.edit(lambda document: document["cluster"].update(addons=on))
+    cluster.kprov("up", "--yes")
+    again = json.loads(cluster.kprov("up", "--yes", "--json").stdout.splitlines()[-1])
+    assert (again["changed"], again["execs"], again["connections"]) == ([], len(HOSTS), len(HOSTS))
+    stores = [addon for addon in by_name(["monitoring", "logging"]) if addon.name in ("monitoring", "logging")]
+    held = working_sets(
+        cluster.lab, stores, ("cp1", "w1"), lambda path: json.loads(cluster.kubectl("get", "--raw", path))
+    )
+    for (host, addon), size in sorted(held.items()):
+        say(f"{addon} holds {size / 2**20:.0f} MiB on {host}")
+    assert {key for key in held if held[key] > 2**20} == {(host, addon.name) for host in HOSTS for addon in stores}
+    assert sum(held.values()) < 300 * 2**20
+
+
 def test_switched_off_it_leaves_its_data_and_then_nothing(cluster: LabCluster) -> None:
     cluster.edit(lambda document: document["cluster"].update(addons={"storage": True}))
     cluster.kprov("up", "--yes")
@@ -287,5 +332,6 @@ def test_switched_off_it_leaves_its_data_and_then_nothing(cluster: LabCluster) -
         assert cluster.sh(host, f"ss -Hltn '( sport = :{PROXY} or sport = :1338 or sport = :19100 )'") == ""
     assert cluster.sh("etcd1", "command -v haproxy; ls -d /etc/kubernetes 2> /dev/null; true") == ""
     cluster.kprov("up", "--yes", "--delete-data")
-    assert "monitoring" not in cluster.kubectl("get", "namespaces", "-o", "name")
+    left = cluster.kubectl("get", "namespaces", "-o", "name")
+    assert not [name for name in ("monitoring", "logging") if name in left]
     assert cluster.kprov("plan").status == 0

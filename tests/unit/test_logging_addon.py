@@ -16,7 +16,8 @@ from kprov.errors import AddonError, InventoryError
 from kprov.inventory import load
 from kprov.model import Cluster, ClusterFacts, Connection, Group, Host
 from kprov.objects import Object
-from kprov.roles.host_logs import INTAKE_PORT, INTAKE_USER, UNITS, store_host
+from kprov.roles.host_logs import INTAKE_PORT, INTAKE_USER, UNITS
+from kprov.roles.stores import store_host
 
 SEED = b"k" * 32
 (LOGGING,) = (addon for addon in by_name(["logging"]) if addon.name == "logging")

@@ -15,10 +15,12 @@ import yaml
 
 from kprov.addon.choose import by_name, why_not
 from kprov.addon.render import Surroundings, rendered
+from kprov.errors import AddonError
 from kprov.model import Cluster, Connection, Host
 from kprov.objects import Object
 from kprov.roles import metrics_proxy, metrics_store
 from kprov.roles.layout import METRICS_PROXY_PORT
+from kprov.roles.stores import store_host
 
 (MONITORING,) = (addon for addon in by_name(["monitoring"]) if addon.name == "monitoring")
 
@@ -156,7 +158,7 @@ def test_else_it_is_the_folder_that_the_role_makes(parameters: dict[str, str]) -
     """Named by its node: another node is another volume, and the old one stays."""
     cluster = Cluster(name="c", versions={}, hosts=tuple(map(inventory_host, CLUSTER["hosts"])))
     addon = replace(MONITORING, parameters={**MONITORING.parameters, **parameters})
-    node = metrics_store.store_host(cluster, addon)
+    node = store_host(cluster, addon)
     assert node == (parameters.get("node") or "w1")
     made = objects(**parameters)[f"PersistentVolume monitoring-{node}"]["spec"]
     assert made["local"]["path"] == metrics_store.FOLDER
@@ -165,6 +167,14 @@ def test_else_it_is_the_folder_that_the_role_makes(parameters: dict[str, str]) -
     pod = objects(**parameters)["Deployment victoria-metrics"]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsGroup"] == 0
     assert "fsGroup" not in pod["securityContext"], "kubelet would take the folder for another group"
+
+
+def test_a_store_on_a_host_that_is_no_node_is_refused() -> None:
+    cluster = Cluster(name="c", versions={}, hosts=tuple(map(inventory_host, CLUSTER["hosts"])))
+    with pytest.raises(AddonError) as caught:
+        store_host(cluster, replace(MONITORING, parameters={**MONITORING.parameters, "node": "e1"}))
+    assert "cluster.addons.monitoring.node" in str(caught.value)
+    assert "one of cp1, w1" in str(caught.value)
 
 
 def inventory_host(values: dict[str, Any]) -> Host:

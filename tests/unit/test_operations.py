@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from observed import bare, in_order, planned, record
 
-from kprov import delivery
+from kprov import delivery, script
 from kprov.operations import Batch, Sources, removal_order, stage_batch, stream, write_removal
 from kprov.pki.spec import CertificateSpec
 from kprov.plan import Change
@@ -204,6 +206,14 @@ def test_the_stream_is_one_tar_with_program_operations_and_payload(artifact: Art
     assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
     assert all(field for row in rows for field in row)  # the shell's read would swallow an empty field
     assert b"compressed" * 1000 in read.values()
+
+
+@pytest.mark.parametrize("name", ["apply.sh", "probe.sh", "down.sh"])
+def test_a_shell_program_defines_each_function_once(name: str) -> None:
+    """The last one counts, so that a change to another does nothing; shellcheck does not mind."""
+    found = re.findall(r"^([a-z_]+)\(\)", script.text(name).decode(), re.MULTILINE)
+    assert found
+    assert [function for function, times in Counter(found).items() if times > 1] == []
 
 
 def test_a_deletion_is_written_by_its_record() -> None:

@@ -1,0 +1,233 @@
+"""Hosts that exist only in a test and do all they are told: the probe's questions and apply.sh's operations, by their wire
+formats. They keep what they were given, so that a second run finds it. Nothing fails on them, and no component runs."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from kprov.model import Host
+from kprov.objects import Identity, Object, identity
+from kprov.script import APPLY_COMMAND, PROBE_COMMAND
+from kprov.transport.base import Result
+
+_FACTS = {
+    "uid": "0",
+    "arch": "x86_64",
+    "kernel": "6.1.0",
+    "os_id": "debian",
+    "os_version": "12",
+    "systemd": "252",
+    "cgroup": "2",
+    "cpus": "4",
+    "memory": str(8 << 30),
+    "swap": "no",
+    "default_interface": "eth0",
+    "nft": "1.0.6",
+}
+_COMMANDS = ("nft", "haproxy", "openssl", "curl", "bash", "tar", "gzip", "flock", "sudo", "apt-get", "modprobe")
+_MODULES = ("overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan")
+# What is waited for, or done anew at each boot, and leaves nothing to be seen.
+_WITHOUT_TRACE = frozenset(
+    ("gate", "registered", "addon_ready", "etcd_settled", "quorum", "checkpoint", "reload_units", "uncordon", "swapoff")
+)
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(kw_only=True)
+class Machine:
+    """What one host has."""
+
+    number: int
+    generation: str = ""
+    records: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)  # kind and name → value, before
+    paths: dict[str, tuple[str, str, str, str]] = field(default_factory=dict)  # → mode, owner, group, stat's word
+    contents: dict[str, bytes] = field(default_factory=dict)
+    sums: dict[str, str] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    stamps: dict[str, str] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
+    sysctls: dict[str, str] = field(default_factory=dict)
+    others: set[tuple[str, str]] = field(default_factory=set)  # users, packages, modules
+    members: str = ""  # etcd's member list, JSON
+
+
+@dataclass(kw_only=True)
+class Obedient:
+    """The hosts and the cluster's objects; `answer` is a FakeTransport's handler."""
+
+    machines: dict[str, Machine] = field(default_factory=dict)
+    objects: dict[Identity, Object] = field(default_factory=dict)
+
+    def answer(self, host: Host, command: str, stdin: bytes) -> Result:
+        if host.name not in self.machines:
+            self.machines[host.name] = Machine(number=len(self.machines) + 1)
+        machine = self.machines[host.name]
+        if command == PROBE_COMMAND:
+            lines = ["kprov-probe begin", *self._told(host.name, machine, stdin), "kprov-probe end"]
+        elif command == APPLY_COMMAND:
+            lines = list(self._done(machine, stdin))
+        elif "run.lock" in command:
+            lines = [f"locked {machine.generation}"]
+        else:
+            raise AssertionError(f"{host.name} was asked to run {command}")
+        return Result(status=0, stdout="".join(f"{line}\n" for line in lines).encode(), stderr=b"")
+
+    def _told(self, name: str, machine: Machine, stdin: bytes) -> Iterator[str]:
+        asked = [tuple(line.split("\t")) for line in _here_document(stdin)]
+        address = f"192.0.2.{10 + machine.number}"
+        facts = {**_FACTS, "clock": f"{time.time():f}", "hostname": name, "machine_id": f"{machine.number:032d}"}
+        facts |= {"default_address": address, "generation": machine.generation}
+        yield from (f"fact\t{key}\t{value}" for key, value in facts.items())
+        yield from (f"fact\tcommand\t{command}" for command in _COMMANDS)
+        yield from (f"module\t{module}\tpresent" for module in _MODULES)
+        yield from (f"disk\t{folder}\t{50 << 30} {99 << 30}" for folder in ("/etc", "/opt", "/var", "/var/lib"))
+        yield from ("link\teth0\t1500", f"address\teth0\t{address}/24")
+        for (kind, key), (value, before) in machine.records.items():
+            yield f"record\t{kind}\t{key}\t{value}\t-\t{before}"
+        known = set(machine.records) | {(row[0], row[1]) for row in asked}
+        for path, (mode, owner, group, word) in machine.paths.items():
+            if known & {("file", path), ("binary", path), ("directory", path), ("path", path)}:
+                yield f"stat\t{path}\t{mode}\t{owner}\t{group}\t{word}\t1:1:1:1"
+        yield from (f"sum\t{path}\t{digest}" for path, digest in machine.sums.items())
+        for path, content in machine.contents.items():
+            if path.endswith(".crt") or ("text", path) in known:
+                yield f"text\t{path}\t{_base64(content)}"
+        yield from (f"unit\t{unit}\t{state} enabled no loaded" for unit, state in machine.units.items())
+        yield from (f"stamp\t{unit}\t{value}" for unit, value in machine.stamps.items())
+        yield from (f"sysctl\t{key}\t{value}" for key, value in machine.sysctls.items())
+        yield from (f"{'loaded' if kind == 'module' else kind}\t{key}\tyes" for kind, key in sorted(machine.others))
+        yield from (f"image\t{key}\tsha256:{digest}" for key, digest in machine.images.items())
+        if machine.members:
+            yield from ("etcd\tdata\tyes", f"etcd\tmembers\t{_base64(machine.members.encode())}")
+        if any(row[0] == "objects" for row in asked) and "kube-apiserver.service" in machine.units:
+            found = {"items": [_living(item) for item in self.objects.values()]}
+            yield f"objects\tfound\t{_base64(gzip.compress(json.dumps(found).encode()))}"
+
+    def _done(self, machine: Machine, stdin: bytes) -> Iterator[str]:
+        sent = _unpacked(stdin)
+        machine.generation = sent["generation"].decode().strip()
+        for line in sent["announce"].decode().splitlines():
+            kind, name, value = line.split("\t")
+            machine.records.setdefault((kind, name), (value, "absent"))
+        for line in sent["ops"].decode().splitlines():
+            number, operation, *arguments = line.split("\t")
+            payload = {name.removeprefix("payload/"): content for name, content in sent.items()}
+            if operation not in _WITHOUT_TRACE:
+                getattr(self, f"_do_{operation}")(machine, payload, *arguments)
+            yield f"ok\t{number}\t-"
+        yield "done\t0\t-"
+
+    def _do_file(self, machine: Machine, payload: Mapping[str, bytes], *arguments: str) -> None:
+        name, path, owner, group, mode, digest = arguments
+        assert hashlib.sha256(payload[name]).hexdigest() == digest
+        machine.contents[path] = payload[name]
+        _place(machine, "file", path, digest, mode, owner, group)
+
+    def _do_binary(
+        self, machine: Machine, _: Mapping[str, bytes], path: str, mode: str, digest: str, *_more: str
+    ) -> None:
+        _place(machine, "binary", path, digest, mode, "root", "root")
+
+    def _do_directory(self, machine: Machine, _: Mapping[str, bytes], *arguments: str) -> None:
+        path, owner, group, mode, kept = arguments
+        machine.paths[path] = (mode, owner, group, "directory")
+        _record(machine, "directory", path, kept)
+
+    def _do_image(self, machine: Machine, _: Mapping[str, bytes], *arguments: str) -> None:
+        key, _source, _encoding, digest = arguments
+        machine.images[key] = digest
+        _record(machine, "image", key, digest)
+
+    def _do_sysctl(self, machine: Machine, _: Mapping[str, bytes], name: str, value: str) -> None:
+        machine.sysctls[name] = value
+        _record(machine, "sysctl", name, value)
+
+    def _do_adopt(self, machine: Machine, _: Mapping[str, bytes], kind: str, name: str, value: str) -> None:
+        _record(machine, kind, name, value)
+
+    def _do_user(self, machine: Machine, _: Mapping[str, bytes], name: str, *_more: str) -> None:
+        machine.others.add(("user", name))
+
+    def _do_package(self, machine: Machine, _: Mapping[str, bytes], name: str, command: str, *_more: str) -> None:
+        machine.others.add(("package", name))
+        _record(machine, "package", name, command)
+
+    def _do_module(self, machine: Machine, _: Mapping[str, bytes], name: str) -> None:
+        machine.others.add(("module", name))
+
+    def _do_restart(self, machine: Machine, _: Mapping[str, bytes], unit: str) -> None:
+        machine.units[unit] = "active"
+
+    def _do_stamp(self, machine: Machine, _: Mapping[str, bytes], unit: str, value: str) -> None:
+        machine.stamps[unit] = value
+
+    def _do_unstamp(self, machine: Machine, _: Mapping[str, bytes], unit: str) -> None:
+        machine.stamps.pop(unit, None)
+
+    def _do_etcd_bootstrap(self, machine: Machine, _: Mapping[str, bytes], peers: str, _token: str) -> None:
+        rows = [peer.split("=", 1) for peer in peers.split(",")]
+        listed = [{"ID": number, "name": name, "peerURLs": [url]} for number, (name, url) in enumerate(rows, start=1)]
+        machine.members = json.dumps({"members": listed})
+
+    def _do_objects(self, _: Machine, payload: Mapping[str, bytes], name: str) -> None:
+        for item in yaml.load_all(payload[name], Loader=_LOADER):
+            self.objects[identity(item)] = item
+
+    _do_first_list = _do_objects
+
+    def _do_addon(self, machine: Machine, payload: Mapping[str, bytes], _addon: str, name: str, _anew: str) -> None:
+        self._do_objects(machine, payload, name)
+
+
+def _place(machine: Machine, kind: str, path: str, digest: str, mode: str, owner: str, group: str) -> None:
+    machine.paths[path] = (mode, owner, group, "regular file")
+    machine.sums[path] = digest
+    _record(machine, kind, path, digest)
+
+
+def _record(machine: Machine, kind: str, name: str, value: str) -> None:
+    machine.records[kind, name] = (value, machine.records.get((kind, name), ("", "absent"))[1])
+
+
+def _living(item: Object) -> Object:
+    """With the status that its controller would give it: all is ready at once."""
+    replicas = (item.get("spec") or {}).get("replicas", 1)
+    counted = {"updatedReplicas": replicas, "availableReplicas": replicas}
+    statuses = {
+        "Node": {"conditions": [{"type": "Ready", "status": "True"}]},
+        "APIService": {"conditions": [{"type": "Available", "status": "True"}]},
+        "Deployment": counted,
+        "StatefulSet": counted,
+        "DaemonSet": {"desiredNumberScheduled": 3, "updatedNumberScheduled": 3, "numberAvailable": 3},
+    }
+    return {**item, "status": statuses[item["kind"]]} if item["kind"] in statuses else item
+
+
+def _here_document(program: bytes) -> Iterable[str]:
+    return program.decode().split("main <<'KPROV_QUERIES'\n")[1].splitlines()[:-1]
+
+
+def _unpacked(stream: bytes) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
+        for member in archive.getmembers():
+            content: Any = archive.extractfile(member)
+            if content is not None:
+                found[member.name] = content.read()
+    return found
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
