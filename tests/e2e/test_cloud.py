@@ -1,6 +1,6 @@
 """The real cloud controller of AWS against a mock of its API: nodes, load balancers, machines that are gone.
 
-The controllers of other clouds cannot be had here: the API server is asked whether it would take their objects.
+The controllers of other clouds are not run: the API server is asked whether it would take their objects.
 """
 
 from __future__ import annotations
