@@ -188,8 +188,11 @@ def test_another_generation_is_another_password_and_starts_the_pods_that_read_it
     assert first == again
     changed = {key for key, item in first.items() if item != second[key]}
     secrets = {"logging": {"Secret logs-login", "Secret vlagent-login"}, "monitoring": {"Secret login"}}[name]
-    store = {"logging": "victoria-logs", "monitoring": "victoria-metrics"}[name]
-    assert changed == {*secrets, f"Deployment {store}"}
+    readers = {
+        "logging": {"Deployment victoria-logs", "DaemonSet vlagent"},
+        "monitoring": {"Deployment victoria-metrics"},
+    }
+    assert changed == secrets | readers[name]
     one, other = (password(SEED, name, "admin", number).reveal() for number in (1, 2))
     assert one != other
     assert one == password(SEED, name, "admin").reveal()
