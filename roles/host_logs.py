@@ -57,7 +57,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield Directory(path=_SETTINGS)
     yield File(path=_CA, content=ctx.trust.ca["kubernetes"])
     yield File(path=_NAMES[ctx.host.is_node], content=_names(ctx))
-    secret = password(ctx.trust.encryption_key, ADDON, INTAKE_USER).reveal()
+    secret = password(ctx.trust.encryption_key, ADDON, INTAKE_USER, addon.password_generation).reveal()
     yield File(path=_PASSWORD, content=secret.encode(), mode=0o600, secret=True)
     yield File(path=_SCRIPT, content=render(user, "host_logs/kprov-journal.sh"), mode=0o755)
     yield program(ctx, "vlagent")

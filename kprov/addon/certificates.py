@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from kprov.addon.exposure import outside_names
 from kprov.addon.render import certificate_texts
 from kprov.addon.spec import Addon, CertificateRow
 from kprov.context import Trust
@@ -76,7 +77,7 @@ def _spec(cluster: Cluster, addon: Addon, row: CertificateRow, values: Mapping[s
         organizations=row.organizations,
         server=row.usage in ("server", "both"),
         client=row.usage in ("client", "both"),
-        dns_names=certificate_texts(addon, row.dns_names, values),
+        dns_names=(*certificate_texts(addon, row.dns_names, values), *outside_names(addon, row.secret)),
         algorithm=cluster.pki.algorithm,
         days=cluster.pki.leaf_days,
         renew_before_days=cluster.pki.renew_before_days,

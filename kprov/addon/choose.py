@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from kprov.addon.describe import described, is_own, shelf
+from kprov.addon.exposure import filled, why_not_exposed
 from kprov.addon.published import is_url, located
 from kprov.addon.spec import Addon, AddonImage, AddonProgram, Description, Parameter
 from kprov.errors import AddonError
@@ -121,6 +122,11 @@ def _chosen(
             fault(path, "there is no such parameter", found=name, **_among(name, [*description.parameters, VERSION]))
         elif parameter.type == "secret":
             values[name] = secret(path, value)
+        elif parameter.type == "exposure":
+            wrongs = tuple(why_not_exposed(parameter, value))
+            for one in wrongs:
+                fault((*path, *one.at), one.what, needed=one.needed, todo=one.todo)
+            values[name] = None if wrongs else filled(value)
         elif wrong := why_not(parameter, value):
             fault(path, wrong[0], needed=wrong[1])
         else:

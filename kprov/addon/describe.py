@@ -64,6 +64,7 @@ class _Parameter(_Keys):
     maximum: int | None = None
     pattern: str = ""
     required: bool = False
+    certificate: str = ""
 
 
 class _Certificate(_Keys):
@@ -206,6 +207,8 @@ def _check(file: _File, folder: Path, path: Path) -> None:
     for name, parameter in file.parameters.items():
         if parameter.type == "choice" and not parameter.choices:
             raise AddonError(f"the parameter {name} is a choice without choices", where=str(path))
+        if parameter.certificate and parameter.certificate not in {row.secret for row in file.certificates}:
+            raise AddonError(f"the certificate of parameter {name} is not below `certificates`", where=str(path))
         if parameter.pattern and not _compiles(parameter.pattern):
             raise AddonError(f"the pattern of parameter {name} is no regular expression", where=str(path))
 

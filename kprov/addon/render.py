@@ -58,8 +58,8 @@ def rendered(addon: Addon, around: Surroundings) -> tuple[Object, ...]:
         "images": around.images,
         "cluster": around.cluster,
         "ca": around.ca,
-        "password": lambda name: password(around.secret_seed, addon.name, name),
-        "login": lambda user, name: login(around.secret_seed, addon.name, user, name),
+        "password": lambda name: password(around.secret_seed, addon.name, name, addon.password_generation),
+        "login": lambda user, name: login(around.secret_seed, addon.name, user, name, addon.password_generation),
         "file": lambda path: _text(addon, path),
         "fingerprint": lambda *parts: fingerprint(around.secret_seed, parts),
     }
@@ -101,19 +101,20 @@ def certificate_texts(addon: Addon, texts: tuple[str, ...], cluster: Mapping[str
     return tuple(_environment(addon.description.folder).from_string(text).render(cluster=cluster) for text in texts)
 
 
-def password(seed: bytes, addon: str, name: str) -> Secret:
-    """32 letters and digits, the same for the same cluster, add-on and name (HKDF, RFC 5869)."""
+def password(seed: bytes, addon: str, name: str, generation: int = 1) -> Secret:
+    """32 letters and digits, the same for the same cluster, add-on, name and generation (HKDF, RFC 5869)."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    key = HKDF(algorithm=SHA256(), length=48, salt=None, info=f"kprov add-on {addon} {name}".encode()).derive(seed)
+    purpose = f"kprov add-on {addon} {name}" + (f" {generation}" if generation > 1 else "")
+    key = HKDF(algorithm=SHA256(), length=48, salt=None, info=purpose.encode()).derive(seed)
     letters = re.sub(r"[^A-Za-z0-9]", "", base64.b64encode(key).decode())
     return Secret(letters[:32])
 
 
-def login(seed: bytes, addon: str, user: str, name: str) -> Secret:
+def login(seed: bytes, addon: str, user: str, name: str, generation: int = 1) -> Secret:
     """What HTTP basic authentication sends for a user with that password (RFC 7617): `Basic …`."""
-    pair = f"{user}:{password(seed, addon, name).reveal()}"
+    pair = f"{user}:{password(seed, addon, name, generation).reveal()}"
     return Secret(f"Basic {base64.b64encode(pair.encode()).decode()}")
 
 

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from kprov.artifacts.catalog import Component, ImageEntry
 
-ParameterType = Literal["text", "integer", "boolean", "choice", "duration", "size", "list", "mapping", "secret"]
+ParameterType = Literal[
+    "text", "integer", "boolean", "choice", "duration", "size", "list", "mapping", "secret", "exposure"
+]
 Level = Literal["restricted", "baseline", "privileged"]
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -18,7 +20,11 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One setting of an add-on. `duration` is like 14d, `size` like 10Gi; `secret` is read by reference."""
+    """One setting of an add-on. `duration` is like 14d, `size` like 10Gi; `secret` is read by reference.
+
+    `exposure` says how it is reached from outside (`exposure.py`), and certificate names the Secret that its pods serve
+    there; without one they speak plain HTTP.
+    """
 
     name: str
     type: ParameterType
@@ -29,6 +35,7 @@ class Parameter:
     maximum: int | None = None
     pattern: str = ""
     required: bool = False
+    certificate: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,3 +173,8 @@ class Addon:
     @property
     def namespace(self) -> str:
         return self.description.namespace
+
+    @property
+    def password_generation(self) -> int:
+        """Each number has passwords of its own; 1 where the add-on has no such parameter."""
+        return int(self.parameters.get("password_generation") or 1)

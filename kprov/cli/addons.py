@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,13 @@ def info(name: str, inventory: Path | None, *, json: bool) -> None:
             needed=f"one of {', '.join(known)}",
             todo=f"did you mean '{close[0]}'?" if close else "your own are listed when you name your inventory too",
         )
-    values = _values(known[name], _chosen(inventory).get(name))
+    values = _values(known[name], (_chosen(inventory) or {}).get(name))
     click.echo(jsonlib.dumps(values, indent=2) if json else "\n".join(_lines(values)))
 
 
-def _chosen(inventory: Path | None) -> dict[str, Addon]:
-    return {addon.name: addon for addon in load(inventory).cluster.addons} if inventory is not None else {}
+def _chosen(inventory: Path | None) -> dict[str, Addon] | None:
+    """What is on, and None without an inventory: one that has nothing on says so too."""
+    return {addon.name: addon for addon in load(inventory).cluster.addons} if inventory is not None else None
 
 
 def _descriptions(inventory: Path | None) -> list[Description]:
@@ -83,12 +84,12 @@ def _descriptions(inventory: Path | None) -> list[Description]:
     return [described(folder, own=is_own(folder)) for _, folder in sorted(shelf(own).items())]
 
 
-def _row(description: Description, chosen: dict[str, Addon]) -> dict[str, Any]:
-    addon = chosen.get(description.name)
+def _row(description: Description, chosen: dict[str, Addon] | None) -> dict[str, Any]:
+    addon = (chosen or {}).get(description.name)
     return {
         "name": description.name,
         "summary": description.summary,
-        "on": addon is not None if chosen else description.default,
+        "on": addon is not None if chosen is not None else description.default,
         "version": addon.version if addon else next(iter(description.versions), ""),
         "own": description.own,
     }
@@ -124,7 +125,9 @@ def _values(description: Description, addon: Addon | None) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:
-    """A parameter's value; secrets mask themselves."""
+    """A parameter's value as JSON has it; secrets mask themselves."""
+    if isinstance(value, Mapping):
+        return {key: _shown(item) for key, item in value.items()}
     return str(value) if isinstance(value, str) else value
 
 

@@ -50,8 +50,9 @@ def _below(group: click.Group, context: click.Context, path: str) -> Iterator[tu
 
 def _section(path: str, command: click.Command) -> str:
     *parents, name = path.split()
-    context = None
-    for word in parents:
+    # As the program has it: a command keeps the help option that it was first asked for.
+    context = click.Context(program, info_name="kprov", **program.context_settings)
+    for word in parents[1:]:
         context = click.Context(click.Group(word), info_name=word, parent=context)
     own = click.Context(command, info_name=name, parent=context, terminal_width=_WIDTH, max_content_width=_WIDTH)
     text = command.get_help(own).replace("\b\n", "").rstrip()

@@ -453,7 +453,7 @@ do_image() { # name, payload or URL, encoding, sha256 of the tar
     obtain "$2" "$4"
     log=$(unpack "$source" "$3" - "$stage/image.tar" 2>&1) || fail "cannot unpack image $1: $log"
     rm -f "$source"
-    found=$(sha256 "$stage/image.tar")
+    sha256 "$stage/image.tar"
     [ "$found" = "$4" ] || fail "image $1 arrived with sha256 $found, needed $4: nothing was imported"
     stored "$1"
     log=$(import "$stage/image.tar" 2>&1) || fail "cannot import image $1: $log"

@@ -56,7 +56,7 @@ def opened(
     be used, StoreError without keys.
     """
     addon, opening = found
-    secret = password(store.trust().encryption_key, addon.name, opening.password) if opening.password else None
+    secret = _password(store, addon, opening) if opening.password else None
     context = client_tls(store, super_admin_spec(cluster), _ASKING)
     with ExitStack() as stack:
         listener = stack.enter_context(listen(port))
@@ -77,6 +77,10 @@ def opened(
             user=opening.user,
             password=secret,
         )
+
+
+def _password(store: Store, addon: Addon, opening: Opening) -> Secret:
+    return password(store.trust().encryption_key, addon.name, opening.password, addon.password_generation)
 
 
 def _dialler(way: Way, there: Target, opening: Opening, store: Store) -> Callable[[], Stream]:

@@ -173,6 +173,26 @@ def test_a_program_is_installed_only_when_it_hashes_right(room: Room, encoding: 
     assert room.leftovers() == ""
 
 
+def test_an_image_is_given_to_the_runtime_only_when_it_hashes_right(room: Room) -> None:
+    """Its runtime's client is a script that writes down what it is asked for."""
+    client = '#!/bin/sh\necho "$@" >> /srv/asked\n'
+    room.sh("mkdir -p /opt/kprov/bin && cat > /opt/kprov/bin/ctr && chmod 755 /opt/kprov/bin/ctr", client.encode())
+    content = b"image" * 1000
+
+    def given(sha256: str) -> list[list[str]]:
+        batch = Batch()
+        batch.know(("image", "r/one:1"))
+        batch.add("image r/one:1", "image", "r/one:1", batch.attach(gzip.compress(content)), "gzip", sha256)
+        return room.apply(batch)
+
+    answers = given("0" * 64)
+    assert answers[-1][:2] == ["fail", "1"]
+    assert hashlib.sha256(content).hexdigest() in answers[-1][2]
+    assert room.text("cat /srv/asked 2> /dev/null; true") == ""
+    assert given(hashlib.sha256(content).hexdigest())[-1][0] == "done"
+    assert "images import" in room.text("cat /srv/asked")
+
+
 def test_a_full_disk_is_told_of_the_file_that_met_it_and_no_half_file_is_left(room: Room) -> None:
     room.text("echo old > /srv/full/big; echo old > /srv/full/small")
     batch = Batch()

@@ -1,10 +1,10 @@
 """The kprov command with two more runtimes, added as a contributor would add them: a row of values and a role.
 
-`second` is another containerd set-up that shares no name with the first one, so that swaps can be run for real where only
-containerd can be had: another unit, socket, configuration, data and images; kubelet must move, and the old one go.
+`second` is another containerd set-up that shares no name with the first one, so that swaps are run for real without another
+runtime's programs: another unit, socket, configuration, data and images; kubelet must move, and the old one go.
 
-`engine` is kprov's Docker role without cri-dockerd, which cannot be had here: dockerd and its containerd run as kprov's
-units and keep images and containers, beside the containerd that serves kubelet.
+`engine` is kprov's Docker role without cri-dockerd, which is not among the tests' programs: dockerd and its containerd run
+as kprov's units and keep images and containers, beside the containerd that serves kubelet.
 """
 
 from __future__ import annotations

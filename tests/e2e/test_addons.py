@@ -21,6 +21,7 @@ from lab_cluster import LabCluster, until
 from opened_page import tunnel
 
 from kprov.addon.choose import by_name
+from kprov.addon.exposure import filled
 from kprov.addon.render import Surroundings, rendered
 
 pytestmark = pytest.mark.lab
@@ -264,6 +265,24 @@ def test_headlamps_manifests_are_taken_by_the_api_server(cluster: LabCluster) ->
         done = cluster.kubectl("apply", *dry, "-f", "-", stdin=documents)
         assert "deployment.apps/headlamp serverside-applied (server dry run)" in done
     cluster.kubectl("delete", "namespace", "headlamp")
+
+
+def test_ingresses_of_add_ons_are_taken_by_the_api_server(cluster: LabCluster) -> None:
+    empty: dict[str, Any] = {key: [] for key in ("nodes", "control_plane", "etcd", "hosts")}
+    named = {"name": "ui", "domain": "cluster.local", "pod_cidr": "10.244.0.0/16", "addons": ["storage"]}
+    given = {"type": "Ingress", "host": "page.example.org", "class": "nginx", "tls_secret": "page-tls"}
+    notes = {"nginx.ingress.kubernetes.io/backend-protocol": "HTTPS"}
+    names = ("headlamp", "logging", "monitoring")
+    for addon in (addon for addon in by_name(names) if addon.name in names):
+        parameters = {**addon.parameters, "expose": filled({**given, "annotations": notes})}
+        images = {image.name: "r/i:1" for image in addon.images}
+        around = Surroundings(cluster={**named, **empty}, ca={"kubernetes": ""}, images=images, secret_seed=b"k")
+        items = [dict(item) for item in rendered(replace(addon, parameters=parameters), around)]
+        (ingress,) = (item for item in items if item["kind"] == "Ingress")
+        ingress["metadata"] = {**ingress["metadata"], "namespace": "default"}
+        dry = ("--server-side", "--dry-run=server", "--field-manager=kprov", "--validate=strict")
+        done = cluster.kubectl("apply", *dry, "-f", "-", stdin=yaml.safe_dump(ingress))
+        assert f"{ingress['metadata']['name']} serverside-applied (server dry run)" in done
 
 
 def test_an_image_that_cannot_be_pulled_is_told_with_node_reference_and_the_runtimes_words(cluster: LabCluster) -> None:

@@ -1,11 +1,12 @@
 """The real cloud controller of AWS against a mock of its API: nodes, load balancers, machines that are gone.
 
-The controllers of other clouds cannot be had here: the API server is asked whether it would take their objects.
+The controllers of other clouds are not run: the API server is asked whether it would take their objects.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from kprov.yaml_text import dump_all
 pytestmark = pytest.mark.lab
 
 HOSTS = {"cp1": ["control_plane"], "w1": ["worker"]}
+OWN = Path(__file__).parent / "own_cloud"
 TAINT = "node.cloudprovider.kubernetes.io/uninitialized"
 
 
@@ -248,4 +250,23 @@ def test_without_the_cloud_its_controller_is_gone_and_nodes_keep_what_they_are(c
     assert not cluster.kubectl("get", "clusterrole/kprov:cloud-controller-manager", "--ignore-not-found")
     assert nodes(cluster)["cp1"]["spec"]["providerID"] == aws.provider_id("cp1")
     assert "--cloud-provider" not in cluster.sh("cp1", "cat /etc/systemd/system/kubelet.service")
+    assert cluster.kprov("plan").status == 0
+
+
+def test_a_cloud_of_the_users_own_is_a_folder_beside_the_inventory(cluster: LabCluster) -> None:
+    """On the node that is left: handed over to a controller that only the test has, and waited for."""
+    shutil.copytree(OWN, cluster.folder / "addons")
+
+    def join(document: dict[str, Any]) -> None:
+        document["cluster"]["cloud"] = {"provider": "mine", "zone": "mine-1"}
+
+    cluster.edit(join)
+    plan = cluster.kprov("plan", status=2).stdout
+    assert "DaemonSet kube-system/cloud-mine: it is not there" in plan
+    with Watch(cluster) as watch:
+        cluster.kprov("up", "--yes")
+    assert watch.seen == {"cp1"}
+    assert not tainted(cluster)
+    assert nodes(cluster)["cp1"]["metadata"]["labels"]["topology.kubernetes.io/zone"] == "mine-1"
+    assert "--cloud-provider=external" in cluster.sh("cp1", "cat /etc/systemd/system/kubelet.service")
     assert cluster.kprov("plan").status == 0

@@ -19,6 +19,7 @@ from conftest import Make, Say
 from lab_cluster import LabCluster, until
 from log_store import Store, opened
 from opened_page import shown
+from outside import asked, services
 
 pytestmark = pytest.mark.lab
 
@@ -28,6 +29,8 @@ FOLDER = "/var/lib/kprov-logging-store"
 LINES = 10_000
 OF_LOGGING = "vlagent|victoria-logs|vmauth|journalctl|kprov-journal"
 NEEDLE = f"needle{secrets.token_hex(4)}"
+GATE = 30427  # on every node, where a host is none: README and docs/logging.md say so
+OUTSIDE = "logs.kprov.example"
 
 
 def switch(cluster: LabCluster, **addons: Any) -> None:
@@ -202,6 +205,24 @@ def from_pod(cluster: LabCluster, node: str, script: str) -> str:
     return cluster.sh(node, 'nsenter --net="$(ls -d /run/netns/cni-* | head -n 1)" sh /root/asked.sh')
 
 
+def test_from_outside_there_is_the_collectors_gate_alone_and_nobody_reads_through_it(
+    cluster: LabCluster, store: Store
+) -> None:
+    assert {name for name, kind in services(cluster).items() if kind != "ClusterIP"} == {"logging/logs-intake"}
+    data = cluster.get("secret", "logs-login", "-n", "logging")["data"]
+    collector = f"collector:{base64.b64decode(data['collector']).decode()}"
+    for node in ("cp1", "w1"):
+        for path in (f"/select/logsql/query?query={NEEDLE}", "/select/vmui/", "/metrics", "/", "/insert/native"):
+
+            def answer(login: str = "", node: str = node, path: str = path) -> str:
+                return asked(cluster, node, GATE, path, name="logs-intake.logging.svc", login=login)
+
+            assert answer() == "401", path
+            assert answer("collector:wrong") == "401", path
+            assert answer(f"admin:{store.password}") == "401", path
+            assert path == "/insert/native" or answer(collector) == "400", "no such way"
+
+
 def test_only_the_collector_needs_more_than_restricted(cluster: LabCluster) -> None:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "strict", "labels": labels}}
@@ -274,6 +295,36 @@ def test_it_needs_little_memory(cluster: LabCluster, say: Say) -> None:
         say(f"logging holds {held / 1024:.0f} MiB on {host}")
         total += held
     assert total < 150 * 1024
+
+
+def test_exposed_it_asks_for_a_password_which_another_generation_changes(
+    cluster: LabCluster, store: Store, agnhost: str
+) -> None:
+    """The port of a load balancer on its nodes, as no cloud gives it an address. Collectors go on with new ones."""
+    exposed = {"type": "LoadBalancer", "host": OUTSIDE}
+    switch(cluster, logging={"audit": True, "password_generation": 2, "expose": exposed})
+    cluster.kprov("up", "--yes")
+    (port,) = cluster.get("service", "logs-outside", "-n", "logging")["spec"]["ports"]
+    path = f"/select/logsql/query?query={NEEDLE}"
+
+    def answer(login: str = "") -> str:
+        return asked(cluster, "cp1", port["nodePort"], path, name=OUTSIDE, login=login)
+
+    with opened(cluster) as there:
+        assert there.password != store.password
+        assert answer() == "401"
+        assert answer(f"admin:{store.password}") == "401", "the password of before"
+        assert answer(f"admin:{there.password}") == "200"
+        word = f"rotated{secrets.token_hex(4)}"
+        run(cluster, "rotated", agnhost, "entrypoint-tester", word)
+        for host in HOSTS:
+            journal = f"MESSAGE={word} on {host}\\nOBJECT_SYSTEMD_UNIT=kprov-logs.service\\n"
+            cluster.sh(host, f"printf '{journal}' | logger --journald")
+        until(lambda: there.count(f"{word} kubernetes.pod_name:=rotated"), seconds=30, what="the pod's line")
+        for host in HOSTS:
+            query = f"{word} host:={host} log:=units"
+            until(lambda query=query: there.count(query), seconds=30, what=f"a line of {host}")
+    assert "nothing was changed" in cluster.kprov("up", "--yes").text
 
 
 def test_switched_off_it_is_gone_and_its_data_with_the_next_word(cluster: LabCluster) -> None:

@@ -14,6 +14,7 @@ from conftest import Make, Say
 from lab_cluster import LabCluster, until
 from metrics_page import Page, opened
 from opened_page import shown
+from outside import asked, curl, services
 
 from kprov.addon.choose import by_name
 from kprov.lab import machines
@@ -22,8 +23,15 @@ from kprov.lab.memory import working_sets
 pytestmark = pytest.mark.lab
 
 HOSTS = {"etcd1": ["etcd"], "cp1": ["control_plane"], "w1": ["worker"]}
+OUTSIDE = "metrics.kprov.example"
+OUTSIDE_PORT = 30428
 # Fast, so that the tests are; and away from the node that is stopped.
-MONITORING = {"scrape_interval": "5s", "alert_delay": "10s", "node_selector": {"kubernetes.io/hostname": "cp1"}}
+MONITORING = {
+    "scrape_interval": "5s",
+    "alert_delay": "10s",
+    "node_selector": {"kubernetes.io/hostname": "cp1"},
+    "expose": {"type": "NodePort", "host": OUTSIDE, "node_port": OUTSIDE_PORT},
+}
 ADDONS = {"storage": True, "monitoring": MONITORING}
 OWN = Path(__file__).parent / "own_addons"
 OF_HOSTS = {"node", "certificates"}
@@ -225,6 +233,30 @@ def test_the_metrics_proxy_lets_in_the_scraper_alone(cluster: LabCluster) -> Non
     finally:
         for name in ("tls.crt", "tls.key"):
             (folder / name).unlink()
+
+
+def test_exposed_it_is_reached_from_outside_over_tls_and_by_its_password_alone(cluster: LabCluster, page: Page) -> None:
+    login = f"{page.user}:{page.password}"
+    opened = {name for name, kind in services(cluster).items() if kind != "ClusterIP"}
+    assert opened == {"monitoring/victoria-metrics-outside"}
+    for node in ("cp1", "w1"):
+
+        def answer(path: str, node: str = node, name: str = OUTSIDE, login: str = "") -> str:
+            return asked(cluster, node, OUTSIDE_PORT, path, name=name, login=login)
+
+        for path in ("/api/v1/query?query=up", "/metrics", "/vmui/", "/api/v1/alerts", "/api/v1/export?match=up"):
+            assert answer(path) == "401", path
+            assert answer(path, login="admin:wrong") == "401", path
+        assert answer("/api/v1/query?query=up", login=login) == "200"
+        assert answer("/vmui/", login=login) == "200"
+        assert answer("/api/v1/query?query=up", name="other.kprov.example", login=login) == "000", "not its name"
+    assert curl(f"http://{cluster.lab.machine('cp1').address}:{OUTSIDE_PORT}/metrics") == "400", "plain HTTP"
+
+
+def test_from_outside_the_metrics_proxy_ends_the_handshake(cluster: LabCluster) -> None:
+    for host in HOSTS:
+        assert asked(cluster, host, PROXY, "/node/metrics") == "000"
+        assert curl(f"http://{cluster.lab.machine(host).address}:{PROXY}/node/metrics") != "200"
 
 
 def test_checks_pass_and_nothing_is_left_to_do(cluster: LabCluster) -> None:

@@ -217,7 +217,7 @@ def test_docker_pulls_through_the_guarded_mirror_too(cluster: LabCluster, guarde
 
 @pytest.mark.parametrize("name", ["crio", "cri-dockerd", "dockerd"])
 def test_units_of_runtimes_are_taken_by_systemd(cluster: LabCluster, name: str) -> None:
-    """Their text as it is; where a program cannot be had here, another one has its name for that moment."""
+    """Their text as it is; where a program is not among the tests', another one has its name for that moment."""
     folder = "crio" if name == "crio" else "docker"
     values = {"bin": BIN, "store": "dockerd-containerd.service", "engine": "dockerd.service"}
     text = render(None, f"{folder}/{name}.service.j2", arguments=("--config=/etc/x y",), **values).decode()

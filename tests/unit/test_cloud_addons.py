@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 import pytest
+from cloud_values import GIVEN
 
 from kprov.addon.choose import chosen
 from kprov.addon.describe import shelf
@@ -19,19 +20,6 @@ from kprov.model import Secret
 from kprov.objects import Object
 
 CLOUDS = sorted(name for name in shelf(None) if name.startswith("cloud-"))
-GIVEN: dict[str, dict[str, Any]] = {
-    "cloud-aws": {"region": "eu-central-1", "access_key_id": {}, "secret_access_key": {}},
-    "cloud-azure": {
-        **dict.fromkeys(("tenant_id", "subscription_id", "client_id"), "0a"),
-        **dict.fromkeys(("resource_group", "location", "vnet", "subnet", "security_group"), "a"),
-        "client_secret": {},
-    },
-    "cloud-digitalocean": {"token": {}},
-    "cloud-gcp": {"project": "p", "network": "n", "service_account": {}},
-    "cloud-hetzner": {"token": {}},
-    "cloud-openstack": {"clouds": {}},
-    "cloud-vsphere": {"server": "v", "user": {}, "password": {}, "datacenters": ["d"], "ca": {}},
-}
 
 
 def addon(name: str, word: str = "s3cret", **more: Any) -> Addon:

@@ -51,7 +51,7 @@ def test_every_cluster_setting_arrives() -> None:
             "preflight_ignore: [swap]",
         )
     ).cluster
-    assert made.kubernetes_minor == (1, 36)
+    assert made.versions["kubernetes"].startswith("1.36.")
     assert made.versions["containerd"] == "2.3.6"
     assert made.domain == "k8s.example.org"
     assert (made.pod_cidr, made.pod_cidr_node_prefix) == (IPv4Network("10.100.0.0/16"), 25)

@@ -1,4 +1,4 @@
-// A stand-in for web UIs whose image cannot be had here, for tests: it takes Headlamp's arguments and shows a page that
+// A stand-in for web UIs whose image the tests do not run: it takes Headlamp's arguments and shows a page that
 // says what it is. As Headlamp does, it hands questions below /clusters/NAME/ to the API server with the token of whoever
 // asks, and finds the API server by its pod's service account. It also uses up processor time when it is told to.
 package main
