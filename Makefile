@@ -83,10 +83,10 @@ types: setup
 	../$(BIN)/mypy --config-file ../setup.cfg -p kprov
 	MYPYPATH=. ../$(BIN)/mypy --config-file ../setup.cfg ../benchmarks
 
-# The version before the default one too: tests upgrade from it.
+# The versions before the default ones too: tests upgrade from them.
 artifacts: setup
 	@$(KPROV) artifacts fetch --images image-agnhost $(ADDONS:%=--addon %)
-	$(KPROV) artifacts fetch --kubernetes 1.36
+	$(KPROV) artifacts fetch --kubernetes 1.36 --addon metrics-server=0.8.0
 
 setup: packages $(STAMP)
 

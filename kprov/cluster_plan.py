@@ -22,6 +22,7 @@ from kprov.observation import EtcdView, Observation
 from kprov.plan import DATA, HostPlan, plan_host
 from kprov.resources import Artifact
 from kprov.roles import cluster_objects, etcd
+from kprov.silent_hosts import cluster_facts
 from kprov.stages import wanted
 from kprov.wanted import Wanted, expand
 
@@ -102,7 +103,7 @@ def wanted_of_hosts(
     Raises PreflightError when pod networks clash.
     """
     cluster = inputs.cluster
-    facts = ClusterFacts({name: seen.facts for name, seen in observations.items()})
+    facts = cluster_facts(observations)
     tables = {
         name: seen.texts[pod_network.TABLE]
         for name, seen in observations.items()
@@ -132,7 +133,7 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
     """Compares everything. Raises ApplyError where etcd's membership cannot be mended safely."""
     cluster = inputs.cluster
     hosts, pod_cidrs = wanted_of_hosts(inputs, observations)
-    facts = ClusterFacts({name: seen.facts for name, seen in observations.items()})
+    facts = cluster_facts(observations)
     peers = tuple(
         Peer(name=etcd.member_name(host), peer_url=etcd.peer_url(host, facts), client_url=etcd.client_url(host, facts))
         for host in cluster.group("etcd")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -340,8 +340,10 @@ class Facts:
 class ClusterFacts(Mapping[str, Facts]):
     """Facts of all hosts that answered, by host name."""
 
-    def __init__(self, facts: Mapping[str, Facts]) -> None:
+    def __init__(self, facts: Mapping[str, Facts], told: Mapping[str, str] = MappingProxyType({})) -> None:
+        """told: addresses of hosts that did not answer, as the rest of the cluster knows them."""
         self._facts = dict(facts)
+        self._told = dict(told)
 
     def __getitem__(self, name: str) -> Facts:
         return self._facts[name]
@@ -356,10 +358,14 @@ class ClusterFacts(Mapping[str, Facts]):
         """The address other hosts and the API know this host by.
 
         The inventory's node_ip wins; else the connection's address when the host owns it; else the source address of
-        its default route. Raises KeyError when the host has not answered, ValueError when none of these exists.
+        its default route. A host that has not answered keeps its place in what others are told: by what the cluster
+        says of it, else by the connection's address. Raises KeyError when that is a name, ValueError when a host that
+        answered has none of these.
         """
         if host.node_ip is not None:
             return str(host.node_ip)
+        if host.name not in self._facts:
+            return self._of_silent(host)
         facts = self._facts[host.name]
         owned = {address.split("/")[0] for interface in facts.interfaces for address in interface.addresses}
         if host.connection.address in owned and not host.connection.address.startswith("127."):
@@ -367,3 +373,11 @@ class ClusterFacts(Mapping[str, Facts]):
         if facts.default_address:
             return facts.default_address
         raise ValueError(f"{host.name}: no default route and no node_ip in the inventory")
+
+    def _of_silent(self, host: Host) -> str:
+        if host.name in self._told:
+            return self._told[host.name]
+        try:
+            return str(ip_address(host.connection.address))
+        except ValueError:
+            raise KeyError(host.name) from None

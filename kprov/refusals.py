@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 from kprov.errors import PreflightError
 from kprov.gather import Fleet
+from kprov.model import Cluster
 from kprov.pki.authority import fingerprint
 from kprov.pki.conflict import trust_conflict
 from kprov.pki.spec import Authority
 from kprov.roles.layout import CA, FRONT_PROXY_CA
 from kprov.run_lock import locked_by
+from kprov.silent_hosts import cluster_facts
 from kprov.store import Store
 
 ETCD_CA = "/etc/etcd/pki/ca.crt"
@@ -26,6 +28,25 @@ def refuse_unreachable(fleet: Fleet, limit: frozenset[str] | None) -> None:
             f"{len(failures)} hosts could not be asked; nothing was touched",
             todo="mend them, or leave them out with --limit",
             log="\n".join(str(error) for error in failures.values()),
+        )
+
+
+def refuse_unknown_addresses(cluster: Cluster, fleet: Fleet) -> None:
+    """Servers that did not answer, and whose address nobody knows: every other host's settings name it."""
+    facts = cluster_facts(fleet.observations)
+    unknown = []
+    for host in cluster.hosts:
+        if host.name in fleet.failures and host.groups & {"etcd", "control_plane"}:
+            try:
+                facts.node_ip(host)
+            except KeyError:
+                unknown.append(host.name)
+    if unknown:
+        raise PreflightError(
+            "hosts that others are told of did not answer, and nobody knows their addresses; nothing was touched",
+            found=", ".join(unknown),
+            needed="an answer, or the address the cluster knows them by",
+            todo="write it into the inventory as `node_ip` of the host",
         )
 
 

@@ -29,13 +29,14 @@ from kprov.engine import Engine
 from kprov.events import Gathered, HostFailed, Note, Sink
 from kprov.gather import Fleet, Question, ask_again, gather
 from kprov.inquiry import first_questions, further_questions, with_objects
-from kprov.model import Cluster, ClusterFacts, Secret
+from kprov.model import Cluster, Secret
 from kprov.operations import Sources
 from kprov.pki.spec import AUTHORITIES, CertificateSpec
-from kprov.refusals import refuse_foreign_trust, refuse_locked, refuse_unreachable
+from kprov.refusals import refuse_foreign_trust, refuse_locked, refuse_unknown_addresses, refuse_unreachable
 from kprov.resources import Certificate
 from kprov.run_lock import locked
 from kprov.running_versions import cached, identified
+from kprov.silent_hosts import cluster_facts
 from kprov.store import Store
 from kprov.transport.base import Transport
 
@@ -105,6 +106,7 @@ class Operator:
         try:
             self.emit(Gathered(hosts=len(fleet.observations), seconds=time.monotonic() - started))
             refuse_unreachable(fleet, self.options.limit)
+            refuse_unknown_addresses(cluster, fleet)
             refuse_locked(fleet)
             fleet, warnings = self._checked(cluster, fleet)
             refuse_foreign_trust(store, fleet)
@@ -225,7 +227,7 @@ class Operator:
         live = next((seen.objects for seen in fleet.observations.values() if seen.objects is not None), None)
         if live is None:
             return None
-        facts = ClusterFacts({name: seen.facts for name, seen in fleet.observations.items()})
+        facts = cluster_facts(fleet.observations)
         return tuple(listed(cluster, live, cluster_values(cluster, facts), store.trust(), now))
 
     def down(self, cluster: Cluster, store: Store) -> tuple[HostFailed, ...]:

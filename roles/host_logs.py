@@ -76,12 +76,8 @@ def _names(ctx: Context) -> bytes:
     """
     if ctx.host.is_node:
         return f"nameserver {ctx.cluster.dns_ip}\noptions timeout:2 attempts:3\n".encode()
-    lines = [
-        f"{ctx.facts.node_ip(host)} {_intake(ctx)}\n"
-        for host in ctx.cluster.group("control_plane")
-        if host.name in ctx.facts
-    ]
-    return "".join(lines).encode()
+    addresses = [ctx.facts.node_ip(host) for host in ctx.cluster.group("control_plane")]
+    return "".join(f"{address} {_intake(ctx)}\n" for address in addresses).encode()
 
 
 def _journal(ctx: Context) -> Unit:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Interface, IPv4Network, ip_address
 
 from kprov.context import Context
 from kprov.model import Facts, Host, NetworkMode
@@ -119,7 +119,7 @@ def _conflist(ctx: Context) -> bytes:
 def _settings(ctx: Context) -> bytes:
     """Lines of words: `pods`, `own`, `nat`, `vxlan`, and for each other node a `route` and, with vxlan, a `peer`.
 
-    A node without a pod network of its own, or that has not answered, gets neither.
+    A node without a pod network of its own gets neither, nor one that did not answer and has no address known here.
     """
     network, own = ctx.cluster.network, ctx.pod_cidrs[ctx.host.name]
     lines = [f"pods {ctx.cluster.pod_cidr}", f"own {own}", f"nat {kube_proxy_mode(ctx.cluster, ctx.own)}"]
@@ -127,8 +127,8 @@ def _settings(ctx: Context) -> bytes:
         lines.append(
             f"vxlan {network.vni} {network.port} {ctx.node_ip} {tunnel_mac(own)} {_pod_mtu(ctx)} {gateway(own)}"
         )
-    for node in _others(ctx):
-        cidr, address = ctx.pod_cidrs[node.name], ctx.facts.node_ip(node)
+    for node, address in _others(ctx):
+        cidr = ctx.pod_cidrs[node.name]
         if network.mode == "vxlan":
             lines += [f"route {cidr} {gateway(cidr)}", f"peer {gateway(cidr)} {tunnel_mac(cidr)} {address}"]
         else:
@@ -136,9 +136,31 @@ def _settings(ctx: Context) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _others(ctx: Context) -> Iterable[Host]:
-    return (
-        node
-        for node in ctx.cluster.nodes
-        if node.name != ctx.host.name and node.name in ctx.pod_cidrs and node.name in ctx.facts
-    )
+def _others(ctx: Context) -> Iterable[tuple[Host, str]]:
+    """The other nodes, also those that did not answer beside --limit: their pods are there when they are back."""
+    for node in ctx.cluster.nodes:
+        if node.name != ctx.host.name and node.name in ctx.pod_cidrs and (address := _address(ctx, node)):
+            yield node, address
+
+
+def _address(ctx: Context, node: Host) -> str:
+    """Empty when it is not known. Of a silent node it may be a guess: a route through what is no neighbour is refused."""
+    try:
+        address = ctx.facts.node_ip(node)
+    except KeyError:
+        return ""
+    guessed = node.name not in ctx.facts and ctx.cluster.network.mode == "routed"
+    beyond = guessed and not any(ip_address(address) in link for link in neighbourhood(ctx.own))
+    return "" if beyond else address
+
+
+def neighbourhood(facts: Facts) -> frozenset[IPv4Network]:
+    """The networks a host has addresses in: only what is there is a next hop."""
+    found = set()
+    for interface in facts.interfaces:
+        for address in interface.addresses:
+            try:
+                found.add(IPv4Interface(address).network)
+            except ValueError:  # a host's word
+                continue
+    return frozenset(link for link in found if not link.is_loopback)

@@ -71,13 +71,18 @@ def chosen(
     return tuple(on[name] for name in _ordered(on))
 
 
-def by_name(names: Iterable[str]) -> tuple[Addon, ...]:
-    """kprov's own add-ons of these names as they come, and those that are on by default. Raises AddonError."""
+def by_name(names: Iterable[str], kubernetes: tuple[int, int] | None = None) -> tuple[Addon, ...]:
+    """kprov's own add-ons of these names, or NAME=VERSION, and those that are on by default. Raises AddonError.
+
+    kubernetes: as in `chosen`.
+    """
 
     def fault(path: tuple[str, ...], what: str, *, needed: str = "", todo: str = "", found: str = "") -> None:
-        raise AddonError(what, found=".".join(path), needed=needed, todo=todo)
+        raise AddonError(what, found=found or ".".join(path), needed=needed, todo=todo)
 
-    return chosen(dict.fromkeys(names, True), None, fault, lambda _path, _value: None)
+    words = [name.partition("=") for name in names]
+    entries: dict[str, Entry] = {name: {VERSION: version} if equals else True for name, equals, version in words}
+    return chosen(entries, None, fault, lambda _path, _value: None, kubernetes=kubernetes)
 
 
 def _ordered(on: Mapping[str, Addon]) -> Iterable[str]:

@@ -15,7 +15,6 @@ from kprov.context import Trust
 from kprov.image_reference import rewritten
 from kprov.model import Cluster, ClusterFacts, Host, RegistrySettings
 from kprov.objects import Object, identity, stamped
-from kprov.pki.addresses import as_address
 from kprov.resources import Artifact
 from kprov.runtimes import must_rewrite
 
@@ -129,7 +128,7 @@ def _hosts(hosts: Sequence[Host], facts: ClusterFacts) -> list[dict[str, Any]]:
 
 def _address(host: Host, facts: ClusterFacts) -> str:
     """Empty when only the host itself could tell. One that does not answer, beside `--limit`, is still in the cluster."""
-    if host.name in facts or host.node_ip is not None:
+    try:
         return facts.node_ip(host)
-    reached_at = as_address(host.connection.address)
-    return "" if reached_at is None else str(reached_at)
+    except KeyError:
+        return ""

@@ -38,7 +38,12 @@ _archs = click.option(
     "--arch", "archs", multiple=True, type=click.Choice(ARCHITECTURES), help="Architecture; default: this machine's."
 )
 _inventory = click.argument("inventory", type=FILE, required=False)
-_addons = click.option("--addon", "addons", multiple=True, help="An add-on of kprov's; default: those on by default.")
+_addons = click.option(
+    "--addon",
+    "addons",
+    multiple=True,
+    help="An add-on of kprov's, or NAME=VERSION; those on by default come without being named.",
+)
 
 
 @click.group()
@@ -207,7 +212,8 @@ def mirror(state: State, /, folder: Path, inventory: Path | None, kubernetes: st
 def _cluster(inventory: Path | None, kubernetes: str, addons: Sequence[str] = ()) -> Cluster:
     """Without an inventory: a cluster as it comes, with these add-ons."""
     if inventory is None:
-        return Cluster(name="artifacts", versions=resolve_versions(kubernetes), hosts=(), addons=by_name(addons))
+        bare = Cluster(name="artifacts", versions=resolve_versions(kubernetes), hosts=())
+        return replace(bare, addons=by_name(addons, bare.kubernetes_minor))
     if addons:
         raise ArtifactError("the inventory names the add-ons", found=f"--addon {addons[0]}", todo="leave one out")
     if kubernetes:

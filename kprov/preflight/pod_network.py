@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 
 from kprov.model import Cluster, ClusterFacts, Facts, Host
 from kprov.observation import Observation, printable
 from kprov.pod_network import MODE, identity
 from kprov.preflight.problem import Problem
-from kprov.roles.network import CONFLIST, TUNNEL, mtu
+from kprov.roles.network import CONFLIST, TUNNEL, mtu, neighbourhood
 
 _NODE_UNIT = ("unit", "kubelet.service")  # what a host that has been a node has on record
 _SHOWN = 5  # hosts named in a message
@@ -86,10 +86,12 @@ def _apart(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterabl
     if cluster.network.mode != "routed":
         return
     facts = ClusterFacts({name: seen.facts for name, seen in observations.items()})
-    addresses = {host.name: address for host in cluster.nodes if (address := _address(host, facts))}
+    addresses = {
+        host.name: address for host in cluster.nodes if host.name in facts and (address := _address(host, facts))
+    }
     beyond: dict[frozenset[IPv4Network], frozenset[str]] = {}  # hosts of one network are looked at once
     for name in addresses:
-        links = _links(facts[name])
+        links = neighbourhood(facts[name])
         if links not in beyond:
             beyond[links] = frozenset(
                 other for other, address in addresses.items() if not any(address in link for link in links)
@@ -108,19 +110,8 @@ def _apart(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterabl
 def _address(host: Host, facts: ClusterFacts) -> IPv4Address | None:
     try:
         return IPv4Address(facts.node_ip(host))
-    except (KeyError, ValueError):
+    except ValueError:
         return None
-
-
-def _links(facts: Facts) -> frozenset[IPv4Network]:
-    found = set()
-    for interface in facts.interfaces:
-        for address in interface.addresses:
-            try:
-                found.add(IPv4Interface(address).network)
-            except ValueError:  # a host's word
-                continue
-    return frozenset(link for link in found if not link.is_loopback)
 
 
 def _change(

@@ -161,6 +161,11 @@ class LabCluster:
         blocks = [dict(line.split("=", 1) for line in block.splitlines() if line) for block in shown.split("\n\n")]
         return {block["Id"]: block["MainPID"] for block in blocks if block.get("MainPID", "0") != "0"}
 
+    def images(self, host: str) -> set[str]:
+        """Names of images in the containerd of a node, without those by digest."""
+        listed = self.sh(host, "/opt/kprov/bin/ctr -n k8s.io images ls -q").split()
+        return {name for name in listed if not name.startswith("sha256:") and "@" not in name}
+
     def load_agnhost(self, *hosts: str, socket: str = CONTAINERD) -> str:
         """Puts the test image into the containerd of these hosts, or of every node; returns its reference."""
         artifact = agnhost()

@@ -29,12 +29,14 @@ pytestmark = pytest.mark.lab
 HOSTS = {"cp1": ["control_plane"], "w1": ["worker"]}
 OWN = Path(__file__).parent / "own_addons"
 NOWHERE = "127.0.0.1:1/nobody/serves-this:1"
+BEFORE, NOW = "0.8.0", "0.9.0"  # of metrics-server
 MARK = "app.kubernetes.io/managed-by=kprov"
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
-    made = LabCluster("ui", tmp_path_factory.mktemp("ui"), HOSTS, keys={})
+    older = {"addons": {"metrics-server": {"version": BEFORE}}}
+    made = LabCluster("ui", tmp_path_factory.mktemp("ui"), HOSTS, keys=older)
     try:
         shutil.copytree(OWN, made.folder / "addons")
         made.kprov("up", "--yes")
@@ -139,6 +141,26 @@ def replicas(cluster: LabCluster) -> int:
 # Resource metrics
 
 
+def of_metrics_server(cluster: LabCluster) -> list[str]:
+    """Its images on all nodes, once each."""
+    return sorted({name for host in HOSTS for name in cluster.images(host) if "metrics-server" in name})
+
+
+def test_an_add_on_is_upgraded_by_its_version_and_the_old_image_goes(cluster: LabCluster) -> None:
+    until(lambda: cluster.kubectl("top", "node"), seconds=60, what="kubectl top node")
+    assert of_metrics_server(cluster) == [f"kprov.local/metrics-server:{BEFORE}"]
+    assert f"metrics-server  {BEFORE}" in cluster.kprov("status").stdout
+    switch(cluster, metrics_server=None)
+    plan = words(cluster.kprov("plan", status=2).stdout)
+    assert "~ Deployment kube-system/metrics-server" in plan
+    assert "APIService" not in plan
+    cluster.kprov("up", "--yes")
+    running = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=metrics-server")["items"]
+    images = [container["image"] for pod in running for container in pod["spec"]["containers"]]
+    assert images == [f"kprov.local/metrics-server:{NOW}"]
+    assert of_metrics_server(cluster) == images
+
+
 def test_metrics_server_is_on_by_default_and_a_second_run_costs_one_exec_a_host(cluster: LabCluster) -> None:
     tops = until(lambda: cluster.kubectl("top", "node", "--no-headers"), seconds=60, what="kubectl top node")
     assert {line.split()[0] for line in tops.splitlines()} == set(HOSTS)
@@ -187,7 +209,7 @@ def test_a_users_own_add_ons_come_with_kinds_objects_certificate_and_plain_manif
 def test_status_and_certificates_tell_of_add_ons(cluster: LabCluster) -> None:
     shown = cluster.kprov("status").stdout
     states = {line.split()[0]: line.split()[1:] for line in shown.split("ADD-ON")[1].splitlines()[1:]}
-    assert states == {"hello": ["1", "ready"], "metrics-server": ["0.9.0", "ready"], "plain": ["-", "ready"]}
+    assert states == {"hello": ["1", "ready"], "metrics-server": [NOW, "ready"], "plain": ["-", "ready"]}
     rows = json.loads(cluster.kprov("certs list", "--json").stdout)
     secrets = {row["path"]: row for row in rows if row["host"] == "(cluster)"}
     assert set(secrets) == {"Secret hello/web-tls", "Secret kube-system/metrics-server-tls"}
@@ -412,6 +434,8 @@ def test_everything_is_healthy_and_a_second_run_with_all_of_it_changes_nothing(c
 
 def test_certificates_in_secrets_are_renewed_in_time(cluster: LabCluster) -> None:
     before = cluster.get("secret", "web-tls", "-n", "hello")["data"]["tls.crt"]
+    old = secret_of_metrics_server(cluster)
+    assert served_by_metrics_server(cluster) == old
     cluster.edit(lambda document: document["cluster"].update(pki={"leaf_days": 370, "renew_before_days": 369}))
     rows = json.loads(cluster.kprov("certs list", "--json").stdout)
     (row,) = (row for row in rows if row["path"] == "Secret hello/web-tls")
@@ -420,7 +444,23 @@ def test_certificates_in_secrets_are_renewed_in_time(cluster: LabCluster) -> Non
     cluster.kprov("up", "--yes", "--limit", "w1")  # one host's own certificates are enough of a restart for this test
     assert cluster.get("secret", "web-tls", "-n", "hello")["data"]["tls.crt"] != before
     assert "nothing to change" in cluster.kprov("plan", "--limit", "w1").stdout
+    assert secret_of_metrics_server(cluster) != old
     cluster.edit(lambda document: document["cluster"].pop("pki"))
+
+
+def served_by_metrics_server(cluster: LabCluster) -> str:
+    """The certificate on its port, as a node sees it."""
+    address = cluster.get("service", "metrics-server", "-n", "kube-system")["spec"]["clusterIP"]
+    return first_certificate(cluster.sh("w1", f"curl -sk -o /dev/null -w '%{{certs}}' https://{address}/"))
+
+
+def secret_of_metrics_server(cluster: LabCluster) -> str:
+    data = cluster.get("secret", "metrics-server-tls", "-n", "kube-system")["data"]["tls.crt"]
+    return first_certificate(base64.b64decode(data).decode())
+
+
+def first_certificate(pem: str) -> str:
+    return "".join(pem.split("-----BEGIN CERTIFICATE-----")[1].split("-----END")[0].split())
 
 
 def test_a_dead_api_and_a_dead_webhook_do_not_stand_in_the_way_of_their_own_removal(cluster: LabCluster) -> None:
@@ -469,6 +509,18 @@ def test_only_what_kprov_made_is_pruned_and_data_stays_until_it_is_asked_for(clu
     assert cluster.kubectl("get", "configmap", "copied", "-o", "name")
 
 
+def test_a_renewed_certificate_is_what_is_served_by_the_same_pod(cluster: LabCluster) -> None:
+    until(
+        lambda: served_by_metrics_server(cluster) == secret_of_metrics_server(cluster),
+        seconds=120,
+        what="metrics-server serves its new certificate",
+    )
+    (pod,) = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=metrics-server")["items"]
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert cluster.kubectl("top", "node")
+    assert "v1beta1.metrics.k8s.io" not in unavailable(cluster)
+
+
 def test_the_autoscaler_has_scaled_down(cluster: LabCluster) -> None:
     until(lambda: replicas(cluster) == 1, seconds=120, what="the autoscaler scales down")
     cluster.kubectl("delete", "deployment,hpa", "load")
@@ -479,8 +531,7 @@ def test_switched_off_metrics_server_is_gone_and_comes_back(cluster: LabCluster)
     cluster.kprov("up", "--yes")
     assert labelled(cluster, "metrics-server") == []
     assert "metrics" not in cluster.kubectl("api-versions")
-    for host in HOSTS:
-        assert "metrics-server" not in cluster.sh(host, "/opt/kprov/bin/ctr -n k8s.io images ls -q")
+    assert of_metrics_server(cluster) == []
     assert "metrics-server" not in cluster.kprov("status").stdout
     switch(cluster, metrics_server=None)
     cluster.kprov("up", "--yes")

@@ -72,6 +72,40 @@ def test_every_target_answers(cluster: LabCluster, page: Page) -> None:
     until(answering, seconds=60, what="every target up")
 
 
+def test_certificates_are_renewed_in_secrets_and_on_hosts(cluster: LabCluster, page: Page) -> None:
+    """What is served then is looked at later: kubelet takes its time to bring a changed Secret to a pod."""
+    addresses = [f"{cluster.lab.machine(host).address}:{PROXY}" for host in HOSTS]
+    before = {address: served(cluster, address) for address in (*addresses, f"{store(cluster)}:8428")}
+    cluster.edit(lambda document: document["cluster"].update(pki={"leaf_days": 370, "renew_before_days": 369}))
+    cluster.kprov("up", "--yes")
+    cluster.edit(lambda document: document["cluster"].pop("pki"))
+    for host, address in zip(HOSTS, addresses, strict=True):
+        held = cluster.run(host, "cat", "/etc/kubernetes/pki/metrics-proxy.crt")
+        assert served(cluster, address) == body(held) != before[address]
+    assert body(secret(cluster, "victoria-metrics-tls")) != before[f"{store(cluster)}:8428"]
+
+
+def served(cluster: LabCluster, address: str) -> str:
+    """The certificate that is served there, as a node sees it."""
+    return body(cluster.sh("cp1", f"curl -sk -o /dev/null -w '%{{certs}}' https://{address}/; true"))
+
+
+def body(pem: str) -> str:
+    """Of the first certificate in a text."""
+    return "".join(pem.split("-----BEGIN CERTIFICATE-----")[1].split("-----END")[0].split())
+
+
+def secret(cluster: LabCluster, name: str) -> str:
+    data = cluster.get("secret", "-n", "monitoring", name)["data"]["tls.crt"]
+    return base64.b64decode(data).decode()
+
+
+def store(cluster: LabCluster) -> str:
+    """The address of its pod."""
+    (pod,) = cluster.get("pods", "-n", "monitoring", "-l", "app.kubernetes.io/name=victoria-metrics")["items"]
+    return str(pod["status"]["podIP"])
+
+
 def coredns(cluster: LabCluster) -> list[dict]:
     return cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
 
@@ -259,6 +293,19 @@ def test_from_outside_the_metrics_proxy_ends_the_handshake(cluster: LabCluster) 
         assert curl(f"http://{cluster.lab.machine(host).address}:{PROXY}/node/metrics") != "200"
 
 
+def test_renewed_certificates_are_what_is_served_by_the_same_pod(cluster: LabCluster, page: Page) -> None:
+    held = body(secret(cluster, "victoria-metrics-tls"))
+    for port in (8428, 8880):
+        until(
+            lambda port=port: served(cluster, f"{store(cluster)}:{port}") == held,
+            seconds=120,
+            what=f"the new certificate on port {port}",
+        )
+    (pod,) = cluster.get("pods", "-n", "monitoring", "-l", "app.kubernetes.io/name=victoria-metrics")["items"]
+    assert [status["restartCount"] for status in pod["status"]["containerStatuses"]] == [0, 0]
+    until(lambda: {value for _, value in page.query("up")} == {1}, seconds=60, what="every target up, as before")
+
+
 def test_checks_pass_and_nothing_is_left_to_do(cluster: LabCluster) -> None:
     assert cluster.kprov("plan").status == 0
     cluster.kprov("verify")
@@ -361,6 +408,8 @@ def test_switched_off_it_leaves_its_data_and_then_nothing(cluster: LabCluster) -
         left += " /etc/systemd/system/*metrics-proxy* /etc/systemd/system/*node-exporter* 2> /dev/null"
         left += "; getent passwd kprov-node-exporter; true"
         assert cluster.sh(host, left) == ""
+        if host in cluster.nodes_wanted:
+            assert {name for name in cluster.images(host) if "victoria" in name or "vmalert" in name} == set()
         assert cluster.sh(host, f"ss -Hltn '( sport = :{PROXY} or sport = :1338 or sport = :19100 )'") == ""
     assert cluster.sh("etcd1", "command -v haproxy; ls -d /etc/kubernetes 2> /dev/null; true") == ""
     cluster.kprov("up", "--yes", "--delete-data")

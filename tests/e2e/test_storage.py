@@ -215,6 +215,8 @@ def test_switched_off_nothing_is_left_but_the_data(cluster: LabCluster) -> None:
     cluster.kprov("up", "--yes")
     assert not cluster.kubectl("get", "namespace/local-path-storage", "--ignore-not-found")
     assert not cluster.get("storageclass")["items"]
+    images = {name for host in HOSTS for name in cluster.images(host)}
+    assert {name for name in images if "local-path" in name or "volume-folder" in name} == set()
     node, folder = place(cluster, "data-keep-0")
     assert TEXT in cluster.sh(node, f"cat {folder}/first")
     before = cluster.get("pod", "keep-0")["metadata"]["uid"]

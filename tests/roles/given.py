@@ -73,12 +73,16 @@ _FACTS = Facts(
 
 
 def context(given: Mapping[str, Any]) -> Context:
-    """A Context from `cluster` (fields of Cluster), `hosts` (name → groups, facts, fields of Host) and `host`."""
+    """A Context from `cluster` (fields of Cluster), `hosts` (name → groups, facts, fields of Host) and `host`.
+
+    A host that is `silent` did not answer: there are no facts of it.
+    """
     hosts = tuple(_host(name, values, number) for number, (name, values) in enumerate(given["hosts"].items(), start=1))
     facts = ClusterFacts(
         {
             host.name: _facts(host, given["hosts"][host.name].get("facts", {}), number)
             for number, host in enumerate(hosts, start=1)
+            if not given["hosts"][host.name].get("silent")
         }
     )
     cluster = _cluster(given.get("cluster", {}), hosts)
@@ -138,11 +142,12 @@ def _access(values: Mapping[str, Any]) -> RegistryAccess:
 
 
 def _host(name: str, values: Mapping[str, Any], number: int) -> Host:
-    fields = {key: value for key, value in values.items() if key not in ("groups", "facts", "taints", "handlers")}
+    apart = ("groups", "connection", "facts", "silent", "taints", "handlers")
+    fields = {key: value for key, value in values.items() if key not in apart}
     return Host(
         name=name,
         groups=frozenset(values["groups"]),
-        connection=Connection(address=f"192.0.2.{number}"),
+        connection=Connection(**{"address": f"192.0.2.{number}", **values.get("connection", {})}),
         taints=tuple(Taint(**taint) for taint in values.get("taints", ())),
         handlers={name: Handler(**fields) for name, fields in values.get("handlers", {}).items()},
         **fields,

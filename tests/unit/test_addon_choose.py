@@ -169,6 +169,11 @@ def test_a_pattern_holds_for_the_whole_text() -> None:
 
 def test_add_ons_by_name_come_with_those_on_by_default() -> None:
     assert [addon.name for addon in by_name(())] == ["metrics-server"]
+    assert [addon.version for addon in by_name(["metrics-server=0.8.0"])] == ["0.8.0"]
+    with pytest.raises(AddonError, match="not in the catalog"):
+        by_name(["metrics-server=0.0.1"])
+    versions = {addon.name: addon.version for addon in by_name(["cloud-aws"], (1, 36))}
+    assert versions["cloud-aws"] == "1.36.2"
     with pytest.raises(AddonError, match="there is no such add-on"):
         by_name(("metrics-serve",))
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kprov.addon.choose import by_name
+from kprov.addon.describe import described, shelf
 from kprov.addon.wanted import image_references
+from kprov.artifacts import build
 from kprov.model import Cluster, Connection, Host, RegistrySettings
 from kprov.resources import Artifact
 from kprov.runtimes import must_rewrite
@@ -31,3 +35,19 @@ def test_only_a_runtime_that_cannot_put_a_mirror_in_place_asks_for_it() -> None:
         return Cluster(name="c", versions={}, hosts=(host,), registry=MIRROR)
 
     assert [must_rewrite(cluster(runtime)) for runtime in ("containerd", "crio")] == [False, True]
+
+
+@pytest.mark.parametrize("name", sorted(shelf(None)))
+def test_every_version_that_can_be_built_has_its_modules_pinned(name: str) -> None:
+    """kprov offers no version to a user without upstream's files that it would then refuse."""
+    folder = shelf(None)[name]
+    if not (folder / "addon.yaml").is_file():  # what add-ons share
+        return
+    addon = described(folder, own=True)
+    for parts in addon.versions.values():
+        targets = [
+            build.image_target(entry, parts[image]) for image, entry in addon.images.items() if entry.package
+        ] + [build.target_of(program, parts[word]) for word, program in addon.programs.items() if program.module]
+        for target in targets:
+            pinned = (target.folder / "go.mod").read_text()
+            assert f" v{target.version}" in pinned or target.folder.name == target.name, target.folder

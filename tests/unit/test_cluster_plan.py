@@ -91,6 +91,55 @@ def test_a_settled_cluster_has_an_empty_plan(inputs: Inputs) -> None:
     assert not any(host.restarts for host in plan.hosts.values())
 
 
+THREE = {name: {"groups": ["etcd", "control_plane"]} for name in ("cp1", "cp2", "cp3")} | {"w1": {"groups": ["worker"]}}
+
+
+def members(*addresses: str) -> tuple[EtcdMember, ...]:
+    return tuple(
+        EtcdMember(id=str(number), name=f"cp{number}", peer_urls=(f"https://{address}:2380",), learner=False)
+        for number, address in enumerate(addresses, start=1)
+    )
+
+
+def without_cp2(inputs: Inputs, reached_at: str) -> tuple[Inputs, dict[str, Observation]]:
+    """Three control planes of which the second does not answer; how the operator reaches it is its own affair."""
+    hosts = context({"hosts": {**THREE, "cp2": {**THREE["cp2"], "connection": {"address": reached_at}}}}).cluster.hosts
+    three = replace(inputs, cluster=replace(inputs.cluster, hosts=hosts))
+    seen = fresh(three)
+    del seen["cp2"]
+    return three, seen
+
+
+def unit(inputs: Inputs, seen: dict[str, Observation], host: str, name: str) -> str:
+    wanted, _ = wanted_of_hosts(inputs, seen)
+    return next(
+        item.content.decode() for items in wanted[host].values() for item in items if item.key == ("unit", name)
+    )
+
+
+@pytest.mark.parametrize("reached_at", ["192.0.2.2", "203.0.113.7", "cp2.example.org"])
+def test_a_control_plane_that_does_not_answer_keeps_its_place(inputs: Inputs, reached_at: str) -> None:
+    """Beside --limit: what its peers know of it counts, and not the way the operator takes to it."""
+    three, seen = without_cp2(inputs, reached_at)
+    view = EtcdView(has_data=True, members=members("192.0.2.1", "192.0.2.2", "192.0.2.3"))
+    for name in ("cp1", "cp3"):
+        seen[name] = replace(seen[name], etcd=view)
+    plan = plan_cluster(three, seen)
+    assert plan.membership.empty
+    assert [peer.peer_url for peer in plan.peers] == [f"https://192.0.2.{number}:2380" for number in (1, 2, 3)]
+    servers = ",".join(f"https://192.0.2.{number}:2379" for number in (1, 2, 3))
+    assert f"--etcd-servers={servers}" in unit(three, seen, "cp1", "kube-apiserver.service")
+
+
+def test_a_nodes_address_is_what_the_cluster_says_when_it_does_not_answer(inputs: Inputs) -> None:
+    three, seen = without_cp2(inputs, "cp2.example.org")
+    address = {"type": "InternalIP", "address": "192.0.2.2"}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "cp2"}, "status": {"addresses": [address]}}
+    stopped = {name: replace(one, etcd=EtcdView(has_data=True)) for name, one in seen.items()}
+    seen |= {**stopped, "cp1": replace(stopped["cp1"], objects=(node,))}
+    assert plan_cluster(three, seen).peers[1].client_url == "https://192.0.2.2:2379"
+
+
 def test_a_folder_with_data_that_goes_is_known_to_the_whole_cluster(inputs: Inputs) -> None:
     seen = fresh(inputs)
     key = ("directory", "/var/lib/volumes")

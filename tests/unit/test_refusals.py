@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from observed import bare, record
+from pki_cases import cluster, host
 
 from kprov.errors import KprovError, LockedError, PkiError, PreflightError, TransportError
 from kprov.gather import Fleet
+from kprov.model import Cluster
 from kprov.observation import Observation
-from kprov.refusals import CA_FILES, refuse_foreign_trust, refuse_locked, refuse_unreachable
+from kprov.refusals import CA_FILES, refuse_foreign_trust, refuse_locked, refuse_unknown_addresses, refuse_unreachable
 from kprov.store import Store
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -71,3 +73,17 @@ def test_authorities_that_the_store_does_not_know_are_refused(tmp_path: Path) ->
 def test_a_certificate_that_kprov_did_not_put_there_is_none_of_its_own(tmp_path: Path) -> None:
     seen = replace(trusting(made(tmp_path / "other")), records={})
     refuse_foreign_trust(made(tmp_path / "state"), Fleet(observations={"a": seen}))
+
+
+def test_a_control_plane_that_nobody_knows_the_address_of_is_refused() -> None:
+    """Its peers' settings name it; a worker is in nobody's settings but those of the network."""
+
+    def where(**groups: str) -> Cluster:
+        return cluster(*(host(name, (group,), address=f"{name}.example.org") for name, group in groups.items()))
+
+    with pytest.raises(PreflightError) as caught:
+        refuse_unknown_addresses(where(cp2="control_plane", e2="etcd"), silent("cp2", "e2"))
+    assert "cp2, e2" in str(caught.value)
+    assert "node_ip" in str(caught.value)
+    refuse_unknown_addresses(where(w2="worker"), silent("w2"))
+    refuse_unknown_addresses(cluster(host("cp2", ("control_plane",), address="10.0.0.2")), silent("cp2"))
