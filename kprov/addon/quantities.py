@@ -12,8 +12,25 @@ from decimal import Decimal
 from typing import Any
 
 _WRITTEN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(m|k|[MGTPE]|[KMGTPE]i)?")
-_DECIMAL = {"E": 10**18, "P": 10**15, "T": 10**12, "G": 10**9, "M": 10**6, "k": 1000, "": 1, "m": Decimal("0.001")}
-_BINARY = {"Ei": 2**60, "Pi": 2**50, "Ti": 2**40, "Gi": 2**30, "Mi": 2**20, "Ki": 2**10, "": 1}
+_DECIMAL: Mapping[str, int | Decimal] = {
+    "E": 10**18,
+    "P": 10**15,
+    "T": 10**12,
+    "G": 10**9,
+    "M": 10**6,
+    "k": 1000,
+    "": 1,
+    "m": Decimal("0.001"),
+}
+_BINARY: Mapping[str, int | Decimal] = {
+    "Ei": 2**60,
+    "Pi": 2**50,
+    "Ti": 2**40,
+    "Gi": 2**30,
+    "Mi": 2**20,
+    "Ki": 2**10,
+    "": 1,
+}
 
 
 def with_quantities(item: Any) -> Any:
