@@ -18,6 +18,7 @@ from kprov.addon.spec import (
     Description,
     HostDirectory,
     Level,
+    ManifestModule,
     Opening,
     Parameter,
     ParameterType,
@@ -112,8 +113,14 @@ class _Setting(_Keys):
     parameter: str = ""
 
 
+class _ManifestModule(_Keys):
+    path: str
+    kustomization: str
+
+
 class _Manifest(_Keys):
     location: str
+    module: _ManifestModule | None = None
     advice: str = ""
     settings: list[_Setting] = Field(default_factory=list)
 
@@ -270,6 +277,9 @@ def _description(file: _File, folder: Path, own: bool) -> Description:
         opening=_opening(file.open),
         manifest=file.manifest.location if file.manifest else "",
         advice=file.manifest.advice if file.manifest else "",
+        manifest_module=(
+            ManifestModule(**file.manifest.module.model_dump()) if file.manifest and file.manifest.module else None
+        ),
         settings=tuple(
             Setting(**{**row.model_dump(), "at": tuple(row.at)})
             for row in (file.manifest.settings if file.manifest else ())

@@ -24,6 +24,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from kprov.addon.describe import FILE
 from kprov.addon.kinds import CLUSTER_WIDE, rank
 from kprov.addon.published import adjusted
+from kprov.addon.quantities import with_quantities
 from kprov.addon.spec import Addon, Description
 from kprov.errors import AddonError, KprovError
 from kprov.model import Secret
@@ -138,7 +139,7 @@ def _placed(addon: Addon, item: dict[str, Any]) -> Object:
     metadata["labels"] = {**metadata.get("labels", {}), OWNER_LABEL: OWNER, ADDON_LABEL: addon.name}
     if not metadata.get("namespace") and item["kind"] not in CLUSTER_WIDE and not _custom(item):
         metadata["namespace"] = addon.namespace
-    return {**item, "metadata": metadata}
+    return {**with_quantities(item), "metadata": metadata}
 
 
 def _custom(item: Mapping[str, Any]) -> bool:

@@ -104,6 +104,14 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ManifestModule:
+    """The Go module that has upstream's manifest of a version too, as the kustomization its release is made from."""
+
+    path: str
+    kustomization: str  # a folder of the module
+
+
+@dataclass(frozen=True, kw_only=True)
 class AddonImage:
     """An image of an add-on in the version that was chosen. `name` is what templates call it."""
 
@@ -147,6 +155,7 @@ class Description:
     opening: Opening | None = None
     manifest: str = ""  # a template of where upstream publishes its objects: a URL, or a path beside the inventory
     advice: str = ""  # what to do where that template gives nothing
+    manifest_module: ManifestModule | None = None  # where it is had without upstream's releases
     settings: tuple[Setting, ...] = ()
     cloud_ids: CloudIds | None = None  # only cloud controllers name machines
     own: bool = False  # ships with kprov

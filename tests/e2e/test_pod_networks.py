@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import yaml
 from conftest import Make
-from lab_cluster import NODE_PORT, PLAIN, LabCluster, probe_pods, until
-from traffic import LARGE, connects, dialled, fetch, fits, pods_on
+from lab_cluster import PLAIN, LabCluster, probe_pods, until
+from traffic import dialled, own_services, packets_pass, pods_on
 
 from kprov.lab import machines
 
@@ -38,21 +38,8 @@ def cluster(make_cluster: Make) -> LabCluster:
     with_hosts(made, "cp1", "w1")
     made.kprov("up", "--yes")
     made.kubectl("apply", "-f", "-", stdin=probe_pods(made.load_agnhost("cp1", "w1")))
-    made.kubectl("apply", "-f", "-", stdin=own_services())
+    made.kubectl("apply", "-f", "-", stdin=own_services(*HOSTS))
     return made
-
-
-def own_services() -> str:
-    """A Service in front of each pod of the DaemonSet alone, to see one reach itself through it."""
-    return yaml.safe_dump_all(
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": f"on-{node}"},
-            "spec": {"selector": {"on": node}, "ports": [{"port": 80, "targetPort": 8080}]},
-        }
-        for node in HOSTS
-    )
 
 
 def with_hosts(cluster: LabCluster, *names: str, **keys: Any) -> None:
@@ -60,26 +47,6 @@ def with_hosts(cluster: LabCluster, *names: str, **keys: Any) -> None:
     document["hosts"] = {name: host for name, host in document["hosts"].items() if name in names}
     document["cluster"].update(keys)
     cluster.inventory.write_text(yaml.safe_dump(document, sort_keys=False))
-
-
-def packets_pass(cluster: LabCluster, *nodes: str, mtu: int) -> None:
-    """Everything that pods do with a network, from every node to every other one and to itself."""
-    running = pods_on(cluster, *nodes)
-    for node, (pod, _) in running.items():
-        cluster.kubectl("label", "pod", pod, f"on={node}", "--overwrite")
-    service = cluster.get("service", "each")["spec"]["clusterIP"]
-    for node, (pod, _) in running.items():
-        machine = cluster.lab.machine(node).address
-        for other, (_, address) in running.items():
-            connects(cluster, pod, f"{address}:8080")
-            if other != node:
-                fits(cluster, node, address, mtu)
-        connects(cluster, pod, f"on-{node}.default.svc.cluster.local:80")  # itself, through its own Service
-        connects(cluster, pod, f"{service}:80")
-        names = {name for name, _ in running.values()}
-        assert until(lambda m=machine: fetch(m, NODE_PORT), seconds=20, what="NodePort") in names
-        other = next(address for name, (_, address) in running.items() if name != node)
-        assert dialled(machine, other, f"echo?msg={LARGE}") == LARGE
 
 
 @contextmanager

@@ -6,7 +6,8 @@ import json
 import socket
 from urllib.parse import quote
 
-from lab_cluster import HOST_PORT, LabCluster, until
+import yaml
+from lab_cluster import HOST_PORT, NODE_PORT, LabCluster, until
 
 LARGE = "x" * 60_000  # some forty of the largest packets of an ordinary link
 
@@ -57,3 +58,36 @@ def fits(cluster: LabCluster, node: str, address: str, mtu: int) -> None:
     ping = "ping -c 1 -W 3 -M do -s {} " + address
     until(lambda: "1 received" in cluster.sh(node, ping.format(mtu - 28)), seconds=20, what=f"{mtu} bytes pass")
     assert "1 received" not in cluster.sh(node, ping.format(mtu - 27) + " 2>&1", check=False)
+
+
+def own_services(*nodes: str) -> str:
+    """A Service in front of each pod of the DaemonSet alone, to see one reach itself through it."""
+    return yaml.safe_dump_all(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": f"on-{node}"},
+            "spec": {"selector": {"on": node}, "ports": [{"port": 80, "targetPort": 8080}]},
+        }
+        for node in nodes
+    )
+
+
+def packets_pass(cluster: LabCluster, *nodes: str, mtu: int) -> None:
+    """Everything that pods do with a network, from every node to every other one and to itself."""
+    running = pods_on(cluster, *nodes)
+    for node, (pod, _) in running.items():
+        cluster.kubectl("label", "pod", pod, f"on={node}", "--overwrite")
+    service = cluster.get("service", "each")["spec"]["clusterIP"]
+    for node, (pod, _) in running.items():
+        machine = cluster.lab.machine(node).address
+        for other, (_, address) in running.items():
+            connects(cluster, pod, f"{address}:8080")
+            if other != node:
+                fits(cluster, node, address, mtu)
+        connects(cluster, pod, f"on-{node}.default.svc.cluster.local:80")  # itself, through its own Service
+        connects(cluster, pod, f"{service}:80")
+        names = {name for name, _ in running.values()}
+        assert until(lambda m=machine: fetch(m, NODE_PORT), seconds=20, what="NodePort") in names
+        other = next(address for name, (_, address) in running.items() if name != node)
+        assert dialled(machine, other, f"echo?msg={LARGE}") == LARGE
