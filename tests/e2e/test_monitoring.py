@@ -242,7 +242,7 @@ def test_checks_pass_and_nothing_is_left_to_do(cluster: LabCluster) -> None:
 
 
 def waiting_or_firing(page: Page) -> dict[str, set[str]]:
-    """States of the alerts about the made-up node, by their names."""
+    """States of all alerts that are not at rest, by their names."""
     found: dict[str, set[str]] = {}
     for alert in page.get("/api/v1/alerts")["data"]["alerts"]:
         found.setdefault(alert["labels"]["alertname"], set()).add(alert["state"])
@@ -297,7 +297,7 @@ BOARDS = ("Cluster", "Nodes", "Namespaces", "Pods", "etcd", "API server")
 def test_every_dashboard_is_drawn(page: Page, tmp_path: Path) -> None:
     """Every panel, with lines in it, but those that have no figures."""
     panels = "[...document.querySelectorAll('.vm-predefined-panel')]"
-    drawn = f"{panels}.filter(panel => panel.querySelector('.vm-legend-item') && panel.querySelector('canvas'))"
+    drawn = f"{panels}.filter(panel => panel.querySelector('.vm-legend-group') && panel.querySelector('canvas'))"
     title = ".map(panel => panel.querySelector('h3').innerText)"
     boards = page.get("/vmui/custom-dashboards")["dashboardsSettings"]
     with browsing(tmp_path / "chromium", 1280, 1000) as tab:
@@ -346,6 +346,7 @@ def test_a_full_volume_is_told_and_nothing_is_lost(cluster: LabCluster, page: Pa
     try:
         scale(cluster, 1)
         until(lambda: "firing" in waiting_or_firing(page)["StoreTakesNothing"], seconds=60, what="StoreTakesNothing")
+        assert waiting_or_firing(page).keys() == {"StoreTakesNothing"}, "nothing is missed by a store that sees nothing"
         assert page.post(["taken 1"]) >= 400
         assert page.query("vector(1)")
         scale(cluster, 0)
