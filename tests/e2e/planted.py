@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from lab_cluster import LabCluster
 
@@ -32,16 +32,12 @@ def shown(needle: Iterable[str], text: str) -> list[str]:
     ]
 
 
-def files(cluster: LabCluster, host: str, needle: Mapping[str, str]) -> dict[str, set[str]]:
-    """File of a machine → what it has of them."""
+def files(cluster: LabCluster, host: str, needle: Iterable[str]) -> list[str]:
+    """Files of a machine that have one of them."""
     patterns = cluster.lab.machine(host).root / "root" / "needles"
-    found: dict[str, set[str]] = {}
+    patterns.write_text("".join(f"{word}\n" for word in needle))  # not as arguments, which `ps` shows
+    skipped = "--exclude=needles --exclude-dir=rootfs --devices=skip"
     try:
-        for word, origin in needle.items():
-            patterns.write_text(word + "\n")  # not in the arguments of a program, which `ps` shows
-            script = f"grep -rlsF --exclude=needles --devices=skip -f /root/needles {_PLACES}; true"
-            for path in cluster.sh(host, script).splitlines():
-                found.setdefault(path, set()).add(origin)
+        return cluster.sh(host, f"grep -rlsF {skipped} -f /root/needles {_PLACES}; true").splitlines()
     finally:
         patterns.unlink()
-    return found
