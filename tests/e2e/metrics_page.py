@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +34,22 @@ class Page:
     def get(self, path: str, **query: str) -> Any:
         """What the store answers to an API call."""
         address = urllib.parse.urljoin(self.url, path) + "?" + urllib.parse.urlencode(query)
-        login = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
-        request = urllib.request.Request(address, headers={"Authorization": f"Basic {login}"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(self._request(address), timeout=30) as answer:  # noqa: S310
             return json.load(answer)
+
+    def _request(self, address: str, body: bytes | None = None) -> urllib.request.Request:
+        login = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return urllib.request.Request(address, data=body, headers={"Authorization": f"Basic {login}"})  # noqa: S310
+
+    def post(self, lines: Iterable[str]) -> int:
+        """Writes samples in Prometheus' text format, with times in milliseconds; returns the status of the answer."""
+        address = urllib.parse.urljoin(self.url, "/api/v1/import/prometheus")
+        body = "".join(f"{line}\n" for line in lines).encode()
+        try:
+            with urllib.request.urlopen(self._request(address, body), timeout=30) as answer:  # noqa: S310
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            return refused.code
 
     def query(self, expression: str, time: float | None = None) -> list[tuple[Mapping[str, str], float]]:
         """Labels and value of each series, of the newest samples or of those at a time."""
@@ -44,13 +57,16 @@ class Page:
         found = self.get("/api/v1/query", query=expression, nocache="1", **at)["data"]["result"]
         return [(row["metric"], float(row["value"][1])) for row in found]
 
+    def address(self, route: str) -> str:
+        """Where a browser finds a part of the page; user and password are in it."""
+        parts = urllib.parse.urlsplit(self.url)
+        return f"{parts.scheme}://{self.user}:{self.password}@{parts.netloc}/vmui/#/{route}"
+
     def seen(self, route: str, folder: Path) -> str:
         """The page as headless Chromium has it once its figures are there, and a picture of it in the folder."""
-        parts = urllib.parse.urlsplit(self.url)
-        address = f"{parts.scheme}://{self.user}:{self.password}@{parts.netloc}/vmui/#/{route}"
         shape = ("--window-size=1280,3600", "--virtual-time-budget=20000", f"--screenshot={folder / 'page.png'}")
         done = subprocess.run(
-            [*_CHROMIUM, f"--user-data-dir={folder / 'chromium'}", *shape, "--dump-dom", address],
+            [*_CHROMIUM, f"--user-data-dir={folder / 'chromium'}", *shape, "--dump-dom", self.address(route)],
             capture_output=True,
             text=True,
             timeout=180,

@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +22,7 @@ from lab_cluster import LabCluster, until
 from log_store import Store, opened
 from opened_page import shown
 from outside import asked, services
+from planted import files, found, needles
 
 pytestmark = pytest.mark.lab
 
@@ -107,6 +110,29 @@ def test_programs_fields_are_fields(store: Store) -> None:
     )
 
 
+def test_the_next_line_of_a_silent_container_is_found_in_time(
+    cluster: LabCluster, store: Store, agnhost: str, say: Say
+) -> None:
+    """Its file is looked at every ten seconds by then, or eleven; a second in the collector and one in the store follow."""
+    run(cluster, "silent", agnhost, "logs-generator", "--log-lines-total=2", "--run-duration=60s")
+    until(lambda: len(cluster.kubectl("logs", "silent").splitlines()) == 2, seconds=60, what="its second line")
+    seen = time.monotonic()
+    until(lambda: store.count("kubernetes.pod_name:=silent") == 2, seconds=15, what="that line in the store")
+    say(f"the next line of a silent container was found after {time.monotonic() - seen:.0f} s")
+
+
+def test_a_line_is_kept_for_as_long_as_the_retention_says(store: Store) -> None:
+    """It is two weeks here, and a day in the next test but one."""
+    store.insert(*({"_msg": f"{NEEDLE} of {days} days ago", "_time": days_ago(days)} for days in (0, 5, 20)))
+    until(lambda: store.count(f'"{NEEDLE} of 0 days"') == 1, seconds=15, what="the newest of three lines")
+    assert store.count(f'_time:30d "{NEEDLE} of 5 days"') == 1
+    assert store.count(f'_time:30d "{NEEDLE} of 20 days"') == 0
+
+
+def days_ago(days: int) -> str:
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
+
+
 def test_units_of_every_host_are_found_and_no_others(store: Store) -> None:
     for host, unit in (("etcd1", "etcd"), ("cp1", "kube-apiserver"), ("w1", "kubelet"), ("w1", "kprov-logs")):
         query = f'{{host="{host}",log="units",_SYSTEMD_UNIT="{unit}.service"}}'
@@ -117,13 +143,18 @@ def test_units_of_every_host_are_found_and_no_others(store: Store) -> None:
 
 def test_the_audit_log_comes_when_it_is_asked_for(cluster: LabCluster, store: Store) -> None:
     assert store.count("log:=audit") == 0
-    switch(cluster, logging={"audit": True})
+    switch(cluster, logging={"audit": True, "retention": "1d"})
     cluster.kprov("up", "--yes")
     cluster.kubectl("create", "configmap", NEEDLE)
     query = f"log:=audit verb:=create objectRef.resource:=configmaps objectRef.name:={NEEDLE}"
     (row,) = until(lambda: store.rows(query), seconds=30, what="who made it")
     assert (row["host"], row["responseStatus.code"]) == ("cp1", "201")
     assert row["_msg"].startswith("/api/v1/namespaces/default/configmaps")
+
+
+def test_what_is_older_than_a_shorter_retention_is_gone(store: Store) -> None:
+    assert store.count(f'_time:30d "{NEEDLE} of 5 days"') == 0
+    assert store.count(f'_time:30d "{NEEDLE} of 0 days"') == 1
 
 
 def test_a_second_run_changes_nothing_and_all_is_as_it_should_be(cluster: LabCluster) -> None:
@@ -279,6 +310,7 @@ def test_a_full_volume_loses_nothing(cluster: LabCluster, store: Store, agnhost:
         seconds=60,
         what="the store refuses",
     )
+    assert store.count("*") >= 0, "it answers all the same"
     scale(cluster, 0)
     cluster.sh("w1", f"umount {FOLDER}")
     scale(cluster, 1)
@@ -364,4 +396,55 @@ def test_where_a_class_gives_volumes_the_store_has_one(cluster: LabCluster) -> N
     claim = cluster.get("pvc", "victoria-logs", "-n", "logging")
     assert (claim["spec"]["storageClassName"], claim["status"]["phase"]) == ("local-path", "Bound")
     with opened(cluster) as there:
-        until(lambda: there.count('{host="etcd1",log="units"}'), seconds=60, what="logs in the new volume")
+        query = '{host="etcd1",log="units"}'
+        before = until(lambda: there.count(query), seconds=60, what="logs in the new volume")
+        cluster.kubectl("-n", "logging", "delete", "pod", "-l", "app=victoria-logs")
+        cluster.kubectl("-n", "logging", "rollout", "status", STORE, "--timeout=60s")
+        until(lambda: there.count(query) >= before, seconds=30, what="them after the pod")
+
+
+# Where the secrets of these add-ons stand on machines, root's alone or their pods': nowhere else.
+SECRET_PLACES = (
+    "/etc/kprov-logging/password",
+    "/var/lib/kubelet/pods/",  # volumes of Secrets, in memory
+    "/run/containerd/io.containerd.runtime.v2.task/",  # the gate's environment
+    "/run/credentials/",
+)
+
+
+def test_secrets_of_add_ons_are_shown_by_nothing_and_stand_where_they_belong(cluster: LabCluster) -> None:
+    """With monitoring beside it. Something of each is changed, so that a plan has to speak of it."""
+    cluster.sh("w1", "rm -f /root/asked.sh")  # a test's own
+    switch(cluster, storage=True, logging=True, monitoring=True)
+    said = cluster.kprov("up", "--yes", "--diff", "--verbose").text
+    words = needles(cluster, "logging", "monitoring")
+    assert {origin.split()[0] for origin in words.values()} == {
+        *("logging/logs-login", "logging/logs-tls", "logging/vlagent-login"),
+        *("monitoring/login", "monitoring/scraper-tls", "monitoring/victoria-metrics-tls"),
+    }
+    cluster.sh("w1", "echo >> /etc/kprov-logging/password; chmod 640 /etc/kprov-logging/password")
+    for namespace, secret, key in (("logging", "logs-login", "admin"), ("monitoring", "scraper-tls", "tls.key")):
+        spoil(cluster, namespace, secret, key)
+    planned = cluster.kprov("plan", "--diff", "--verbose", status=2).text
+    assert all(name in planned for name in ("/etc/kprov-logging/password", "logs-login", "scraper-tls"))
+    said += planned + cluster.kprov("up", "--yes", "--diff", "--verbose").text
+    said += cluster.kprov("status", "--json").text + cluster.kprov("plan").text
+    said += "".join(path.read_text() for path in (cluster.folder / ".kprov").rglob("kprov.log*"))
+    for host in HOSTS:
+        said += cluster.sh(host, "journalctl --no-pager; cat /proc/[0-9]*/cmdline 2> /dev/null | tr '\\0' ' '; true")
+    assert [words[word] for word in found(words, said)] == []
+    for host in HOSTS:
+        assert [path for path in files(cluster, host, words) if not path.startswith(SECRET_PLACES)] == [], host
+    loose = "find /etc/kprov-logging /etc/kubernetes /etc/etcd /run/kprov* -type f -perm /077 2> /dev/null"
+    for host in HOSTS:
+        assert cluster.sh(host, f"{loose} | xargs -r grep -l 'PRIVATE KEY-----'; true") == ""
+
+
+def spoil(cluster: LabCluster, namespace: str, name: str, key: str) -> None:
+    """Gives a Secret another content, in kprov's name: as somebody else's it would be left as it is."""
+    secret = cluster.get("secret", name, "-n", namespace)
+    secret["data"][key] = base64.b64encode(b"other").decode()
+    for field in ("managedFields", "resourceVersion", "uid", "creationTimestamp"):
+        secret["metadata"].pop(field, None)
+    as_kprov = ("--server-side", "--field-manager=kprov", "--force-conflicts")
+    cluster.kubectl("apply", *as_kprov, "-f", "-", stdin=json.dumps(secret))

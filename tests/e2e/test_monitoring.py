@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import browsing
 from conftest import Make, Say
+from disasters import HARMLESS, NODE, disasters, lines
+from expressions import selectors
 from lab_cluster import LabCluster, until
 from metrics_page import Page, opened
 from opened_page import shown
@@ -142,6 +145,40 @@ def test_rules_can_be_evaluated(page: Page) -> None:
         return all(rule["health"] == "ok" for rule in rules)
 
     until(healthy, seconds=60, what="every rule evaluated")
+
+
+# What a living cluster has no series of, and why. Everything else that rules and dashboards ask for is there.
+NO_SERIES = {}
+# Panels that show nothing on a living cluster, by dashboard.
+NO_FIGURES = {}
+
+
+def test_what_rules_and_dashboards_ask_for_is_there(page: Page) -> None:
+    """A rule about a series that does not exist is healthy for ever."""
+    rules = [rule for group in page.get("/api/v1/rules")["data"]["groups"] for rule in group["rules"]]
+    panels = [
+        (f"{board['title']}: {panel['title']}", expression)
+        for board in page.get("/vmui/custom-dashboards")["dashboardsSettings"]
+        for panel in board["rows"][0]["panels"]
+        for expression in panel["expr"]
+    ]
+    assert len(panels) > 60
+    asked = set().union(*(selectors(rule["query"]) for rule in rules), *(selectors(asks) for _, asks in panels))
+    assert len(asked) > 80
+
+    def missing() -> set[str]:
+        return {selector for selector in asked if not page.query(selector)}
+
+    until(lambda: missing() <= NO_SERIES.keys(), seconds=60, what="series that are asked for")
+    assert {title for title, expression in panels if not page.query(expression)} <= NO_FIGURES
+
+
+def test_no_sample_is_kept_that_is_older_than_the_retention(page: Page) -> None:
+    day, now = 86400, time.time()
+    written = {13: 1, 15: 2}  # it is two weeks
+    assert page.post(f"retained {value} {(now - age * day) * 1000:.0f}" for age, value in written.items()) == 204
+    until(lambda: page.query("retained", now - 13 * day + 1), seconds=30, what="the younger one")
+    assert page.query(f"last_over_time(retained[{31 * day}s])", now - 14 * day) == []
 
 
 def test_each_container_is_counted_once(cluster: LabCluster, page: Page) -> None:
@@ -311,6 +348,31 @@ def test_checks_pass_and_nothing_is_left_to_do(cluster: LabCluster) -> None:
     cluster.kprov("verify")
 
 
+def waiting_or_firing(page: Page) -> dict[str, set[str]]:
+    """States of all alerts that are not at rest, by their names."""
+    found: dict[str, set[str]] = {}
+    for alert in page.get("/api/v1/alerts")["data"]["alerts"]:
+        found.setdefault(alert["labels"]["alertname"], set()).add(alert["state"])
+    return found
+
+
+# By a node that is stopped, and a volume that is full, below; the last three by nothing: they tell what is not there.
+OTHERWISE = {"NodeDown", "NodeNotReady", "StoreTakesNothing", "ApiDown", "NoControllerManager", "NoScheduler"}
+
+
+def test_disasters_in_figures_are_told(page: Page) -> None:
+    """Here they begin. Alerts come while the pages are looked at."""
+    names = {
+        rule["name"]
+        for group in page.get("/api/v1/rules")["data"]["groups"]
+        for rule in group["rules"]
+        if rule["type"] == "alerting"
+    }
+    assert names == disasters().keys() | OTHERWISE
+    told = (disaster.sick for disaster in disasters().values())
+    assert page.post(line for series in (*told, HARMLESS) for line in lines(series)) == 204
+
+
 def test_pages_show_figures(page: Page, tmp_path: Path) -> None:
     until(lambda: page.query("node:cpu_used:ratio offset 20s"), seconds=60, what="a line to draw")
     shown = page.seen("dashboards", tmp_path)
@@ -334,6 +396,84 @@ def test_pages_show_figures(page: Page, tmp_path: Path) -> None:
     assert all(group in shown for group in ("control-plane", "workloads", "etcd", "inactive"))
     boards = page.get("/vmui/custom-dashboards")["dashboardsSettings"]
     assert [board["title"] for board in boards] == ["Cluster", "Nodes", "Namespaces", "Pods", "etcd", "API server"]
+
+
+BOARDS = ("Cluster", "Nodes", "Namespaces", "Pods", "etcd", "API server")
+
+
+def test_every_dashboard_is_drawn(page: Page, tmp_path: Path) -> None:
+    """Every panel, with lines in it, but those that have no figures."""
+    panels = "[...document.querySelectorAll('.vm-predefined-panel')]"
+    drawn = f"{panels}.filter(panel => panel.querySelector('.vm-legend-group') && panel.querySelector('canvas'))"
+    title = ".map(panel => panel.querySelector('h3').innerText)"
+    boards = page.get("/vmui/custom-dashboards")["dashboardsSettings"]
+    with browsing(tmp_path / "chromium", 1280, 1000) as tab:
+        tab.visit(page.address("dashboards"))
+        for number, board in enumerate(boards):
+            click = f"document.querySelectorAll('.vm-predefined-panels-tabs__tab')[{number}].click()"
+            until(lambda click=click: tab.run(f"{click}; true"), seconds=60, what="the tabs")
+            silent = {told.partition(": ")[2] for told in NO_FIGURES if told.startswith(board["title"])}
+            wanted = {panel["title"] for panel in board["rows"][0]["panels"]} - silent
+            until(lambda wanted=wanted: wanted <= set(tab.run(drawn + title)), seconds=60, what=f"panels {wanted}")
+            picture = tmp_path / f"{number + 1}.png"
+            tab.picture(picture, "body")
+            assert picture.stat().st_size > 20_000
+
+
+def test_each_disaster_has_its_alert(page: Page) -> None:
+    fired = "count_over_time(ALERTS{alertname='%s',alertstate='firing'}[15m])"
+    for name, disaster in disasters().items():
+        if disaster.lasts:
+            until(lambda name=name: "pending" in waiting_or_firing(page)[name], seconds=90, what=name)
+        else:
+            until(lambda name=name: page.query(fired % name), seconds=90, what=name)
+    assert not page.query("ALERTS{pod='young'}")
+    assert page.post(line for disaster in disasters().values() for line in lines(disaster.well)) == 204
+
+
+def test_an_alert_ends_with_its_disaster(page: Page) -> None:
+    def left() -> list[dict]:
+        alerts = page.get("/api/v1/alerts")["data"]["alerts"]
+        of_figures = [alert for alert in alerts if alert["labels"]["alertname"] in disasters()]
+        return [alert["labels"] for alert in of_figures if alert["labels"].get("node", NODE) == NODE]
+
+    until(lambda: not left(), seconds=120, what="the end of every alert of the made-up node")
+
+
+def test_a_full_volume_is_told_and_nothing_is_lost(cluster: LabCluster, page: Page) -> None:
+    """A store that takes nothing more answers what it is asked, and goes on when it has room."""
+    at = time.time() - 20
+    before = page.query('up{job="etcd"}', at)
+    assert before
+    claim = cluster.get("pvc", "victoria-metrics", "-n", "monitoring")["spec"]["volumeName"]
+    volume = cluster.get("pv", claim)["spec"]
+    folder = (volume.get("local") or volume["hostPath"])["path"]
+    scale(cluster, 0)
+    cluster.sh("cp1", f"mount -t tmpfs -o size=200m,mode=0777 tmpfs {folder}")  # it wants 256 MiB to be free
+    try:
+        scale(cluster, 1)
+        until(lambda: "firing" in waiting_or_firing(page)["StoreTakesNothing"], seconds=60, what="StoreTakesNothing")
+        assert waiting_or_firing(page).keys() == {"StoreTakesNothing"}, "nothing is missed by a store that sees nothing"
+        assert page.post(["taken 1"]) >= 400
+        assert page.query("vector(1)")
+        scale(cluster, 0)
+    finally:
+        cluster.sh("cp1", f"umount {folder}")
+    scale(cluster, 1)
+    until(lambda: page.query('up{job="etcd"}', at) == before, seconds=60, what="the old figures")
+    until(lambda: page.post(["taken 1"]) == 204, seconds=30, what="new ones are taken")
+    until(lambda: "StoreTakesNothing" not in waiting_or_firing(page), seconds=60, what="the end of StoreTakesNothing")
+
+
+def scale(cluster: LabCluster, replicas: int) -> None:
+    """The store away, or back; when it is to be away, its pod is gone afterwards."""
+    store = "deployment/victoria-metrics"
+    cluster.kubectl("-n", "monitoring", "scale", store, f"--replicas={replicas}")
+    if replicas:
+        cluster.kubectl("-n", "monitoring", "rollout", "status", store, "--timeout=60s")
+    else:
+        label = "app.kubernetes.io/name=victoria-metrics"
+        cluster.kubectl("-n", "monitoring", "wait", "--for=delete", "pod", "-l", label, "--timeout=60s")
 
 
 def test_data_outlives_the_pod(cluster: LabCluster, page: Page) -> None:

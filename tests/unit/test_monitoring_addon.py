@@ -138,6 +138,19 @@ def test_histograms_stay_out_but_for_etcds_three() -> None:
         assert ("wal_fsync" in json.dumps(rules)) == (name == "etcd")
 
 
+def test_retention_reaches_the_store() -> None:
+    assert "-retentionPeriod=14d" in arguments("victoria-metrics")
+    assert "-retentionPeriod=2y" in arguments("victoria-metrics", retention="2y")
+
+
+def test_the_first_start_of_a_container_counts_as_no_change() -> None:
+    """As it would with MetricsQL's changes()."""
+    data = objects()
+    asked = json.dumps([data[f"ConfigMap {name}"]["data"] for name in ("rules", "dashboards")])
+    assert "changes_prometheus(container_start_time_seconds" in asked
+    assert "changes(container" not in asked
+
+
 def volume(**given: Any) -> dict[str, Any]:
     pod = objects(**given)["Deployment victoria-metrics"]["spec"]["template"]["spec"]
     return next(item for item in pod["volumes"] if item["name"] == "data")
