@@ -13,16 +13,16 @@ _PLACES = "/etc /opt /root /run /tmp /var/lib/kprov* /var/lib/kubelet /var/lib/e
 
 def needles(cluster: LabCluster, *namespaces: str) -> dict[str, str]:
     """Needle → the Secret and key it is from. Of a private key its second line: the first is mostly its type."""
-    found = {}
+    words = {}
     for namespace in namespaces:
         for secret in cluster.get("secrets", "-n", namespace)["items"]:
             for key, value in secret.get("data", {}).items():
                 text = base64.b64decode(value).decode()
                 if "PRIVATE KEY-----" in text:
-                    found[text.splitlines()[2][:40]] = f"{namespace}/{secret['metadata']['name']} {key}"
+                    words[text.splitlines()[2][:40]] = f"{namespace}/{secret['metadata']['name']} {key}"
                 elif not key.endswith(".crt"):
-                    found[text] = f"{namespace}/{secret['metadata']['name']} {key}"
-    return found
+                    words[text] = f"{namespace}/{secret['metadata']['name']} {key}"
+    return words
 
 
 def found(needle: Iterable[str], text: str) -> list[str]:
