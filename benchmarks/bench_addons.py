@@ -5,8 +5,8 @@
 Makes a lab of its own (systemd-nspawn machines, see docs/support.md), brings a cluster up without add-ons, then switches
 all of them on at once, and measures with what `kprov up --json` says of itself. Images are in the operator's cache and not
 on the nodes before. Memory is the working set of each pod as its kubelet tells it, and of each unit that an add-on has on
-hosts as its control group does, a while after all are ready; machines of a lab share one kernel, so that what the kernel
-itself needs is in no figure. Needs root; leaves nothing behind.
+hosts what its processes hold for themselves, a while after all are ready; machines of a lab share one kernel, so that what
+the kernel itself needs is in no figure. Needs root; leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import yaml
 from kprov.addon.choose import by_name
 from kprov.addon.spec import Addon
 from kprov.lab import MachineSpec, inventory, machines
-from kprov.lab.memory import working_sets
+from kprov.lab.memory import held
 
 KPROV = Path(sys.executable).parent / "kprov"
 LAB = "bench-addons"
@@ -81,7 +81,7 @@ class Cluster:
     def memory(self, addons: Sequence[Addon]) -> dict[tuple[str, str], int]:
         """(node, add-on) → bytes."""
         nodes = [machine.name for machine in self.lab.machines]
-        return working_sets(self.lab, addons, nodes, lambda path: json.loads(self._ask(path)))
+        return held(self.lab, addons, nodes, lambda path: json.loads(self._ask(path)))
 
     def _kprov(self, *arguments: str) -> str:
         return _output([str(KPROV), arguments[0], str(self.inventory), *arguments[1:]])

@@ -1,7 +1,8 @@
-"""What add-ons hold in memory on lab machines: their pods as kubelet tells it, their units as their control groups do.
+"""What add-ons hold in memory on lab machines: their pods as kubelet tells it, their units as the kernel does of processes.
 
-Both are working sets: what is charged to them, without file pages that nobody asked for of late. A page that several
-use is charged to the first of them, so that programs already in memory on the same computer may cost the next one nothing.
+Of pods it is the working set: what is charged to them, without file pages that nobody asked for of late. Of units it is
+what their processes hold for themselves, as a lab machine need not have memory control groups for units: without pages
+of files, their programs' among them.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ UNITS: Mapping[str, tuple[str, ...]] = {
 }
 _SHARED = "kube-system"  # a namespace in which an add-on's pods are told by their names
 _SCRIPT = r"""for unit; do
-    group=$(systemctl show -p ControlGroup --value "$unit")
-    folder=/sys/fs/cgroup/memory$group; used=memory.usage_in_bytes; idle=total_inactive_file
-    [ -e "$folder/$used" ] || { folder=/sys/fs/cgroup$group; used=memory.current; idle=inactive_file; }
-    awk -v used="$(cat "$folder/$used")" -v idle="$idle" '$1 == idle {print used - $2}' "$folder/memory.stat"
+    group=$(systemctl show -p ControlGroup --value "$unit"); [ -n "$group" ] || { echo "$unit does not run" >&2; exit 1; }
+    for root in /sys/fs/cgroup/systemd /sys/fs/cgroup/unified /sys/fs/cgroup; do
+        if [ -e "$root$group/cgroup.procs" ]; then cat "$root$group/cgroup.procs"; break; fi
+    done | sed 's,.*,/proc/&/status,' | xargs cat 2> /dev/null |
+        awk '/^Rss(Anon|Shmem):/ {held += $2} END {print held * 1024}'
 done"""
 
 
-def working_sets(
+def held(
     lab: Lab, addons: Sequence[Addon], nodes: Iterable[str], ask: Callable[[str], Any]
 ) -> dict[tuple[str, str], int]:
     """(machine, add-on) → bytes.

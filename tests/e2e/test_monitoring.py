@@ -21,7 +21,7 @@ from outside import asked, curl, services
 
 from kprov.addon.choose import by_name
 from kprov.lab import machines
-from kprov.lab.memory import working_sets
+from kprov.lab.memory import held
 
 pytestmark = pytest.mark.lab
 
@@ -517,13 +517,11 @@ def test_with_all_add_ons_on_a_second_run_costs_no_more_and_memory_is_little(clu
     again = json.loads(cluster.kprov("up", "--yes", "--json").stdout.splitlines()[-1])
     assert (again["changed"], again["execs"], again["connections"]) == ([], len(HOSTS), len(HOSTS))
     stores = [addon for addon in by_name(["monitoring", "logging"]) if addon.name in ("monitoring", "logging")]
-    held = working_sets(
-        cluster.lab, stores, ("cp1", "w1"), lambda path: json.loads(cluster.kubectl("get", "--raw", path))
-    )
-    for (host, addon), size in sorted(held.items()):
+    found = held(cluster.lab, stores, ("cp1", "w1"), lambda path: json.loads(cluster.kubectl("get", "--raw", path)))
+    for (host, addon), size in sorted(found.items()):
         say(f"{addon} holds {size / 2**20:.0f} MiB on {host}")
-    assert {key for key in held if held[key] > 2**20} == {(host, addon.name) for host in HOSTS for addon in stores}
-    assert sum(held.values()) < 300 * 2**20
+    assert {key for key in found if found[key] > 2**20} == {(host, addon.name) for host in HOSTS for addon in stores}
+    assert sum(found.values()) < 300 * 2**20
 
 
 def test_switched_off_it_leaves_its_data_and_then_nothing(cluster: LabCluster) -> None:

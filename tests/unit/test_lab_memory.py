@@ -39,7 +39,7 @@ def test_pods_and_units_are_counted_by_machine_and_add_on(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(memory.machines, "run_in", run_in)
     first, *others = [machine.name for machine in LAB.machines]
-    found = memory.working_sets(LAB, ADDONS, [first], lambda path: {"pods": PODS} if f"/{first}/" in path else {})
+    found = memory.held(LAB, ADDONS, [first], lambda path: {"pods": PODS} if f"/{first}/" in path else {})
     assert found == {
         (first, "monitoring"): 65 + 3,
         (first, "metrics-server"): 20,
