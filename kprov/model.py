@@ -282,6 +282,11 @@ class Cluster:
         """The first service address: the API server's own ClusterIP."""
         return self.service_cidr[1]
 
+    @property
+    def kubernetes_minor(self) -> tuple[int, int]:
+        major, minor, *_ = self.versions["kubernetes"].split(".")
+        return int(major), int(minor)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interface:
