@@ -96,17 +96,6 @@ def test_control_planes_join_as_learners_and_vote(cluster: LabCluster) -> None:
     assert cluster.kprov("plan").status == 0
 
 
-def test_hosts_that_joined_are_scraped_and_their_lines_are_found(cluster: LabCluster) -> None:
-    with metrics(cluster) as page, logs(cluster) as store:
-        until(lambda: {labels["node"] for labels, _ in page.query('up{job="node"} == 1')} == set(HOSTS), **WITHIN)
-        until(lambda: {labels["node"] for labels, _ in page.query('up{job="etcd"} == 1')} == CONTROL_PLANES, **WITHIN)
-        for host in ("w2", "cp3"):
-            until(
-                lambda host=host: store.count(f'{{host="{host}",log="units"}} _SYSTEMD_UNIT:=kubelet.service'), **WITHIN
-            )
-            until(lambda host=host: store.count(f"kubernetes.pod_node_name:={host}"), **WITHIN)
-
-
 def test_a_run_for_some_hosts_goes_on_beside_a_control_plane_that_is_silent(cluster: LabCluster) -> None:
     """It keeps its place in what others are told: nothing is taken from them because it does not answer."""
     before = {host: cluster.main_pids(host) for host in ("cp1", "w1", "w2")}
@@ -119,6 +108,17 @@ def test_a_run_for_some_hosts_goes_on_beside_a_control_plane_that_is_silent(clus
     until(lambda: set(cluster.nodes().values()) == {True}, seconds=60, what="all nodes Ready")
     assert {host: cluster.main_pids(host) for host in before} == before
     assert cluster.kprov("plan").status == 0
+
+
+def test_hosts_that_joined_are_scraped_and_their_lines_are_found(cluster: LabCluster) -> None:
+    with metrics(cluster) as page, logs(cluster) as store:
+        until(lambda: {labels["node"] for labels, _ in page.query('up{job="node"} == 1')} == set(HOSTS), **WITHIN)
+        until(lambda: {labels["node"] for labels, _ in page.query('up{job="etcd"} == 1')} == CONTROL_PLANES, **WITHIN)
+        for host in ("w2", "cp3"):
+            until(
+                lambda host=host: store.count(f'{{host="{host}",log="units"}} _SYSTEMD_UNIT:=kubelet.service'), **WITHIN
+            )
+            until(lambda host=host: store.count(f"kubernetes.pod_node_name:={host}"), **WITHIN)
 
 
 def test_the_first_control_plane_leaves_and_the_cluster_stays(cluster: LabCluster) -> None:
@@ -140,15 +140,6 @@ def test_the_first_control_plane_leaves_and_the_cluster_stays(cluster: LabCluste
         "ls -d /etc/kprov-logging /etc/kubernetes /var/lib/kprov* /opt/kprov /etc/systemd/system/kprov-* 2> /dev/null"
     )
     assert cluster.sh("cp1", f"{left}; getent passwd | grep kprov-; true") == ""
-
-
-def test_what_left_is_asked_no_more(cluster: LabCluster) -> None:
-    """Its figures and lines of before stay; no pod, target or Node is left of it."""
-    with metrics(cluster) as page:
-        until(lambda: "cp1" not in {labels.get("node") for labels, _ in page.query("up")}, **WITHIN)
-        assert page.query('count_over_time(up{node="cp1"}[1h])')
-    pods = cluster.get("pods", "-A", "--field-selector=spec.nodeName=cp1")["items"]
-    assert [pod["metadata"]["name"] for pod in pods] == []
 
 
 def test_a_load_balancer_takes_the_place_of_the_local_proxies_and_gives_it_back(cluster: LabCluster) -> None:
@@ -177,3 +168,12 @@ def test_a_load_balancer_takes_the_place_of_the_local_proxies_and_gives_it_back(
     until(lambda: set(cluster.nodes().values()) == {True}, seconds=60, what="all nodes Ready through their own proxies")
     assert endpoint not in cluster.sh("w1", "ss -Htnp state established | grep kubelet")
     assert cluster.kprov("plan").status == 0
+
+
+def test_what_left_is_asked_no_more(cluster: LabCluster) -> None:
+    """Its figures and lines of before stay; no pod, target or Node is left of it."""
+    with metrics(cluster) as page:
+        until(lambda: "cp1" not in {labels.get("node") for labels, _ in page.query("up")}, **WITHIN)
+        assert page.query('count_over_time(up{node="cp1"}[1h])')
+    pods = cluster.get("pods", "-A", "--field-selector=spec.nodeName=cp1")["items"]
+    assert [pod["metadata"]["name"] for pod in pods] == []
