@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from texts_archive import archived
 
 from kprov.model import Host
 from kprov.objects import Identity, Object, identity
@@ -101,9 +102,12 @@ class Obedient:
             if known & {("file", path), ("binary", path), ("directory", path), ("path", path)}:
                 yield f"stat\t{path}\t{mode}\t{owner}\t{group}\t{word}\t1:1:1:1"
         yield from (f"sum\t{path}\t{digest}" for path, digest in machine.sums.items())
-        for path, content in machine.contents.items():
-            if path.endswith(".crt") or ("text", path) in known:
-                yield f"text\t{path}\t{_base64(content)}"
+        shown = {
+            path.removeprefix("/"): content
+            for path, content in machine.contents.items()
+            if path.endswith(".crt") or ("text", path) in known
+        }
+        yield f"texts\tarchive\t{archived(shown)}"
         yield from (f"unit\t{unit}\t{state} enabled no loaded" for unit, state in machine.units.items())
         yield from (f"stamp\t{unit}\t{value}" for unit, value in machine.stamps.items())
         yield from (f"sysctl\t{key}\t{value}" for key, value in machine.sysctls.items())

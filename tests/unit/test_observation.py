@@ -4,30 +4,13 @@ from __future__ import annotations
 
 import base64
 import gzip
-import io
 import json
-import tarfile
-from collections.abc import Mapping
 
 import pytest
+from texts_archive import archived
 
 from kprov.errors import TransportError
 from kprov.observation import ANSWER_LIMIT, parse, printable
-
-
-def archived(files: Mapping[str, bytes]) -> str:
-    """What the probe says of texts: base64 of a compressed tar archive."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-        link = tarfile.TarInfo("etc/link")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/shadow"
-        archive.addfile(link)
-    return base64.b64encode(buffer.getvalue()).decode()
-
 
 LINES = [
     "fact\tclock\t1000.5",
