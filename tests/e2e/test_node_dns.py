@@ -25,7 +25,8 @@ def addons(cache: bool) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
     name = "cld-dns"
-    made = LabCluster(name, tmp_path_factory.mktemp(name), HOSTS, keys=addons(True))
+    keys = {**addons(True), "kube_proxy_mode": "iptables"}
+    made = LabCluster(name, tmp_path_factory.mktemp(name), HOSTS, keys=keys)
     try:
         made.kprov("up", "--yes")
         pod = {
@@ -49,6 +50,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
 def connects(cluster: LabCluster, name: str = NAME) -> bool:
     """Whether a pod that is given this name finds who it is of, and reaches that; nothing is printed then."""
     return cluster.kubectl("exec", "asks", "--", "/agnhost", "connect", "--timeout=8s", name) == ""
+
+
+def test_services_pass_by_iptables_rules_where_those_are_chosen(cluster: LabCluster) -> None:
+    """As where the kernel or nft is too old for the other mode; here with the cache's own listeners beside them."""
+    address = cluster.get("service", "kubernetes")["spec"]["clusterIP"]
+    assert connects(cluster, f"{address}:443")
+    rules = cluster.sh("one", "iptables-save -t nat; nft list tables")
+    assert f"-d {address}/32" in rules
+    assert "table ip kube-proxy" not in rules
 
 
 def scale(cluster: LabCluster, replicas: int) -> None:
