@@ -137,7 +137,8 @@ def test_the_first_control_plane_leaves_and_the_cluster_stays(cluster: LabCluste
     pods_talk(cluster, "w1", "cp2", "cp3", "w2")
     assert cluster.kprov("plan").status == 0
     left = (
-        "ls -d /etc/kprov-logging /etc/kubernetes /var/lib/kprov* /opt/kprov /etc/systemd/system/kprov-* 2> /dev/null"
+        "ls -d /etc/kprov-logging /etc/kubernetes /var/lib/kprov* /opt/kprov 2> /dev/null;"
+        " ls /etc/systemd/system | grep ^kprov- | grep -v ^kprov-lab-"
     )
     assert cluster.sh("cp1", f"{left}; getent passwd | grep kprov-; true") == ""
 
