@@ -15,7 +15,7 @@ from kprov.addon.spec import Addon, CertificateRow
 from kprov.context import Trust
 from kprov.model import Cluster
 from kprov.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Identity, Object, identity
-from kprov.pki.reissue import why_reissue
+from kprov.pki.reissue import key_fits, why_reissue
 from kprov.pki.spec import Authority, CertificateSpec
 
 
@@ -107,6 +107,8 @@ def _one(
     reason = why_reissue(_decoded(there.get("tls.crt")), spec, authority, now) or ""
     if not reason and not there.get("tls.key"):
         reason = "has lost its key"
+    if not reason and not key_fits(_decoded(there["tls.key"]), _decoded(there["tls.crt"])):
+        reason = "stands beside a key that is not its own"
     if not reason and _decoded(there.get("ca.crt")).strip() != authority.strip():
         reason = "comes with another authority"
     if not reason:

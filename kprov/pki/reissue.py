@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from kprov.pki.authority import extended_usages
@@ -34,6 +35,15 @@ def why_reissue(cert_pem: bytes | None, spec: CertificateSpec, authority_cert: b
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
         return "cannot be read as a certificate"
     return reason and _shown(reason)
+
+
+def key_fits(key_pem: bytes, cert_pem: bytes) -> bool:
+    """Whether this is the private key of that certificate. What cannot be read fits nothing; an encrypted key neither."""
+    try:
+        key = serialization.load_pem_private_key(key_pem, password=None)
+        return key.public_key() == x509.load_pem_x509_certificate(cert_pem).public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
 
 
 @lru_cache(maxsize=16)

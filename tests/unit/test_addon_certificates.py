@@ -70,6 +70,8 @@ def test_it_is_issued_again_for_a_reason(authorities: dict[Authority, Certificat
     assert wanted(authorities, live, row=replace(ROW, common_name="other")).reason
     data = dict(live["data"])
     assert wanted(authorities, {**live, "data": {**data, "tls.key": ""}}).reason == "has lost its key"
+    for key in (issued(authorities)["data"]["tls.key"], "b3RoZXI=", "no base64!"):
+        assert "a key that is not its own" in wanted(authorities, {**live, "data": {**data, "tls.key": key}}).reason
     assert wanted(authorities, {**live, "data": {**data, "ca.crt": "eA=="}}).reason == "comes with another authority"
     assert wanted(authorities, {**live, "data": {**data, "tls.crt": "no base64!"}}).reason == "is missing"
     assert wanted(authorities, {**live, "data": None}).reason == "is missing"
