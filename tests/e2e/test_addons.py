@@ -155,10 +155,14 @@ def test_an_add_on_is_upgraded_by_its_version_and_the_old_image_goes(cluster: La
     assert "~ Deployment kube-system/metrics-server" in plan
     assert "APIService" not in plan
     cluster.kprov("up", "--yes")
-    running = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=metrics-server")["items"]
-    images = [container["image"] for pod in running for container in pod["spec"]["containers"]]
-    assert images == [f"kprov.local/metrics-server:{NOW}"]
-    assert of_metrics_server(cluster) == images
+    now = [f"kprov.local/metrics-server:{NOW}"]
+    until(lambda: run_by_metrics_server(cluster) == now, seconds=60, what="the old pod is gone")
+    until(lambda: of_metrics_server(cluster) == now, seconds=30, what="the old image is gone")
+
+
+def run_by_metrics_server(cluster: LabCluster) -> list[str]:
+    pods = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=metrics-server")["items"]
+    return [container["image"] for pod in pods for container in pod["spec"]["containers"]]
 
 
 def test_metrics_server_is_on_by_default_and_a_second_run_costs_one_exec_a_host(cluster: LabCluster) -> None:
