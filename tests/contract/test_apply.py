@@ -46,6 +46,12 @@ class Room:
         rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
         return [[*row[:2], base64.b64decode(row[2]).decode()] if row[0] == "fail" else row for row in rows]
 
+    def cost(self, batch: Batch) -> int:
+        """How many processes an apply starts."""
+        before = self.started()
+        assert self.apply(batch)[-1][0] == "done"
+        return self.started() - before
+
     def leftovers(self) -> str:
         return self.text("find /opt /srv /var/lib -name '*.kprov-new' -o -name 'stage.*' -o -name unfinished")
 
@@ -148,9 +154,7 @@ def test_many_directories_start_no_more_programs_than_few(room: Room) -> None:
         batch = Batch()
         for number in range(count):
             directory(batch, f"/srv/a/{count}-{number}")
-        before = room.started()
-        assert room.apply(batch)[-1][0] == "done"
-        return room.started() - before
+        return room.cost(batch)
 
     cost(1)
     assert cost(30) - cost(2) <= SLACK
@@ -242,9 +246,7 @@ def test_many_files_start_no_more_programs_than_few(room: Room) -> None:
         batch = Batch()
         for number in range(count):
             file(batch, f"/srv/a/{count}-{number}", b"x")
-        before = room.started()
-        assert room.apply(batch)[-1][0] == "done"
-        return room.started() - before
+        return room.cost(batch)
 
     cost(1)  # the first apply on a host looks at more
     assert cost(50) - cost(2) <= SLACK
