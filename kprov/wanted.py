@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
 
 from kprov.resources import Certificate, Directory, File, KernelModule, Key, Resource, SwapOff, Sysctl, Unit
 
@@ -12,9 +11,8 @@ MODULES_FILE = "/etc/modules-load.d/kprov.conf"
 
 # Folders of the distribution: never made and never removed by kprov.
 _SYSTEM_FOLDERS = frozenset(
-    PurePosixPath(folder)
-    for folder in (
-        *("/", "/etc", "/opt", "/usr", "/usr/local", "/usr/local/bin", "/var", "/var/lib", "/var/log", "/run"),
+    (
+        *("/etc", "/opt", "/usr", "/usr/local", "/usr/local/bin", "/var", "/var/lib", "/var/log", "/run"),
         *("/etc/systemd", "/etc/systemd/system", "/etc/sysctl.d", "/etc/modules-load.d"),
     )
 )
@@ -61,11 +59,10 @@ def _lasting(resources: Iterable[Resource]) -> Iterable[File]:
 
 
 def _parents(resource: Resource) -> Iterable[str]:
+    """Folders above its files, outermost first; as text, since a run asks this of every file on every host."""
     paths = [getattr(resource, name) for name in ("path", "key_path") if hasattr(resource, name)]
-    found: list[PurePosixPath] = []
-    for path in map(PurePosixPath, paths):
-        found.extend(parent for parent in reversed(path.parents) if parent not in _SYSTEM_FOLDERS)
-    return [str(parent) for parent in dict.fromkeys(found)]
+    ends = [(path, end) for path in paths for end in range(1, len(path)) if path[end] == "/"]
+    return [folder for folder in dict.fromkeys(path[:end] for path, end in ends) if folder not in _SYSTEM_FOLDERS]
 
 
 def record_keys(resource: Resource) -> tuple[Key, ...]:
