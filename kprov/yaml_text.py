@@ -1,4 +1,4 @@
-"""YAML for readers written in Go: text that they would take for a switch or a number stands in quotes. Writes only.
+"""YAML read fast and written for readers in Go: text that they would take for a switch or a number stands in quotes.
 
 PyYAML leaves `n`, `1e3` and `0o17` bare, because for itself they are text; Kubernetes' reader makes false, 1000 and 15 of
 them, and refuses the field or, worse, takes it.
@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times as fast
+
 
 class _Dumper(yaml.SafeDumper):
     """Resolvers make a dumper quote the texts that they match."""
@@ -23,6 +25,16 @@ _Dumper.add_implicit_resolver(
     re.compile(r"[-+]?(0[oObBxX][0-9a-fA-F_]+|([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9_]+)([eE][-+]?[0-9]+)?)\Z"),
     list("-+.0123456789"),
 )
+
+
+def load(text: str) -> Any:
+    """The one document of a text, by YAML's plain types only. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=LOADER)  # noqa: S506 - it is a safe one
+
+
+def load_all(text: str) -> list[Any]:
+    """All documents of a text, as `load` reads one. Raises yaml.YAMLError."""
+    return list(yaml.load_all(text, Loader=LOADER))
 
 
 def dump(document: Any, *, flow: bool = False, width: int = 1000) -> str:

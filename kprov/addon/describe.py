@@ -26,6 +26,7 @@ from kprov.addon.spec import (
 )
 from kprov.artifacts.catalog import Component, component_entry, image_entry
 from kprov.errors import AddonError
+from kprov.yaml_text import load
 
 FILE = "addon.yaml"
 _NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -158,7 +159,7 @@ def described(folder: Path, *, own: bool = False) -> Description:
     if not path.is_file():
         return Description(name=folder.name, folder=folder, summary="plain manifests", namespace="default")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from None
     try:

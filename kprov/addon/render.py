@@ -29,12 +29,11 @@ from kprov.addon.spec import Addon, Description
 from kprov.errors import AddonError, KprovError
 from kprov.model import Secret
 from kprov.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Object
-from kprov.yaml_text import dump
+from kprov.yaml_text import dump, load_all
 
 _BORROWED = ("default", "kube-system", "kube-public", "kube-node-lease")  # namespaces that no add-on makes
 _MACROS = "_macros"  # of kprov's own add-ons, beside them: templates import what several of them need
 _SUFFIXES = (".yaml", ".yml", ".yaml.j2", ".yml.j2")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +239,7 @@ def _text(addon: Addon, path: str) -> str:
 def _documents(where: str, text: str, *, filled: bool = False) -> Iterator[dict[str, Any]]:
     """The objects of one manifest; `List`s are taken apart. filled: whether the text came out of a template."""
     try:
-        documents = list(yaml.load_all(text, Loader=_LOADER))
+        documents = load_all(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark is not None else ""

@@ -15,8 +15,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
+from kprov import yaml_text
 from kprov.errors import ArtifactError
 
 ARCHITECTURES: tuple[str, ...] = ("amd64", "arm64")
@@ -111,9 +110,8 @@ def numbers(version: str) -> tuple[int, ...]:
 @lru_cache(maxsize=1)
 def load() -> Catalog:
     """The catalog of this release of kprov."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     text = files("kprov.artifacts").joinpath("catalog.yaml").read_text(encoding="utf-8")
-    raw = yaml.load(text, Loader=loader)  # noqa: S506 - a safe loader, the C one where there is one
+    raw = yaml_text.load(text)
     return Catalog(
         default=raw["default"],
         lines=MappingProxyType({line: MappingProxyType(dict(row)) for line, row in raw["lines"].items()}),

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from kprov.errors import ArtifactError
+from kprov.yaml_text import load
 
 _HEADER = """\
 # Written by kprov: what each file that was downloaded for this cluster must hash to. Keep it under version control.
@@ -84,7 +85,7 @@ class Lock:
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        raw = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}  # noqa: S506 - both are safe
+        raw = load(text) or {}
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -13,13 +13,13 @@ from typing import Any, NoReturn
 import yaml
 
 from kprov.inventory.mistakes import Mark, Mistakes, Path
+from kprov.yaml_text import LOADER
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 MAX_ALIASES = 100
 MAX_NODES = 250_000
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _SWITCH = re.compile(r"(?i:yes|no|on|off)\Z")
@@ -135,7 +135,7 @@ class _Composer:
     """YAML events → nodes, counting what aliases expand to."""
 
     def __init__(self, text: str, mistakes: Mistakes) -> None:
-        self._events = yaml.parse(text, Loader=_LOADER)
+        self._events = yaml.parse(text, Loader=LOADER)
         self._mistakes = mistakes
         self._anchors: dict[str, Node | None] = {}
         self._aliases = 0
