@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from ipaddress import IPv4Network
 
-from kprov import pod_network
+from kprov import network_change, pod_network
 from kprov.addon.readiness import Unready, row_identity, unready
 from kprov.addon.wanted import AddonObjects, addon_objects
 from kprov.cloud_nodes import handed_over, waiting
@@ -95,13 +95,23 @@ class Inputs:
     recreate: frozenset[str] = frozenset()
 
 
-def wanted_of_hosts(
-    inputs: Inputs, observations: Mapping[str, Observation]
-) -> tuple[dict[str, Wanted], dict[str, IPv4Network]]:
-    """What each observed host should have, expanded, and everybody's pod network.
+def wanted_of_hosts(inputs: Inputs, observations: Mapping[str, Observation]) -> dict[str, Wanted]:
+    """What each observed host should have, expanded. Raises PreflightError when pod networks clash."""
+    contexts, _ = _contexts(inputs, observations)
+    return {name: _wanted(context) for name, context in contexts.items()}
 
-    Raises PreflightError when pod networks clash.
-    """
+
+def _wanted(context: Context) -> Wanted:
+    stages = wanted(context)
+    if context.host.is_node:
+        stages["host"].append(pod_network.table_file(context.pod_cidrs))
+    return expand(stages)
+
+
+def _contexts(
+    inputs: Inputs, observations: Mapping[str, Observation]
+) -> tuple[dict[str, Context], dict[str, IPv4Network]]:
+    """What roles are given for each observed host, and everybody's pod network."""
     cluster = inputs.cluster
     facts = cluster_facts(observations)
     tables = {
@@ -110,11 +120,8 @@ def wanted_of_hosts(
         if seen.records and pod_network.TABLE in seen.texts
     }
     pod_cidrs = pod_network.allocate(cluster, tables)
-    result: dict[str, Wanted] = {}
-    for host in cluster.hosts:
-        if host.name not in observations:
-            continue
-        context = Context(
+    contexts = {
+        host.name: Context(
             cluster=cluster,
             host=host,
             facts=facts,
@@ -122,17 +129,16 @@ def wanted_of_hosts(
             artifacts=inputs.artifacts,
             pod_cidrs=pod_cidrs,
         )
-        stages = wanted(context)
-        if host.is_node:
-            stages["host"].append(pod_network.table_file(pod_cidrs))
-        result[host.name] = expand(stages)
-    return result, pod_cidrs
+        for host in cluster.hosts
+        if host.name in observations
+    }
+    return contexts, pod_cidrs
 
 
 def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> ClusterPlan:
     """Compares everything. Raises ApplyError where etcd's membership cannot be mended safely."""
     cluster = inputs.cluster
-    hosts, pod_cidrs = wanted_of_hosts(inputs, observations)
+    contexts, pod_cidrs = _contexts(inputs, observations)
     facts = cluster_facts(observations)
     peers = tuple(
         Peer(name=etcd.member_name(host), peer_url=etcd.peer_url(host, facts), client_url=etcd.client_url(host, facts))
@@ -150,14 +156,17 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
     plans = {
         name: plan_host(
             name,
-            stages,
+            _wanted(context),
             observations[name],
             authorities=inputs.trust.ca,
             now=inputs.now,
             delete_data=inputs.delete_data,
         )
-        for name, stages in hosts.items()
+        for name, context in contexts.items()
     }
+    networks = network_change.between(cluster.network, network_change.others(cluster, observations).values())
+    if networks is not None:
+        plans = {name: network_change.by_both_ways(plan, networks, contexts[name]) for name, plan in plans.items()}
     upgrades = decide_upgrades(cluster, plans, observations, live or ())
     return ClusterPlan(
         hosts={name: deferred(plan, upgrades) for name, plan in plans.items()},

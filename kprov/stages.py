@@ -76,6 +76,10 @@ STAGES: tuple[Stage, ...] = (
     Stage(name="runtime", title="Container runtime and pod network", roll="parallel", hosts=_node,
           roles=(container_runtime.resources, network.resources, node_dns.resources, api_proxy.resources,
                  addon_directories.resources)),
+    # These three have work only while the pod network of a living cluster changes (network_change.py).
+    Stage(name="both-ways", title="Pod network: the new way beside the old one", roll="parallel", hosts=_node),
+    Stage(name="routes", title="Pod network: from the old way to the new one", roll="serial", hosts=_node),
+    Stage(name="one-way", title="Pod network: the old way goes", roll="parallel", hosts=_node),
     Stage(name="objects", title="Cluster objects", roll="objects", hosts=_control_plane),
     Stage(name="node", title="Nodes", roll="canary", hosts=_node, roles=(kubelet.resources, kube_proxy.resources)),
     Stage(name="network", title="Cloud controller and pod network", roll="network", hosts=_control_plane),

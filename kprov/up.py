@@ -143,7 +143,7 @@ class Operator:
             delete_data=self.options.delete_data,
             recreate=self.options.recreate,
         )
-        wanted, _ = wanted_of_hosts(inputs, fleet.observations)
+        wanted = wanted_of_hosts(inputs, fleet.observations)
         again = further_questions(
             cluster, store, wanted, fleet.observations, limit=self.options.limit, deep=self.options.deep
         )
@@ -214,7 +214,7 @@ class Operator:
         archs = {seen.facts.arch for seen in fleet.observations.values()}
         artifacts = named(cluster, archs)
         inputs = Inputs(cluster=cluster, trust=store.trust(), artifacts=artifacts, now=datetime.now(UTC))
-        hosts, _ = wanted_of_hosts(inputs, fleet.observations)
+        hosts = wanted_of_hosts(inputs, fleet.observations)
         return {
             name: [item for items in wanted.values() for item in items if isinstance(item, Certificate)]
             for name, wanted in hosts.items()

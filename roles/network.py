@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Interface, IPv4Network, ip_address
 
 from kprov.context import Context
-from kprov.model import Facts, Host, NetworkMode
+from kprov.model import Facts, Host, NetworkMode, NetworkSettings
 from kprov.pod_network import mode_file
 from kprov.resources import File, Gate, Resource, Unit
 from kprov.roles.layout import BIN, CNI_CONF, kube_proxy_mode
@@ -22,6 +22,7 @@ BRIDGE = "cni0"
 TUNNEL = "kprov-vxlan"
 CONFLIST = f"{CNI_CONF}/10-kprov.conflist"
 SCRIPT = f"{BIN}/kprov-network"
+UNIT = "kprov-network.service"
 SETTINGS = "/etc/kprov/network.conf"
 NETWORKD = "/etc/systemd/networkd.conf.d/10-kprov.conf"
 NETWORKD_LINKS = "/etc/systemd/network/00-kprov.network"  # the first file that matches a link decides
@@ -48,9 +49,11 @@ def resources(ctx: Context) -> Iterable[Resource]:
     user = ctx.cluster.templates_dir
     yield File(path=CONFLIST, content=_conflist(ctx), mode=0o600)
     yield File(path=SCRIPT, content=render(user, "network/kprov-network.sh"), mode=0o755)
-    yield File(path=SETTINGS, content=_settings(ctx))
+    network = ctx.cluster.network
+    tunnel = network if network.mode == "vxlan" else None
+    yield File(path=SETTINGS, content=settings(ctx, tunnel=tunnel, routes=network.mode))
     yield Unit(
-        name="kprov-network.service",
+        name=UNIT,
         content=render(user, "network/kprov-network.service.j2", script=SCRIPT),
         reads=frozenset({SCRIPT, SETTINGS}),
         gates=(Gate(kind="command", argument=f"{SCRIPT} check"),),
@@ -86,8 +89,7 @@ def _hands_off(ctx: Context) -> Iterable[File]:
         yield File(path=NETWORK_MANAGER, content=f"[device-kprov]\nmatch-device={match}\nmanaged=0\n".encode())
 
 
-def _pod_mtu(ctx: Context) -> int:
-    network = ctx.cluster.network
+def _pod_mtu(ctx: Context, network: NetworkSettings) -> int:
     return network.mtu or mtu(ctx.own, ctx.node_ip) - network.overhead
 
 
@@ -99,7 +101,7 @@ def _conflist(ctx: Context) -> bytes:
         "forceAddress": True,  # a bridge left behind with another address is given the right one
         "ipMasq": False,
         "hairpinMode": True,
-        "mtu": _pod_mtu(ctx),
+        "mtu": _pod_mtu(ctx, ctx.cluster.network),
         "ipam": {
             "type": "host-local",
             "ranges": [[{"subnet": str(ctx.pod_cidrs[ctx.host.name])}]],
@@ -116,23 +118,26 @@ def _conflist(ctx: Context) -> bytes:
     return (json.dumps(document, indent=2) + "\n").encode()
 
 
-def _settings(ctx: Context) -> bytes:
-    """Lines of words: `pods`, `own`, `nat`, `vxlan`, and for each other node a `route` and, with vxlan, a `peer`.
+def settings(ctx: Context, *, tunnel: NetworkSettings | None, routes: NetworkMode) -> bytes:
+    """Lines of words: `pods`, `own`, `nat`, `vxlan`, and for each other node a `route` and, with a tunnel, a `peer`.
 
-    A node without a pod network of its own gets neither, nor one that did not answer and has no address known here.
+    tunnel: the node's end of it. routes: `vxlan` when they lead through the tunnel. With a tunnel beside routes that do
+    not (`both`), only its peers' own addresses are reached through it, so that it can be asked.
+    A node without a pod network of its own gets no line, nor one that did not answer and has no address known here.
     """
-    network, own = ctx.cluster.network, ctx.pod_cidrs[ctx.host.name]
+    own = ctx.pod_cidrs[ctx.host.name]
     lines = [f"pods {ctx.cluster.pod_cidr}", f"own {own}", f"nat {kube_proxy_mode(ctx.cluster, ctx.own)}"]
-    if network.mode == "vxlan":
-        lines.append(
-            f"vxlan {network.vni} {network.port} {ctx.node_ip} {tunnel_mac(own)} {_pod_mtu(ctx)} {gateway(own)}"
-        )
+    beside = tunnel is not None and routes != "vxlan"
+    if tunnel is not None:
+        end = f"{ctx.node_ip} {tunnel_mac(own)} {_pod_mtu(ctx, tunnel)} {gateway(own)}"
+        lines += [f"vxlan {tunnel.vni} {tunnel.port} {end}", *(["both"] if beside else [])]
     for node, address in _others(ctx):
         cidr = ctx.pod_cidrs[node.name]
-        if network.mode == "vxlan":
-            lines += [f"route {cidr} {gateway(cidr)}", f"peer {gateway(cidr)} {tunnel_mac(cidr)} {address}"]
-        else:
-            lines.append(f"route {cidr} {address}")
+        lines.append(f"route {cidr} {gateway(cidr) if routes == 'vxlan' else address}")
+        if beside:
+            lines.append(f"route {gateway(cidr)} {gateway(cidr)}")
+        if tunnel is not None:
+            lines.append(f"peer {gateway(cidr)} {tunnel_mac(cidr)} {address}")
     return ("\n".join(lines) + "\n").encode()
 
 

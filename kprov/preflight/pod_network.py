@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from kprov.model import Cluster, ClusterFacts, Facts, Host
+from kprov.network_change import between, others
 from kprov.observation import Observation, printable
 from kprov.pod_network import MODE, identity
 from kprov.preflight.problem import Problem
-from kprov.roles.network import CONFLIST, TUNNEL, mtu, neighbourhood
+from kprov.roles.network import TUNNEL, mtu, neighbourhood
 
-_NODE_UNIT = ("unit", "kubelet.service")  # what a host that has been a node has on record
 _SHOWN = 5  # hosts named in a message
 
 
@@ -119,20 +119,15 @@ def _change(
 ) -> Iterable[Problem]:
     """What runs on nodes now against what is wanted: pods keep the interfaces that they were made with."""
     wanted = identity(cluster.network)
-    living = {
-        host.name: before
-        for host in cluster.nodes
-        if host.name in observations and (before := _before(observations[host.name])) is not None
-    }
-    others = [name for name, before in living.items() if before != wanted]
-    if not others:
+    before = others(cluster, observations)
+    if not before:
         return
-    told = next((name for name in others if limit is None or name in limit), None) or min(limit or others)
+    told = next((name for name in before if limit is None or name in limit), None) or min(limit or before)
     found = "; ".join(
-        f"{printable(mode)} on {_names([name for name in others if living[name] == mode])}"
-        for mode in dict.fromkeys(living[name] for name in others)
+        f"{printable(mode)} on {_names([name for name in before if before[name] == mode])}"
+        for mode in dict.fromkeys(before.values())
     )
-    modes = {living[name].split(" ")[0] for name in others}
+    modes = {mode.split(" ")[0] for mode in before.values()}
     if not cluster.network.built_in or modes - {"routed", "vxlan"}:
         yield Problem(
             name="NetworkMode",
@@ -147,31 +142,25 @@ def _change(
         yield Problem(
             name="NetworkMode",
             host=told,
-            what="a pod network changes on all nodes at once, and this run is limited to some",
+            what="a pod network changes on all nodes in one run, and this one is limited to some",
             found=found,
             needed=f"{wanted} on every node: a node that is left behind would not be reached by the others' pods",
             todo="run it without --limit",
         )
     else:
+        stepwise = "the pod network changes node by node; while it does, every node takes packets both ways"
+        at_once = (
+            "the tunnel changes on all nodes at once; connections between pods of different nodes stall for seconds"
+        )
         yield Problem(
             name="NetworkMode",
             host=told,
-            what="the pod network changes on all nodes at once; connections between pods of different nodes stall for "
-            "some seconds",
+            what=stepwise if between(cluster.network, before.values()) else at_once,
             found=found,
             needed=wanted,
             todo="nothing, if that may be now; pods go on, and keep the MTU that they were made with",
             severity="warning",
         )
-
-
-def _before(seen: Observation) -> str | None:
-    """The pod network that a host has; None for one that has not been a node yet."""
-    if _NODE_UNIT not in seen.records:
-        return None
-    if ("file", MODE) in seen.records and MODE in seen.texts:
-        return seen.texts[MODE].decode(errors="replace").strip()
-    return "routed" if ("file", CONFLIST) in seen.records else None
 
 
 def _names(names: list[str]) -> str:

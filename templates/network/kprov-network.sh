@@ -4,7 +4,8 @@
 #   pods NETWORK    all pods            own NETWORK     this node's pods
 #   nat KIND        nftables, iptables  route NETWORK GATEWAY
 #   vxlan VNI PORT NODE-ADDRESS MAC MTU GATEWAY         the tunnel's end on this node, where there is a tunnel
-#   peer GATEWAY MAC NODE-ADDRESS                       its end on another node
+#   peer GATEWAY MAC NODE-ADDRESS                       its end on another node; routes by that gateway lead into it
+#   both                                                packets come by the tunnel and beside it, while that changes
 # Only routes with our protocol number, our device, our table and our chains are ever touched.
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -17,6 +18,7 @@ LISTS=/run/kprov-network
 
 setting() { awk -v name="$1" '$1 == name {print $2}' "$SETTINGS"; }
 routes() { awk '$1 == "route" {print $2 " via " $3}' "$SETTINGS" | sort; }
+gateways() { awk '$1 == "peer" {printf " %s ", $2}' "$SETTINGS"; }
 present() { ip -4 route show proto $PROTOCOL | awk '{print $1 " via " $3}' | sort; }
 
 # The tunnel: nothing is learned and nobody is asked, as each peer's addresses are known.
@@ -63,12 +65,34 @@ set_peers() {
     return $failed
 }
 
+# Where packets come one way and are answered the other way, a strict filter of return paths would drop them.
+FILTERS=/proc/sys/net/ipv4/conf
+LOOSE=$LISTS.loose # what is loosened, and how it was
+
+set_filters() {
+    if ! grep -qx both "$SETTINGS"; then restore_filters; return 0; fi
+    link=$(ip -4 -o addr show to "$NODE/32" | awk '{print $2; exit}')
+    for name in $DEVICE $link; do
+        [ -e "$FILTERS/$name/rp_filter" ] || continue
+        case $(cat $FILTERS/all/rp_filter)$(cat "$FILTERS/$name/rp_filter") in *2* | 00) continue ;; esac
+        echo "$name $(cat "$FILTERS/$name/rp_filter")" >> $LOOSE && echo 2 > "$FILTERS/$name/rp_filter" || return 1
+    done
+}
+
+restore_filters() {
+    [ -e $LOOSE ] || return 0
+    while read -r name filter; do echo "$filter" > "$FILTERS/$name/rp_filter"; done < $LOOSE 2> /dev/null
+    rm -f $LOOSE
+}
+
 set_routes() {
     failed=0
+    inner=$(gateways)
     present > $LISTS.present || return 1
     routes | grep -vxF -f $LISTS.present | while read -r network _ gateway; do
+        case $inner in *" $gateway "*) into="dev $DEVICE onlink" ;; *) into= ;; esac
         # shellcheck disable=SC2086 # no word, or three
-        ip -4 route replace "$network" via "$gateway" ${VNI:+dev $DEVICE onlink} proto $PROTOCOL || exit 1
+        ip -4 route replace "$network" via "$gateway" $into proto $PROTOCOL || exit 1
     done || failed=1
     wanted=" $(routes | awk '{print $1}' | tr '\n' ' ')"
     while read -r network _; do
@@ -135,7 +159,7 @@ forward() {
         iptables -w -A KPROV-FORWARD -d "$PODS" -j ACCEPT
 }
 
-apply() { set_tunnel && set_routes && rules_"$NAT" && forward; }
+apply() { set_tunnel && set_filters && set_routes && rules_"$NAT" && forward; }
 
 rule() { iptables -w -t "$1" -C "$2" $3 > /dev/null 2>&1; } # $3: words on purpose
 
@@ -181,6 +205,7 @@ stop() {
     # Only a stop that was asked for ends the pod network: after a restart or a crash the next start is a moment away.
     case " $(systemctl list-jobs --no-legend $UNIT 2> /dev/null) " in *" stop "*) ;; *) return 0 ;; esac
     ip -4 route flush proto $PROTOCOL
+    restore_filters
     remove_tunnel
     nft delete table ip kprov 2> /dev/null
     drop_chain filter FORWARD KPROV-FORWARD

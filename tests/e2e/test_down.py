@@ -15,9 +15,13 @@ from snapshots import assert_same, difference, snapshot
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 
 
+# All that put files, users, addresses and data on hosts.
+ADDONS = dict.fromkeys(("storage", "monitoring", "logging", "node-local-dns"), True)
+
+
 @pytest.fixture(scope="module")
 def cluster(make_cluster: Make) -> LabCluster:
-    return make_cluster("e2e-down", {"one": ["control_plane", "worker"]})
+    return make_cluster("e2e-down", {"one": ["control_plane", "worker"]}, {"addons": ADDONS})
 
 
 @contextmanager
@@ -75,6 +79,8 @@ def test_down_is_the_reverse_of_up(cluster: LabCluster) -> None:
         cluster.kprov("up", "--yes")
         changed = difference(before, snapshot(cluster))
         assert {"files", "contents", "units", "users", "firewall", "routes", "links", "sysctls"} <= changed.keys()
+        held = cluster.get("pvc", "-A")["items"]
+        assert {item["metadata"]["namespace"] for item in held} == {"monitoring", "logging"}, "there is data"
         heard = len(answers)
         assert heard > 0
         cluster.kprov("down", "--yes")

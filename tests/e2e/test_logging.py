@@ -17,12 +17,14 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from browser import PATIENCE, browsing
 from conftest import Make, Say
 from lab_cluster import LabCluster, until
 from log_store import Store, opened
 from opened_page import shown
 from outside import asked, services
 from planted import files, found, needles
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.lab
 
@@ -98,8 +100,10 @@ def test_a_line_of_a_pod_is_found_within_ten_seconds(cluster: LabCluster, store:
 
 
 def test_it_is_seen_on_the_search_page(store: Store, tmp_path: Path) -> None:
-    page = store.seen(NEEDLE, tmp_path)
-    assert f"entrypoint-tester {NEEDLE}]" in page
+    with browsing(store.user, store.password) as tab:
+        tab.goto(store.search(NEEDLE))
+        expect(tab.locator("body")).to_contain_text(f"entrypoint-tester {NEEDLE}]", timeout=PATIENCE)
+        tab.screenshot(path=tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 10_000
 
 
@@ -155,6 +159,24 @@ def test_the_audit_log_comes_when_it_is_asked_for(cluster: LabCluster, store: St
 def test_what_is_older_than_a_shorter_retention_is_gone(store: Store) -> None:
     assert store.count(f'_time:30d "{NEEDLE} of 5 days"') == 0
     assert store.count(f'_time:30d "{NEEDLE} of 0 days"') == 1
+
+
+def test_the_oldest_days_go_when_four_fifths_of_the_volume_are_used(cluster: LabCluster, store: Store) -> None:
+    """Three days of 12 MiB each, of which 32 MiB hold two."""
+    switch(cluster, logging={"audit": True, "size": "40Mi"})
+    cluster.kprov("up", "--yes")
+    count = 160
+
+    def kept(days: int) -> int:
+        return store.count(f'_time:30d "{NEEDLE} of day {days}"')
+
+    for days in (5, 4, 3):
+        noise = (base64.b64encode(secrets.token_bytes(75_000)).decode() for _ in range(count))
+        store.insert(*({"_msg": f"{NEEDLE} of day {days} {text}", "_time": days_ago(days)} for text in noise))
+        if days == 5:
+            until(lambda: kept(5) == count, seconds=30, what="the oldest day, while there is room")
+    until(lambda: kept(5) == 0, seconds=60, what="the oldest day is gone")
+    assert (kept(4), kept(3)) == (count, count)
 
 
 def test_a_second_run_changes_nothing_and_all_is_as_it_should_be(cluster: LabCluster) -> None:

@@ -71,7 +71,7 @@ def test_a_first_plan_founds_etcd_and_creates_everything(inputs: Inputs) -> None
 def test_a_settled_cluster_has_an_empty_plan(inputs: Inputs) -> None:
     seen = fresh(inputs)
     first = plan_cluster(inputs, seen)
-    wanted, _ = wanted_of_hosts(inputs, seen)
+    wanted = wanted_of_hosts(inputs, seen)
     member = EtcdMember(id="1", name="cp1", peer_urls=(first.peers[0].peer_url,), learner=False)
     settled = {
         name: replace(in_order(wanted[name], first.hosts[name]), facts=observation.facts)
@@ -111,7 +111,7 @@ def without_cp2(inputs: Inputs, reached_at: str) -> tuple[Inputs, dict[str, Obse
 
 
 def unit(inputs: Inputs, seen: dict[str, Observation], host: str, name: str) -> str:
-    wanted, _ = wanted_of_hosts(inputs, seen)
+    wanted = wanted_of_hosts(inputs, seen)
     return next(
         item.content.decode() for items in wanted[host].values() for item in items if item.key == ("unit", name)
     )
