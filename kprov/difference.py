@@ -121,7 +121,8 @@ def _simple(resource: Resource, seen: Observation) -> tuple[Action, list[str]]:
         Sysctl: lambda: _sysctl(resource, seen),  # type: ignore[arg-type]
         KernelModule: lambda: _absent(resource.key[1] in seen.loaded | seen.facts.modules, "it is not loaded"),
         User: lambda: _absent(resource.key[1] in seen.users, "it is not there"),
-        Package: lambda: _absent(resource.key[1] in seen.packages, "it is not installed"),
+        # What is there already is left as it is: to ask for it again would bring a newer version.
+        Package: lambda: _absent(resource.command in seen.facts.commands, "it is not installed"),  # type: ignore[union-attr]
         SwapOff: lambda: _absent(not seen.facts.swap, "swap is on"),
         Image: lambda: _image(resource, seen),  # type: ignore[arg-type]
     }

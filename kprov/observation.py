@@ -89,7 +89,6 @@ class Observation:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     loaded: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()
-    packages: frozenset[str] = frozenset()
     images: Mapping[str, str] = field(default_factory=dict)  # name of an image's key → digest
     texts: Mapping[str, bytes] = field(default_factory=dict)
     etcd: EtcdView = EtcdView()
@@ -124,7 +123,6 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         sysctls={name: " ".join(rest.split()) for name, rest in table.get("sysctl", ())},
         loaded=frozenset(name for name, _ in table.get("loaded", ())),
         users=frozenset(name for name, _ in table.get("user", ())),
-        packages=frozenset(name for name, _ in table.get("package", ())),
         images=dict(table.get("image", ())),
         texts=_texts(_decode(dict(table.get("texts", ())).get("archive", ""))),
         etcd=_etcd(dict(table.get("etcd", ()))),

@@ -16,7 +16,6 @@ sort_out() { # says what is recorded, and lists in a file of $work for each kind
         $1 ~ /^(file|binary|directory|path)$/ {look("path", $2)}
         $1 ~ /^(file|path)$/ && $2 ~ /\.crt$/ {look("text", $2)}
         $1 ~ /^(text|unit|sysctl|module|user|reach|program|facts|deep|locked|status)$/ {look($1, $2)}
-        $1 == "package" {look($1, $2 "\t" $3)}
         $1 == "objects" {look($1, $2 "\t" $3 "\t" $4)}
         # The socket of the store an image is in is the second word of its name.
         $1 == "image" {look("store", split($2, word, " ") < 2 ? "/run/containerd/containerd.sock" : word[2])}
@@ -131,9 +130,6 @@ kernel() {
 
 accounts() {
     ! asked user || xargs -d '\n' getent passwd < "$work/user" | while IFS=: read -r name value; do say user "$name" "$value"; done
-    ! asked package || while IFS="$T" read -r name program; do
-        command -v "$program" > /dev/null 2>&1 && say package "$name" yes
-    done < "$work/package"
 }
 
 reach() { # which files this host can fetch itself; of an origin that does not answer, none is asked

@@ -60,7 +60,8 @@ class Machine:
     stamps: dict[str, str] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     sysctls: dict[str, str] = field(default_factory=dict)
-    others: set[tuple[str, str]] = field(default_factory=set)  # users, packages, modules
+    others: set[tuple[str, str]] = field(default_factory=set)  # users, modules
+    commands: set[str] = field(default_factory=set)
     members: str = ""  # etcd's member list, JSON
 
 
@@ -91,7 +92,7 @@ class Obedient:
         facts = {**_FACTS, "clock": f"{time.time():f}", "hostname": name, "machine_id": f"{machine.number:032d}"}
         facts |= {"default_address": address, "generation": machine.generation}
         yield from (f"fact\t{key}\t{value}" for key, value in facts.items())
-        yield from (f"fact\tcommand\t{command}" for command in _COMMANDS)
+        yield from (f"fact\tcommand\t{command}" for command in {*_COMMANDS, *machine.commands})
         yield from (f"module\t{module}\tpresent" for module in _MODULES)
         yield from (f"disk\t{folder}\t{50 << 30} {99 << 30}" for folder in ("/etc", "/opt", "/var", "/var/lib"))
         yield from ("link\teth0\t1500", f"address\teth0\t{address}/24")
@@ -165,7 +166,7 @@ class Obedient:
         machine.others.add(("user", name))
 
     def _do_package(self, machine: Machine, _: Mapping[str, bytes], name: str, command: str, *_more: str) -> None:
-        machine.others.add(("package", name))
+        machine.commands.add(command)
         _record(machine, "package", name, command)
 
     def _do_module(self, machine: Machine, _: Mapping[str, bytes], name: str) -> None:

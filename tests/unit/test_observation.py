@@ -54,7 +54,6 @@ LINES = [
     "sysctl\ta.b\t1  2",
     "loaded\toverlay\tyes",
     "user\tetcd\tetcd:x:1:1::/:/x",
-    "package\thaproxy\tyes",
     "reach\thttps://x/a\tyes",
     "reach\thttps://x/b\tHTTP 404",
     "image\tx:1\tsha256:1",
@@ -113,7 +112,6 @@ def test_everything_else() -> None:
     assert seen.sysctls == {"a.b": "1 2"}
     assert seen.loaded == {"overlay"}
     assert seen.users == {"etcd"}
-    assert seen.packages == {"haproxy"}
     assert seen.reachable == {"https://x/a"}
     assert seen.out_of_reach == {"https://x/b": "HTTP 404"}
     assert seen.images == {"x:1": "sha256:1"}

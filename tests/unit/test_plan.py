@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from observed import FACTS, bare, in_order, planned, record
 
+from kprov import script
 from kprov.observation import FileState, UnitState
 from kprov.plan import stamp
 from kprov.resources import (
@@ -221,10 +224,9 @@ def test_simple_things_that_are_there_are_left_alone() -> None:
     records.update([record("image", "x:1", ARTIFACT.sha256)])
     seen = replace(
         base,
-        facts=FACTS,
+        facts=replace(FACTS, commands=frozenset({"haproxy"})),
         records=records,
         users=frozenset({"etcd"}),
-        packages=frozenset({"haproxy"}),
         loaded=frozenset({"overlay"}),
         sysctls={"a.b": "1 2"},
         images={"x:1": "sha256:1"},
@@ -241,3 +243,20 @@ def test_a_directory_with_other_owner_is_put_right() -> None:
     state = FileState(mode=0o755, owner="root", group="root", kind="directory", stat="-")
     plan = planned(wanted, replace(bare(), files={"/var/lib/x": state}))
     assert plan.changes[0].reasons == ("mode 0755, wanted 0700", "owner root:root, wanted etcd:etcd")
+
+
+def test_a_package_that_is_there_is_adopted_and_not_installed_again() -> None:
+    """Its manager would bring a newer version of it, and of what it depends on."""
+    wanted = {"a": [Package(name="openssl", command="openssl")]}
+    there = replace(bare(), facts=replace(FACTS, commands=frozenset({"openssl"})))
+    assert [change.action for change in planned(wanted, there).changes] == ["record"]
+    assert [change.action for change in planned(wanted, bare()).changes] == ["create"]
+
+
+def test_the_probe_looks_for_the_program_of_every_package_that_a_role_wants() -> None:
+    looked_for = re.search(r"for program in ([^;]+); do", script.text("probe.sh").decode())
+    assert looked_for
+    roles = [path.read_text() for path in sorted((Path(__file__).parents[2] / "roles").glob("*.py"))]
+    wanted = {name for text in roles for name in re.findall(r'Package\(name="[^"]+", command="([^"]+)"', text)}
+    assert "haproxy" in wanted
+    assert wanted <= set(looked_for[1].split())
