@@ -203,7 +203,7 @@ def kubectl_path() -> str:
 
 def until(question: Callable[[], Any], *, seconds: float, what: str) -> Any:
     """Asks until the answer is true; fails the test when time is up. Returns the answer."""
-    ends = time.monotonic() + seconds
+    ends, pause = time.monotonic() + seconds, 0.2
     while time.monotonic() < ends:
         try:
             answer = question()
@@ -213,7 +213,8 @@ def until(question: Callable[[], Any], *, seconds: float, what: str) -> Any:
             if answer:
                 return answer
             last = answer
-        time.sleep(0.3)
+        time.sleep(pause)
+        pause = min(pause * 1.3, 1.5)  # asking costs the processors that the answer waits for
     pytest.fail(f"{what}: not within {seconds:g} s; last: {last}")
 
 

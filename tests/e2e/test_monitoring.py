@@ -395,23 +395,6 @@ def waiting_or_firing(page: Page) -> dict[str, set[str]]:
     return found
 
 
-# By a node that is stopped, and a volume that is full, below; the last three by nothing: they tell what is not there.
-OTHERWISE = {"NodeDown", "NodeNotReady", "StoreTakesNothing", "ApiDown", "NoControllerManager", "NoScheduler"}
-
-
-def test_disasters_in_figures_are_told(page: Page) -> None:
-    """Here they begin. Alerts come while the pages are looked at."""
-    names = {
-        rule["name"]
-        for group in page.get("/api/v1/rules")["data"]["groups"]
-        for rule in group["rules"]
-        if rule["type"] == "alerting"
-    }
-    assert names == disasters().keys() | OTHERWISE
-    told = (disaster.sick for disaster in disasters().values())
-    assert page.post(line for series in (*told, HARMLESS) for line in lines(series)) == 204
-
-
 BOARDS = ("Cluster", "Nodes", "Namespaces", "Pods", "etcd", "API server")
 
 
@@ -432,6 +415,23 @@ def test_every_dashboard_is_drawn(page: Page, tmp_path: Path) -> None:
             picture = tmp_path / f"{title}.png"
             tab.locator(".vm-predefined-panels").screenshot(path=picture)
             assert picture.stat().st_size > 20_000
+
+
+# By a node that is stopped, and a volume that is full, below; the last three by nothing: they tell what is not there.
+OTHERWISE = {"NodeDown", "NodeNotReady", "StoreTakesNothing", "ApiDown", "NoControllerManager", "NoScheduler"}
+
+
+def test_disasters_in_figures_are_told(page: Page) -> None:
+    """Here they begin. Alerts come while the pages are looked at."""
+    names = {
+        rule["name"]
+        for group in page.get("/api/v1/rules")["data"]["groups"]
+        for rule in group["rules"]
+        if rule["type"] == "alerting"
+    }
+    assert names == disasters().keys() | OTHERWISE
+    told = (disaster.sick for disaster in disasters().values())
+    assert page.post(line for series in (*told, HARMLESS) for line in lines(series)) == 204
 
 
 def test_the_page_of_rules_shows_them(page: Page, tmp_path: Path) -> None:
