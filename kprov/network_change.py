@@ -12,20 +12,23 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from kprov.context import Context
-from kprov.model import Cluster, NetworkSettings
+from kprov.model import Cluster, NetworkMode, NetworkSettings
 from kprov.observation import Observation
-from kprov.plan import Change, HostPlan, Restart
+from kprov.plan import Change, HostPlan
 from kprov.pod_network import MODE, identity
 from kprov.resources import File, Gate, Unit
 from kprov.roles.network import CONFLIST, SCRIPT, SETTINGS, TUNNEL, UNIT, gateway, settings
 
 Step = Literal["both-ways", "routes", "one-way"]  # stages, in their order
-BOTH_WAYS, ROUTES, ONE_WAY = "both-ways", "routes", "one-way"
 _NODE_UNIT = ("unit", "kubelet.service")  # what a host that has been a node has on record
+_AND = ", "  # between the two networks that a node has while it changes
 
 
 def recorded(seen: Observation) -> str | None:
-    """The pod network that a host has, as `pod_network.identity` says it; None for one that has not been a node yet."""
+    """The pod network that a host has, as `pod_network.identity` says it; None for one that has not been a node yet.
+
+    While it changes it has two, with a comma between them.
+    """
     if _NODE_UNIT not in seen.records:
         return None
     if ("file", MODE) in seen.records and MODE in seen.texts:
@@ -33,11 +36,16 @@ def recorded(seen: Observation) -> str | None:
     return "routed" if ("file", CONFLIST) in seen.records else None
 
 
+def networks(record: str) -> tuple[str, ...]:
+    """Those that a record names: one, or both while a node changes."""
+    return tuple(record.split(_AND))
+
+
 def others(cluster: Cluster, observations: Mapping[str, Observation]) -> dict[str, str]:
-    """Nodes that have another pod network than the wanted one, and which."""
+    """Nodes that have another pod network than the wanted one, alone or beside it, and which."""
     known = {host.name: recorded(observations[host.name]) for host in cluster.nodes if host.name in observations}
     wanted = identity(cluster.network)
-    return {name: network for name, network in known.items() if network is not None and network != wanted}
+    return {name: record for name, record in known.items() if record is not None and record != wanted}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +57,11 @@ class NetworkChange:
 
 
 def between(network: NetworkSettings, before: Iterable[str]) -> NetworkChange | None:
-    """The change from what nodes have now to what is wanted.
+    """The change from what nodes have on record to what is wanted.
 
     None when there is none, or when it is not between routes and one tunnel: a node cannot have two tunnels' ends.
     """
-    kinds = set(before) - {identity(network)}
+    kinds = {kind for record in before for kind in networks(record)} - {identity(network)}
     if len(kinds) != 1:
         return None
     (old,) = kinds
@@ -63,59 +71,62 @@ def between(network: NetworkSettings, before: Iterable[str]) -> NetworkChange | 
     return NetworkChange(tunnel=tunnel, comes=False) if network.mode == "routed" and tunnel is not None else None
 
 
-def _tunnel(network: NetworkSettings, recorded_as: str) -> NetworkSettings | None:
+def _tunnel(network: NetworkSettings, record: str) -> NetworkSettings | None:
     """The tunnel that a node recorded; None for another network, or for a record that was tampered with."""
-    match recorded_as.split(" "):
+    match record.split(" "):
         case ["vxlan", vni, port] if vni.isdecimal() and port.isdecimal():
             return replace(network, mode="vxlan", vni=int(vni), port=int(port), mtu=None)
     return None
 
 
 def by_both_ways(plan: HostPlan, change: NetworkChange, ctx: Context) -> HostPlan:
-    """A node's plan with the change of its pod network in the stages made for it; the rest of the plan stays.
-
-    A node whose part is done already, in a run that did not end, keeps its plan.
-    """
-    final = next((item for item in plan.changes if item.key == ("file", SETTINGS)), None)
-    if final is None or not isinstance(final.resource, File) or final.action not in ("create", "update"):
+    """A node's plan with the change of its pod network in the three stages made for it; the rest of the plan stays."""
+    final = _file_change(plan, SETTINGS)
+    if final is None:
         return plan
     tunnel = change.tunnel if change.comes else replace(change.tunnel, mtu=_present_mtu(ctx))
-    steps = _steps(change, final, final.resource, ctx, tunnel)
-    last: Step = "routes" if change.comes else "one-way"
+    routes: tuple[NetworkMode, NetworkMode] = ("routed", "vxlan") if change.comes else ("vxlan", "routed")
+    old, new = (settings(ctx, tunnel=tunnel, routes=way, both=True) for way in routes)
     changes = [
-        replace(item, stage=last) if item.key == ("file", MODE) else item for item in plan.changes if item is not final
+        _with(final, "both-ways", old, "the new way comes beside the old one, which stays in use"),
+        _with(final, "routes", new, "packets go the new way; the other one stays for what still comes by it"),
+        replace(final, stage="one-way"),
     ]
+    mode = _file_change(plan, MODE)
+    if mode is not None:
+        both = f"routed{_AND}{identity(tunnel)}\n".encode()
+        changes += [_with(mode, "both-ways", both, "it has both networks while it changes")]
+        changes += [replace(mode, stage="one-way")]
+    rest = [item for item in plan.changes if item not in (final, mode)]
     restarts = [item for item in plan.restarts if item.unit.name != UNIT]
     for restart in (item for item in plan.restarts if item.unit.name == UNIT):
-        restarts += [replace(restart, stage=step.stage, unit=_asked(restart, step, ctx)) for step in steps]
-    return replace(plan, changes=(*changes, *steps), restarts=tuple(restarts))
+        reached = _reaching(restart.unit, ctx) if change.comes else restart.unit
+        restarts += [replace(restart, stage="both-ways", unit=reached)]
+        restarts += [replace(restart, stage=stage) for stage in ("routes", "one-way")]
+    return replace(plan, changes=(*rest, *changes), restarts=tuple(restarts))
 
 
-def _steps(
-    change: NetworkChange, final: Change, file: File, ctx: Context, tunnel: NetworkSettings
-) -> tuple[Change, Change]:
-    """The two contents that the node's settings have, one after the other."""
-
-    def both(stage: Step, reason: str) -> Change:
-        content = settings(ctx, tunnel=tunnel, routes="routed")
-        return replace(final, stage=stage, resource=replace(file, content=content), reasons=(reason,))
-
-    if change.comes:
-        beside = "the tunnel comes beside the routes, which stay in use until every node is reached through it"
-        return both("both-ways", beside), replace(final, stage="routes")
-    straight = "routes lead to the nodes themselves; the tunnel stays for what still comes through it"
-    return both("routes", straight), replace(final, stage="one-way")
+def _file_change(plan: HostPlan, path: str) -> Change | None:
+    """The change of a file's content that is planned, if one is."""
+    return next(
+        (item for item in plan.changes if item.key == ("file", path) and item.action in ("create", "update")), None
+    )
 
 
-def _asked(restart: Restart, step: Change, ctx: Context) -> Unit:
-    """Before the first node turns to the tunnel, every one must have reached all others through it."""
-    if step.stage != BOTH_WAYS:
-        return restart.unit
+def _with(change: Change, stage: Step, content: bytes, reason: str) -> Change:
+    """The change with other content, for an earlier stage."""
+    if not isinstance(change.resource, File):
+        raise AssertionError(f"{change.title} is no file")
+    return replace(change, stage=stage, resource=replace(change.resource, content=content), reasons=(reason,))
+
+
+def _reaching(unit: Unit, ctx: Context) -> Unit:
+    """Before the first node turns to a tunnel, every one must have reached all others through it."""
     gateways = [gateway(cidr) for name, cidr in sorted(ctx.pod_cidrs.items()) if name != ctx.host.name]
     if not gateways:
-        return restart.unit
+        return unit
     reach = Gate(kind="command", argument=f"{SCRIPT} reach {' '.join(gateways)}")
-    return replace(restart.unit, gates=(*restart.unit.gates, reach))
+    return replace(unit, gates=(*unit.gates, reach))
 
 
 def _present_mtu(ctx: Context) -> int | None:

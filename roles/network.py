@@ -118,23 +118,22 @@ def _conflist(ctx: Context) -> bytes:
     return (json.dumps(document, indent=2) + "\n").encode()
 
 
-def settings(ctx: Context, *, tunnel: NetworkSettings | None, routes: NetworkMode) -> bytes:
+def settings(ctx: Context, *, tunnel: NetworkSettings | None, routes: NetworkMode, both: bool = False) -> bytes:
     """Lines of words: `pods`, `own`, `nat`, `vxlan`, and for each other node a `route` and, with a tunnel, a `peer`.
 
-    tunnel: the node's end of it. routes: `vxlan` when they lead through the tunnel. With a tunnel beside routes that do
-    not (`both`), only its peers' own addresses are reached through it, so that it can be asked.
+    tunnel: the node's end of it. routes: `vxlan` when they lead through the tunnel; when they do not, only its peers' own
+    addresses are reached through it, so that it can be asked. both: packets come both ways.
     A node without a pod network of its own gets no line, nor one that did not answer and has no address known here.
     """
     own = ctx.pod_cidrs[ctx.host.name]
     lines = [f"pods {ctx.cluster.pod_cidr}", f"own {own}", f"nat {kube_proxy_mode(ctx.cluster, ctx.own)}"]
-    beside = tunnel is not None and routes != "vxlan"
     if tunnel is not None:
         end = f"{ctx.node_ip} {tunnel_mac(own)} {_pod_mtu(ctx, tunnel)} {gateway(own)}"
-        lines += [f"vxlan {tunnel.vni} {tunnel.port} {end}", *(["both"] if beside else [])]
+        lines += [f"vxlan {tunnel.vni} {tunnel.port} {end}", *(["both"] if both else [])]
     for node, address in _others(ctx):
         cidr = ctx.pod_cidrs[node.name]
         lines.append(f"route {cidr} {gateway(cidr) if routes == 'vxlan' else address}")
-        if beside:
+        if tunnel is not None and routes != "vxlan":
             lines.append(f"route {gateway(cidr)} {gateway(cidr)}")
         if tunnel is not None:
             lines.append(f"peer {gateway(cidr)} {tunnel_mac(cidr)} {address}")

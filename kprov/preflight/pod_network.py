@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
 from kprov.model import Cluster, ClusterFacts, Facts, Host
-from kprov.network_change import between, others
+from kprov.network_change import between, networks, others
 from kprov.observation import Observation, printable
 from kprov.pod_network import MODE, identity
 from kprov.preflight.problem import Problem
@@ -127,7 +127,7 @@ def _change(
         f"{printable(mode)} on {_names([name for name in before if before[name] == mode])}"
         for mode in dict.fromkeys(before.values())
     )
-    modes = {mode.split(" ")[0] for mode in before.values()}
+    modes = {network.split(" ")[0] for record in before.values() for network in networks(record)}
     if not cluster.network.built_in or modes - {"routed", "vxlan"}:
         yield Problem(
             name="NetworkMode",

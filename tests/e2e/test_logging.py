@@ -31,6 +31,7 @@ pytestmark = pytest.mark.lab
 HOSTS = {"etcd1": ["etcd"], "cp1": ["control_plane"], "w1": ["worker"]}
 STORE = "deployment/victoria-logs"
 FOLDER = "/var/lib/kprov-logging-store"
+SMALL = {"size": "40Mi"}
 LINES = 10_000
 OF_LOGGING = "vlagent|victoria-logs|vmauth|journalctl|kprov-journal"
 NEEDLE = f"needle{secrets.token_hex(4)}"
@@ -159,24 +160,6 @@ def test_the_audit_log_comes_when_it_is_asked_for(cluster: LabCluster, store: St
 def test_what_is_older_than_a_shorter_retention_is_gone(store: Store) -> None:
     assert store.count(f'_time:30d "{NEEDLE} of 5 days"') == 0
     assert store.count(f'_time:30d "{NEEDLE} of 0 days"') == 1
-
-
-def test_the_oldest_days_go_when_four_fifths_of_the_volume_are_used(cluster: LabCluster, store: Store) -> None:
-    """Three days of 12 MiB each, of which 32 MiB hold two."""
-    switch(cluster, logging={"audit": True, "size": "40Mi"})
-    cluster.kprov("up", "--yes")
-    count = 160
-
-    def kept(days: int) -> int:
-        return store.count(f'_time:30d "{NEEDLE} of day {days}"')
-
-    for days in (5, 4, 3):
-        noise = (base64.b64encode(secrets.token_bytes(75_000)).decode() for _ in range(count))
-        store.insert(*({"_msg": f"{NEEDLE} of day {days} {text}", "_time": days_ago(days)} for text in noise))
-        if days == 5:
-            until(lambda: kept(5) == count, seconds=30, what="the oldest day, while there is room")
-    until(lambda: kept(5) == 0, seconds=60, what="the oldest day is gone")
-    assert (kept(4), kept(3)) == (count, count)
 
 
 def test_a_second_run_changes_nothing_and_all_is_as_it_should_be(cluster: LabCluster) -> None:
@@ -413,7 +396,7 @@ true""",
 
 
 def test_where_a_class_gives_volumes_the_store_has_one(cluster: LabCluster) -> None:
-    switch(cluster, storage=True, logging=True)
+    switch(cluster, storage=True, logging=SMALL)
     cluster.kprov("up", "--yes")
     claim = cluster.get("pvc", "victoria-logs", "-n", "logging")
     assert (claim["spec"]["storageClassName"], claim["status"]["phase"]) == ("local-path", "Bound")
@@ -423,6 +406,26 @@ def test_where_a_class_gives_volumes_the_store_has_one(cluster: LabCluster) -> N
         cluster.kubectl("-n", "logging", "delete", "pod", "-l", "app=victoria-logs")
         cluster.kubectl("-n", "logging", "rollout", "status", STORE, "--timeout=60s")
         until(lambda: there.count(query) >= before, seconds=30, what="them after the pod")
+
+
+def test_the_oldest_days_go_when_four_fifths_of_the_volume_are_used(cluster: LabCluster) -> None:
+    """Three days of 12 MiB each, of which 32 MiB hold two."""
+    with opened(cluster) as there:
+        oldest_day_goes(there, 160)
+
+
+def oldest_day_goes(store: Store, count: int) -> None:
+
+    def kept(days: int) -> int:
+        return store.count(f'_time:30d "{NEEDLE} of day {days}"')
+
+    for days in (5, 4, 3):
+        noise = (base64.b64encode(secrets.token_bytes(75_000)).decode() for _ in range(count))
+        store.insert(*({"_msg": f"{NEEDLE} of day {days} {text}", "_time": days_ago(days)} for text in noise))
+        if days == 5:
+            until(lambda: kept(5) == count, seconds=30, what="the oldest day, while there is room")
+    until(lambda: kept(5) == 0, seconds=60, what="the oldest day is gone")
+    assert (kept(4), kept(3)) == (count, count)
 
 
 # Where the secrets of these add-ons stand on machines, root's alone or their pods': nowhere else.
@@ -437,7 +440,7 @@ SECRET_PLACES = (
 def test_secrets_of_add_ons_are_shown_by_nothing_and_stand_where_they_belong(cluster: LabCluster) -> None:
     """With monitoring beside it. Something of each is changed, so that a plan has to speak of it."""
     cluster.sh("w1", "rm -f /root/asked.sh")  # a test's own
-    switch(cluster, storage=True, logging=True, monitoring=True)
+    switch(cluster, storage=True, logging=SMALL, monitoring=True)
     said = cluster.kprov("up", "--yes", "--diff", "--verbose").text
     words = needles(cluster, "logging", "monitoring")
     assert {origin.split()[0] for origin in words.values()} == {

@@ -258,8 +258,8 @@ def test_no_node_turns_to_a_tunnel_that_does_not_reach_every_other(cluster: LabC
 def test_a_change_that_died_between_two_nodes_cuts_nobody_off_and_goes_on(cluster: LabCluster) -> None:
     with_hosts(cluster, *HOSTS, network="vxlan")
     killed_between_nodes(cluster)
-    modes = {cluster.sh(node, "cat /etc/kprov/network-mode") for node in HOSTS}
-    assert modes == {"routed\n", "vxlan 4096 4789\n"}
+    turned = [node for node in HOSTS if "/24 via" in cluster.sh(node, "ip route | grep kprov-vxlan")]
+    assert 0 < len(turned) < len(HOSTS)
     packets_pass(cluster, *HOSTS, mtu=1450)
     with_hosts(cluster, *HOSTS, network="routed")  # the user thinks better of it
     cluster.kprov("up", "--yes")

@@ -17,6 +17,7 @@ from kprov.model import Interface, NetworkSettings
 from kprov.network_change import NetworkChange, between, by_both_ways
 from kprov.observation import Observation
 from kprov.plan import HostPlan, plan_host
+from kprov.pod_network import MODE
 from kprov.resources import File
 from kprov.roles import network
 from kprov.rolls import batches
@@ -36,13 +37,15 @@ route 10.244.1.0/24 192.0.2.2
 route 10.244.1.1 10.244.1.1
 peer 10.244.1.1 02:6b:0a:f4:01:00 192.0.2.2
 """
-THROUGH = """pods 10.244.0.0/16
+TURNED = """pods 10.244.0.0/16
 own 10.244.0.0/24
 nat nftables
 vxlan 7 4790 192.0.2.1 02:6b:0a:f4:00:00 1450 10.244.0.1
+both
 route 10.244.1.0/24 10.244.1.1
 peer 10.244.1.1 02:6b:0a:f4:01:00 192.0.2.2
 """
+THROUGH = TURNED.replace("both\n", "")
 
 
 def given(mode: str, host: str = "w1", **facts: object) -> Context:
@@ -66,10 +69,14 @@ def contents(wanted: Mapping[str, list[object]]) -> dict[str, bytes]:
 
 
 def settings_by_stage(plan: HostPlan) -> dict[str, str]:
+    return contents_by_stage(plan, network.SETTINGS)
+
+
+def contents_by_stage(plan: HostPlan, path: str) -> dict[str, str]:
     return {
         change.stage: change.resource.content.decode()
         for change in plan.changes
-        if change.key == ("file", network.SETTINGS) and isinstance(change.resource, File)
+        if change.key == ("file", path) and isinstance(change.resource, File)
     }
 
 
@@ -84,18 +91,18 @@ def test_routes_and_one_tunnel_change_into_each_other_by_both_ways() -> None:
     assert between(routed, ["vxlan seven 4790"]) is None
     assert between(NetworkSettings(mode="none"), ["routed"]) is None
     # A run that died half way, and the user who wants the old one again.
-    assert between(TUNNEL, ["routed", other]) == COMES
-    assert between(routed, ["routed", other]) == GOES
+    assert between(TUNNEL, ["routed", f"routed, {other}"]) == between(TUNNEL, [f"routed, {other}"]) == COMES
+    assert between(routed, ["routed", f"routed, {other}"]) == between(routed, [f"routed, {other}"]) == GOES
 
 
 def test_a_tunnel_comes_beside_the_routes_and_is_turned_to_then() -> None:
     plan = by_both_ways(planned(given("vxlan")), COMES, given("vxlan"))
-    assert settings_by_stage(plan) == {"both-ways": BESIDE, "routes": THROUGH}
+    assert settings_by_stage(plan) == {"both-ways": BESIDE, "routes": TURNED, "one-way": THROUGH}
 
 
 def test_a_tunnel_goes_when_nobody_turns_to_it_any_more() -> None:
     plan = by_both_ways(planned(given("routed")), GOES, given("routed"))
-    assert settings_by_stage(plan) == {"routes": BESIDE, "one-way": ROUTES_ONLY}
+    assert settings_by_stage(plan) == {"both-ways": TURNED, "routes": BESIDE, "one-way": ROUTES_ONLY}
 
 
 def test_a_tunnel_that_goes_keeps_its_mtu() -> None:
@@ -106,11 +113,14 @@ def test_a_tunnel_that_goes_keeps_its_mtu() -> None:
     assert " 1300 10.244.0.1\n" in settings_by_stage(plan)["routes"]
 
 
-@pytest.mark.parametrize(("mode", "change", "last"), [("vxlan", COMES, "routes"), ("routed", GOES, "one-way")])
-def test_a_node_records_its_new_network_with_the_last_step(mode: str, change: NetworkChange, last: str) -> None:
+@pytest.mark.parametrize(("mode", "change"), [("vxlan", COMES), ("routed", GOES)])
+def test_a_node_has_both_networks_on_record_until_the_last_step(mode: str, change: NetworkChange) -> None:
     plan = by_both_ways(planned(given(mode)), change, given(mode))
+    assert contents_by_stage(plan, MODE) == {
+        "both-ways": "routed, vxlan 7 4790\n",
+        "one-way": "vxlan 7 4790\n" if change.comes else "routed\n",
+    }
     stages = {item.key[1]: item.stage for item in plan.changes}
-    assert stages["/etc/kprov/network-mode"] == last
     assert stages[network.SCRIPT] == stages[network.CONFLIST] == "runtime"
 
 
@@ -119,10 +129,11 @@ def test_the_program_is_started_anew_with_each_step_and_asked() -> None:
     plan = by_both_ways(planned(given("vxlan")), COMES, given("vxlan"))
     gates = {restart.stage: [gate.argument for gate in restart.unit.gates] for restart in plan.restarts}
     check = f"{network.SCRIPT} check"
-    assert gates == {"both-ways": [check, f"{network.SCRIPT} reach 10.244.1.1"], "routes": [check]}
+    reach = f"{network.SCRIPT} reach 10.244.1.1"
+    assert gates == {"both-ways": [check, reach], "routes": [check], "one-way": [check]}
     plan = by_both_ways(planned(given("routed")), GOES, given("routed"))
     gates = {restart.stage: [gate.argument for gate in restart.unit.gates] for restart in plan.restarts}
-    assert gates == {"routes": [check], "one-way": [check]}
+    assert gates == {"both-ways": [check], "routes": [check], "one-way": [check]}
 
 
 def test_nodes_turn_one_by_one_and_the_rest_is_for_all_at_once() -> None:
@@ -134,12 +145,12 @@ def test_nodes_turn_one_by_one_and_the_rest_is_for_all_at_once() -> None:
     stages = {stage.name: stage for stage in STAGES}
     assert batches(stages["both-ways"], serving) == [["w1", "w2"]]
     assert batches(stages["routes"], serving) == [["w1"], ["w2"]]
-    assert batches(stages["one-way"], serving) == []
+    assert batches(stages["one-way"], serving) == [["w1", "w2"]]
     names = [stage.name for stage in STAGES]
     assert names.index("runtime") < names.index("both-ways") < names.index("routes") < names.index("one-way")
 
 
-def test_a_node_that_has_turned_in_a_run_that_died_stays_as_it_is() -> None:
+def test_a_node_that_is_done_in_a_run_that_died_stays_as_it_is() -> None:
     plan = planned(given("vxlan"), before=THROUGH)
     assert by_both_ways(plan, COMES, given("vxlan")) == plan
 
@@ -147,4 +158,4 @@ def test_a_node_that_has_turned_in_a_run_that_died_stays_as_it_is() -> None:
 def test_a_node_alone_asks_nobody() -> None:
     own = replace(given("vxlan"), pod_cidrs={"w1": given("vxlan").pod_cidrs["w1"]})
     plan = by_both_ways(planned(own), COMES, own)
-    assert [len(restart.unit.gates) for restart in plan.restarts] == [1, 1]
+    assert [len(restart.unit.gates) for restart in plan.restarts] == [1, 1, 1]

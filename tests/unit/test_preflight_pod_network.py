@@ -150,7 +150,14 @@ def test_what_stays_is_no_change() -> None:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("routed", VXLAN), (None, VXLAN), ("vxlan 4096 4789", NetworkSettings()), ("vxlan 1 4789", VXLAN)],
+    [
+        ("routed", VXLAN),
+        (None, VXLAN),
+        ("vxlan 4096 4789", NetworkSettings()),
+        ("vxlan 1 4789", VXLAN),
+        ("routed, vxlan 4096 4789", VXLAN),
+        ("routed, vxlan 4096 4789", NetworkSettings()),
+    ],
 )
 def test_one_built_in_network_may_become_the_other(before: str | None, after: NetworkSettings) -> None:
     problem = the_only(found(living(before), cluster(network=after)), "NetworkMode", "warning")
