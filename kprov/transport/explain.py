@@ -46,14 +46,28 @@ class HostKeyRefused(paramiko.SSHException):  # type: ignore[misc, unused-ignore
 
 
 def is_dropped(error: Exception) -> bool:
-    """Whether the server hung up before it said anything: what sshd's MaxStartups does when many connect at once."""
-    return isinstance(error, ConnectionResetError | EOFError) or "protocol banner" in str(error)
+    """Whether the server hung up before it had judged us: what sshd does when many connect at once, or it is too busy."""
+    return isinstance(error, ConnectionResetError | EOFError) or "protocol banner" in str(error) or _is_unjudged(error)
+
+
+def _is_unjudged(error: Exception) -> bool:
+    """Whether the connection ended, or time did, while the server was still judging: that is no refusal."""
+    judging = isinstance(error, paramiko.AuthenticationException)
+    return judging and ("transport shut down" in str(error) or "timeout" in str(error).lower())
 
 
 def explain(error: Exception, target: Target) -> TransportError:
     """The error a user can act on."""
     if isinstance(error, HostKeyRefused):
         return _host_key(error, target)
+    if _is_unjudged(error):
+        return _error(
+            target,
+            f"the host said neither yes nor no to user {target.user}",
+            str(error),
+            todo="run it again; if it stays, look at the host's load and at what its sshd says (journalctl -u ssh); an "
+            "agent with many keys uses up the tries that sshd gives: set `IdentitiesOnly yes` in ~/.ssh/config",
+        )
     if isinstance(error, paramiko.AuthenticationException) or "authentication" in str(error).lower():
         return _authentication(error, target)
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):

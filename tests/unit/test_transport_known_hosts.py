@@ -13,7 +13,7 @@ import paramiko
 import pytest
 from call_count import calls_of
 
-from kprov.transport.explain import HostKeyRefused, Target, explain
+from kprov.transport.explain import HostKeyRefused, Target, explain, is_dropped
 from kprov.transport.known_hosts import HostKey, KnownHosts, host_name_of, parse_host_key
 
 
@@ -32,6 +32,13 @@ def hashed(name: str) -> str:
     salt = b"0123456789abcdef0123"
     digest = hmac.digest(salt, name.encode(), hashlib.sha1)
     return f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
+
+
+# What paramiko says when the connection ends, or time does, between the offer of a key and the answer.
+UNJUDGED = (
+    paramiko.AuthenticationException("Authentication failed: transport shut down or saw EOF"),
+    paramiko.AuthenticationException("Authentication timeout."),
+)
 
 
 def test_plain_names_ports_and_hashes() -> None:
@@ -102,6 +109,7 @@ BEHIND = Target(name="n1", address="10.0.0.1", port=22, user="ops", via="bastion
         (EOFError(), "hung up"),
         (paramiko.AuthenticationException("Authentication failed."), "did not let user ops in"),
         (paramiko.SSHException("No authentication methods available"), "did not let user ops in"),
+        *((error, "neither yes nor no to user ops") for error in UNJUDGED),
         (paramiko.ssh_exception.IncompatiblePeer("no acceptable ciphers"), "no common SSH algorithm"),
         (paramiko.ChannelException(2, "Connect failed"), "jump host cannot reach"),
         (RuntimeError("something new"), "could not be made"),
@@ -113,6 +121,11 @@ def test_reasons(error: Exception, what: str) -> None:
     assert told.where == "n1 (ops@10.0.0.1:2222)"
     assert told.found
     assert told.todo
+
+
+def test_a_server_that_did_not_come_to_judge_is_asked_once_more_and_one_that_refused_is_not() -> None:
+    assert all(map(is_dropped, UNJUDGED))
+    assert not is_dropped(paramiko.AuthenticationException("Authentication failed."))
 
 
 def test_unknown_key_behind_a_jump_host_is_accepted_through_it() -> None:
