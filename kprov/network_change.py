@@ -125,7 +125,7 @@ def _reaching(unit: Unit, ctx: Context) -> Unit:
     gateways = [gateway(cidr) for name, cidr in sorted(ctx.pod_cidrs.items()) if name != ctx.host.name]
     if not gateways:
         return unit
-    reach = Gate(kind="command", argument=f"{SCRIPT} reach {' '.join(gateways)}")
+    reach = Gate(kind="command", argument=f"{SCRIPT} reach {' '.join(gateways)}", deadline=30)
     return replace(unit, gates=(*unit.gates, reach))
 
 
