@@ -135,8 +135,13 @@ def _contexts(
     return contexts, pod_cidrs
 
 
-def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> ClusterPlan:
-    """Compares everything. Raises ApplyError where etcd's membership cannot be mended safely."""
+def plan_cluster(
+    inputs: Inputs, observations: Mapping[str, Observation], known: Mapping[str, Wanted] | None = None
+) -> ClusterPlan:
+    """Compares everything. Raises ApplyError where etcd's membership cannot be mended safely.
+
+    known: what `wanted_of_hosts` said of the same observations; half of the work of a quiet run is in it.
+    """
     cluster = inputs.cluster
     contexts, pod_cidrs = _contexts(inputs, observations)
     facts = cluster_facts(observations)
@@ -156,7 +161,7 @@ def plan_cluster(inputs: Inputs, observations: Mapping[str, Observation]) -> Clu
     plans = {
         name: plan_host(
             name,
-            _wanted(context),
+            _wanted(context) if known is None else known[name],
             observations[name],
             authorities=inputs.trust.ca,
             now=inputs.now,

@@ -150,7 +150,7 @@ class Operator:
         fleet = ask_again(fleet, again, forks=self.options.forks)
         refuse_unreachable(fleet, self.options.limit)
         observations = fleet.observations
-        plan = plan_cluster(inputs, observations)
+        plan = plan_cluster(inputs, observations, None if again else wanted)
         if self.options.limit is not None:
             plan = plan.limited(self.options.limit)
         if cluster.artifacts.delivery == "download":

@@ -15,6 +15,7 @@ import yaml
 from inventory_text import loaded
 from obedient import Obedient
 
+from kprov import cluster_plan
 from kprov.addon.describe import shelf
 from kprov.artifacts.progress import Silent
 from kprov.artifacts.provide import named
@@ -144,6 +145,19 @@ def test_a_second_run_is_one_exec_a_host_and_writes_nothing(runs: Mapping[str, t
     _, second = runs[choice]
     assert second.execs == second.probes == dict.fromkeys(HOSTS, 1)
     assert second.applied == {}
+
+
+def test_a_second_run_asks_roles_once_what_each_host_should_have(content: Path, tmp_path: Path) -> None:
+    site = _made(tmp_path / "site")
+    site.up(CHOICES["many"])
+    with pytest.MonkeyPatch.context() as patched:
+        asked: list[str] = []
+        original = cluster_plan.wanted
+        patched.setattr(
+            "kprov.cluster_plan.wanted", lambda context: (asked.append(context.host.name), original(context))[1]
+        )
+        site.up(CHOICES["many"])
+    assert sorted(asked) == sorted(HOSTS)
 
 
 def test_what_add_ons_add_to_a_first_run_does_not_grow_with_them(runs: Mapping[str, tuple[Run, Run]]) -> None:
