@@ -52,7 +52,7 @@ def test_a_component_is_built_in_one_call_and_its_programs_get_their_own_names(
     assert Path(made["etcd"].local).read_bytes().endswith(b" server")
     assert (made["etcd"].version, made["etcd"].url) == ("3.7.3", "")
     assert len(go.builds) == 1
-    assert "GOFLAGS=-mod=readonly -buildvcs=false CGO=0 ARCH=amd64" in go.builds[0]
+    assert "GOFLAGS=-mod=readonly -buildvcs=false -gcflags=all=-dwarf=false CGO=0 ARCH=amd64" in go.builds[0]
     assert "building etcd 3.7.3 for amd64 from pinned Go modules" in progress.notes
     assert progress.totals == {"build etcd 3.7.3 (amd64)": 2}
 
