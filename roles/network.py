@@ -133,9 +133,9 @@ def settings(ctx: Context, *, tunnel: NetworkSettings | None, routes: NetworkMod
     for node, address in _others(ctx):
         cidr = ctx.pod_cidrs[node.name]
         lines.append(f"route {cidr} {gateway(cidr) if routes == 'vxlan' else address}")
-        if tunnel is not None and routes != "vxlan":
-            lines.append(f"route {gateway(cidr)} {gateway(cidr)}")
         if tunnel is not None:
+            if routes != "vxlan":
+                lines.append(f"route {gateway(cidr)} {gateway(cidr)}")
             lines.append(f"peer {gateway(cidr)} {tunnel_mac(cidr)} {address}")
     return ("\n".join(lines) + "\n").encode()
 

@@ -410,22 +410,22 @@ def test_where_a_class_gives_volumes_the_store_has_one(cluster: LabCluster) -> N
 
 def test_the_oldest_days_go_when_four_fifths_of_the_volume_are_used(cluster: LabCluster) -> None:
     """Three days of 12 MiB each, of which 32 MiB hold two."""
-    with opened(cluster) as there:
-        oldest_day_goes(there, 160)
+    count = 160
 
-
-def oldest_day_goes(store: Store, count: int) -> None:
-
-    def kept(days: int) -> int:
-        return store.count(f'_time:30d "{NEEDLE} of day {days}"')
-
-    for days in (5, 4, 3):
+    def fill(store: Store, days: int) -> None:
         noise = (base64.b64encode(secrets.token_bytes(75_000)).decode() for _ in range(count))
         store.insert(*({"_msg": f"{NEEDLE} of day {days} {text}", "_time": days_ago(days)} for text in noise))
-        if days == 5:
-            until(lambda: kept(5) == count, seconds=30, what="the oldest day, while there is room")
-    until(lambda: kept(5) == 0, seconds=60, what="the oldest day is gone")
-    assert (kept(4), kept(3)) == (count, count)
+
+    def kept(store: Store, days: int) -> int:
+        return store.count(f'_time:30d "{NEEDLE} of day {days}"')
+
+    with opened(cluster) as there:
+        fill(there, 5)
+        until(lambda: kept(there, 5) == count, seconds=30, what="the oldest day, while there is room")
+        fill(there, 4)
+        fill(there, 3)
+        until(lambda: kept(there, 5) == 0, seconds=60, what="the oldest day is gone")
+        assert (kept(there, 4), kept(there, 3)) == (count, count)
 
 
 # Where the secrets of these add-ons stand on machines, root's alone or their pods': nowhere else.

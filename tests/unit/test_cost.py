@@ -19,9 +19,10 @@ from kprov import cluster_plan
 from kprov.addon.describe import shelf
 from kprov.artifacts.progress import Silent
 from kprov.artifacts.provide import named
+from kprov.context import Context
 from kprov.events import Event, HostStarted
 from kprov.model import Cluster
-from kprov.resources import Artifact
+from kprov.resources import Artifact, Resource
 from kprov.script import APPLY_COMMAND, PROBE_COMMAND
 from kprov.store import Store
 from kprov.transport.fake import FakeTransport
@@ -150,12 +151,15 @@ def test_a_second_run_is_one_exec_a_host_and_writes_nothing(runs: Mapping[str, t
 def test_a_second_run_asks_roles_once_what_each_host_should_have(content: Path, tmp_path: Path) -> None:
     site = _made(tmp_path / "site")
     site.up(CHOICES["many"])
+    asked: list[str] = []
+    original = cluster_plan.wanted
+
+    def counted(context: Context) -> dict[str, list[Resource]]:
+        asked.append(context.host.name)
+        return original(context)
+
     with pytest.MonkeyPatch.context() as patched:
-        asked: list[str] = []
-        original = cluster_plan.wanted
-        patched.setattr(
-            "kprov.cluster_plan.wanted", lambda context: (asked.append(context.host.name), original(context))[1]
-        )
+        patched.setattr("kprov.cluster_plan.wanted", counted)
         site.up(CHOICES["many"])
     assert sorted(asked) == sorted(HOSTS)
 
