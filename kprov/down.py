@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from kprov import script
 from kprov.errors import KprovError
+from kprov.etcd_work import write_member_removal
 from kprov.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
 from kprov.gather import Fleet
 from kprov.model import Cluster
@@ -56,7 +57,7 @@ def farewell_batch(farewell: Farewell) -> Batch:
         batch.add(f"node {farewell.node}", "drain", farewell.node, "120", "--force")
         batch.add(f"node {farewell.node}", "delete_object", "node", "-", farewell.node)
     if farewell.member:
-        batch.add("etcd membership", "etcd_remove", farewell.member, ",".join(farewell.endpoints))
+        write_member_removal(batch, "etcd membership", farewell.member, farewell.endpoints)
     return batch
 
 

@@ -5,6 +5,7 @@ Source: etcd operations guide, runtime reconfiguration: one change at a time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from kprov.cluster_plan import ClusterPlan
@@ -17,6 +18,7 @@ from kprov.stages import Stage
 
 _MEMBERSHIP = "etcd membership"
 _PROMOTION_SECONDS = "120"
+_CHANGE_SECONDS = "30"
 
 
 def etcd_batches(stage: Stage, plan: ClusterPlan) -> list[list[str]]:
@@ -58,8 +60,13 @@ def removals(membership: Membership) -> Batch:
     """Takes members out that no host of the inventory is any more; sent to one member that stays."""
     batch = Batch()
     for member in membership.remove:
-        batch.add(f"etcd member {member.name}", "etcd_remove", member.id, ",".join(membership.live))
+        write_member_removal(batch, f"etcd member {member.name}", member.id, membership.live)
     return batch
+
+
+def write_member_removal(batch: Batch, title: str, member: str, endpoints: Iterable[str]) -> None:
+    """member: its id, hexadecimal; endpoints: client URLs of members that stay."""
+    batch.add(title, "etcd_remove", member, ",".join(endpoints), _CHANGE_SECONDS)
 
 
 def _newcomer(stage: str, name: str, plan: ClusterPlan, seen: Observation, sources: Sources, token: str) -> Batch:
@@ -75,7 +82,7 @@ def _newcomer(stage: str, name: str, plan: ClusterPlan, seen: Observation, sourc
     if name in membership.bootstrap:
         batch.add(_MEMBERSHIP, "etcd_bootstrap", initial_cluster(plan.peers), token)
     else:
-        batch.add(_MEMBERSHIP, "etcd_join", name, peer.peer_url, live)
+        batch.add(_MEMBERSHIP, "etcd_join", name, peer.peer_url, live, _CHANGE_SECONDS)
     for restart in restarts:
         batch.add("systemd", "reload_units", restart.unit.name)
         batch.know(("unit", restart.unit.name))

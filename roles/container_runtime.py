@@ -32,7 +32,9 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield Directory(path="/var/lib/cni", mode=0o700, purge=True)
     yield from ROLES[ctx.host.runtime](ctx)
     store = RUNTIMES[ctx.host.runtime].store
-    for image in (*map(ctx.artifact, _IMAGES), *_addon_images(ctx)):
+    images = (*map(ctx.artifact, _IMAGES), *_addon_images(ctx))
+    # Two add-ons may run the same image; what only has the same name is a mistake, and told as one.
+    for image in {(image.reference, image.sha256): image for image in images}.values():
         yield Image(reference=image.reference, artifact=image, store=store)
 
 

@@ -95,6 +95,11 @@ class _Login(_Keys):
     password: str
 
 
+class _Bearer(_Keys):
+    service_account: _Name
+    audience: Annotated[str, Field(pattern=r"^\S+$")]
+
+
 class _Open(_Keys):
     service: _Name
     port: int = Field(ge=1, le=65535)
@@ -102,6 +107,7 @@ class _Open(_Keys):
     scheme: Literal["http", "https"] = "http"
     login: _Login | None = None
     service_account: str = ""
+    bearer: _Bearer | None = None
 
 
 class _Setting(_Keys):
@@ -194,6 +200,14 @@ def _check(file: _File, folder: Path, path: Path) -> None:
                 where=str(path),
                 needed="`reference:`, or `program:` with `built:`",
             )
+    given = [key for key in ("login", "service_account", "bearer") if file.open and getattr(file.open, key)]
+    if len(given) > 1:
+        raise AddonError(
+            "a page asks for one thing",
+            where=str(path),
+            found=f"{' and '.join(given)} below open",
+            needed="one of them",
+        )
     parts = {**file.images, **file.programs}
     if parts and not file.versions:
         raise AddonError("images without versions", where=str(path), needed="`versions:` with a version of each image")
@@ -301,9 +315,11 @@ def _opening(row: _Open | None) -> Opening | None:
         return None
     login = row.login or _Login(user="", password="")
     return Opening(
-        **row.model_dump(include={"service", "port", "path", "scheme", "service_account"}),
+        **row.model_dump(include={"service", "port", "path", "scheme"}),
         user=login.user,
         password=login.password,
+        service_account=row.bearer.service_account if row.bearer else row.service_account,
+        audience=row.bearer.audience if row.bearer else "",
     )
 
 

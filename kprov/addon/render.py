@@ -38,12 +38,16 @@ _SUFFIXES = (".yaml", ".yml", ".yaml.j2", ".yml.j2")
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What templates see besides the add-on itself. images: name → reference as nodes know it."""
+    """What templates see besides the add-on itself. images: name → reference as nodes know it.
+
+    token_key: the public key, PEM, of the tokens of service accounts.
+    """
 
     cluster: Mapping[str, Any]
     ca: Mapping[str, str]
     images: Mapping[str, str]
     secret_seed: bytes  # passwords are derived from it
+    token_key: str = ""
     manifest: str = ""  # the text of upstream's, where the add-on has one
 
     def __repr__(self) -> str:
@@ -58,6 +62,7 @@ def rendered(addon: Addon, around: Surroundings) -> tuple[Object, ...]:
         "images": around.images,
         "cluster": around.cluster,
         "ca": around.ca,
+        "token_key": around.token_key,
         "password": lambda name: password(around.secret_seed, addon.name, name, addon.password_generation),
         "login": lambda user, name: login(around.secret_seed, addon.name, user, name, addon.password_generation),
         "file": lambda path: _text(addon, path),

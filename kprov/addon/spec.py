@@ -73,7 +73,8 @@ class Opening:
     """How `kprov open` reaches an add-on: a Service of its namespace, and what its page asks for.
 
     user and password: HTTP basic authentication, password being the name templates give to `password()`.
-    service_account: whose short-lived token is handed over instead.
+    service_account: whose short-lived token is what it asks for instead. audience: the page wants that token with each
+    request, made out to it by this name, and kprov shows it: a browser cannot.
     """
 
     service: str
@@ -83,6 +84,7 @@ class Opening:
     user: str = ""
     password: str = ""
     service_account: str = ""
+    audience: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,6 +52,7 @@ def addon_objects(
         around = Surroundings(
             cluster=values,
             ca=ca,
+            token_key=trust.service_account_public.decode(),
             images={**_dns_image(artifacts), **image_references(addon, artifacts, mirrored)},
             secret_seed=trust.encryption_key,
             manifest=manifests.get(addon.name, ""),

@@ -50,7 +50,8 @@ def open_addon(
 
     ADD-ON is ui (Headlamp), metrics (monitoring), logs (logging), or the name of an add-on that has a page. The page is
     reached through SSH to a control plane and listens on 127.0.0.1 only; nothing in the cluster is opened to the outside.
-    The token, or user and password, that the page asks for is printed. It lasts until Ctrl-C.
+    What the page asks for is printed: a token that ends within the hour, or user and password; those of metrics and logs
+    are made for this command, and end with it. The tunnel lasts until Ctrl-C.
 
     \b
     Examples:
@@ -97,7 +98,7 @@ def _show(cluster: str, addon: Addon, page: Page, *, json: bool) -> None:
         click.echo(f"token, good until {token.expires}:\n\n{token.text}\n")
     if secret:
         click.echo(f"user {page.user}, password {secret.reveal()}")
-    click.echo("Ctrl-C ends it")
+    click.echo("Ctrl-C ends it" if page.lasting else "Ctrl-C ends it, and that password")
 
 
 def _line(event: str, values: Mapping[str, Any]) -> str:

@@ -496,10 +496,21 @@ do_etcd_bootstrap() { # initial cluster, token
     join_env "--initial-cluster=$1 --initial-cluster-state=new --initial-cluster-token=$2"
 }
 
-do_etcd_join() { # name, peer URL, endpoints of live members
+change_members() { # deadline, arguments of etcdctl
+    # etcd refuses a change until its members have been connected for five seconds, as one that just came has not.
+    limit=$(($(date +%s) + $1))
+    shift
+    until log=$(etcdctl "$@"); do
+        case $log in *'unhealthy cluster'*) ;; *) return 1 ;; esac
+        [ "$(date +%s)" -lt $limit ] || return 1
+        sleep 0.5
+    done
+}
+
+do_etcd_join() { # name, peer URL, endpoints of live members, deadline
     members=$(etcdctl --endpoints="$3" member list) || fail "cannot ask the live etcd members: $members"
     if ! printf %s "$members" | grep -qF ", $2, "; then
-        log=$(etcdctl --endpoints="$3" member add "$1" --learner --peer-urls="$2") || fail "cannot add etcd member $1: $log"
+        change_members "$4" --endpoints="$3" member add "$1" --learner --peer-urls="$2" || fail "cannot add etcd member $1: $log"
         members=$(etcdctl --endpoints="$3" member list) || fail "cannot ask the live etcd members: $members"
     fi
     initial=$(printf '%s\n' "$members" | awk -F', ' -v n="$1" -v u="$2" '{name = ($4 == u) ? n : $3; if (name != "") {printf "%s%s=%s", sep, name, $4; sep = ","}}')
@@ -521,8 +532,8 @@ do_etcd_promote() { # peer URL, endpoints of live members, deadline
 
 do_etcd_settled() { join_env ''; }
 
-do_etcd_remove() { # id, endpoints
-    log=$(etcdctl --endpoints="$2" member remove "$1") || fail "cannot remove etcd member $1: $log"
+do_etcd_remove() { # id, endpoints, deadline
+    change_members "$3" --endpoints="$2" member remove "$1" || fail "cannot remove etcd member $1: $log"
 }
 
 kubectl() { # its answer; when it fails, why. What it mutters about an API that another server answers for is neither

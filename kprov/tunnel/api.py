@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from kprov.errors import TransportError
-from kprov.transport.base import Session, Stream
+from kprov.transport.base import Stream
 from kprov.tunnel.tls import TlsStream
 
 PORT = 6443
@@ -18,9 +19,10 @@ _LIMIT = 16 * 1024 * 1024  # bytes of one answer
 
 @dataclass(frozen=True, kw_only=True)
 class Api:
-    """The API server on the host of a session. context: trusts the cluster's authority, and proves who asks."""
+    """The API server of a host. dial: from there; context: trusts the cluster's authority, and proves who asks."""
 
-    session: Session
+    host: str
+    dial: Callable[[str, int], Stream]
     context: ssl.SSLContext
 
     def get(self, path: str) -> Any:
@@ -38,7 +40,7 @@ class Api:
             f"{method} {path} HTTP/1.0\r\nHost: {NAME}\r\nAccept: application/json\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
         )
-        stream = self.session.dial("127.0.0.1", PORT)
+        stream = self.dial("127.0.0.1", PORT)
         try:
             status, text = _exchange(TlsStream(stream, self.context, NAME), head.encode() + content)
         finally:
@@ -48,7 +50,7 @@ class Api:
         if not 200 <= status < 300:
             raise TransportError(
                 "the API server refused a question",
-                where=self.session.host.name,
+                where=self.host,
                 found=f"HTTP {status} for {method} {path.partition('?')[0]}: {_message(text)}",
             )
         return json.loads(text)

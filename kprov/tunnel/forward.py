@@ -35,7 +35,7 @@ class Forward:
 
     Args:
         listener: from `listen`; closed with this.
-        dial: makes the stream for one connection. Raises TransportError.
+        dial: makes the stream for one connection. Raises KprovError.
         tell: hears why a connection could not be served, once for each reason in a row.
     """
 
@@ -91,7 +91,7 @@ class Forward:
     def _serve(self, near: Stream) -> None:
         try:
             far = self._dial()
-        except TransportError as error:
+        except KprovError as error:
             near.close()
             self._failed(str(error))
             return

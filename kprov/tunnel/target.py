@@ -86,9 +86,11 @@ def token_path(addon: Addon, opening: Opening) -> str:
     return f"/api/v1/namespaces/{addon.namespace}/serviceaccounts/{opening.service_account}/token"
 
 
-def token_request() -> Object:
-    """The body of a request for a token of the API server's usual audience."""
-    spec = {"expirationSeconds": TOKEN_SECONDS}
+def token_request(opening: Opening) -> Object:
+    """The body of a request for a token, for the page alone or else for the API server."""
+    spec: dict[str, Any] = {"expirationSeconds": TOKEN_SECONDS}
+    if opening.audience:
+        spec["audiences"] = [opening.audience]
     return {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
 
 

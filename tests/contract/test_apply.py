@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kprov.etcd_work import write_member_removal
 from kprov.gather import Question
 from kprov.operations import Batch, stream
 from kprov.script import APPLY_COMMAND, PROBE_COMMAND, probe_program
@@ -195,6 +196,34 @@ def test_an_image_is_given_to_the_runtime_only_when_it_hashes_right(room: Room) 
     assert room.text("cat /srv/asked 2> /dev/null; true") == ""
     assert given(hashlib.sha256(content).hexdigest())[-1][0] == "done"
     assert "images import" in room.text("cat /srv/asked")
+
+
+def test_etcd_is_asked_again_until_its_members_have_been_connected_long_enough(room: Room) -> None:
+    """A member that has just joined counts at once and is trusted after five seconds. Its client is a script here."""
+    unready = "Error: etcdserver: unhealthy cluster"
+    client = f"""#!/bin/sh
+        n=$(cat /srv/asked 2> /dev/null || echo 0)
+        echo $((n + 1)) > /srv/asked
+        case "$*" in *bad*) echo 'Error: no such member'; exit 1 ;; *never*) echo '{unready}'; exit 1 ;; esac
+        [ $n -ge 2 ] || {{ echo '{unready}'; exit 1; }}
+    """
+    room.sh(
+        "mkdir -p /opt/kprov/bin && cat > /opt/kprov/bin/etcdctl && chmod 755 /opt/kprov/bin/etcdctl", client.encode()
+    )
+
+    def removed(member: str, deadline: str) -> tuple[str, int]:
+        batch = Batch()
+        write_member_removal(batch, "etcd member", member, ["https://192.0.2.1:2379"])
+        (*operation, _) = batch.operations[-1]
+        batch.operations[-1] = (*operation, deadline)
+        room.sh("rm -f /srv/asked")
+        last = room.apply(batch)[-1]
+        return last[2] if last[0] == "fail" else last[0], int(room.text("cat /srv/asked"))
+
+    assert removed("good", "20") == ("done", 3)
+    assert removed("bad", "20") == ("cannot remove etcd member bad: Error: no such member", 1)
+    told, asked = removed("never", "1")
+    assert (told, asked > 1) == (f"cannot remove etcd member never: {unready}", True)
 
 
 def test_a_full_disk_is_told_of_the_file_that_met_it_and_no_half_file_is_left(room: Room) -> None:

@@ -20,10 +20,12 @@ from ssh_server import SshServer, make_folder
 from test_session import until
 
 from kprov.errors import KprovError, TransportError
+from kprov.model import Secret
 from kprov.pki.authority import CertificateAuthority
 from kprov.pki.spec import CertificateSpec
 from kprov.transport import SshTransport, Stream
 from kprov.tunnel.api import Api
+from kprov.tunnel.bearer import USER, BearerStream, Requests
 from kprov.tunnel.forward import Forward, listen
 from kprov.tunnel.tls import TlsStream
 from kprov.tunnel.way import Way
@@ -38,6 +40,9 @@ class _Page(BaseHTTPRequestHandler):
         return
 
     def do_GET(self) -> None:
+        if self.path == "/login":
+            self._answer(200, self.headers.get("Authorization", "nobody").encode())
+            return
         size = int(self.path.rpartition("/")[2] or 0)
         self._answer(200, b"x" * size)
 
@@ -123,6 +128,24 @@ def trusting(authority: CertificateAuthority) -> ssl.SSLContext:
     return ssl.create_default_context(cadata=authority.cert_pem.decode())
 
 
+def test_a_page_gets_a_bearer_token_from_who_shows_the_password(
+    way: Way, tls_page: int, authority: CertificateAuthority, forward: Callable[..., str]
+) -> None:
+    """Over TLS that ends here, many requests in each connection, some with the password and some without."""
+
+    def dial() -> Stream:
+        stream = TlsStream(way.dial("127.0.0.1", tls_page), trusting(authority), NAME)
+        return BearerStream(stream, Requests(Secret("pass"), "a.b.c"))
+
+    url = forward(dial)
+    logins = [(USER, "pass"), None, (USER, "wrong"), (USER, "pass")]
+    with ThreadPoolExecutor(4) as pool, httpx.Client(timeout=30) as client:
+        answers = list(pool.map(lambda login: client.get(f"{url}/login", auth=login).text, logins * 5))
+        body = b"x" * 200_000
+        assert client.post(f"{url}/there", content=body, auth=(USER, "pass")).content == body
+    assert answers == ["Bearer a.b.c", "nobody", "nobody", "Bearer a.b.c"] * 5
+
+
 def test_many_connections_at_once_and_one_after_the_other(
     way: Way, page: int, forward: Callable[..., str], told: list[str]
 ) -> None:
@@ -205,7 +228,7 @@ def test_the_api_is_asked_through_the_host(
 ) -> None:
     monkeypatch.setattr("kprov.tunnel.api.PORT", tls_page)
     session = ssh.connect(host_of(server))
-    api = Api(session=session, context=trusting(authority))
+    api = Api(host=session.host.name, dial=session.dial, context=trusting(authority))
     assert api.create("/a", {"kind": "A"}) == {"kind": "A"}
     assert api.create("/missing", {}) is None
     with pytest.raises(TransportError, match="refused a question") as caught:

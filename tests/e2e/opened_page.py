@@ -96,7 +96,7 @@ def shown(cluster: LabCluster, name: str) -> Iterator[Shown]:
     )
     try:
         assert process.stdout is not None
-        text = "".join(iter(process.stdout.readline, "Ctrl-C ends it\n"))
+        text = "".join(iter(process.stdout.readline, "Ctrl-C ends it, and that password\n"))
         found = re.search(r"(http://127\.0\.0\.1:\d+/\S*)\nuser (\S+), password (\S+)\n", text)
         assert found, text
         yield Shown(*found.groups())

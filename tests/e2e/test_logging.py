@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import yaml
 from browser import PATIENCE, browsing
@@ -23,6 +24,7 @@ from lab_cluster import LabCluster, until
 from log_store import Store, opened
 from opened_page import shown
 from outside import asked, services
+from page_tokens import only_the_first, password, statuses, tokens
 from planted import files, found, needles
 from playwright.sync_api import expect
 
@@ -60,6 +62,10 @@ def agnhost(cluster: LabCluster) -> str:
 def store(cluster: LabCluster) -> Iterator[Store]:
     with opened(cluster) as there:
         yield there
+
+
+def admin_password(cluster: LabCluster) -> str:
+    return password(cluster, "logging", "logs-login", "admin")
 
 
 def run(cluster: LabCluster, name: str, image: str, *arguments: str) -> None:
@@ -171,7 +177,6 @@ def test_a_pod_is_refused_without_the_password(cluster: LabCluster, store: Store
     """From the network of the pod that wrote the line; a collector's password lets nobody read."""
     secret = json.loads(cluster.kubectl("-n", "logging", "get", "secret", "logs-login", "-o", "json"))["data"]
     admin, collector = (base64.b64decode(secret[name]).decode() for name in ("admin", "collector"))
-    assert admin == store.password
     addresses = {name: cluster.get("service", name, "-n", "logging")["spec"]["clusterIP"] for name in SERVICES}
     pod = cluster.get("pods", "-n", "logging", "-l", "app=victoria-logs")["items"][0]["status"]["podIP"]
     reading = f"https://{addresses['logs']}:9428/select/logsql/query?query={NEEDLE}"
@@ -185,6 +190,10 @@ def test_a_pod_is_refused_without_the_password(cluster: LabCluster, store: Store
             f"{writing}/select/logsql/query?query={NEEDLE}",
             f"-u collector:{collector}",
         ),
+        "through the gate with a password of kprov open": (
+            f"{writing}/select/logsql/query?query={NEEDLE}",
+            f"-u {store.user}:{store.password}",
+        ),
         "through the gate as admin": (f"{writing}/select/logsql/query?query={NEEDLE}", f"-u admin:{admin}"),
         "the gate's metrics": (f"https://{pod}:9426/metrics", ""),
         "with the password": (reading, f"-u admin:{admin}"),
@@ -197,6 +206,7 @@ def test_a_pod_is_refused_without_the_password(cluster: LabCluster, store: Store
         "its metrics": "401",
         "through the gate": "401",
         "through the gate as a collector": "400",  # no such way
+        "through the gate with a password of kprov open": "401",
         "through the gate as admin": "401",
         "the gate's metrics": "401",
         "with the password": "200",
@@ -211,10 +221,19 @@ def test_a_pod_is_refused_without_the_password(cluster: LabCluster, store: Store
 def test_kprov_open_shows_a_login_without_which_the_page_says_nothing(cluster: LabCluster, store: Store) -> None:
     with shown(cluster, "logs") as there:
         assert urlsplit(there.url).path == "/select/vmui/"
-        assert (there.user, there.password) == (store.user, store.password)
+        assert there.password not in (store.password, admin_password(cluster)), "it is for this command alone"
+        assert httpx.get(there.url, auth=(store.user, store.password)).status_code == 401
         for path in ("/select/vmui/", f"/select/logsql/query?query={NEEDLE}", "/metrics"):
             assert there.statuses(path) == (401, 401, 200), path
         assert Store(url=there.url, user=there.user, password=there.password).rows(NEEDLE)
+
+
+def test_its_gate_lets_in_a_token_that_is_made_out_to_the_store_and_no_other(cluster: LabCluster) -> None:
+    name = "logs-intake.logging.svc"
+    held = tokens(cluster, "logging", "logs", "vlagent")
+    address = cluster.get("service", "logs-intake", "-n", "logging")["spec"]["clusterIP"]
+    answers = statuses(cluster, address, name, f"https://{name}:9427/select/logsql/query?query={NEEDLE}", held)
+    assert answers == only_the_first(held)
 
 
 def test_its_certificate_is_good_for_the_names_of_its_services_and_for_nothing_else(cluster: LabCluster) -> None:
@@ -255,7 +274,8 @@ def test_from_outside_there_is_the_collectors_gate_alone_and_nobody_reads_throug
 
             assert answer() == "401", path
             assert answer("collector:wrong") == "401", path
-            assert answer(f"admin:{store.password}") == "401", path
+            assert answer(f"admin:{admin_password(cluster)}") == "401", path
+            assert answer(f"{store.user}:{store.password}") == "401", path
             assert path == "/insert/native" or answer(collector) == "400", "no such way"
 
 
@@ -339,6 +359,7 @@ def test_exposed_it_asks_for_a_password_which_another_generation_changes(
 ) -> None:
     """The port of a load balancer on its nodes, as no cloud gives it an address. Collectors go on with new ones."""
     exposed = {"type": "LoadBalancer", "host": OUTSIDE}
+    before = admin_password(cluster)
     switch(cluster, logging={"audit": True, "password_generation": 2, "expose": exposed})
     cluster.kprov("up", "--yes")
     (port,) = cluster.get("service", "logs-outside", "-n", "logging")["spec"]["ports"]
@@ -348,10 +369,10 @@ def test_exposed_it_asks_for_a_password_which_another_generation_changes(
         return asked(cluster, "cp1", port["nodePort"], path, name=OUTSIDE, login=login)
 
     with opened(cluster) as there:
-        assert there.password != store.password
         assert answer() == "401"
-        assert answer(f"admin:{store.password}") == "401", "the password of before"
-        assert answer(f"admin:{there.password}") == "200"
+        assert answer(f"{there.user}:{there.password}") == "401"
+        assert answer(f"admin:{before}") == "401", "the password of before"
+        assert answer(f"admin:{admin_password(cluster)}") == "200"
         word = f"rotated{secrets.token_hex(4)}"
         run(cluster, "rotated", agnhost, "entrypoint-tester", word)
         for host in HOSTS:

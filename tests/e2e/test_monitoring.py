@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from browser import PATIENCE, browsing
 from conftest import Make, Say
@@ -18,6 +19,7 @@ from lab_cluster import LabCluster, until
 from metrics_page import Page, opened
 from opened_page import shown
 from outside import asked, curl, services
+from page_tokens import only_the_first, password, statuses, tokens
 from playwright.sync_api import expect
 
 from kprov.addon.choose import by_name
@@ -56,6 +58,10 @@ def page(cluster: LabCluster) -> Iterator[Page]:
     with opened(cluster) as there:
         until(lambda: there.query("up"), seconds=60, what="figures in the store")
         yield there
+
+
+def admin_password(cluster: LabCluster) -> str:
+    return password(cluster, "monitoring", "login", "password")
 
 
 def test_every_target_answers(cluster: LabCluster, page: Page) -> None:
@@ -246,9 +252,15 @@ def test_each_container_is_counted_once(cluster: LabCluster, page: Page) -> None
     listed = json.loads(cluster.kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1/pods"))["items"]
     for item in listed:
         name = (item["metadata"]["namespace"], item["metadata"]["name"])
-        reported = sum(int(row["usage"]["memory"].removesuffix("Ki")) * 1024 for row in item["containers"])
+        reported = sum(in_bytes(row["usage"]["memory"]) for row in item["containers"])
         assert abs(memory[name] - reported) < 0.25 * reported + 8 * 2**20, (name, memory[name], reported)
     assert {(item["metadata"]["namespace"], item["metadata"]["name"]) for item in listed} == names
+
+
+def in_bytes(quantity: str) -> int:
+    """The API gives back the largest unit that leaves a whole number."""
+    number, unit = quantity[:-2], quantity[-2:]
+    return int(number) * {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}[unit] if unit.endswith("i") else int(quantity)
 
 
 def by_pod(page: Page, expression: str) -> dict[tuple[str, str], float]:
@@ -286,17 +298,30 @@ def test_a_pod_without_credentials_is_refused(cluster: LabCluster, page: Page) -
         for path in ("/api/v1/query?query=up", "/metrics", "/vmui/", "/api/v1/alerts"):
             assert cluster.sh("w1", f"{curl} https://{address}{path}") == "401", (address, path)
         assert cluster.sh("w1", f"{curl} -u admin:wrong https://{address}/metrics") == "401"
-    assert cluster.sh("w1", f"{curl} -u {page.user}:{page.password} https://{service}:8428/metrics") == "200"
+        for login in ("", f"-u {page.user}:{page.password}", f"-u admin:{admin_password(cluster)}"):
+            assert cluster.sh("w1", f"{curl} {login} https://{service}:8427{path}") == "401", (
+                "the gate knows tokens alone"
+            )
+    assert cluster.sh("w1", f"{curl} -u admin:{admin_password(cluster)} https://{service}:8428/metrics") == "200"
     assert cluster.sh("w1", f"curl -sk --connect-timeout 3 http://{pod['status']['podIP']}:8429/; true") == ""
 
 
 def test_kprov_open_shows_a_login_without_which_the_page_says_nothing(cluster: LabCluster, page: Page) -> None:
     with shown(cluster, "metrics") as there:
         assert there.url.endswith("/vmui/#/dashboards")
-        assert (there.user, there.password) == (page.user, page.password)
+        assert there.password not in (page.password, admin_password(cluster)), "it is for this command alone"
+        assert httpx.get(there.url, auth=(page.user, page.password)).status_code == 401
         for path in ("/vmui/", "/vmui/custom-dashboards", "/api/v1/query?query=up", "/api/v1/alerts", "/metrics"):
             assert there.statuses(path) == (401, 401, 200), path
         assert Page(url=there.url, user=there.user, password=there.password).query('up{job="etcd"} == 1')
+
+
+def test_its_gate_lets_in_a_token_that_is_made_out_to_it_and_no_other(cluster: LabCluster) -> None:
+    name = "victoria-metrics.monitoring.svc"
+    held = tokens(cluster, "monitoring", "victoria-metrics", "victoria-metrics")
+    address = cluster.get("service", "-n", "monitoring", "victoria-metrics")["spec"]["clusterIP"]
+    answers = statuses(cluster, address, name, f"https://{name}:8427/api/v1/query?query=up", held)
+    assert answers == only_the_first(held)
 
 
 def test_its_certificate_is_good_for_the_names_of_its_service_and_for_nothing_else(cluster: LabCluster) -> None:
@@ -346,7 +371,7 @@ def test_the_metrics_proxy_lets_in_the_scraper_alone(cluster: LabCluster) -> Non
 
 
 def test_exposed_it_is_reached_from_outside_over_tls_and_by_its_password_alone(cluster: LabCluster, page: Page) -> None:
-    login = f"{page.user}:{page.password}"
+    login = f"admin:{admin_password(cluster)}"
     opened = {name for name, kind in services(cluster).items() if kind != "ClusterIP"}
     assert opened == {"monitoring/victoria-metrics-outside"}
     for node in ("cp1", "w1"):
@@ -357,6 +382,7 @@ def test_exposed_it_is_reached_from_outside_over_tls_and_by_its_password_alone(c
         for path in ("/api/v1/query?query=up", "/metrics", "/vmui/", "/api/v1/alerts", "/api/v1/export?match=up"):
             assert answer(path) == "401", path
             assert answer(path, login="admin:wrong") == "401", path
+            assert answer(path, login=f"{page.user}:{page.password}") == "401", path
         assert answer("/api/v1/query?query=up", login=login) == "200"
         assert answer("/vmui/", login=login) == "200"
         assert answer("/api/v1/query?query=up", name="other.kprov.example", login=login) == "000", "not its name"
@@ -371,14 +397,14 @@ def test_from_outside_the_metrics_proxy_ends_the_handshake(cluster: LabCluster) 
 
 def test_renewed_certificates_are_what_is_served_by_the_same_pod(cluster: LabCluster, page: Page) -> None:
     held = body(secret(cluster, "victoria-metrics-tls"))
-    for port in (8428, 8880):
+    for port in (8427, 8428, 8880):
         until(
             lambda port=port: served(cluster, f"{store(cluster)}:{port}") == held,
             seconds=120,
             what=f"the new certificate on port {port}",
         )
     (pod,) = cluster.get("pods", "-n", "monitoring", "-l", "app.kubernetes.io/name=victoria-metrics")["items"]
-    assert [status["restartCount"] for status in pod["status"]["containerStatuses"]] == [0, 0]
+    assert [status["restartCount"] for status in pod["status"]["containerStatuses"]] == [0, 0, 0]
     until(lambda: {value for _, value in page.query("up")} == {1}, seconds=60, what="every target up, as before")
 
 

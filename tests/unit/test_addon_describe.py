@@ -82,6 +82,11 @@ def test_a_folder_without_a_description_is_plain_manifests(tmp_path: Path) -> No
         (("images:", 'needs_kubernetes: {"1.2.0": latest}\nimages:'), "needs_kubernetes.1.2.0"),
         (("images:", "provider_id: {pattern: '(', example: x}\nimages:"), "no regular expression"),
         (("usage: server", "usage: sever"), "certificates.0.usage"),
+        (("login: {", "service_account: a, login: {"), "login and service_account below open"),
+        (
+            ("login: {user: admin, password: admin}", "bearer: {service_account: a}"),
+            "open.bearer.audience: field required",
+        ),
         (("name: hello", "name: hello\nfoo: 1"), "foo: extra inputs"),
         (("type: integer, default: 2, minimum: 1", "type: choice"), "a choice without choices"),
         (("type: integer, default: 2, minimum: 1", "type: text, pattern: '('"), "no regular expression"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kprov.addon.choose import by_name
@@ -35,6 +37,14 @@ def test_only_a_runtime_that_cannot_put_a_mirror_in_place_asks_for_it() -> None:
         return Cluster(name="c", versions={}, hosts=(host,), registry=MIRROR)
 
     assert [must_rewrite(cluster(runtime)) for runtime in ("containerd", "crio")] == [False, True]
+
+
+def test_what_two_add_ons_run_is_one_image() -> None:
+    """A node has a name once: what is built for either has to be the same file."""
+    on = {addon.name: addon for addon in by_name(["monitoring", "logging"])}
+    mine, other = ({image.name: image for image in on[name].images}["vmauth"] for name in ("monitoring", "logging"))
+    assert mine.version == other.version
+    assert replace(mine.entry, name="") == replace(other.entry, name="")
 
 
 @pytest.mark.parametrize("name", sorted(shelf(None)))

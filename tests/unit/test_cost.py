@@ -100,7 +100,8 @@ def content(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     def provide(cluster: Cluster, archs: Iterable[str], *_: Any, **__: Any) -> dict[tuple[str, str], Artifact]:
         found = {}
         for key, one in named(cluster, archs).items():
-            found[key] = replace(one, sha256=hashlib.sha256(one.name.encode()).hexdigest(), size=1, local=str(path))
+            sha256 = hashlib.sha256((one.reference or one.name).encode()).hexdigest()
+            found[key] = replace(one, sha256=sha256, size=1, local=str(path))
             versions[found[key].sha256] = one.version
         return found
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kprov.addon.choose import by_name
 from kprov.addon.render import Surroundings, login, password, rendered
@@ -20,6 +22,7 @@ from kprov.roles.host_logs import INTAKE_PORT, INTAKE_USER, UNITS
 from kprov.roles.stores import store_host
 
 SEED = b"k" * 32
+TOKEN_KEY = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
 (LOGGING,) = (addon for addon in by_name(["logging"]) if addon.name == "logging")
 (STORAGE,) = (addon for addon in by_name(["storage"]) if addon.name == "storage")
 SMALL: dict[str, set[Group]] = {"cp1": {"control_plane", "etcd"}, "w1": {"worker"}, "w2": {"worker"}}
@@ -51,6 +54,7 @@ def objects(where: Cluster) -> dict[tuple[str, str], Object]:
         ca={"kubernetes": "PEM\n"},
         images={image.name: f"r/{image.name}:1" for image in LOGGING.images},
         secret_seed=SEED,
+        token_key=TOKEN_KEY,
     )
     found = rendered(next(one for one in where.addons if one.name == "logging"), around)
     return {(str(item["kind"]), str(item["metadata"]["name"])): item for item in found}
@@ -140,8 +144,24 @@ def test_passwords_stand_in_secrets_alone_and_a_collector_has_its_own_only() -> 
     assert base64.b64decode(secret["password"]).decode() == writer
     both = found["Secret", "logs-login"]["data"]
     assert base64.b64decode(both["store"]).decode() == login(SEED, "logging", "admin", "admin").reveal()
+    assert yaml.safe_load(found["ConfigMap", "logs-intake"]["data"]["auth.yaml"])["users"][0]["username"] == INTAKE_USER
     volumes = pod(found, "DaemonSet", "vlagent")["volumes"]
     assert [volume["secret"]["secretName"] for volume in volumes if "secret" in volume] == ["vlagent-login"]
+
+
+def test_people_read_with_a_token_that_the_cluster_made_out_to_the_store() -> None:
+    found = objects(cluster(SMALL, addon()))
+    _, people = yaml.safe_load(found["ConfigMap", "logs-intake"]["data"]["auth.yaml"])["users"]
+    opening = LOGGING.description.opening
+    assert opening is not None
+    jwt = people["jwt"]
+    assert jwt["public_keys"] == [TOKEN_KEY]
+    assert re.search(jwt["match_claims"]["aud"], opening.audience)
+    assert not re.search(jwt["match_claims"]["aud"], f"{opening.audience}.example")
+    assert re.search(jwt["match_claims"]["sub"], f"system:serviceaccount:logging:{opening.service_account}")
+    assert ("ServiceAccount", opening.service_account) in found
+    ports = [port["port"] for port in found["Service", opening.service]["spec"]["ports"]]
+    assert opening.port in ports
 
 
 def test_the_store_keeps_to_pod_securitys_strictest_level() -> None:

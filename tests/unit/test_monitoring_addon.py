@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ def host(name: str, number: int, *groups: str, runtime: str = "containerd") -> d
     return {"name": name, "address": f"192.0.2.{number}", "groups": list(groups), "runtime": runtime}
 
 
+TOKEN_KEY = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
 CP1 = host("cp1", 1, "control_plane", "etcd")
 W1 = host("w1", 2, "worker", runtime="crio")
 E1 = host("e1", 3, "etcd")
@@ -50,7 +52,7 @@ def objects(
     addon = replace(MONITORING, parameters=MappingProxyType({**MONITORING.parameters, **parameters}))
     cluster = {**CLUSTER, "addons": ["monitoring", *addons], "nodes": nodes or CLUSTER["nodes"]}
     images = {image.name: f"r/{image.name}:1" for image in MONITORING.images}
-    around = Surroundings(cluster=cluster, ca={}, images=images, secret_seed=b"k" * 32)
+    around = Surroundings(cluster=cluster, ca={}, images=images, secret_seed=b"k" * 32, token_key=TOKEN_KEY)
     return {f"{item['kind']} {item['metadata']['name']}": item for item in rendered(addon, around)}
 
 
@@ -205,9 +207,24 @@ def test_alerts_go_nowhere_until_there_is_an_alertmanager() -> None:
 
 def test_the_password_stands_in_the_secret_alone() -> None:
     whole = objects()
-    secret = whole.pop("Secret login")["data"]["password"]
-    assert len(secret) == 44  # 32 characters in base64
-    assert secret not in json.dumps(whole, default=dict)
+    secret = whole.pop("Secret login")["data"]
+    assert len(secret["password"]) == 44  # 32 characters in base64
+    for name in ("password", "store"):
+        assert secret[name] not in json.dumps(whole, default=dict)
+    assert base64.b64decode(secret["store"]).decode().startswith("Basic ")
+
+
+def test_people_come_in_with_a_token_that_the_cluster_made_out_to_the_store() -> None:
+    found, opening = objects(), MONITORING.description.opening
+    assert opening is not None
+    (people,) = yaml.safe_load(found["ConfigMap gate"]["data"]["auth.yaml"])["users"]
+    assert people["jwt"]["public_keys"] == [TOKEN_KEY]
+    claims = people["jwt"]["match_claims"]
+    assert re.search(claims["aud"], opening.audience)
+    assert not re.search(claims["aud"], opening.audience.replace(".", "-"))
+    assert re.search(claims["sub"], f"system:serviceaccount:monitoring:{opening.service_account}")
+    assert f"ServiceAccount {opening.service_account}" in found
+    assert opening.port in [row["port"] for row in found[f"Service {opening.service}"]["spec"]["ports"]]
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,16 @@ def test_the_questions_name_the_service_and_its_slices() -> None:
     )
     assert target.slices_path(addon(), OPENING) == slices
     assert target.token_path(addon(), OPENING) == "/api/v1/namespaces/space/serviceaccounts/viewer/token"
-    assert target.token_request()["spec"]["expirationSeconds"] == 3600
+    assert target.token_request(OPENING)["spec"] == {"expirationSeconds": 3600}
+
+
+@pytest.mark.parametrize("name", ["monitoring", "logging"])
+def test_the_stores_get_a_token_that_is_made_out_to_them_alone(name: str) -> None:
+    _, opening = chosen(name, by_name([name]), ())
+    spec = target.token_request(opening)["spec"]
+    assert (opening.service_account, opening.user, opening.password) == (f"{name}-user", "", "")
+    assert (spec["expirationSeconds"], spec["audiences"]) == (3600, [opening.audience])
+    assert opening.audience.endswith(f".{name}.svc")
 
 
 def test_a_service_is_reached_by_its_cluster_address() -> None:
