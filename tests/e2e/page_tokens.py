@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -46,9 +47,12 @@ def statuses(cluster: LabCluster, address: str, name: str, url: str, held: Mappi
     """What a control plane is answered with each token. address: of the Service with that name, which its certificate has."""
     port = url.split("/")[2].split(":")[1]
     curl = f"curl -s -o /dev/null -w '%{{http_code}}' --cacert /etc/kubernetes/pki/ca.crt --resolve {name}:{port}:{address}"
-    return {
-        told: cluster.sh("cp1", f"{curl} -H 'Authorization: Bearer {token}' '{url}'") for told, token in held.items()
-    }
+
+    def ask(token: str) -> str:
+        return cluster.sh("cp1", f"{curl} -H 'Authorization: Bearer {token}' '{url}'")
+
+    with ThreadPoolExecutor(len(held)) as pool:  # the gate lets who is refused wait
+        return dict(zip(held, pool.map(ask, held.values()), strict=True))
 
 
 def only_the_first(held: Mapping[str, str]) -> dict[str, str]:
