@@ -78,7 +78,8 @@ coverage: setup # of the same tests; counting lines takes a third of the time
 
 test-e2e: setup artifacts
 	@$(BIN)/pytest -q -m "lab and alone" tests/e2e
-	$(BIN)/pytest -q -m "lab and not alone" -n "$$($(BIN)/python tests/e2e/lanes.py)" --dist loadfile tests/e2e
+	lanes=$$($(BIN)/python tests/e2e/lanes.py)
+	$(BIN)/pytest -q -m "lab and not alone" -n "$$lanes" --dist loadfile --no-loadscope-reorder tests/e2e
 
 lint: setup types
 	@$(BIN)/ruff check .

@@ -22,6 +22,15 @@ class Make(Protocol):
 Say = Callable[[str], None]
 
 
+# Whole clusters run side by side: what takes longest comes first, so that no lane is left with it at the end.
+_LONGEST = ("monitoring", "pod_networks", "topologies", "logging", "robustness", "addons", "growth", "drain", "cloud")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}.py": number for number, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """A failed test shows the last lines of its machines' journals."""

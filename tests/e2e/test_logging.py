@@ -159,7 +159,8 @@ def test_the_audit_log_comes_when_it_is_asked_for(cluster: LabCluster, store: St
     cluster.kprov("up", "--yes")
     cluster.kubectl("create", "configmap", NEEDLE)
     query = f"log:=audit verb:=create objectRef.resource:=configmaps objectRef.name:={NEEDLE}"
-    (row,) = until(lambda: store.rows(query), seconds=30, what="who made it")
+    # The store was started anew for its retention; who waited for the old one, which takes 40 s to go, tries again then.
+    (row,) = until(lambda: store.rows(query), seconds=75, what="who made it")
     assert (row["host"], row["responseStatus.code"]) == ("cp1", "201")
     assert row["_msg"].startswith("/api/v1/namespaces/default/configmaps")
 
