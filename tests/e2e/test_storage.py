@@ -32,6 +32,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
     name = "cld-storage"
     made = LabCluster(name, tmp_path_factory.mktemp(name), HOSTS, keys=storage(True))
     try:
+        made.edit(
+            lambda document: document["cluster"]["kubelet"].update(volumeStatsAggPeriod="10s")
+        )  # a minute as it comes
         made.kprov("up", "--yes")
         made.kubectl("apply", "-f", "-", stdin=stateful(made.load_agnhost()))
         made.kubectl("rollout", "status", "statefulset/keep", "--timeout=150s", timeout=160)
