@@ -5,10 +5,10 @@ Builders that the runtimes' roles share. A file with credentials is for root alo
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Mapping
 
+from kprov.basic_login import basic
 from kprov.image_reference import DOCKER_HUB, LOCAL, Place, mirror_hosts, place
 from kprov.model import RegistryAccess, RegistrySettings
 from kprov.resources import File
@@ -91,5 +91,4 @@ def _hosts_file(folder: str, where: Place) -> Iterable[File]:
 
 
 def _basic(access: RegistryAccess) -> str:
-    password = access.password.reveal() if access.password else ""
-    return base64.b64encode(f"{access.username}:{password}".encode()).decode()
+    return basic(access.username, access.password)

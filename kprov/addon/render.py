@@ -26,6 +26,7 @@ from kprov.addon.kinds import CLUSTER_WIDE, rank
 from kprov.addon.published import adjusted
 from kprov.addon.quantities import with_quantities
 from kprov.addon.spec import Addon, Description
+from kprov.basic_login import basic
 from kprov.errors import AddonError, KprovError
 from kprov.model import Secret
 from kprov.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Object
@@ -119,8 +120,7 @@ def password(seed: bytes, addon: str, name: str, generation: int = 1) -> Secret:
 
 def login(seed: bytes, addon: str, user: str, name: str, generation: int = 1) -> Secret:
     """What HTTP basic authentication sends for a user with that password (RFC 7617): `Basic …`."""
-    pair = f"{user}:{password(seed, addon, name, generation).reveal()}"
-    return Secret(f"Basic {base64.b64encode(pair.encode()).decode()}")
+    return Secret(f"Basic {basic(user, password(seed, addon, name, generation))}")
 
 
 def fingerprint(seed: bytes, parts: tuple[Any, ...]) -> str:

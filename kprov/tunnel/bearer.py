@@ -5,7 +5,6 @@ Who does not show the password is sent on without any login, so that the page it
 
 from __future__ import annotations
 
-import base64
 import hmac
 import threading
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable
 
 import h11
 
+from kprov.basic_login import basic
 from kprov.errors import TransportError
 from kprov.model import Secret
 from kprov.transport.base import Stream
@@ -55,8 +55,7 @@ class Requests:
     """
 
     def __init__(self, password: Secret, token: str) -> None:
-        pair = f"{USER}:{password.reveal()}".encode()
-        self._wanted = b"Basic " + base64.b64encode(pair)
+        self._wanted = f"Basic {basic(USER, password)}".encode()
         self._shown = b"Bearer " + token.encode()
         self._next(b"")
 
