@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -12,8 +11,9 @@ from datetime import UTC, datetime
 from kprov.errors import LockedError, TransportError
 from kprov.gather import Fleet
 from kprov.script import LOCK_COMMAND
-from kprov.store import Store
-from kprov.transport.base import Held, Session
+from kprov.store import Store, operator_name
+from kprov.transport.base import Held, Result, Session
+from kprov.transport.shell import printable
 
 LOCK_TIMEOUT = 20.0  # seconds
 
@@ -25,7 +25,7 @@ def locked(fleet: Fleet, store: Store, names: Sequence[str]) -> Iterator[bool]:
     One after the other in one order, so that of two runs that start together one gets them all.
     """
     since = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    who = f"{getpass.getuser()}@{socket.gethostname()} pid {os.getpid()} since {since}"
+    who = f"{operator_name()}@{socket.gethostname()} pid {os.getpid()} since {since}"
     with ExitStack() as stack:
         stack.enter_context(store.lock(who))
         moved = False
@@ -37,14 +37,19 @@ def locked(fleet: Fleet, store: Store, names: Sequence[str]) -> Iterator[bool]:
 
 
 def hold_lock(session: Session, who: str) -> tuple[Held, str]:
-    """Takes one host's run lock; returns it and the generation of the host's last apply. Raises LockedError."""
+    """Takes one host's run lock; returns it and the generation of the host's last apply.
+
+    Raises LockedError when another run holds it, TransportError when the host could not take it at all.
+    """
     held = session.hold(LOCK_COMMAND.replace("read -r holder", f"holder='{_plain(who)}'"))
     answer = held.first_line(LOCK_TIMEOUT)
     word, _, rest = answer.partition(" ")
     if word == "locked":
         return held, rest.strip()
-    _release(held)
-    raise locked_by(session.host.name, rest)
+    if word == "held":
+        _release(held)
+        raise locked_by(session.host.name, rest)
+    raise _not_taken(session.host.name, held.close())
 
 
 def locked_by(host: str, holder: str) -> LockedError:
@@ -54,6 +59,19 @@ def locked_by(host: str, holder: str) -> LockedError:
         found=f"the lock is held by {holder or 'an unknown run'}",
         needed="one run at a time",
         todo="wait until it ends; the lock goes with its connection, there is nothing to remove by hand",
+    )
+
+
+def _not_taken(host: str, result: Result) -> TransportError:
+    """Return the error of a host that neither took the lock nor named who holds it."""
+    log = printable(result.stderr)
+    return TransportError(
+        "the run lock could not be taken",
+        where=host,
+        found=log.splitlines()[-1] if log else f"the command ended with exit code {result.status}",
+        needed="a folder /var/lib/kprov that root can write",
+        todo="fix what the log names, then run the same command again",
+        log=log,
     )
 
 

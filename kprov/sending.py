@@ -43,10 +43,10 @@ def send(session: Session, stage: str, batch: Batch, generation: str, emit: Sink
     except TransportError as error:
         end = failed(
             reader.last + 1,
-            expected="the connection to last until the stage is done",
-            found=error.what,
-            log=error.log or error.found,
-            todo="run the same command again: it goes on where this one was cut off",
+            expected=error.needed or "the connection to last until the stage is done",
+            found=f"{error.what}: {error.found}" if error.found else error.what,
+            log=error.log,
+            todo=error.todo or "run the same command again: it goes on where this one was cut off",
         )
         return (end,)
     rows = [refused(number, log) for number, log in reader.refused]

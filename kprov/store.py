@@ -245,12 +245,16 @@ class Store:
         )
 
 
-def _operator() -> str:
+def operator_name() -> str:
+    """Return who runs this; a user id without an entry in passwd, as containers have, is told by its number."""
     try:
-        user = getpass.getuser()
+        return getpass.getuser()
     except (KeyError, OSError):
-        user = f"user {os.geteuid()}"
-    return f"{user}@{socket.gethostname()} (process {os.getpid()})"
+        return f"user {os.geteuid()}"
+
+
+def _operator() -> str:
+    return f"{operator_name()}@{socket.gethostname()} (process {os.getpid()})"
 
 
 def _read(path: Path) -> TrustFile | None:

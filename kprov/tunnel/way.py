@@ -123,5 +123,6 @@ def _none_left(failures: Sequence[TransportError]) -> TransportError:
             f"{error.where}: {error.what}{f', {error.found}' if error.found else ''}" for error in failures
         ),
         needed="one that is up and whose API server answers",
-        todo="see that one is up; `kprov status` asks them all",
+        todo="; ".join(dict.fromkeys(error.todo for error in failures if error.todo))
+        or "see that one is up; `kprov status` asks them all",
     )

@@ -17,6 +17,7 @@ from kprov.addon.spec import Addon, Description
 from kprov.addon.wanted import AddonObjects
 from kprov.cluster_plan import ClusterPlan
 from kprov.engine import Engine
+from kprov.errors import TransportError
 from kprov.events import Event, HostEnded, HostFailed, OperationDone, StageStarted
 from kprov.membership import Membership
 from kprov.model import Cluster, Connection, Host, NetworkSettings, UpgradeSettings
@@ -140,6 +141,16 @@ def test_a_lost_connection_says_how_to_go_on() -> None:
     failure, _ = sent(obeying, drop_before={"a": 1})
     assert failure is not None
     assert "again" in failure.todo
+
+
+def test_what_the_connection_knows_to_do_is_told_and_not_to_run_it_again() -> None:
+    def refused(*_: object) -> Result:
+        raise TransportError("no further session", found="refused", needed="MaxSessions 10", todo="raise MaxSessions")
+
+    failure, _ = sent(refused)
+    assert failure is not None
+    assert (failure.expected, failure.todo) == ("MaxSessions 10", "raise MaxSessions")
+    assert failure.found == "no further session: refused"
 
 
 def engine(

@@ -134,6 +134,14 @@ def test_the_same_host_is_used_again_when_it_is_the_only_one(machines: Machines,
     assert told[0].endswith("now through a")
 
 
+def test_what_each_host_knows_to_do_is_told_when_none_is_left(machines: Machines, told: list[str]) -> None:
+    way = Way(machines, HOSTS[:2], told.append)
+    machines.unreachable = {name: TransportError("refused", where=name, todo=f"start sshd on {name}") for name in "ab"}
+    with pytest.raises(TransportError, match="no control plane") as caught:
+        way.settle(name)
+    assert caught.value.todo == "start sshd on a; start sshd on b"
+
+
 def test_while_no_host_is_there_each_try_says_so_and_a_later_one_succeeds(machines: Machines, told: list[str]) -> None:
     way = Way(machines, HOSTS[:2], told.append)
     way.settle(name)

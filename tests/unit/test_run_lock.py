@@ -1,0 +1,50 @@
+"""The run lock of one host: taken, held by somebody else, or not to be had."""
+
+from __future__ import annotations
+
+import getpass
+
+import pytest
+
+from kprov.errors import LockedError, TransportError
+from kprov.model import Connection, Host
+from kprov.run_lock import hold_lock
+from kprov.store import operator_name
+from kprov.transport import Result
+from kprov.transport.fake import FakeTransport
+
+HOST = Host(name="a", groups=frozenset({"worker"}), connection=Connection(address="192.0.2.1"))
+
+
+def take(status: int, out: bytes, err: bytes = b"") -> str:
+    fake = FakeTransport(handler=lambda *_: Result(status=status, stdout=out, stderr=err))
+    held, generation = hold_lock(fake.connect(HOST), "me")
+    held.close()
+    return generation
+
+
+def test_a_taken_lock_tells_the_generation() -> None:
+    assert take(0, b"locked 7\n") == "7"
+
+
+def test_another_run_is_named() -> None:
+    with pytest.raises(LockedError) as caught:
+        take(1, b"held ops@desk pid 3\n")
+    assert "ops@desk" in caught.value.found
+
+
+def test_a_host_that_cannot_take_it_is_not_told_as_another_run() -> None:
+    with pytest.raises(TransportError) as caught:
+        take(2, b"", b"mkdir: cannot create directory '/var/lib/kprov': Read-only file system\n")
+    assert "Read-only file system" in caught.value.found
+    assert "/var/lib/kprov" in caught.value.needed
+    with pytest.raises(TransportError, match="could not be taken"):
+        take(127, b"")
+
+
+def test_an_operator_without_an_account_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert operator_name().startswith("user ")
