@@ -70,7 +70,8 @@ def host_batch(seen: Observation) -> Batch:
     before_pods = [name for name in units if name in _FIRST]
     for name in before_pods:
         write_removal(batch, ("unit", name), seen)
-    runtimes = [runtime for runtime in RUNTIMES.values() if any(runtime.owns(key) for key in seen.records)]
+    runtimes = [runtime for runtime in RUNTIMES.values() if runtime.runs_for(seen.records)]
+    serving = [unit for runtime in runtimes for unit in runtime.units]
     for runtime in runtimes:
         batch.add(f"pods in {runtime.title}", "sandboxes", runtime.store)
     for path in ("/var/lib/kubelet", *(path for runtime in runtimes for path in runtime.mounted)):
@@ -78,11 +79,17 @@ def host_batch(seen: Observation) -> Batch:
     for key in _of_kind("image", seen):
         write_removal(batch, key, seen)
     for name in units:
-        if name not in before_pods:
+        if name in serving:
+            batch.add(f"unit {name}", "stop", name)
+        elif name not in before_pods:
             write_removal(batch, ("unit", name), seen)
     batch.add("what components left behind", "run", batch.attach(script.text("down.sh")), "all")
     for path in (path for runtime in runtimes for path in runtime.run):
         batch.add(f"what is left in {path}", "clear", path)
+    # Last, as this is what a run that was cut off in between knows its runtimes by.
+    for name in units:
+        if name in serving:
+            write_removal(batch, ("unit", name), seen)
     for kind in _KINDS:
         if kind != "image":
             for key in _of_kind(kind, seen):

@@ -85,7 +85,8 @@ def swap_batch(plan: HostPlan, stage: str, swap: Swap, seen: Observation, source
     """All of it on one host, in one exec: kubelet stands still from before the old runtime goes until the new one runs."""
     batch = Batch()
     batch.add(f"unit {kubelet.UNIT}", "stop", kubelet.UNIT)
-    for runtime in swap.going:
+    # Of an earlier run that was cut off there may be files without a unit: then nothing of it has ever served here.
+    for runtime in (runtime for runtime in swap.going if runtime.runs_for(seen.records)):
         batch.add(f"pods in {runtime.title}", "sandboxes", runtime.store)
         for path in runtime.mounted:
             batch.add(f"mounts below {path}", "unmount", path)
@@ -110,13 +111,15 @@ def _start_again(batch: Batch, plan: HostPlan) -> None:
 
 
 def _remove(batch: Batch, going: Sequence[Runtime], keys: Sequence[Key], seen: Observation) -> None:
-    units = [unit for runtime in going for unit in reversed(runtime.units)]
+    served = [runtime for runtime in going if runtime.runs_for(seen.records)]
+    units = [unit for runtime in served for unit in reversed(runtime.units) if ("unit", unit) in keys]
     for unit in units:
-        if ("unit", unit) in keys:
-            write_removal(batch, ("unit", unit), seen)
+        batch.add(f"unit {unit}", "stop", unit)
     batch.add("what pods left behind", "run", batch.attach(script.text("down.sh")), "pods")
-    for path in (path for runtime in going for path in runtime.run):
+    for path in (path for runtime in served for path in runtime.run):
         batch.add(f"what is left in {path}", "clear", path)
+    for unit in units:  # last, as this is what a run that was cut off in between knows its runtimes by
+        write_removal(batch, ("unit", unit), seen)
     for kind in _REMOVED:
         chosen = [key for key in keys if key[0] == kind]
         for key in sorted(chosen, reverse=True) if kind == "directory" else chosen:

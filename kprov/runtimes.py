@@ -5,6 +5,7 @@ Everything that differs between runtimes outside of their roles is a field here,
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from kprov.model import Cluster
@@ -49,6 +50,14 @@ class Runtime:
     def mounted(self) -> tuple[str, ...]:
         """Folders below which it mounts what its containers see."""
         return (*self.run, *(folder for folder in self.folders if not folder.startswith("/etc/")))
+
+    def runs_for(self, records: Container[Key]) -> bool:
+        """Return whether kprov runs it on a host, by what the host's manifest holds.
+
+        Only a recorded unit says so. Programs are shared by several runtimes, and a socket may be anybody's: one that is
+        spoken to, or a folder that is cleared, without such a unit would be somebody else's.
+        """
+        return any(("unit", unit) in records for unit in self.units)
 
     def owns(self, key: Key) -> bool:
         """Whether a thing of a host's manifest is this runtime's, and goes when another one takes its place."""

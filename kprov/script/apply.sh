@@ -720,7 +720,8 @@ do_sandboxes() { # socket of a runtime's store: take down all its pods, before i
     [ -S "$store" ] || return 0
     case ${store##*/} in
     docker.sock)
-        for id in $(docker GET '/containers/json?all=1' 2> /dev/null | grep -o '"Id":"[0-9a-f]*"' | cut -d'"' -f4); do
+        # Only what cri-dockerd made: the label is its own ({"label":["io.kubernetes.docker.type"]}).
+        for id in $(docker GET '/containers/json?all=1&filters=%7B%22label%22%3A%5B%22io.kubernetes.docker.type%22%5D%7D' 2> /dev/null | grep -o '"Id":"[0-9a-f]*"' | cut -d'"' -f4); do
             docker DELETE "/containers/$id?force=1&v=1" > /dev/null 2>&1
         done
         return 0 ;;
@@ -732,7 +733,13 @@ do_sandboxes() { # socket of a runtime's store: take down all its pods, before i
     for id in $(ctr containers ls -q 2> /dev/null); do ctr containers delete "$id" > /dev/null 2>&1; done
 }
 
-do_clear() { rm -rf --one-file-system "$1"; } # what a program that was stopped left in /run
+do_clear() { # what a program that was stopped left in /run; a socket on which somebody still listens is not its own:
+    # shims of every containerd, Docker's too, have theirs in /run/containerd/s
+    awk '$4 == "00010000" && $8 ~ /^\// {sub(/^\/var\/run\//, "/run/", $8); print $8}' /proc/net/unix > "$stage/listening"
+    find "$1" -xdev ! -type d 2> /dev/null | grep -vxF -f "$stage/listening" | xargs -r -d '\n' rm -f
+    find "$1" -xdev -depth -type d -empty -delete 2> /dev/null
+    return 0
+}
 
 patch_node() { # node, merge patch
     log=$(kubectl patch node "$1" --type=merge -p "$2") || fail "cannot change node $1: $log"

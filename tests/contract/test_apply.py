@@ -270,6 +270,36 @@ def test_what_was_there_before_is_kept_once(room: Room) -> None:
     assert room.text("cut -f 5 /var/lib/kprov/manifest") == "saved\n"
 
 
+LISTEN = """import socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+print("listening", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_stopped_program_left_in_run_goes_and_a_socket_in_use_stays(room: Room) -> None:
+    """Docker's shims listen below /run/containerd, too, whichever containerd they were started by."""
+    room.text("mkdir -p /run/containerd/s /run/containerd/task/x; echo 1 > /run/containerd/task/x/pid")
+    for path in ("/run/containerd/s/theirs", "/run/containerd/ours.sock"):
+        room.text(f"python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"{path}\")'")
+    room.text("rm /run/containerd/s/theirs; mkfifo /run/containerd/fifo")
+    command = ["nsenter", "-t", str(room.pid), "-m", "-p", "python3", "-c", LISTEN, "/run/containerd/s/theirs"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"listening\n"
+        batch = Batch()
+        batch.add("what is left", "clear", "/run/containerd")
+        batch.add("what is not there", "clear", "/run/other.sock")
+        assert room.apply(batch)[-1] == ["done", "0", "-"]
+        assert room.text("find /run/containerd ! -type d") == "/run/containerd/s/theirs\n"
+        server.stdin.close()
+    assert room.apply(batch)[-1] == ["done", "0", "-"]
+    assert room.text("find /run ! -type d; ls -d /run/containerd 2> /dev/null; true") == ""
+
+
 def test_many_files_start_no_more_programs_than_few(room: Room) -> None:
     def cost(count: int) -> int:
         batch = Batch()

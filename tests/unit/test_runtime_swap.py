@@ -142,9 +142,10 @@ def test_the_old_one_is_gone_before_the_new_one_comes_and_kubelet_is_last() -> N
     words = [(operation[0], *operation[1:2]) for operation in batch.operations]
     assert words[:2] == [("stop", "kubelet.service"), ("sandboxes", "/run/containerd/containerd.sock")]
     order = [
-        ("remove_unit", "containerd.service"),
+        ("stop", "containerd.service"),
         ("run", "0000/content"),
         ("clear", "/run/containerd"),
+        ("remove_unit", "containerd.service"),
         ("remove_image", "p:1"),
         ("remove", "file"),
         ("remove", "binary"),
@@ -159,6 +160,16 @@ def test_the_old_one_is_gone_before_the_new_one_comes_and_kubelet_is_last() -> N
     started = after.index(("restart", "other.service"))
     assert started < after.index(("image", f"p:1 {OTHER.store}")) < after.index(("restart", "kubelet.service"))
     assert not any(word[0].startswith("remove") for word in after)
+
+
+def test_a_runtime_whose_unit_is_not_recorded_is_never_spoken_to() -> None:
+    """Its socket, and what lies below /run, may be somebody else's."""
+    left = [key for key in OLD if key[0] != "unit"]
+    swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
+    batch = swap_batch(plan(*left), "upgrade", swap, observation(*left), SOURCES)
+    words = {operation[0] for operation in batch.operations}
+    assert not words & {"sandboxes", "unmount", "clear", "remove_unit"}
+    assert {"remove", "remove_directory"} <= words, "what is recorded goes"
 
 
 def test_a_kubelet_that_needs_no_change_is_started_again() -> None:
