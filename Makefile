@@ -13,7 +13,7 @@ KPROV := $(BIN)/kprov
 LAB := demo
 ADDONS := storage monitoring logging cloud-aws
 INVENTORY := inventory/lab.yaml
-SCRIPTS := $(wildcard addons/*/*.sh kprov/*/*.sh templates/*/*.sh)
+SCRIPTS := $(wildcard addons/*/*.sh kprov/*/*.sh kprov/*/*/*.sh templates/*/*.sh)
 
 # Debian's names. The first line builds and runs labs, the second one is for tests.
 PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client gcc libc6-dev libseccomp-dev pkg-config \

@@ -24,9 +24,9 @@ from pathlib import Path
 import yaml
 
 from kprov.addon.choose import by_name
-from kprov.addon.spec import Addon
 from kprov.lab import MachineSpec, inventory, machines
 from kprov.lab.memory import held
+from kprov.values.addon import Addon
 
 KPROV = Path(sys.executable).parent / "kprov"
 LAB = "bench-addons"

@@ -28,8 +28,8 @@ import standins
 import workload
 from bench_up import Bench
 
-from kprov.gather import gather
-from kprov.plan import plan_host
+from kprov.observe.gather import gather
+from kprov.plan.host import plan_host
 from kprov.transport import SshTransport
 
 STAND_INS = 20
@@ -48,8 +48,8 @@ def no_change(bench: Bench, count: int) -> dict[str, Any]:
             raise next(iter(fleet.failures.values()))
         pems = {name: authority.cert_pem for name, authority in bench.authorities.items()}
         for name, served in first.items():
-            wanted = workload.wanted(served, bench.names, bench.artifact, "1")
-            if not plan_host(name, wanted, fleet.observations[name], authorities=pems, now=bench.now).empty:
+            desired = workload.desired(served, bench.names, bench.artifact, "1")
+            if not plan_host(name, desired, fleet.observations[name], authorities=pems, now=bench.now).empty:
                 raise RuntimeError(f"{name} should have had nothing to change")
     finally:
         fleet.close()

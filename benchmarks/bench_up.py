@@ -33,16 +33,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 import standins
 import workload
 
+from kprov.apply.operations import Sources, stage_batch
+from kprov.apply.sending import send
 from kprov.artifacts.cache import packed
-from kprov.gather import Fleet, Question, ask_again, gather
-from kprov.operations import Sources, stage_batch
+from kprov.observe.gather import Fleet, Question, ask_again, gather
 from kprov.pki.authority import CertificateAuthority
-from kprov.pki.spec import AUTHORITIES, CertificateSpec
-from kprov.plan import HostPlan, plan_host
-from kprov.resources import Artifact
-from kprov.sending import send
+from kprov.plan.desired import questions
+from kprov.plan.host import HostPlan, plan_host
 from kprov.transport import SshTransport
-from kprov.wanted import questions
+from kprov.values.certificate import AUTHORITIES, CertificateSpec
+from kprov.values.resources import Artifact
 
 FIRST, FIRST_GZIP, QUIET = "kprov, first run", "the same, compressed", "kprov, no change"
 GATES = {"no-change / ssh true": 1.5, "first / tar": 1.5, "operator CPU per host, ms": 20.0}
@@ -102,16 +102,16 @@ class Bench:
         )
 
     def plan(self, fleet: Fleet, variant: str) -> tuple[Fleet, Mapping[str, HostPlan]]:
-        wanted = {name: workload.wanted(name, self.names, self.artifact, variant) for name in self.names}
+        desired = {name: workload.desired(name, self.names, self.artifact, variant) for name in self.names}
         again = {}
         for name in self.names:
-            keys = [key for key in questions(wanted[name]) if key not in fleet.observations[name].asked]
+            keys = [key for key in questions(desired[name]) if key not in fleet.observations[name].asked]
             if keys:
                 again[name] = Question(keys=keys, facts=False)
         fleet = ask_again(fleet, again, forks=50)
         pems = {name: authority.cert_pem for name, authority in self.authorities.items()}
         return fleet, {
-            name: plan_host(name, wanted[name], fleet.observations[name], authorities=pems, now=self.now)
+            name: plan_host(name, desired[name], fleet.observations[name], authorities=pems, now=self.now)
             for name in self.names
         }
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from kprov.pki.authority import CertificateAuthority
 from kprov.pki.keys import Algorithm
 from kprov.pki.reissue import why_reissue
-from kprov.pki.spec import CertificateSpec
+from kprov.values.certificate import CertificateSpec
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -50,6 +50,6 @@ def measure(algorithm: Algorithm, count: int) -> None:
 
 
 if __name__ == "__main__":
-    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    measure("ecdsa-p256", wanted)
-    measure("rsa-2048", max(1, wanted // 50))
+    desired = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    measure("ecdsa-p256", desired)
+    measure("rsa-2048", max(1, desired // 50))

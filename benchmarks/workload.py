@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kprov.artifacts.cache import compressed
-from kprov.model import Connection, Host
 from kprov.pki.authority import CertificateAuthority
-from kprov.pki.spec import CertificateSpec
-from kprov.resources import Artifact, Binary, Certificate, Directory, File, Resource
-from kprov.templating import render
-from kprov.wanted import expand
+from kprov.plan.desired import expand
+from kprov.roles.templating import render
+from kprov.values.certificate import CertificateSpec
+from kprov.values.model import Connection, Host
+from kprov.values.resources import Artifact, Binary, Certificate, Directory, File, Resource
 
 STAGE = "bench"
 SIZE = 60_000_000  # bytes of the program
@@ -45,7 +45,7 @@ def program(folder: Path) -> Artifact:
     return artifact
 
 
-def wanted(name: str, names: Sequence[str], artifact: Artifact, variant: str) -> dict[str, tuple[Resource, ...]]:
+def desired(name: str, names: Sequence[str], artifact: Artifact, variant: str) -> dict[str, tuple[Resource, ...]]:
     """One host's resources, expanded. `names`: all hosts, for templates that loop; `variant`: in the last file only."""
     resources: list[Resource] = [Directory(path=f"{_FOLDER}/{number:02d}") for number in range(DIRECTORIES)]
     for number in range(FILES):
@@ -79,7 +79,7 @@ def tree(name: str, names: Sequence[str], artifact: Artifact, authority: Certifi
 
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for resource in wanted(name, names, artifact, "1")[STAGE]:
+        for resource in desired(name, names, artifact, "1")[STAGE]:
             if isinstance(resource, File):
                 _add(archive, resource.path, resource.content, resource.mode)
             elif isinstance(resource, Binary):

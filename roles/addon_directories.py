@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.context import Context
-from kprov.resources import Directory, Resource
+from kprov.values.context import Context
+from kprov.values.resources import Directory, Resource
 
 
 def resources(ctx: Context) -> Iterable[Resource]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.context import Context
-from kprov.resources import File, Gate, Resource, Unit
 from kprov.roles.layout import API_PORT, CA, PROXY_PORT, ca_file
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.resources import File, Gate, Resource, Unit
 
 CONFIG = "/etc/kubernetes/api-proxy.cfg"
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.context import Context
-from kprov.resources import Certificate, Directory, File, Gate, Resource, Unit, User
 from kprov.roles import api_policies
 from kprov.roles.documents import arguments, dump
 from kprov.roles.etcd import client_urls
@@ -27,7 +25,9 @@ from kprov.roles.layout import (
     program,
     raw_query,
 )
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit, User
 
 USER = "kube-apiserver"
 FOLDER = f"{KUBERNETES}/{USER}"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from kprov.context import Context
-from kprov.resources import Artifact, Binary, Directory, Image, Resource
 from kprov.roles import containerd, crio, docker
 from kprov.roles.layout import CNI_BIN, CNI_CONF
-from kprov.runtimes import RUNTIMES
+from kprov.values.context import Context
+from kprov.values.resources import Artifact, Binary, Directory, Image, Resource
+from kprov.values.runtimes import RUNTIMES
 
 ROLES: dict[str, Callable[[Context], Iterable[Resource]]] = {
     "containerd": containerd.resources,

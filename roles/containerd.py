@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kprov.context import Context
-from kprov.resources import CONTAINERD, Directory, File, Gate, Resource, Unit
 from kprov.roles import handlers, registries
 from kprov.roles.documents import arguments
 from kprov.roles.layout import BIN, CNI_BIN, CNI_CONF, program
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.resources import CONTAINERD, Directory, File, Gate, Resource, Unit
 
 CERTS = "/etc/containerd/certs.d"
 METRICS_PORT = 1338  # on loopback, while monitoring is on

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.context import Context
 from kprov.pki.kubeconfig import referencing
-from kprov.resources import Certificate, Directory, File, Gate, Resource, Unit, User
 from kprov.roles.api_server import service_account_key
 from kprov.roles.documents import arguments
 from kprov.roles.layout import (
@@ -25,7 +23,9 @@ from kprov.roles.layout import (
     program,
     raw_query,
 )
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit, User
 
 USER = "kube-controller-manager"
 PORT = 10257

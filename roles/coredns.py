@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kprov.cloud_nodes import UNINITIALIZED
-from kprov.model import Cluster
-from kprov.templating import render
+from kprov.roles.cloud_nodes import UNINITIALIZED
+from kprov.roles.templating import render
+from kprov.values.model import Cluster
 
 Object = dict[str, Any]
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from kprov.context import Context
-from kprov.image_reference import place
-from kprov.model import RegistrySettings
-from kprov.resources import Directory, File, Gate, Package, Resource, Unit
 from kprov.roles import handlers, registries
 from kprov.roles.documents import arguments
 from kprov.roles.layout import BIN, CNI_BIN, CNI_CONF, program
-from kprov.runtimes import RUNTIMES
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.image_reference import place
+from kprov.values.model import RegistrySettings
+from kprov.values.resources import Directory, File, Gate, Package, Resource, Unit
+from kprov.values.runtimes import RUNTIMES
 
 CONFIG = "/etc/crio/crio.conf"
 REGISTRIES = "/etc/containers/registries.conf.d/10-kprov.conf"

@@ -9,13 +9,13 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from kprov.context import Context
-from kprov.resources import Directory, File, Gate, Package, Resource, Unit
 from kprov.roles import containerd, handlers, registries
 from kprov.roles.documents import arguments
 from kprov.roles.layout import BIN, CNI_BIN, CNI_CONF, program
-from kprov.runtimes import RUNTIMES
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.resources import Directory, File, Gate, Package, Resource, Unit
+from kprov.values.runtimes import RUNTIMES
 
 CONFIG = "/etc/docker/daemon.json"
 _STORE, _ENGINE, _CRI = RUNTIMES["docker"].units

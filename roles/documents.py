@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kprov import yaml_text
+from kprov.values import yaml_text
 
 
 def dump(document: Mapping[str, Any]) -> bytes:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.context import Context
-from kprov.model import Cluster, ClusterFacts, Host
-from kprov.resources import Certificate, Directory, File, Gate, Resource, Unit, User
 from kprov.roles.documents import arguments
 from kprov.roles.layout import BIN, CIPHER_SUITES, certificates, leaf_paths, program
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.model import Cluster, ClusterFacts, Host
+from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit, User
 
 DATA = "/var/lib/etcd"
 PKI = "/etc/etcd/pki"

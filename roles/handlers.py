@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from kprov.model import RUNC_SHIM, Cluster, Handler, Host
 from kprov.roles.layout import BIN
+from kprov.values.model import RUNC_SHIM, Cluster, Handler, Host
 
 LABEL = "handler.kprov.io"  # nodes that have a handler are labelled LABEL/NAME where others have not
 RUNC = Handler(path=f"{BIN}/runc")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.context import Context
-from kprov.model import NetworkSettings
-from kprov.resources import KernelModule, Package, Resource, SwapOff, Sysctl
 from kprov.roles.layout import kube_proxy_mode
+from kprov.values.context import Context
+from kprov.values.model import NetworkSettings
+from kprov.values.resources import KernelModule, Package, Resource, SwapOff, Sysctl
 
 _MODULES: tuple[str, ...] = ("overlay", "br_netfilter", "nf_conntrack")
 

@@ -10,15 +10,15 @@ import json
 from collections.abc import Iterable
 
 from kprov.addon.render import password
-from kprov.addon.spec import Addon
-from kprov.context import Context
-from kprov.resources import Directory, File, Gate, Resource, Unit, User
 from kprov.roles.api_server import AUDIT_LOGS
 from kprov.roles.documents import arguments
 from kprov.roles.layout import BIN, credential, program
 from kprov.roles.stores import store_folder
-from kprov.runtimes import RUNTIMES
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.addon import Addon
+from kprov.values.context import Context
+from kprov.values.resources import Directory, File, Gate, Resource, Unit, User
+from kprov.values.runtimes import RUNTIMES
 
 ADDON = "logging"
 USER = "kprov-logging"

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from kprov.context import Context
 from kprov.pki.kubeconfig import referencing
-from kprov.resources import Directory, File, Gate, Resource, Unit
 from kprov.roles.documents import arguments, dump, laid_over
 from kprov.roles.layout import (
     BIN,
@@ -21,7 +19,9 @@ from kprov.roles.layout import (
     leaf_paths,
     program,
 )
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.resources import Directory, File, Gate, Resource, Unit
 
 METRICS_PORT = 10249
 KUBECONFIG = f"{KUBERNETES}/proxy.conf"

@@ -6,10 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from kprov.context import Context
-from kprov.model import Facts
 from kprov.pki.kubeconfig import referencing
-from kprov.resources import Certificate, Directory, File, Gate, Resource, Unit
 from kprov.roles.documents import arguments, dump, laid_over
 from kprov.roles.host import protects_kernel_defaults
 from kprov.roles.layout import (
@@ -26,8 +23,11 @@ from kprov.roles.layout import (
 )
 from kprov.roles.node_dns import name_servers
 from kprov.roles.reservations import kube_reserved, system_reserved
-from kprov.runtimes import RUNTIMES
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.model import Facts
+from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit
+from kprov.values.runtimes import RUNTIMES
 
 KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
 CONFIG = "/var/lib/kubelet/config.yaml"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kprov.context import Context
-from kprov.model import Cluster, Facts
 from kprov.pki.table import leaf_specs
-from kprov.resources import Binary, Certificate, Directory, File
+from kprov.values.context import Context
+from kprov.values.model import Cluster, Facts
+from kprov.values.resources import Binary, Certificate, Directory, File
 
 BIN = "/opt/kprov/bin"
 KUBERNETES = "/etc/kubernetes"

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kprov.context import Context
-from kprov.resources import Certificate, File, Gate, Resource, Unit
 from kprov.roles import (
     api_server,
     containerd,
@@ -23,7 +21,9 @@ from kprov.roles import (
     scheduler,
 )
 from kprov.roles.layout import BIN, CA, METRICS_PROXY_PORT, PKI, ca_file, certificates, credential
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.resources import Certificate, File, Gate, Resource, Unit
 
 ADDON = "monitoring"
 SCRAPER = "kprov-monitoring-scraper"  # the common name of the add-on's client certificate: see its addon.yaml

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.context import Context
-from kprov.resources import Resource
 from kprov.roles.stores import store_folder
+from kprov.values.context import Context
+from kprov.values.resources import Resource
 
 FOLDER = "/var/lib/kprov-monitoring"
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.context import Context
-from kprov.model import Cluster
-from kprov.resources import Gate, Resource, Unit
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.model import Cluster
+from kprov.values.resources import Gate, Resource, Unit
 
 ADDON = "node-local-dns"
 UNIT = "kprov-node-dns.service"

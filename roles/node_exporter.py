@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.context import Context
-from kprov.resources import Gate, Resource, Unit, User
 from kprov.roles.layout import BIN, program
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.resources import Gate, Resource, Unit, User
 
 PORT = 19100
 _NAME = "kprov-node-exporter"

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from kprov.basic_login import basic
-from kprov.image_reference import DOCKER_HUB, LOCAL, Place, mirror_hosts, place
-from kprov.model import RegistryAccess, RegistrySettings
-from kprov.resources import File
+from kprov.values.basic_login import basic
+from kprov.values.image_reference import DOCKER_HUB, LOCAL, Place, mirror_hosts, place
+from kprov.values.model import RegistryAccess, RegistrySettings
+from kprov.values.resources import File
 
 _HUB_SERVER = "registry-1.docker.io"  # what docker.io itself is asked at
 _ANY = "_default"  # containerd's folder for registries that have none of their own

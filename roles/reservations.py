@@ -27,9 +27,9 @@ def kube_reserved(cpus: int, memory: int) -> dict[str, str]:
 def system_reserved(memory: int, groups: Collection[str]) -> dict[str, str]:
     """The system's part; a control plane or etcd member runs those as services beside the pods, and needs more."""
     carries_services = bool(set(groups) & {"control_plane", "etcd"})
-    wanted = 1536 if carries_services else 256
+    desired = 1536 if carries_services else 256
     room = int(memory * _MEMORY_SHARE_LIMIT / _MIB)
-    return {"cpu": "250m" if carries_services else "100m", "memory": f"{min(wanted, room)}Mi"}
+    return {"cpu": "250m" if carries_services else "100m", "memory": f"{min(desired, room)}Mi"}
 
 
 def _stepped(amount: float, steps: tuple[tuple[float, float], ...]) -> float:

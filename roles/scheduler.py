@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from kprov.context import Context
 from kprov.pki.kubeconfig import referencing
-from kprov.resources import Certificate, File, Gate, Resource, Unit, User
 from kprov.roles.documents import arguments, dump
 from kprov.roles.layout import (
     BIN,
@@ -24,7 +22,9 @@ from kprov.roles.layout import (
     program,
     raw_query,
 )
-from kprov.templating import render
+from kprov.roles.templating import render
+from kprov.values.context import Context
+from kprov.values.resources import Certificate, File, Gate, Resource, Unit, User
 
 USER = "kube-scheduler"
 PORT = 10259

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kprov.addon.spec import Addon
-from kprov.errors import AddonError
-from kprov.model import Cluster
-from kprov.resources import Directory
+from kprov.values.addon import Addon
+from kprov.values.errors import AddonError
+from kprov.values.model import Cluster
+from kprov.values.resources import Directory
 
 
 def store_folder(cluster: Cluster, addon: Addon, host: str, path: str) -> tuple[Directory, ...]:

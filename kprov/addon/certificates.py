@@ -11,12 +11,12 @@ from typing import Any
 
 from kprov.addon.exposure import outside_names
 from kprov.addon.render import certificate_texts
-from kprov.addon.spec import Addon, CertificateRow
-from kprov.context import Trust
-from kprov.model import Cluster
-from kprov.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Identity, Object, identity
+from kprov.objects.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Identity, Object, identity
 from kprov.pki.reissue import key_fits, why_reissue
-from kprov.pki.spec import Authority, CertificateSpec
+from kprov.values.addon import Addon, CertificateRow
+from kprov.values.certificate import Authority, CertificateSpec
+from kprov.values.context import Trust
+from kprov.values.model import Cluster
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from kprov.addon.describe import described, is_own, shelf
 from kprov.addon.exposure import filled, why_not_exposed
 from kprov.addon.published import is_url, located
-from kprov.addon.spec import Addon, AddonImage, AddonProgram, Description, Parameter
-from kprov.errors import AddonError
+from kprov.values.addon import Addon, AddonImage, AddonProgram, Description, Parameter
+from kprov.values.errors import AddonError
 
 VERSION = "version"  # the key that chooses a version, beside the parameters
 MANIFEST = "manifest"  # the parameter that names another manifest than the version's own

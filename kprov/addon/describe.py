@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kprov.addon.spec import (
+from kprov.artifacts.catalog import Component, component_entry, image_entry
+from kprov.values.addon import (
     CertificateRow,
     CloudIds,
     Description,
@@ -24,9 +25,8 @@ from kprov.addon.spec import (
     ParameterType,
     Setting,
 )
-from kprov.artifacts.catalog import Component, component_entry, image_entry
-from kprov.errors import AddonError
-from kprov.yaml_text import load
+from kprov.values.errors import AddonError
+from kprov.values.yaml_text import load
 
 FILE = "addon.yaml"
 _NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
-from kprov.addon.spec import Addon, Parameter
+from kprov.values.addon import Addon, Parameter
 
 _TYPES = ("Ingress", "LoadBalancer", "NodePort")
 _KEYS = ("type", "host", "class", "tls_secret", "annotations", "node_port")

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kprov.addon.spec import Addon, Setting
-from kprov.errors import AddonError
+from kprov.values.addon import Addon, Setting
+from kprov.values.errors import AddonError
 
 _URL = re.compile(r"https?://[^\s@]+")
 

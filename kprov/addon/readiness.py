@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kprov.addon.spec import Addon
-from kprov.object_list import listed
-from kprov.objects import ADDON_LABEL, Identity, Object
+from kprov.objects.listing import listed
+from kprov.objects.objects import ADDON_LABEL, Identity, Object
+from kprov.values.addon import Addon
 
 _GROUPS = {"deployment": "apps", "daemonset": "apps", "statefulset": "apps", "apiservice": "apiregistration.k8s.io"}
 _KINDS = {
@@ -70,15 +70,15 @@ def why_not_ready(item: Object) -> str:
 
 def _of_workload(item: Object, status: Mapping[str, Any]) -> Iterator[str]:
     if item["kind"] == "DaemonSet":
-        wanted = int(status.get("desiredNumberScheduled", 0))
+        desired = int(status.get("desiredNumberScheduled", 0))
         updated, ready = status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)
     else:
-        wanted = int((item.get("spec") or {}).get("replicas", 1))
+        desired = int((item.get("spec") or {}).get("replicas", 1))
         updated, ready = status.get("updatedReplicas", 0), status.get("availableReplicas", 0)
-    if int(updated) < wanted:
-        yield f"{updated} of {wanted} pods are of the newest kind{_stuck(status)}"
-    if int(ready) < wanted:
-        yield f"{ready} of {wanted} pods are ready{_stuck(status)}"
+    if int(updated) < desired:
+        yield f"{updated} of {desired} pods are of the newest kind{_stuck(status)}"
+    if int(ready) < desired:
+        yield f"{ready} of {desired} pods are ready{_stuck(status)}"
 
 
 def _stuck(status: Mapping[str, Any]) -> str:
@@ -90,8 +90,8 @@ def _stuck(status: Mapping[str, Any]) -> str:
     return ""
 
 
-def _without_condition(status: Mapping[str, Any], wanted: str) -> str:
+def _without_condition(status: Mapping[str, Any], desired: str) -> str:
     for condition in status.get("conditions") or ():
-        if condition.get("type") == wanted:
+        if condition.get("type") == desired:
             return "" if condition.get("status") == "True" else str(condition.get("message") or condition.get("reason"))
-    return f"it does not say that it is {wanted}"
+    return f"it does not say that it is {desired}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kprov.objects import Identity, resource_kind, titled
+from kprov.objects.objects import Identity, resource_kind, titled
 
 # kubectl's words. A conflict is told without the object's name, and with advice that is not for kprov's users.
 _CONFLICTS = re.compile(r"Apply failed with \d+ conflicts?: (.*?)(?=\nPlease review|\Z)", re.DOTALL)

@@ -22,15 +22,15 @@ from jinja2.exceptions import TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from kprov.addon.describe import FILE
-from kprov.addon.kinds import CLUSTER_WIDE, rank
 from kprov.addon.published import adjusted
 from kprov.addon.quantities import with_quantities
-from kprov.addon.spec import Addon, Description
-from kprov.basic_login import basic
-from kprov.errors import AddonError, KprovError
-from kprov.model import Secret
-from kprov.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Object
-from kprov.yaml_text import dump, load_all
+from kprov.objects.kinds import CLUSTER_WIDE, rank
+from kprov.objects.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Object
+from kprov.values.addon import Addon, Description
+from kprov.values.basic_login import basic
+from kprov.values.errors import AddonError, KprovError
+from kprov.values.model import Secret
+from kprov.values.yaml_text import dump, load_all
 
 _BORROWED = ("default", "kube-system", "kube-public", "kube-node-lease")  # namespaces that no add-on makes
 _MACROS = "_macros"  # of kprov's own add-ons, beside them: templates import what several of them need
@@ -233,12 +233,12 @@ def _read(path: Path) -> str:
 
 def _text(addon: Addon, path: str) -> str:
     folder = addon.description.folder.resolve()
-    wanted = (folder / path).resolve()
-    if not wanted.is_relative_to(folder) or not wanted.is_file():
+    desired = (folder / path).resolve()
+    if not desired.is_relative_to(folder) or not desired.is_file():
         raise AddonError(
-            "a template asks for a file that is not there", where=str(wanted), needed=f"a file below {folder}"
+            "a template asks for a file that is not there", where=str(desired), needed=f"a file below {folder}"
         )
-    return _read(wanted)
+    return _read(desired)
 
 
 def _documents(where: str, text: str, *, filled: bool = False) -> Iterator[dict[str, Any]]:

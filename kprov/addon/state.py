@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kprov.addon.kinds import WORKLOADS
 from kprov.addon.readiness import unready
-from kprov.addon.spec import Addon
-from kprov.object_list import listed
-from kprov.objects import ADDON_LABEL, Identity, Object, identity
+from kprov.objects.kinds import WORKLOADS
+from kprov.objects.listing import listed
+from kprov.objects.objects import ADDON_LABEL, Identity, Object, identity
+from kprov.values.addon import Addon
 
 OFF = "off"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from kprov.errors import ArtifactError
+from kprov.values.errors import ArtifactError
 
 SIZE_LIMIT = 1 << 30  # bytes a single program may unpack to
 _CHUNK = 1 << 20
@@ -19,16 +19,16 @@ def extract(archive: Path, members: Mapping[str, Path], limit: int = SIZE_LIMIT)
 
     Raises ArtifactError when the archive is broken, a member is missing, not a regular file, or larger than `limit`.
     """
-    wanted = {_plain(name): path for name, path in members.items()}
+    desired = {_plain(name): path for name, path in members.items()}
     seen: list[str] = []
     try:
         with tarfile.open(archive, "r:*") as tar:
             for entry in tar:
                 seen.append(entry.name)
-                target = wanted.pop(_plain(entry.name), None)
+                target = desired.pop(_plain(entry.name), None)
                 if target is not None:
                     _copy(tar, entry, target, archive, limit)
-                if not wanted:
+                if not desired:
                     return
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         raise ArtifactError(
@@ -39,7 +39,7 @@ def extract(archive: Path, members: Mapping[str, Path], limit: int = SIZE_LIMIT)
             todo="look at what the URL, or the mirror, serves",
         ) from error
     raise ArtifactError(
-        f"the archive does not hold {', '.join(sorted(wanted))}",
+        f"the archive does not hold {', '.join(sorted(desired))}",
         where=archive.name,
         found=", ".join(seen[:20]) or "nothing",
         needed=", ".join(sorted(members)),

@@ -20,8 +20,8 @@ from kprov.artifacts import catalog, elf, toolchain
 from kprov.artifacts.cache import MODULES, Cache, Record
 from kprov.artifacts.catalog import Build, Component, ImageEntry
 from kprov.artifacts.progress import Progress
-from kprov.errors import ArtifactError
-from kprov.resources import Artifact
+from kprov.values.errors import ArtifactError
+from kprov.values.resources import Artifact
 
 _UNSET = ("GOFLAGS", "GOOS", "GOARCH", "GOARM64", "GOEXPERIMENT", "GOWORK", "GODEBUG")
 _TAIL = 30  # lines of a failed build that are shown

@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from kprov.errors import ArtifactError
-from kprov.resources import Artifact
+from kprov.values.errors import ArtifactError
+from kprov.values.resources import Artifact
 
 UPSTREAM = "upstream"
 MODULES = "modules"
@@ -171,8 +171,8 @@ class Cache:
 
 
 def _artifact(folder: Path, record: Record) -> Artifact:
-    wanted = {field.name for field in fields(Artifact)} - {"local"}
-    values = {name: value for name, value in asdict(record).items() if name in wanted}
+    desired = {field.name for field in fields(Artifact)} - {"local"}
+    values = {name: value for name, value in asdict(record).items() if name in desired}
     return Artifact(local=str(folder / record.file), **values)
 
 

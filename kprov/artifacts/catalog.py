@@ -15,8 +15,8 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from kprov import yaml_text
-from kprov.errors import ArtifactError
+from kprov.values import yaml_text
+from kprov.values.errors import ArtifactError
 
 ARCHITECTURES: tuple[str, ...] = ("amd64", "arm64")
 _MACHINES = MappingProxyType({"amd64": "x86_64", "arm64": "aarch64"})  # as `uname -m` says
@@ -170,18 +170,18 @@ def resolve_versions(kubernetes: str = "", overrides: Mapping[str, str] = _EMPTY
     Raises ArtifactError, with the nearest choices, for an unknown line or component and for a version kprov refuses.
     """
     catalog = load()
-    wanted = (kubernetes or catalog.default).removeprefix("v")
-    line = ".".join(wanted.split(".")[:2])
-    if not _VERSION.fullmatch(wanted) or line not in catalog.lines:
+    desired = (kubernetes or catalog.default).removeprefix("v")
+    line = ".".join(desired.split(".")[:2])
+    if not _VERSION.fullmatch(desired) or line not in catalog.lines:
         raise ArtifactError(
             "this Kubernetes version is not in kprov's catalog",
             found=kubernetes,
             needed=f"a line ({', '.join(catalog.lines)}) or a patch release of one",
-            todo=f"write {_nearest(wanted, catalog)}",
+            todo=f"write {_nearest(desired, catalog)}",
         )
     versions = dict(catalog.lines[line])
-    if wanted != line:
-        versions["kubernetes"] = wanted
+    if desired != line:
+        versions["kubernetes"] = desired
     for component, version in overrides.items():
         versions[component] = _override(catalog, component, version)
     for component, below, reason in catalog.refused:
@@ -195,11 +195,11 @@ def resolve_versions(kubernetes: str = "", overrides: Mapping[str, str] = _EMPTY
     return MappingProxyType(versions)
 
 
-def _nearest(wanted: str, catalog: Catalog) -> str:
+def _nearest(desired: str, catalog: Catalog) -> str:
     lines = sorted(catalog.lines, key=numbers)
-    if not _VERSION.fullmatch(wanted):
+    if not _VERSION.fullmatch(desired):
         return catalog.default
-    nearest = min(lines, key=lambda line: _distance(numbers(line), numbers(wanted)))
+    nearest = min(lines, key=lambda line: _distance(numbers(line), numbers(desired)))
     return f"{nearest} or {catalog.lines[nearest]['kubernetes']}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kprov.errors import ArtifactError
+from kprov.values.errors import ArtifactError
 
 _MACHINES = {3: "386", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64", 21: "ppc64le", 22: "s390x"}
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from kprov.artifacts.progress import Progress
-from kprov.errors import ArtifactError
+from kprov.values.errors import ArtifactError
 
 _T = TypeVar("_T")
 _TEXT_LIMIT = 1 << 22

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kprov.artifacts.cache import Cache, Record
 from kprov.artifacts.needed import Needed
-from kprov.errors import ArtifactError
+from kprov.values.errors import ArtifactError
 
 
 @dataclass(frozen=True, kw_only=True)

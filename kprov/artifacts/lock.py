@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from kprov.errors import ArtifactError
-from kprov.yaml_text import load
+from kprov.values.errors import ArtifactError
+from kprov.values.yaml_text import load
 
 _HEADER = """\
 # Written by kprov: what each file that was downloaded for this cluster must hash to. Keep it under version control.

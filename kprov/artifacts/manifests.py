@@ -13,15 +13,15 @@ from pathlib import Path
 
 from kprov.addon.choose import MANIFEST
 from kprov.addon.published import is_url
-from kprov.addon.spec import Addon, ManifestModule
 from kprov.artifacts import build, module_manifest
 from kprov.artifacts.cache import MODULES, Cache, hash_file
 from kprov.artifacts.fetch import Downloads
 from kprov.artifacts.lock import Lock
 from kprov.artifacts.progress import Progress
 from kprov.artifacts.toolchain import native
-from kprov.errors import ArtifactError
-from kprov.model import Cluster
+from kprov.values.addon import Addon, ManifestModule
+from kprov.values.errors import ArtifactError
+from kprov.values.model import Cluster
 
 _FOLDER = "manifests"  # below the cache's root; files are named by their sha256
 
@@ -31,11 +31,11 @@ def manifests(cluster: Cluster, cache: Path, progress: Progress, *, lock: Path |
 
     lock: the lock file beside the inventory; None keeps pins for this run only.
     """
-    wanted = [addon for addon in cluster.addons if addon.manifest]
-    if not wanted:
+    desired = [addon for addon in cluster.addons if addon.manifest]
+    if not desired:
         return {}
     pins, found = Lock(lock), {}
-    for addon in wanted:
+    for addon in desired:
         # A mirror stands for upstream; a manifest that the inventory names is where the inventory says.
         downloads = Downloads(None if addon.parameters.get(MANIFEST) else cluster.artifacts.mirror)
         try:

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from kprov.artifacts.cache import hash_file
 from kprov.artifacts.progress import Progress
-from kprov.errors import ArtifactError
-from kprov.resources import Artifact
+from kprov.values.errors import ArtifactError
+from kprov.values.resources import Artifact
 
 _FOLDER = "sha256"
 _CONTENTS = "contents.txt"

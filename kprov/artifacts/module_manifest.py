@@ -11,9 +11,9 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kprov.addon.spec import ManifestModule
 from kprov.artifacts import toolchain
-from kprov.errors import ArtifactError
+from kprov.values.addon import ManifestModule
+from kprov.values.errors import ArtifactError
 
 
 def text(module: ManifestModule, pinned: Path, kubectl: str) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from kprov.artifacts import catalog
 from kprov.artifacts.catalog import Component, ImageEntry
-from kprov.model import Cluster
-from kprov.runtimes import DEFAULT, RUNTIMES
+from kprov.values.model import Cluster
+from kprov.values.runtimes import DEFAULT, RUNTIMES
 
 VersionedImage = tuple[ImageEntry, str]  # and its version
 VersionedComponent = tuple[Component, str]

@@ -14,7 +14,7 @@ from kprov.artifacts import build, catalog, image
 from kprov.artifacts.cache import MODULES, Cache, Record
 from kprov.artifacts.catalog import ImageEntry
 from kprov.artifacts.progress import Progress
-from kprov.resources import Artifact
+from kprov.values.resources import Artifact
 
 _FORMAT = 1  # of the tar: raised when image.py writes other bytes for the same program
 

@@ -17,9 +17,9 @@ from kprov.artifacts.lock import Lock
 from kprov.artifacts.needed import Needed, needed
 from kprov.artifacts.progress import Progress
 from kprov.artifacts.upstream import PROBE, Upstream
-from kprov.errors import ArtifactError
-from kprov.model import Cluster
-from kprov.resources import Artifact
+from kprov.values.errors import ArtifactError
+from kprov.values.model import Cluster
+from kprov.values.resources import Artifact
 
 Provided = Mapping[tuple[str, str], Artifact]
 
@@ -46,22 +46,22 @@ def provide(
     With source `auto` the choice is made once, kept in the lock file, and told as a note: upstream when it answers,
     else modules. So a network that comes and goes never changes what runs. Raises ArtifactError.
     """
-    wanted = _known(archs)
+    desired = _known(archs)
     parts = needed(cluster)
     store, pins = Cache(cache), Lock(lock)
     downloads = Downloads(cluster.artifacts.mirror)
     try:
         upstream = Upstream(cache=store, lock=pins, downloads=downloads, progress=progress)
-        built = _decide(cluster, parts, wanted, upstream) == MODULES
+        built = _decide(cluster, parts, desired, upstream) == MODULES
         found: dict[tuple[str, str], Artifact] = {}
-        for arch in wanted:
+        for arch in desired:
             got = _modules(parts, arch, upstream) if built else upstream.get(parts, arch)
             found |= {(name, arch): artifact for name, artifact in got.items()}
     finally:
         downloads.close()
     for name in extra:
         entry = catalog.load().images[name]
-        for arch in wanted:
+        for arch in desired:
             found[(name, arch)] = own_image.make(entry, cluster.versions[entry.component], arch, store, progress)
     return _with_copies(found, cluster.artifacts.mirror)
 
@@ -91,15 +91,15 @@ def named(cluster: Cluster, archs: Iterable[str]) -> Provided:
 
 
 def _known(archs: Iterable[str]) -> list[str]:
-    wanted = sorted(set(archs))
-    if unknown := [arch for arch in wanted if arch not in catalog.ARCHITECTURES]:
+    desired = sorted(set(archs))
+    if unknown := [arch for arch in desired if arch not in catalog.ARCHITECTURES]:
         raise ArtifactError(
             "kprov has no artifacts for this architecture",
             found=", ".join(unknown),
             needed=" or ".join(catalog.ARCHITECTURES),
             todo="take the hosts of that architecture out of the inventory",
         )
-    return wanted
+    return desired
 
 
 def _decide(cluster: Cluster, parts: Needed, archs: list[str], upstream: Upstream) -> str:

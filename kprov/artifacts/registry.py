@@ -22,7 +22,7 @@ from kprov.artifacts import image
 from kprov.artifacts.fetch import Downloads
 from kprov.artifacts.image import Descriptor
 from kprov.artifacts.progress import Progress
-from kprov.errors import ArtifactError
+from kprov.values.errors import ArtifactError
 
 _INDEXES = (image.INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 _MANIFESTS = (image.MANIFEST, "application/vnd.docker.distribution.manifest.v2+json")
@@ -105,8 +105,8 @@ def pull(
     top, content = _manifest(name, digest or name.tag, digest, downloads, auth)
     manifest = top
     if top.media_type in _INDEXES:
-        wanted = _for_arch(json.loads(content), arch, reference)
-        manifest, content = _manifest(name, wanted, wanted, downloads, auth)
+        desired = _for_arch(json.loads(content), arch, reference)
+        manifest, content = _manifest(name, desired, desired, downloads, auth)
     body = json.loads(content)
     with ExitStack() as stack:
         blobs: dict[str, bytes | IO[bytes]] = {manifest.digest: content}

@@ -13,7 +13,7 @@ import subprocess
 from functools import lru_cache
 from pathlib import Path
 
-from kprov.errors import ArtifactError
+from kprov.values.errors import ArtifactError
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 _TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}

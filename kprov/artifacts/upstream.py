@@ -18,7 +18,7 @@ from kprov.artifacts.fetch import Downloads
 from kprov.artifacts.lock import Lock
 from kprov.artifacts.needed import Needed
 from kprov.artifacts.progress import Progress
-from kprov.resources import Artifact
+from kprov.values.resources import Artifact
 
 PROBE = "https://dl.k8s.io/release/stable.txt"
 _WORKERS = 4
@@ -64,9 +64,9 @@ class Upstream:
     def find(self, needed: Needed, arch: str) -> Found | None:
         """Everything for one architecture when all of it is in the cache and is what the lock says, else None."""
         found: dict[str, Artifact] = {}
-        for wanted in _wanted(needed, arch):
-            for name in wanted.programs:
-                artifact = self._cached(wanted, name)
+        for desired in _desired(needed, arch):
+            for name in desired.programs:
+                artifact = self._cached(desired, name)
                 if artifact is None:
                     return None
                 found[name] = artifact
@@ -82,7 +82,7 @@ class Upstream:
         before = self.lock.added
         found: dict[str, Artifact] = {}
         with ThreadPoolExecutor(_WORKERS) as pool:
-            work = [pool.submit(self._fetch, wanted) for wanted in _wanted(needed, arch)]
+            work = [pool.submit(self._fetch, desired) for desired in _desired(needed, arch)]
             work += [pool.submit(self._pull, arch, *row) for row in _images(needed)]
             try:
                 for done in as_completed(work):
@@ -95,69 +95,69 @@ class Upstream:
             self.progress.note(f"pinned {added} checksums in {self.lock.path.name}: keep it with the inventory")
         return found
 
-    def _cached(self, wanted: Download, name: str) -> Artifact | None:
-        artifact = self.cache.find(self.cache.folder(UPSTREAM, name, wanted.version, wanted.arch))
+    def _cached(self, desired: Download, name: str) -> Artifact | None:
+        artifact = self.cache.find(self.cache.folder(UPSTREAM, name, desired.version, desired.arch))
         if artifact is None:
             return None
         download = artifact.url_sha256 or artifact.sha256
-        pinned = self.lock.file(wanted.url)
-        if artifact.url != wanted.url or (pinned and pinned != download):
+        pinned = self.lock.file(desired.url)
+        if artifact.url != desired.url or (pinned and pinned != download):
             return None
         if not pinned:  # it was verified, or taken at its first use, when it was stored for another cluster
-            self.lock.pin_file(wanted.url, download)
-        return replace(artifact, url=self.downloads.url(wanted.url))
+            self.lock.pin_file(desired.url, download)
+        return replace(artifact, url=self.downloads.url(desired.url))
 
-    def _fetch(self, wanted: Download) -> Found:
-        with self.cache.lock(f"{wanted.component}-{wanted.version}-{wanted.arch}-{'-'.join(wanted.programs)}"):
-            cached = {name: artifact for name in wanted.programs if (artifact := self._cached(wanted, name))}
-            if len(cached) == len(wanted.programs):
+    def _fetch(self, desired: Download) -> Found:
+        with self.cache.lock(f"{desired.component}-{desired.version}-{desired.arch}-{'-'.join(desired.programs)}"):
+            cached = {name: artifact for name in desired.programs if (artifact := self._cached(desired, name))}
+            if len(cached) == len(desired.programs):
                 return cached
             with self.cache.scratch() as scratch:
-                return self._download(wanted, scratch)
+                return self._download(desired, scratch)
 
-    def _download(self, wanted: Download, scratch: Path) -> Found:
+    def _download(self, desired: Download, scratch: Path) -> Found:
         """Fetch, verify, unpack, look at the architecture, store: in this order."""
-        file = wanted.url.rsplit("/", 1)[1]
-        pinned = self.lock.file(wanted.url)
-        if not pinned and wanted.checksum:
-            pinned = self.downloads.checksum(wanted.checksum, file)
+        file = desired.url.rsplit("/", 1)[1]
+        pinned = self.lock.file(desired.url)
+        if not pinned and desired.checksum:
+            pinned = self.downloads.checksum(desired.checksum, file)
         partial = self.cache.root / "downloads"
         partial.mkdir(parents=True, exist_ok=True)
         whole = partial / f"{pinned[:16] or 'unknown'}-{file}"  # by content: a piece of it can be continued next time
-        label = f"{file} {wanted.version} ({wanted.arch})"
-        found_sha256 = self.downloads.file(wanted.url, pinned, whole, self.progress, label=label)
+        label = f"{file} {desired.version} ({desired.arch})"
+        found_sha256 = self.downloads.file(desired.url, pinned, whole, self.progress, label=label)
         if not pinned:
             self.progress.note(
                 f"upstream publishes no checksum of {file}: what came now, sha256 {found_sha256}, is pinned at this first "
                 "use. Compare it with a second source before you trust it"
             )
         pinned = found_sha256
-        members = {member: scratch / name for name, member in wanted.programs.items() if member}
+        members = {member: scratch / name for name, member in desired.programs.items() if member}
         if members:
             archive.extract(whole, members)
             whole.unlink()
         else:
-            whole.replace(scratch / next(iter(wanted.programs)))
-        if not self.lock.file(wanted.url):
-            self.lock.pin_file(wanted.url, pinned)
+            whole.replace(scratch / next(iter(desired.programs)))
+        if not self.lock.file(desired.url):
+            self.lock.pin_file(desired.url, pinned)
         found = {}
-        for name, member in wanted.programs.items():
-            elf.require(scratch / name, name, wanted.arch, self.downloads.url(wanted.url))
+        for name, member in desired.programs.items():
+            elf.require(scratch / name, name, desired.arch, self.downloads.url(desired.url))
             record = Record(
                 name=name,
-                version=wanted.version,
-                arch=wanted.arch,
+                version=desired.version,
+                arch=desired.arch,
                 source=UPSTREAM,
                 file=name,
                 sha256="",
                 size=0,
                 mtime_ns=0,
-                url=wanted.url,
+                url=desired.url,
                 url_sha256=pinned if member else "",
                 member=member,
             )
-            folder = self.cache.folder(UPSTREAM, name, wanted.version, wanted.arch)
-            found[name] = replace(self.cache.store(folder, scratch / name, record), url=self.downloads.url(wanted.url))
+            folder = self.cache.folder(UPSTREAM, name, desired.version, desired.arch)
+            found[name] = replace(self.cache.store(folder, scratch / name, record), url=self.downloads.url(desired.url))
         return found
 
     def _cached_image(self, name: str, reference: str, version: str, arch: str) -> Artifact | None:
@@ -199,8 +199,8 @@ class Upstream:
                 return {name: replace(self.cache.store(folder, tar, record), url_sha256="")}
 
 
-def _wanted(needed: Needed, arch: str) -> list[Download]:
-    return [wanted for component, version in needed.releases for wanted in downloads_of(component, version, arch)]
+def _desired(needed: Needed, arch: str) -> list[Download]:
+    return [desired for component, version in needed.releases for desired in downloads_of(component, version, arch)]
 
 
 def _images(needed: Needed) -> list[tuple[str, str, str]]:

@@ -10,13 +10,13 @@ import click
 
 from kprov.cli.options import FILE, Given, inventory_argument, state_options
 from kprov.cli.work import passphrase_for
-from kprov.errors import KprovError
 from kprov.inventory import load
-from kprov.model import Cluster
 from kprov.pki.kubeconfig import embedded, merge
 from kprov.pki.table import admin_spec
-from kprov.private import make_folder, sync_folder
-from kprov.store import Store, state_folder
+from kprov.state.private import make_folder, sync_folder
+from kprov.state.store import Store, state_folder
+from kprov.values.errors import KprovError
+from kprov.values.model import Cluster
 
 
 @click.command()

@@ -11,11 +11,11 @@ from typing import Any
 import click
 
 from kprov.addon.describe import described, is_own, shelf
-from kprov.addon.spec import Addon, Description
 from kprov.cli.options import FILE, json_option
-from kprov.errors import AddonError
 from kprov.inventory import load
 from kprov.inventory.addons import FOLDER
+from kprov.values.addon import Addon, Description
+from kprov.values.errors import AddonError
 
 _inventory = click.argument("inventory", type=FILE, required=False)
 

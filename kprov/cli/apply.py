@@ -20,13 +20,13 @@ from kprov.cli.options import (
     yes_option,
 )
 from kprov.cli.work import Work, can_ask, confirmed, opened
-from kprov.events import Note
-from kprov.gather import Question, observe
+from kprov.observe.gather import Question, observe
 from kprov.report import closing, plan_view
 from kprov.report.diff import file_diffs, shown_paths
 from kprov.report.failures import failure_table
 from kprov.report.jsonlines import object_line
-from kprov.up import Prepared
+from kprov.run.up import Prepared
+from kprov.values.events import Note
 
 
 @click.command()

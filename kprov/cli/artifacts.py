@@ -25,13 +25,13 @@ from kprov.artifacts.provide import LOCK_NAME, provide
 from kprov.artifacts.toolchain import native
 from kprov.cli.exits import State
 from kprov.cli.options import FILE, json_option
-from kprov.errors import ArtifactError
 from kprov.inventory import load as load_inventory
-from kprov.model import ArtifactSettings, Cluster
 from kprov.report.console import Terminal
 from kprov.report.hub import Hub
 from kprov.report.lines import Lines
 from kprov.report.words import count, size
+from kprov.values.errors import ArtifactError
+from kprov.values.model import ArtifactSettings, Cluster
 
 _version = click.option("--kubernetes", default="", help="Version or line; default: kprov's.")
 _archs = click.option(

@@ -43,14 +43,14 @@ def list_certificates(
         fleet = work.operator.look(work.cluster, work.store)
         for error in fleet.failures.values():
             click.echo(state.redactor.clean(str(error)), err=True)
-        wanted = work.operator.wanted_certificates(work.cluster, work.store, fleet)
+        desired = work.operator.desired_certificates(work.cluster, work.store, fleet)
         observed = {name: seen.texts for name, seen in fleet.observations.items()}
         secrets = work.operator.secret_certificates(work.cluster, work.store, fleet, now)
         if secrets is None and any(addon.description.certificates for addon in work.cluster.addons):
             click.echo("no API server could be asked: certificates of add-ons are not in the list", err=True)
         rows = [
             *authority_rows(work.store.ca, now),
-            *certificate_rows(wanted, observed, work.store.ca, now),
+            *certificate_rows(desired, observed, work.store.ca, now),
             *secret_rows(secrets or (), now),
         ]
         if as_json:

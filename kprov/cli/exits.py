@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kprov.errors import KprovError
 from kprov.report.redact import Redactor
+from kprov.values.errors import KprovError
 
 DONE = 0
 FAILED = 1

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from kprov.cli.options import FILE, inventory_argument
-from kprov.errors import KprovError
 from kprov.inventory import load
 from kprov.inventory.schema import json_schema
 from kprov.inventory.starter import starter
 from kprov.report.words import count
+from kprov.values.errors import KprovError
 
 
 @click.command()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kprov.errors import KprovError
-from kprov.model import Cluster, Host
+from kprov.values.errors import KprovError
+from kprov.values.model import Cluster, Host
 
 
 def hosts_within(cluster: Cluster, limit: str | None) -> frozenset[str] | None:

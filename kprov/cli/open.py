@@ -17,7 +17,6 @@ from typing import Any
 import click
 
 from kprov.addon.describe import shelf
-from kprov.addon.spec import Addon
 from kprov.cli.exits import State
 from kprov.cli.options import Given, inventory_argument, json_option, state_options
 from kprov.cli.work import opened
@@ -25,6 +24,7 @@ from kprov.inventory.addons import FOLDER
 from kprov.tunnel.page import Page
 from kprov.tunnel.page import opened as opened_page
 from kprov.tunnel.target import chosen
+from kprov.values.addon import Addon
 
 
 @click.command(name="open")

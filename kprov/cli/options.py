@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from kprov.errors import KprovError
-from kprov.model import Secret
+from kprov.values.errors import KprovError
+from kprov.values.model import Secret
 
 F = TypeVar("F", bound=Callable[..., Any])
 

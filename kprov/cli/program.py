@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from kprov.cli.exits import EXIT_CODES, FAILED, INTERRUPTED, PARTLY, State
-from kprov.errors import KprovError
+from kprov.values.errors import KprovError
 
 # fmt: off
 COMMANDS: dict[str, tuple[str, str]] = {  # name → (module:command, the line that `kprov --help` shows)
@@ -55,8 +55,8 @@ class Program(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-def _show_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted:
+def _show_version(ctx: click.Context, _: click.Parameter, desired: bool) -> None:
+    if desired:
         click.echo(f"kprov {version('kprov')}")
         ctx.exit()
 

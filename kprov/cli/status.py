@@ -15,7 +15,7 @@ from kprov.cli.exits import FAILED, State
 from kprov.cli.options import Given, inventory_argument, state_options
 from kprov.cli.work import opened
 from kprov.report.columns import columns
-from kprov.status import MISSING, HostStatus, Status, summarize
+from kprov.run.status import MISSING, HostStatus, Status, summarize
 
 
 @click.command()

@@ -9,8 +9,8 @@ import click
 from kprov.cli.options import FILE, Given, inventory_argument, state_options
 from kprov.cli.work import passphrase_for
 from kprov.inventory import load
-from kprov.store import state_folder
-from kprov.verify import run
+from kprov.run.verify import run
+from kprov.state.store import state_folder
 
 
 @click.command()

@@ -17,19 +17,19 @@ from kprov.artifacts.provide import LOCK_NAME
 from kprov.cli.exits import State
 from kprov.cli.limit import hosts_within
 from kprov.cli.options import Given, read_passphrase
-from kprov.errors import KprovError
-from kprov.events import Note
 from kprov.inventory import load
-from kprov.model import Cluster, Secret
 from kprov.report.console import Terminal
 from kprov.report.hub import Hub, View
 from kprov.report.jsonlines import JsonLines, object_line
 from kprov.report.lines import Lines
 from kprov.report.log import LogFile
 from kprov.roles import registries
-from kprov.store import Store, state_folder
+from kprov.run.up import Operator, Options
+from kprov.state.store import Store, state_folder
 from kprov.transport import SshTransport
-from kprov.up import Operator, Options
+from kprov.values.errors import KprovError
+from kprov.values.events import Note
+from kprov.values.model import Cluster, Secret
 
 
 @dataclass(frozen=True, kw_only=True)

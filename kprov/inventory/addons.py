@@ -9,12 +9,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from kprov.addon.choose import chosen
-from kprov.addon.spec import Addon
 from kprov.inventory.cloud import entries
 from kprov.inventory.keys import SecretReference
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
-from kprov.model import NETWORK_ADDONS, Secret
+from kprov.values.addon import Addon
+from kprov.values.model import NETWORK_ADDONS, Secret
 
 FOLDER = "addons"  # beside the inventory
 _AT = ("cluster", "addons")
@@ -26,7 +26,7 @@ def addons(
     """The add-ons that are on, the cloud's controller among them. folder: the inventory's; kubernetes: minor version."""
     own = folder / FOLDER if (folder / FOLDER).is_dir() else None
     listed, cloud = entries(review, own)
-    wanted = _with_network(review, listed)
+    desired = _with_network(review, listed)
 
     def fault(path: tuple[str, ...], what: str, *, needed: str = "", todo: str = "", found: str = "") -> None:
         place = ("cluster", "cloud", *path[1:]) if path[0] == cloud else (*_AT, *path)
@@ -42,7 +42,7 @@ def addons(
             fault(path, str(error), found="a reference", needed=needed)
         return None
 
-    return chosen(wanted, own, fault, secret, folder, kubernetes)
+    return chosen(desired, own, fault, secret, folder, kubernetes)
 
 
 def _with_network(review: Review, entries: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A checked inventory → the frozen values of `kprov.model`; notes what only shows when variables are put together."""
+"""A checked inventory → the frozen values of `kprov.values.model`; notes what only shows when variables are put together."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from kprov.addon.spec import Addon
 from kprov.inventory.merge import Merger, Variables, given, node_labels, node_taints
 from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys, Inventory
-from kprov.model import (
+from kprov.values.addon import Addon
+from kprov.values.model import (
     ArtifactSettings,
     CloudSettings,
     Cluster,
@@ -28,7 +28,7 @@ from kprov.model import (
     Secret,
     UpgradeSettings,
 )
-from kprov.runtimes import DEFAULT
+from kprov.values.runtimes import DEFAULT
 
 
 def hosts(review: Review, folder: Path, reader: SecretReader) -> tuple[Host, ...]:

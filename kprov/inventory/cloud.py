@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from kprov.addon.describe import shelf
-from kprov.addon.spec import Addon
 from kprov.inventory.mistakes import nearest
 from kprov.inventory.review import Review
-from kprov.model import CloudSettings
+from kprov.values.addon import Addon
+from kprov.values.model import CloudSettings
 
 PREFIX = "cloud-"
 
@@ -27,17 +27,17 @@ def entries(review: Review, folder: Path | None) -> tuple[Mapping[str, bool | di
     folder: `addons` beside the inventory, or None. Mistakes are noted.
     """
     cluster = review.inventory.cluster
-    wanted = dict(cluster.addons)
-    for name in [name for name in wanted if name.startswith(PREFIX)]:
+    desired = dict(cluster.addons)
+    for name in [name for name in desired if name.startswith(PREFIX)]:
         review.fault(
             ("cluster", "addons", name),
             "a cloud's controller is switched on by `cloud:`",
             todo=f"write `cloud: {{provider: {name.removeprefix(PREFIX)}, …}}` below cluster, and remove this",
         )
-        del wanted[name]
+        del desired[name]
     chosen = settings(review)
     if chosen is None or cluster.cloud is None:
-        return wanted, ""
+        return desired, ""
     known = [name.removeprefix(PREFIX) for name in shelf(folder) if name.startswith(PREFIX)]
     if chosen.provider not in known:
         review.fault(
@@ -46,8 +46,8 @@ def entries(review: Review, folder: Path | None) -> tuple[Mapping[str, bool | di
             needed=f"one of {', '.join(sorted(known))}",
             todo=nearest(chosen.provider, known) or f"or put yours into addons/{chosen.addon} beside the inventory",
         )
-        return wanted, ""
-    return {**wanted, chosen.addon: dict(cluster.cloud.model_extra or {})}, chosen.addon
+        return desired, ""
+    return {**desired, chosen.addon: dict(cluster.cloud.model_extra or {})}, chosen.addon
 
 
 def check_hosts(review: Review, addons: tuple[Addon, ...]) -> None:

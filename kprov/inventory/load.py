@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 from kprov.artifacts.catalog import resolve_versions
-from kprov.errors import InventoryError, KprovError
 from kprov.inventory import build, checks, diagnose, source
 from kprov.inventory.addons import addons
 from kprov.inventory.cloud import check_hosts, settings
@@ -24,7 +23,8 @@ from kprov.inventory.passwords import SecretReader
 from kprov.inventory.registries import registry
 from kprov.inventory.review import Review
 from kprov.inventory.source import Node
-from kprov.model import Cluster
+from kprov.values.errors import InventoryError, KprovError
+from kprov.values.model import Cluster
 
 Resolver = Callable[[str, Mapping[str, str]], Mapping[str, str]]
 

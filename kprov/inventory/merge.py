@@ -8,7 +8,7 @@ from typing import Any
 
 from kprov.inventory.mistakes import Path
 from kprov.inventory.schema import HostKeys, HostVariables, Inventory
-from kprov.model import GROUPS, Group, Taint
+from kprov.values.model import GROUPS, Group, Taint
 
 VARIABLES = tuple(HostVariables.model_fields)
 _CONTROL_PLANE = "node-role.kubernetes.io/control-plane"

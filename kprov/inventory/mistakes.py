@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kprov.errors import InventoryError, KprovError
+from kprov.values.errors import InventoryError, KprovError
 
 Path = tuple[str | int, ...]
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from kprov.inventory.fields import refuse
 from kprov.inventory.mistakes import nearest
-from kprov.model import NetworkMode
+from kprov.values.model import NetworkMode
 
 
 class NetworkKeys(BaseModel):

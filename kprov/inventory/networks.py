@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from kprov.inventory.mistakes import Path
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys
-from kprov.model import NETWORK_ADDONS, NetworkMode
+from kprov.values.model import NETWORK_ADDONS, NetworkMode
 
 _SERVICE_PREFIXES = range(12, 29)  # kube-apiserver takes at most 20 bits of host part
 _NODE_BITS = 16  # kube-controller-manager and Kubernetes' allocator: at most 2^16 node networks

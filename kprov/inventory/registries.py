@@ -9,7 +9,7 @@ from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.inventory.runtime_keys import RegistryAccessKeys
-from kprov.model import RegistryAccess, RegistryEntry, RegistrySettings, Secret
+from kprov.values.model import RegistryAccess, RegistryEntry, RegistrySettings, Secret
 
 _AT: KeyPath = ("cluster", "registry")
 

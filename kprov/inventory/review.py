@@ -8,7 +8,7 @@ from kprov.inventory.diagnose import shown
 from kprov.inventory.mistakes import Caution, Mistakes, Path, dotted
 from kprov.inventory.schema import Inventory
 from kprov.inventory.source import Node
-from kprov.model import Group
+from kprov.values.model import Group
 
 
 class Review:

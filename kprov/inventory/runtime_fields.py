@@ -9,7 +9,7 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from kprov.inventory.fields import address, dns_label, refuse
 from kprov.inventory.mistakes import nearest
-from kprov.runtimes import RUNTIMES
+from kprov.values.runtimes import RUNTIMES
 
 _REPOSITORY = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*\Z")
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from kprov.inventory.fields import PathText
 from kprov.inventory.keys import Keys, Reference
 from kprov.inventory.runtime_fields import HandlerPath, HandlerType, RegistryHost, RegistryMirror, RegistryUser
-from kprov.model import RUNC_SHIM
+from kprov.values.model import RUNC_SHIM
 
 
 class HandlerKeys(Keys):

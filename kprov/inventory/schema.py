@@ -1,6 +1,6 @@
 """The keys of an inventory with their types, bounds and meaning: the one source of validation, editor schema and docs.
 
-Shape only: what depends on several values is in `checks`, defaults of the cluster are those of `kprov.model`.
+Shape only: what depends on several values is in `checks`, defaults of the cluster are those of `kprov.values.model`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from kprov.inventory.keys import Keys, Reference
 from kprov.inventory.network_keys import NetworkEntry, NetworkKeys
 from kprov.inventory.runtime_fields import HandlerName, RuntimeName
 from kprov.inventory.runtime_keys import HandlerKeys, RegistryKeys
-from kprov.model import Component, Group
+from kprov.values.model import Component, Group
 
 Part = Literal["etcd", "containerd", "runc", "cni-plugins", "coredns", "pause", "docker", "cri-dockerd", "crio"]
 

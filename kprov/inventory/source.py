@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import yaml
 
 from kprov.inventory.mistakes import Mark, Mistakes, Path
-from kprov.yaml_text import LOADER
+from kprov.values.yaml_text import LOADER
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20

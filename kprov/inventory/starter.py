@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from pydantic_core import PydanticCustomError
 
-from kprov.errors import InventoryError
 from kprov.inventory.fields import address, dns_label, host_name, user_name
+from kprov.values.errors import InventoryError
 
 _HOST = re.compile(r"(?:(?P<name>[^=@:]+)=)?(?:(?P<user>[^@:]+)@)?(?P<address>[^@:]+)(?::(?P<port>[1-9][0-9]{0,4}))?\Z")
 _FORM = "[NAME=][USER@]ADDRESS[:PORT]"

@@ -6,7 +6,7 @@
     machines.start(lab.machine("w1"))
     machines.destroy(lab)
 
-`machines` makes, starts, stops and removes; `inventory` writes; all raise `kprov.errors.LabError`.
+`machines` makes, starts, stops and removes; `inventory` writes; all raise `kprov.values.errors.LabError`.
 """
 
 from kprov.lab import inventory, machines

@@ -33,8 +33,8 @@ def mirror(sources: Mapping[str, str], suite: str) -> str | None:
 def _deb822(paragraph: str, suite: str) -> str | None:
     lines = (line for line in paragraph.splitlines() if not line.startswith("#"))
     fields = {key.strip().lower(): value.split() for key, _, value in (line.partition(":") for line in lines)}
-    wanted = {"types": "deb", "suites": suite, "components": "main"}
-    if all(word in fields.get(key, ()) for key, word in wanted.items()):
+    desired = {"types": "deb", "suites": suite, "components": "main"}
+    if all(word in fields.get(key, ()) for key, word in desired.items()):
         return _first_uri(fields.get("uris", ()))
     return None
 

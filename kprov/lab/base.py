@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kprov.errors import LabError
 from kprov.lab import apt, sources
 from kprov.lab.commands import require_space, run
 from kprov.lab.layout import CACHE, SUITES
 from kprov.lab.locks import locked
 from kprov.lab.mounts import remove_tree
+from kprov.values.errors import LabError
 
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "iproute2", "iputils-ping", "nftables", "iptables"),

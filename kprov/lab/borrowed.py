@@ -31,7 +31,7 @@ TOUCHED = (
 )
 
 
-def wanted(now: Mapping[str, str]) -> dict[str, str]:
+def desired(now: Mapping[str, str]) -> dict[str, str]:
     """The settings a lab needs that are not so yet."""
     changes = {}
     if now.get(FORWARDING) == "0":
@@ -52,7 +52,7 @@ def take() -> None:
     if not _RECORD.exists():
         _RECORD.with_suffix(".new").write_text(json.dumps(now), encoding="utf-8")
         _RECORD.with_suffix(".new").rename(_RECORD)
-    _write(wanted(now))
+    _write(desired(now))
 
 
 def give_back() -> None:

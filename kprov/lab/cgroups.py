@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kprov.errors import LabError
+from kprov.values.errors import LabError
 
 _MOUNT = Path("/sys/fs/cgroup")
 _POLL = 0.02

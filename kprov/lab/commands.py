@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kprov.errors import LabError
+from kprov.values.errors import LabError
 
 # Program → package that has it, by Debian's names.
 PROGRAMS: Mapping[str, str] = {

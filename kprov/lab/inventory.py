@@ -12,11 +12,11 @@ from typing import Any, Literal
 
 import yaml
 
-from kprov.errors import LabError
 from kprov.lab import cgroups
 from kprov.lab.layout import Lab, Machine
 from kprov.lab.records import password_file
-from kprov.model import GROUPS, Group
+from kprov.values.errors import LabError
+from kprov.values.model import GROUPS, Group
 
 _CAP_SYS_RESOURCE = 24
 _EVICTION = {

@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from kprov.errors import LabError
-from kprov.model import GROUPS, Group, Secret
+from kprov.values.errors import LabError
+from kprov.values.model import GROUPS, Group, Secret
 
 LABS = Path("/var/lib/kprov-lab")
 CACHE = Path("/var/cache/kprov-lab")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kprov.errors import LabError
+from kprov.values.errors import LabError
 
 _POLL = 0.1
 

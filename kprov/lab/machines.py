@@ -14,13 +14,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from kprov.errors import LabError
 from kprov.lab import base, borrowed, cgroups, guest, network, nspawn, process, records
 from kprov.lab.commands import check_host, require_space, tail
 from kprov.lab.layout import LABS, Lab, Machine, MachineSpec, address, check_machines, check_name, free_index
 from kprov.lab.mounts import remove_tree
 from kprov.lab.readiness import wait_ready
-from kprov.model import Secret
+from kprov.values.errors import LabError
+from kprov.values.model import Secret
 
 _KEEPER = Path(__file__).with_name("keeper.sh")
 _MACHINE_BYTES = 2**29

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from kprov.addon.spec import Addon
 from kprov.lab import machines
 from kprov.lab.layout import Lab
+from kprov.values.addon import Addon
 
 # What add-ons have on every host beside their pods.
 UNITS: Mapping[str, tuple[str, ...]] = {

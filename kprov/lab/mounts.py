@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from kprov.errors import LabError
 from kprov.lab.commands import run
+from kprov.values.errors import LabError
 
 
 def mount_points(mountinfo: str) -> tuple[Path, ...]:

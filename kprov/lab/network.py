@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from ipaddress import IPv4Network
 
-from kprov.errors import LabError
 from kprov.lab.commands import run
 from kprov.lab.layout import NETWORK, Lab
+from kprov.values.errors import LabError
 
 
 def routes() -> tuple[IPv4Network, ...]:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kprov.errors import LabError
 from kprov.lab.commands import environment, tail
 from kprov.lab.layout import Machine
+from kprov.values.errors import LabError
 
 _POLL = 0.02
 _PROC = Path("/proc")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 import time
 
-from kprov.errors import LabError
 from kprov.lab import process
 from kprov.lab.layout import Machine
+from kprov.values.errors import LabError
 
 _POLL = 0.1
 _UP = ("running", "degraded")

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kprov.errors import LabError
 from kprov.lab.guest import write_private
 from kprov.lab.layout import CACHE, LABS, Lab, check_name, from_record, to_record
 from kprov.lab.locks import locked
 from kprov.lab.mounts import remove_tree
-from kprov.model import Secret
+from kprov.values.errors import LabError
+from kprov.values.model import Secret
 
 _RECORD = "lab.json"
 _PASSWORD = "admin-password"  # noqa: S105 - the name of the file, not what is in it

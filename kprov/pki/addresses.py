@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from kprov.model import Cluster, ClusterFacts, Host
+from kprov.values.model import Cluster, ClusterFacts, Host
 
 # Interfaces whose addresses belong to containers, virtual machines or the service network. They come and go with
 # workloads, so a certificate that named them would have to be issued again for nothing.

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from kprov.errors import PkiError
 from kprov.pki.keys import Algorithm, PrivateKey, new_key, private_pem
-from kprov.pki.spec import Authority, CertificateSpec
+from kprov.values.certificate import Authority, CertificateSpec
+from kprov.values.errors import PkiError
 
 BACKDATE = timedelta(hours=1)  # small differences between clocks must not make a new certificate "not yet valid"
 _COMMON_NAMES: dict[Authority, str] = {
@@ -163,8 +163,8 @@ class CertificateAuthority:
 
 def extended_usages(spec: CertificateSpec) -> list[x509.ObjectIdentifier]:
     """The extended key usages that `spec` asks for, server first."""
-    wanted = ((spec.server, ExtendedKeyUsageOID.SERVER_AUTH), (spec.client, ExtendedKeyUsageOID.CLIENT_AUTH))
-    return [usage for asked, usage in wanted if asked]
+    desired = ((spec.server, ExtendedKeyUsageOID.SERVER_AUTH), (spec.client, ExtendedKeyUsageOID.CLIENT_AUTH))
+    return [usage for asked, usage in desired if asked]
 
 
 def _subject(spec: CertificateSpec) -> x509.Name:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kprov.errors import PkiError
-from kprov.pki.spec import Authority
+from kprov.values.certificate import Authority
+from kprov.values.errors import PkiError
 
 Fingerprints = Mapping[Authority, str]
 _SHOWN = 16  # characters of a fingerprint that people compare

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from kprov import yaml_text
-from kprov.errors import PkiError
+from kprov.values import yaml_text
+from kprov.values.errors import PkiError
 
 _LISTS = ("clusters", "users", "contexts")
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from cryptography import x509
 
 from kprov.pki.reissue import days_left, why_reissue
-from kprov.pki.spec import Authority, CertificateSpec
-from kprov.resources import Certificate
+from kprov.values.certificate import Authority, CertificateSpec
+from kprov.values.resources import Certificate
 
 OPERATOR = "(operator)"  # stands where a host's name would, for what only the state folder holds
 CLUSTER = "(cluster)"  # the same, for what is in Secrets
@@ -29,7 +29,7 @@ class CertificateRow:
 
 
 def certificate_rows(
-    wanted: Mapping[str, Iterable[Certificate]],
+    desired: Mapping[str, Iterable[Certificate]],
     observed: Mapping[str, Mapping[str, bytes]],
     authorities: Mapping[Authority, bytes],
     now: datetime,
@@ -41,7 +41,7 @@ def certificate_rows(
     """
     rows = [
         _leaf_row(host, certificate, observed.get(host, {}).get(certificate.path), authorities, now)
-        for host, certificates in wanted.items()
+        for host, certificates in desired.items()
         for certificate in certificates
     ]
     return tuple(sorted(rows, key=lambda row: (row.host, row.name, row.path)))

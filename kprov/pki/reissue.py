@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from kprov.pki.authority import extended_usages
 from kprov.pki.keys import algorithm_of
-from kprov.pki.spec import CertificateSpec
+from kprov.values.certificate import CertificateSpec
 
 _DAY = timedelta(days=1)
 _LONGEST_REASON = 600  # characters
@@ -122,8 +122,8 @@ def _values(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> list[s
 
 def _names(certificate: x509.Certificate, spec: CertificateSpec) -> str | None:
     there = names_of(certificate)
-    wanted = {*spec.dns_names, *spec.ip_addresses}
-    faults = (("lacks", wanted - there), ("has without need", there - wanted))
+    desired = {*spec.dns_names, *spec.ip_addresses}
+    faults = (("lacks", desired - there), ("has without need", there - desired))
     return "; ".join(f"{verb} the names {_listed(sorted(names))}" for verb, names in faults if names) or None
 
 
@@ -145,8 +145,8 @@ def _usage(certificate: x509.Certificate, spec: CertificateSpec) -> str | None:
     except x509.ExtensionNotFound:
         usages = set()
     if usages != set(extended_usages(spec)):
-        wanted = _USAGES.get((spec.server, spec.client), "nothing")
-        return f"is good for {_listed(sorted(_usage_name(usage) for usage in usages))}, wanted is {wanted}"
+        desired = _USAGES.get((spec.server, spec.client), "nothing")
+        return f"is good for {_listed(sorted(_usage_name(usage) for usage in usages))}, wanted is {desired}"
     if not certificate.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature:
         return "does not allow digital signatures"
     return None

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from kprov.errors import PkiError
-from kprov.model import Cluster, ClusterFacts, Group, Host
 from kprov.pki.addresses import api_names, etcd_names, host_names, loopback_names, no_names, split_names
-from kprov.pki.spec import Authority, CertificateSpec
+from kprov.values.certificate import Authority, CertificateSpec
+from kprov.values.errors import PkiError
+from kprov.values.model import Cluster, ClusterFacts, Group, Host
 
 KUBELET_API_ADMINS = "kprov:kubelet-api-admins"  # bound to ClusterRole system:kubelet-api-admin
 CLUSTER_ADMINS = "kubeadm:cluster-admins"  # bound to ClusterRole cluster-admin; the name other tools look for

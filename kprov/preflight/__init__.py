@@ -5,10 +5,10 @@ Pure: it judges observations. Asking hosts, and stopping a run, is the caller's 
 
 from collections.abc import Iterable, Mapping
 
-from kprov.model import Cluster, Host
-from kprov.observation import Observation
+from kprov.observe.observation import Observation
 from kprov.preflight import clocks, disk, identity, leftovers, machine, network, pod_network, versions
 from kprov.preflight.problem import OPERATOR, Problem, judged, raise_for, render
+from kprov.values.model import Cluster, Host
 
 __all__ = ["OPERATOR", "Problem", "check", "raise_for", "render"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from statistics import median
 
-from kprov.observation import Observation
+from kprov.observe.observation import Observation
 from kprov.preflight.problem import OPERATOR, Problem
 
 LIMIT = 30.0  # seconds

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kprov.model import Facts, Host
-from kprov.observation import Observation
+from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
+from kprov.values.model import Facts, Host
 
 MIB = 2**20
 

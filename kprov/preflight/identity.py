@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from kprov.model import Cluster, ClusterFacts, Host
-from kprov.observation import Observation
+from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
+from kprov.values.model import Cluster, ClusterFacts, Host
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _NODE_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kprov.model import Host
-from kprov.observation import Observation
+from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
-from kprov.resources import Key
-from kprov.runtimes import RUNTIMES
+from kprov.values.model import Host
+from kprov.values.resources import Key
+from kprov.values.runtimes import RUNTIMES
 
 _DATA = ("/var/lib/docker", "/var/lib/crio")  # may hold what a user needs
 # What stands for a leftover in the host's manifest when it has no line of its own: who made it.

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.model import Cluster, Facts, Host
-from kprov.observation import Observation
+from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
 from kprov.roles.host import modules
 from kprov.roles.layout import kube_proxy_mode
-from kprov.runtimes import RUNTIMES
+from kprov.values.model import Cluster, Facts, Host
+from kprov.values.runtimes import RUNTIMES
 
 MIB = 2**20
 ARCHITECTURES = ("amd64", "arm64")
@@ -56,17 +56,17 @@ def _root(host: Host, facts: Facts) -> Iterable[Problem]:
 
 def missing_packages(cluster: Cluster, host: Host, facts: Facts) -> tuple[str, ...]:
     """Programs that kprov would install from the distribution and that are not there yet."""
-    wanted: list[str] = []
+    desired: list[str] = []
     if host.is_node:
-        wanted += [
+        desired += [
             "nft" if kube_proxy_mode(cluster, facts) == "nftables" else "iptables",
             *RUNTIMES[host.runtime].commands,
         ]
     if cluster.addon("monitoring") or (host.is_node and cluster.api_endpoint is None):
-        wanted.append("haproxy")
+        desired.append("haproxy")
     if cluster.addon("monitoring"):
-        wanted.append("openssl")
-    return tuple(program for program in wanted if program not in facts.commands)
+        desired.append("openssl")
+    return tuple(program for program in desired if program not in facts.commands)
 
 
 def _system(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
@@ -139,16 +139,16 @@ def _cgroup(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
 
 
 def _power(host: Host, facts: Facts) -> Iterable[Problem]:
-    wanted, roles = _memory(host)
-    if facts.memory < wanted:
+    desired, roles = _memory(host)
+    if facts.memory < desired:
         yield Problem(
             name="Mem",
             host=host.name,
             what=f"there is little memory for {roles}",
             found=f"{facts.memory // MIB} MiB",
-            needed=f"{wanted // MIB} MiB",
+            needed=f"{desired // MIB} MiB",
             todo="give the machine more memory",
-            severity="error" if facts.memory < wanted // _HOPELESS else "warning",
+            severity="error" if facts.memory < desired // _HOPELESS else "warning",
         )
     if host.in_group("control_plane") and facts.cpus < CONTROL_PLANE_CPUS:
         yield Problem(
@@ -169,15 +169,15 @@ def _memory(host: Host) -> tuple[int, str]:
 
 
 def _modules(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
-    wanted = modules(cluster.network) if host.is_node else ()
-    missing = [module for module in wanted if module not in facts.modules | facts.loadable]
+    desired = modules(cluster.network) if host.is_node else ()
+    missing = [module for module in desired if module not in facts.modules | facts.loadable]
     if missing:
         yield Problem(
             name="KernelModule",
             host=host.name,
             what="kernel modules are neither loaded nor can be loaded",
             found=f"no {', '.join(missing)} in kernel {facts.kernel_release}",
-            needed=", ".join(wanted),
+            needed=", ".join(desired),
             todo="install the modules of this kernel (kernel-modules-extra, linux-modules-extra-…), or boot the kernel "
             "that is installed; in a container, load them on the machine that carries it",
         )

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_interface
 
-from kprov.model import Cluster, ClusterFacts, Facts, Group, Host, Interface, Listener
-from kprov.observation import Observation
+from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
 from kprov.roles.network import BRIDGE, TUNNEL
+from kprov.values.model import Cluster, ClusterFacts, Facts, Group, Host, Interface, Listener
 
 _ALIVE = frozenset({"active", "activating", "reloading", "deactivating"})
 _EVERYWHERE = frozenset({"*", "0.0.0.0", "[::]", "::"})  # noqa: S104 - compared with, never bound to

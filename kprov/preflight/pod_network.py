@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 
-from kprov.model import Cluster, ClusterFacts, Facts, Host
-from kprov.network_change import between, networks, others
-from kprov.observation import Observation, printable
-from kprov.pod_network import MODE, identity
+from kprov.observe.observation import Observation, printable
+from kprov.plan.network_change import between, networks, others
 from kprov.preflight.problem import Problem
 from kprov.roles.network import TUNNEL, mtu, neighbourhood
+from kprov.roles.pod_network import MODE, identity
+from kprov.values.model import Cluster, ClusterFacts, Facts, Host
 
 _SHOWN = 5  # hosts named in a message
 
@@ -25,17 +25,17 @@ def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
 
 
 def _size(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
-    wanted, overhead = cluster.network.mtu, cluster.network.overhead
+    desired, overhead = cluster.network.mtu, cluster.network.overhead
     try:
         room = mtu(facts, ClusterFacts({host.name: facts}).node_ip(host)) - overhead
     except ValueError:
         return  # a host without a node address is told elsewhere
-    if wanted is not None and wanted > room:
+    if desired is not None and desired > room:
         yield Problem(
             name="MTU",
             host=host.name,
             what="pods' largest packets do not fit through this host's link",
-            found=f"network.mtu {wanted}; the link with the node's address leaves room for {room}",
+            found=f"network.mtu {desired}; the link with the node's address leaves room for {room}",
             needed=f"at most {room}" + (f": its MTU less {overhead} for the tunnel" if overhead else ""),
             todo="write a smaller network.mtu, or leave it out for the largest that fits",
         )
@@ -118,7 +118,7 @@ def _change(
     cluster: Cluster, observations: Mapping[str, Observation], limit: frozenset[str] | None
 ) -> Iterable[Problem]:
     """What runs on nodes now against what is wanted: pods keep the interfaces that they were made with."""
-    wanted = identity(cluster.network)
+    desired = identity(cluster.network)
     before = others(cluster, observations)
     if not before:
         return
@@ -134,7 +134,7 @@ def _change(
             host=told,
             what="the pod network of a living cluster cannot be changed to this one",
             found=found,
-            needed=f"{wanted} from the first day on: every pod's interface belongs to the network that made it",
+            needed=f"{desired} from the first day on: every pod's interface belongs to the network that made it",
             todo="write the old network into the inventory again; to change it, build a second cluster and move there, or "
             "take this one down and up again (docs/networks.md)",
         )
@@ -144,7 +144,7 @@ def _change(
             host=told,
             what="a pod network changes on all nodes in one run, and this one is limited to some",
             found=found,
-            needed=f"{wanted} on every node: a node that is left behind would not be reached by the others' pods",
+            needed=f"{desired} on every node: a node that is left behind would not be reached by the others' pods",
             todo="run it without --limit",
         )
     else:
@@ -157,7 +157,7 @@ def _change(
             host=told,
             what=stepwise if between(cluster.network, before.values()) else at_once,
             found=found,
-            needed=wanted,
+            needed=desired,
             todo="nothing, if that may be now; pods go on, and keep the MTU that they were made with",
             severity="warning",
         )

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from kprov.errors import PreflightError
-from kprov.observation import printable
+from kprov.observe.observation import printable
+from kprov.values.errors import PreflightError
 
 OPERATOR = "this machine"  # stands for a host where the operator's own machine is at fault
 

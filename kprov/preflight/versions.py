@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kprov.model import Cluster, Host
-from kprov.observation import Observation
+from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
+from kprov.values.model import Cluster, Host
 
 Version = tuple[int, int, int]
 Minor = tuple[int, int]
@@ -48,20 +48,20 @@ def compare(
             for host in hosts
         ]
 
-    wanted = numbers(cluster.versions["kubernetes"])
+    desired = numbers(cluster.versions["kubernetes"])
     members = programs("etcd", cluster.group("etcd"))
     servers = programs("kube-apiserver", cluster.group("control_plane"))
     kubelets = programs("kubelet", cluster.nodes)
-    if wanted is None:
+    if desired is None:
         return
     etcd = numbers(cluster.versions.get("etcd", ""))
     if etcd is not None:
         yield from _steps(members, etcd)
         yield from _floor(members, etcd)
-    yield from _steps(servers, wanted)
-    yield from _kubelets(kubelets, servers, wanted)
-    yield from _left_behind(kubelets, servers, wanted)
-    yield from _unknown([*members, *servers, *kubelets], wanted)
+    yield from _steps(servers, desired)
+    yield from _kubelets(kubelets, servers, desired)
+    yield from _left_behind(kubelets, servers, desired)
+    yield from _unknown([*members, *servers, *kubelets], desired)
 
 
 def numbers(text: str) -> Version | None:
@@ -89,7 +89,7 @@ def has_run(seen: Observation, program: str) -> bool:
     return ("unit", f"{program}.service") in seen.records
 
 
-def _steps(parts: Sequence[Running], wanted: Version) -> Iterable[Problem]:
+def _steps(parts: Sequence[Running], desired: Version) -> Iterable[Problem]:
     """Members of one group: neither behind the newest nor more than one minor before the oldest of them."""
     there = [part for part in parts if part.version is not None]
     if not there:
@@ -98,13 +98,13 @@ def _steps(parts: Sequence[Running], wanted: Version) -> Iterable[Problem]:
     for part in parts:
         if not part.touched:
             continue
-        if wanted[:2] < _minor(newest):
-            yield _downgrade(part, part if _minor(part) == _minor(newest) else newest, wanted)
-        elif _distance(_minor(oldest), wanted[:2]) > 1:
-            yield _skipped(part, part if _minor(part) == _minor(oldest) else oldest, wanted)
+        if desired[:2] < _minor(newest):
+            yield _downgrade(part, part if _minor(part) == _minor(newest) else newest, desired)
+        elif _distance(_minor(oldest), desired[:2]) > 1:
+            yield _skipped(part, part if _minor(part) == _minor(oldest) else oldest, desired)
 
 
-def _downgrade(part: Running, newest: Running, wanted: Version) -> Problem:
+def _downgrade(part: Running, newest: Running, desired: Version) -> Problem:
     kept = _dotted(_minor(newest))
     back = (
         "to go back, restore a snapshot of etcd that was taken before, or use `etcdctl downgrade` by hand"
@@ -116,26 +116,26 @@ def _downgrade(part: Running, newest: Running, wanted: Version) -> Problem:
         host=part.host,
         what=f"{part.program} would go back by a minor version, which upstream does not support",
         found=_found(newest, part),
-        needed=f"{kept} or later; {_dotted(wanted)} is wanted",
+        needed=f"{kept} or later; {_dotted(desired)} is wanted",
         todo=f"write {_setting(part.program, kept, newest)} in the inventory; {back}",
     )
 
 
-def _skipped(part: Running, oldest: Running, wanted: Version) -> Problem:
-    path = [_dotted((wanted[0], minor)) for minor in range(_minor(oldest)[1] + 1, wanted[1] + 1)]
-    path = path if wanted[0] == _minor(oldest)[0] else ["every minor version in between"]
+def _skipped(part: Running, oldest: Running, desired: Version) -> Problem:
+    path = [_dotted((desired[0], minor)) for minor in range(_minor(oldest)[1] + 1, desired[1] + 1)]
+    path = path if desired[0] == _minor(oldest)[0] else ["every minor version in between"]
     return Problem(
         name="VersionSkip",
         host=part.host,
         what=f"{part.program} would leave out a minor version",
         found=_found(oldest, part),
-        needed=f"{_dotted(_minor(oldest))} or {path[0]} as the next step; {_dotted(wanted)} is wanted",
+        needed=f"{_dotted(_minor(oldest))} or {path[0]} as the next step; {_dotted(desired)} is wanted",
         todo=f"go through {', then '.join(path)}: write each in turn in the inventory and run `kprov up`",
     )
 
 
-def _floor(members: Sequence[Running], wanted: Version) -> Iterable[Problem]:
-    floor = _FLOORS.get(wanted[:2])
+def _floor(members: Sequence[Running], desired: Version) -> Iterable[Problem]:
+    floor = _FLOORS.get(desired[:2])
     if floor is None:
         return
     behind = [
@@ -146,24 +146,24 @@ def _floor(members: Sequence[Running], wanted: Version) -> Iterable[Problem]:
             yield Problem(
                 name="VersionSkip",
                 host=part.host,
-                what=f"etcd takes the step to {_dotted(wanted[:2])} only from {_dotted(floor)} or later",
+                what=f"etcd takes the step to {_dotted(desired[:2])} only from {_dotted(floor)} or later",
                 found=", ".join(f"etcd {_dotted(other.version or ())} on {other.host}" for other in behind),
-                needed=f"{_dotted(floor)} or a later {_dotted(floor[:2])} on every member; {_dotted(wanted)} is wanted",
-                todo=f"write such a version as `versions: {{etcd: …}}`, run `kprov up`, then {_dotted(wanted)}",
+                needed=f"{_dotted(floor)} or a later {_dotted(floor[:2])} on every member; {_dotted(desired)} is wanted",
+                todo=f"write such a version as `versions: {{etcd: …}}`, run `kprov up`, then {_dotted(desired)}",
             )
 
 
-def _kubelets(kubelets: Sequence[Running], servers: Sequence[Running], wanted: Version) -> Iterable[Problem]:
+def _kubelets(kubelets: Sequence[Running], servers: Sequence[Running], desired: Version) -> Iterable[Problem]:
     """Kubelets that are to be touched: not back, not newer than an API server that stays, not too old for one."""
     staying = [part for part in servers if part.version is not None and not part.touched]
     for part in kubelets:
         if not part.touched:
             continue
-        if part.version is not None and wanted[:2] < part.version[:2]:
-            yield _downgrade(part, part, wanted)
+        if part.version is not None and desired[:2] < part.version[:2]:
+            yield _downgrade(part, part, desired)
             continue
-        older = [server for server in staying if _minor(server) < wanted[:2]]
-        newer = [server for server in staying if _distance(wanted[:2], _minor(server)) > OLDEST_KUBELET]
+        older = [server for server in staying if _minor(server) < desired[:2]]
+        newer = [server for server in staying if _distance(desired[:2], _minor(server)) > OLDEST_KUBELET]
         if older:
             minor = min(map(_minor, older))
             names = ", ".join(server.host for server in older)
@@ -172,28 +172,28 @@ def _kubelets(kubelets: Sequence[Running], servers: Sequence[Running], wanted: V
                 host=part.host,
                 what="kubelet would be newer than an API server",
                 found=f"kube-apiserver {_listed(older)}, which --limit leaves as they are",
-                needed=f"kubelet {_dotted(minor)} or older; {_dotted(wanted)} is wanted",
+                needed=f"kubelet {_dotted(minor)} or older; {_dotted(desired)} is wanted",
                 todo=f"upgrade the control plane first: `kprov up` with `--limit {names.replace(' ', '')}`, or without",
             )
         elif newer:
-            first = (newer[0].version or wanted)[1] - OLDEST_KUBELET
+            first = (newer[0].version or desired)[1] - OLDEST_KUBELET
             yield Problem(
                 name="VersionSkew",
                 host=part.host,
                 what=f"kubelet would be more than {OLDEST_KUBELET} minor versions older than an API server",
                 found=f"kube-apiserver {_listed(newer)}",
-                needed=f"kubelet {_dotted((wanted[0], first))} or later; {_dotted(wanted)} is wanted",
+                needed=f"kubelet {_dotted((desired[0], first))} or later; {_dotted(desired)} is wanted",
                 todo=f'write `kubernetes: "{_dotted(_minor(newer[0]))}"` in the inventory',
             )
 
 
-def _left_behind(kubelets: Sequence[Running], servers: Sequence[Running], wanted: Version) -> Iterable[Problem]:
+def _left_behind(kubelets: Sequence[Running], servers: Sequence[Running], desired: Version) -> Iterable[Problem]:
     """API servers go first: at that moment every kubelet is still as it is now."""
-    old = [part for part in kubelets if part.version and _distance(_minor(part), wanted[:2]) > OLDEST_KUBELET]
+    old = [part for part in kubelets if part.version and _distance(_minor(part), desired[:2]) > OLDEST_KUBELET]
     now = [server for server in servers if server.version is not None]
     if not old or not now:
         return
-    oldest = _dotted((wanted[0], wanted[1] - OLDEST_KUBELET))
+    oldest = _dotted((desired[0], desired[1] - OLDEST_KUBELET))
     for server in servers:
         if server.touched:
             yield Problem(
@@ -201,16 +201,16 @@ def _left_behind(kubelets: Sequence[Running], servers: Sequence[Running], wanted
                 host=server.host,
                 what=f"kubelets would be more than {OLDEST_KUBELET} minor versions older than the API server",
                 found=f"kubelet {_listed(old)}",
-                needed=f"kubelet {oldest} or later everywhere before kube-apiserver {_dotted(wanted)}",
+                needed=f"kubelet {oldest} or later everywhere before kube-apiserver {_dotted(desired)}",
                 todo=f'first run `kprov up` with `kubernetes: "{_dotted(min(map(_minor, now)))}"` for '
                 f"{', '.join(part.host for part in old)}",
             )
 
 
-def _unknown(parts: Sequence[Running], wanted: Version) -> Iterable[Problem]:
+def _unknown(parts: Sequence[Running], desired: Version) -> Iterable[Problem]:
     """Told, never refused: a program of foreign making. A host nobody could ask matters only while versions move."""
     touched = [part.host for part in parts if part.touched]
-    moving = any(part.version and part.program != "etcd" and _minor(part) != wanted[:2] for part in parts)
+    moving = any(part.version and part.program != "etcd" and _minor(part) != desired[:2] for part in parts)
     for part in parts:
         matters = part.answered if part.touched else moving  # of a host that is to be touched more is said elsewhere
         if part.known or not touched or not matters:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kprov.cluster_plan import ClusterPlan
-from kprov.events import HostFailed
+from kprov.plan.cluster import ClusterPlan
 from kprov.report.tally import Tally
 from kprov.report.words import count, duration, names, size
 from kprov.transport.base import Count
+from kprov.values.events import HostFailed
 
 LOG_LINES = 20
 

@@ -6,7 +6,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from kprov.events import (
+from kprov.report.words import count, duration, names, sentence
+from kprov.values.events import (
     Event,
     Gathered,
     HostEnded,
@@ -17,7 +18,6 @@ from kprov.events import (
     StageEnded,
     StageStarted,
 )
-from kprov.report.words import count, duration, names, sentence
 
 
 class Terminal:

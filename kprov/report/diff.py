@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-from kprov.observation import printable
-from kprov.plan import Change
-from kprov.resources import File, Unit
+from kprov.observe.observation import printable
+from kprov.plan.host import Change
+from kprov.values.resources import File, Unit
 
 _LARGEST = 2000  # lines; what is longer is not read by anybody
 

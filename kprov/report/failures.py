@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kprov.events import HostFailed
 from kprov.report.closing import failure_details, failure_rows
+from kprov.values.events import HostFailed
 
 _NARROWEST = 100
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from kprov.artifacts.progress import Progress
-from kprov.events import Event, Note
 from kprov.report.redact import Redactor
 from kprov.report.tally import Tally
+from kprov.values.events import Event, Note
 
 
 class View(Progress, Protocol):

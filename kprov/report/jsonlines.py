@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from kprov.events import Event
+from kprov.values.events import Event
 
 
 def object_line(kind: str, values: Mapping[str, Any]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from kprov.events import Event, HostFailed
 from kprov.report.words import duration, is_detail, sentence
+from kprov.values.events import Event, HostFailed
 
 
 class Lines:

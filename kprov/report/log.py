@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kprov.errors import StoreError
-from kprov.events import Event, HostFailed
 from kprov.report.words import sentence
+from kprov.values.errors import StoreError
+from kprov.values.events import Event, HostFailed
 
 NAME = "kprov.log"
 _LARGEST = 4 << 20  # bytes; then the file becomes kprov.log.1 and a new one begins

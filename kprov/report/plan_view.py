@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kprov.cluster_plan import ClusterPlan
-from kprov.objects import titled
-from kprov.plan import CLEANUP, Change, HostPlan
+from kprov.objects.objects import titled
+from kprov.plan.cluster import ClusterPlan
+from kprov.plan.host import CLEANUP, Change, HostPlan
+from kprov.plan.stages import STAGES
 from kprov.report.words import count
-from kprov.stages import STAGES
 
 SIGNS = {"create": "+", "update": "~", "permissions": "~", "record": "·", "delete": "-"}
 _STAGES = {stage.name: stage.title for stage in STAGES} | {CLEANUP: "What is no longer wanted"}
@@ -74,7 +74,7 @@ def _host_lines(host: HostPlan) -> Iterable[str]:
 
 def certificate_text(change: Change) -> list[str]:
     """What a certificate will say: subject, names and life; never a key. Empty for other things."""
-    from kprov.resources import Certificate
+    from kprov.values.resources import Certificate
 
     if not isinstance(change.resource, Certificate) or change.action not in ("create", "update"):
         return []
@@ -98,7 +98,7 @@ def _cluster_lines(plan: ClusterPlan) -> list[str]:
     if moves:
         lines += ["etcd members", *moves]
     if not plan.objects_known:
-        number = len(plan.wanted_objects) + sum(len(addon.objects) for addon in plan.addons)
+        number = len(plan.desired_objects) + sum(len(addon.objects) for addon in plan.addons)
         lines += [f"Kubernetes objects: all {number} are applied once an API server runs"]
     elif plan.objects:
         lines.append("Kubernetes objects")

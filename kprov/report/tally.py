@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kprov.events import Event, HostEnded, HostFailed, HostStarted, OperationDone, StageEnded
+from kprov.values.events import Event, HostEnded, HostFailed, HostStarted, OperationDone, StageEnded
 
 
 @dataclass(kw_only=True)

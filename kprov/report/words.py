@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kprov.events import (
+from kprov.values.events import (
     Event,
     Gathered,
     HostEnded,

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from kprov.errors import TransportError
-from kprov.model import Host
+from kprov.values.errors import TransportError
+from kprov.values.model import Host
 
 Input = Iterable[bytes] | bytes
 OnOutput = Callable[[bytes], None]

@@ -20,10 +20,10 @@ import fabric
 import paramiko
 from paramiko.packet import Packetizer
 
-from kprov.errors import TransportError
-from kprov.model import Connection, Secret
 from kprov.transport.explain import CONNECT_SECONDS, HostKeyRefused, Target, explain, is_dropped
 from kprov.transport.known_hosts import HostKey, KnownHosts, host_name_of, parse_host_key
+from kprov.values.errors import TransportError
+from kprov.values.model import Connection, Secret
 
 KEEPALIVE_SECONDS = 10
 VANISHED_SECONDS = 20  # a peer that acknowledges nothing for so long is gone

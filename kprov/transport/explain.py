@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import paramiko
 
-from kprov.errors import TransportError
 from kprov.transport.known_hosts import HostKey
+from kprov.values.errors import TransportError
 
 CONNECT_SECONDS = 10
 
@@ -84,13 +84,13 @@ def _error(target: Target, what: str, found: str, *, needed: str = "", todo: str
 def _host_key(error: HostKeyRefused, target: Target) -> TransportError:
     offered = f"{error.offered.type} {error.offered.fingerprint}"
     if error.expected or error.revoked:
-        wanted = ", ".join(f"{key.type} {key.fingerprint}" for key in error.expected) or "a key that is not revoked"
+        desired = ", ".join(f"{key.type} {key.fingerprint}" for key in error.expected) or "a key that is not revoked"
         place = "host_key in the inventory" if error.pinned else "known_hosts"
         return _error(
             target,
             "the host key has changed: refused",
             offered,
-            needed=f"{wanted} ({place})",
+            needed=f"{desired} ({place})",
             todo="if the machine was installed anew, compare the fingerprint on its console and "
             + ("correct host_key" if error.pinned else f"remove the old key: ssh-keygen -R {_known_name(target)}")
             + "; if not, somebody may be reading along",

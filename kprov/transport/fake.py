@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from kprov.errors import TransportError
-from kprov.model import Host
 from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
 from kprov.transport.streams import SocketStream, unreached
+from kprov.values.errors import TransportError
+from kprov.values.model import Host
 
 Handler = Callable[[Host, str, bytes], Result]
 Dialled = Callable[[Host, str, int], socket.socket]

@@ -12,13 +12,13 @@ from collections.abc import Iterable
 from io import FileIO
 from typing import IO
 
-from kprov.errors import TransportError
-from kprov.model import Host
 from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
 from kprov.transport.outcome import result_of
 from kprov.transport.pump import CHUNK, Pump
 from kprov.transport.shell import wrap
 from kprov.transport.streams import SocketStream, dial_here
+from kprov.values.errors import TransportError
+from kprov.values.model import Host
 
 
 class LocalTransport:

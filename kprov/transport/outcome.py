@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kprov.errors import TransportError
 from kprov.transport.base import Result
 from kprov.transport.pump import MAX_OUTPUT, PROMPT_SECONDS, Outcome
 from kprov.transport.shell import Wrapped, not_started, printable
+from kprov.values.errors import TransportError
 
 
 def result_of(

@@ -12,8 +12,8 @@ import secrets
 import shlex
 from dataclasses import dataclass
 
-from kprov.errors import TransportError
-from kprov.model import Secret
+from kprov.values.errors import TransportError
+from kprov.values.model import Secret
 
 _NOISE_KEPT = 64 * 1024  # bytes of what came before the mark that are kept for a message
 

@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kprov.errors import TransportError
-from kprov.model import Host
 from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
 from kprov.transport.outcome import result_of
 from kprov.transport.pump import CHUNK, Pump
 from kprov.transport.shell import wrap
 from kprov.transport.streams import ChannelStream, forbidden, silent, unreached
+from kprov.values.errors import TransportError
+from kprov.values.model import Host
 
 if TYPE_CHECKING:
     from kprov.transport.client import AskPassphrase, Opener

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from kprov.errors import TransportError, UnreachedError
+from kprov.values.errors import TransportError, UnreachedError
 
 PIECE = 64 * 1024  # bytes
 

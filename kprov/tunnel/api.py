@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kprov.errors import TransportError
 from kprov.transport.base import Stream
 from kprov.tunnel.tls import TlsStream
+from kprov.values.errors import TransportError
 
 PORT = 6443
 NAME = "kubernetes"  # a name that every API server's certificate has

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import h11
 
-from kprov.basic_login import basic
-from kprov.errors import TransportError
-from kprov.model import Secret
 from kprov.transport.base import Stream
 from kprov.tunnel.target import TOKEN_SECONDS, Token
+from kprov.values.basic_login import basic
+from kprov.values.errors import TransportError
+from kprov.values.model import Secret
 
 USER = "kprov"  # the browser wants a name too
 _HEAD = 256 * 1024  # bytes of a request before its body: pages put long queries into addresses
@@ -55,7 +55,7 @@ class Requests:
     """
 
     def __init__(self, password: Secret, token: str) -> None:
-        self._wanted = f"Basic {basic(USER, password)}".encode()
+        self._desired = f"Basic {basic(USER, password)}".encode()
         self._shown = b"Bearer " + token.encode()
         self._next(b"")
 
@@ -90,7 +90,7 @@ class Requests:
         rows = request.headers.raw_items()
         said = [value for name, value in rows if name.lower() == b"authorization"]
         headers = [(name, value) for name, value in rows if name.lower() != b"authorization"]
-        if any(hmac.compare_digest(value, self._wanted) for value in said):
+        if any(hmac.compare_digest(value, self._desired) for value in said):
             headers.append((b"Authorization", self._shown))
         return h11.Request(method=request.method, target=request.target, headers=headers)
 

@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from kprov.errors import KprovError, TransportError
 from kprov.transport.base import Stream
 from kprov.transport.streams import SocketStream
+from kprov.values.errors import KprovError, TransportError
 
 ADDRESS = "127.0.0.1"
 _JOIN = 3.0  # seconds that all threads get to end

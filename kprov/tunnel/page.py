@@ -11,12 +11,9 @@ from datetime import timedelta
 from functools import partial
 
 from kprov.addon.render import password
-from kprov.addon.spec import Addon, Opening
-from kprov.credential import client_tls
-from kprov.errors import KprovError
-from kprov.model import Cluster, Secret
 from kprov.pki.table import super_admin_spec
-from kprov.store import Store
+from kprov.state.credential import client_tls
+from kprov.state.store import Store
 from kprov.transport.base import Session, Stream, Transport
 from kprov.tunnel import target as questions
 from kprov.tunnel.api import Api
@@ -25,6 +22,9 @@ from kprov.tunnel.forward import ADDRESS, Forward, listen
 from kprov.tunnel.target import Target, Token
 from kprov.tunnel.tls import TlsStream
 from kprov.tunnel.way import Way
+from kprov.values.addon import Addon, Opening
+from kprov.values.errors import KprovError
+from kprov.values.model import Cluster, Secret
 
 _ASKING = timedelta(minutes=10)  # the life of the credential that the API is asked with
 

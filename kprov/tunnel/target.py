@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from kprov.addon.spec import Addon, Opening
-from kprov.errors import AddonError
+from kprov.values.addon import Addon, Opening
+from kprov.values.errors import AddonError
 
 ALIASES: Mapping[str, str] = {"ui": "headlamp", "metrics": "monitoring", "logs": "logging"}
 TOKEN_SECONDS = 3600

@@ -6,8 +6,8 @@ import contextlib
 import ssl
 import threading
 
-from kprov.errors import TransportError
 from kprov.transport.base import Stream
+from kprov.values.errors import TransportError
 
 _PIECE = 64 * 1024
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from kprov.errors import TransportError, UnreachedError
-from kprov.model import Host
 from kprov.transport.base import Session, Stream, Transport
+from kprov.values.errors import TransportError, UnreachedError
+from kprov.values.model import Host
 
 T = TypeVar("T")
 Tell = Callable[[str], None]

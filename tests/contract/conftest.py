@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 from ssh_server import SshServer, make_folder
 
-from kprov.model import Connection, Host
 from kprov.transport import Count, LocalTransport, Result, Session, SshTransport, Transport
 from kprov.transport.fake import FakeTransport
+from kprov.values.model import Connection, Host
 
 
 def host_of(server: SshServer, name: str = "one", **changes: object) -> Host:

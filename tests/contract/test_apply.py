@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from kprov.etcd_work import write_member_removal
-from kprov.gather import Question
-from kprov.operations import Batch, stream
-from kprov.script import APPLY_COMMAND, PROBE_COMMAND, probe_program
+from kprov.apply.etcd import write_member_removal
+from kprov.apply.operations import Batch, stream
+from kprov.apply.scripts import APPLY_COMMAND, PROBE_COMMAND, probe_program
+from kprov.observe.gather import Question
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace with file systems of its own needs root")
 

@@ -12,11 +12,11 @@ from conftest import _transport, host_of
 from ssh_server import SshServer, make_folder
 from test_session import FIVE_MB, until
 
-from kprov.errors import TransportError, UnreachedError
-from kprov.model import Host
 from kprov.transport import Count, Session, SshTransport, Stream, Transport
 from kprov.transport.fake import FakeTransport
 from kprov.transport.streams import dial_here
+from kprov.values.errors import TransportError, UnreachedError
+from kprov.values.model import Host
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kprov.errors import TransportError
 from kprov.transport import Count, Session, Transport
 from kprov.transport import pump as pump_module
+from kprov.values.errors import TransportError
 
 FIVE_MB = bytes(range(256)) * (5 * 4096)
 

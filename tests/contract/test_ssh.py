@@ -19,10 +19,10 @@ from conftest import host_of
 from ssh_server import PASSWORD, SshServer, make_folder
 from test_session import runs, until
 
-from kprov.errors import TransportError
-from kprov.model import Secret
 from kprov.transport import SshTransport, connect_many
 from kprov.transport import client as client_module
+from kprov.values.errors import TransportError
+from kprov.values.model import Secret
 
 
 def refused(transport: SshTransport, server: SshServer, **changes: object) -> TransportError:

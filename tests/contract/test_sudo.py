@@ -10,10 +10,10 @@ from conftest import host_of
 from ssh_server import PASSWORD, SshServer
 from test_session import FIVE_MB, runs, until
 
-from kprov.errors import TransportError
-from kprov.model import Secret
 from kprov.transport import SshTransport
 from kprov.transport.ssh import SshSession
+from kprov.values.errors import TransportError
+from kprov.values.model import Secret
 
 
 @pytest.fixture

@@ -19,16 +19,16 @@ from conftest import host_of
 from ssh_server import SshServer, make_folder
 from test_session import until
 
-from kprov.errors import KprovError, TransportError
-from kprov.model import Secret
 from kprov.pki.authority import CertificateAuthority
-from kprov.pki.spec import CertificateSpec
 from kprov.transport import SshTransport, Stream
 from kprov.tunnel.api import Api
 from kprov.tunnel.bearer import USER, BearerStream, Requests
 from kprov.tunnel.forward import Forward, listen
 from kprov.tunnel.tls import TlsStream
 from kprov.tunnel.way import Way
+from kprov.values.certificate import CertificateSpec
+from kprov.values.errors import KprovError, TransportError
+from kprov.values.model import Secret
 
 NAME = "web.space.svc"
 

@@ -56,7 +56,7 @@ def kill_in(cluster: LabCluster, stage: str, lines: int, delay: float) -> Moment
 
     stage "" is the moment all hosts have answered. Returns None when the run ended before it could be killed.
     """
-    wanted = STAGES.index(stage) if stage else -1
+    desired = STAGES.index(stage) if stage else -1
     run = start(cluster, "--json")
     told: list[dict[str, object]] = []
     left: int | None = None
@@ -67,7 +67,7 @@ def kill_in(cluster: LabCluster, stage: str, lines: int, delay: float) -> Moment
             told.append(event)
             if left is not None:
                 left -= 1
-            elif _reached(event, wanted):
+            elif _reached(event, desired):
                 left = lines
             if left is not None and (left <= 0 or event["event"] == "stage_ended"):
                 time.sleep(delay)  # into the middle of an operation: any moment will do
@@ -86,10 +86,10 @@ def kill_in(cluster: LabCluster, stage: str, lines: int, delay: float) -> Moment
     return Moment(stage=last, done=done)
 
 
-def _reached(event: dict[str, object], wanted: int) -> bool:
+def _reached(event: dict[str, object], desired: int) -> bool:
     if event["event"] == "gathered":
-        return wanted < 0
-    return event["event"] == "stage_started" and STAGES.index(str(event["stage"])) >= wanted >= 0
+        return desired < 0
+    return event["event"] == "stage_started" and STAGES.index(str(event["stage"])) >= desired >= 0
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from kprov.artifacts import catalog, own_image
 from kprov.artifacts.build import build, component_target
 from kprov.artifacts.cache import Cache, default_root
 from kprov.artifacts.progress import Silent
-from kprov.errors import KprovError
 from kprov.lab import Lab, MachineSpec, inventory, machines
-from kprov.resources import CONTAINERD, Artifact
+from kprov.values.errors import KprovError
+from kprov.values.resources import CONTAINERD, Artifact
 
 KPROV = Path(sys.executable).parent / "kprov"
 PLAIN: Mapping[str, Any] = {"addons": {"metrics-server": False}}  # tests of other things need not wait for it
@@ -116,7 +116,7 @@ class LabCluster:
         return self.run(host, "sh", "-c", script, check=check)
 
     @property
-    def nodes_wanted(self) -> set[str]:
+    def nodes_desired(self) -> set[str]:
         """Hosts that are nodes, by their groups."""
         return {name for name, groups in self.hosts.items() if set(groups) & {"control_plane", "worker"}}
 
@@ -175,7 +175,7 @@ class LabCluster:
     def load_image(self, tar: Path, *hosts: str, socket: str = CONTAINERD) -> None:
         """Puts an image into the containerd of all nodes, or some."""
         for machine in self.lab.machines:
-            if machine.name in (hosts or self.nodes_wanted):
+            if machine.name in (hosts or self.nodes_desired):
                 target = machine.root / "root" / "image.tar"
                 shutil.copyfile(tar, target)
                 ctr = f"/opt/kprov/bin/ctr --address {socket} -n k8s.io"

@@ -27,8 +27,8 @@ from kprov.artifacts.cache import hash_file
 from kprov.artifacts.registry import parse_reference
 from kprov.artifacts.upstream import downloads_of
 from kprov.pki.authority import CertificateAuthority
-from kprov.pki.spec import CertificateSpec
-from kprov.resources import Artifact
+from kprov.values.certificate import CertificateSpec
+from kprov.values.resources import Artifact
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,14 +70,14 @@ class Site:
         for component in catalog.load().components.values():
             if not built.keys() >= component.programs.keys():
                 continue
-            for wanted in downloads_of(component, versions[component.name], arch):
-                target = self.place(wanted.url)
-                members = {member: Path(built[name].local) for name, member in wanted.programs.items() if member}
+            for desired in downloads_of(component, versions[component.name], arch):
+                target = self.place(desired.url)
+                members = {member: Path(built[name].local) for name, member in desired.programs.items() if member}
                 if members:
                     _pack(target, members)
                 else:
-                    target.symlink_to(built[next(iter(wanted.programs))].local)
-                with self.place(wanted.checksum).open("a") as sums:
+                    target.symlink_to(built[next(iter(desired.programs))].local)
+                with self.place(desired.checksum).open("a") as sums:
                     sums.write(f"{hash_file(target)}  {target.name}\n")
         for entry in catalog.load().images.values():
             if entry.name in built:

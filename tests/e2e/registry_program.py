@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 from kprov.artifacts import image
-from kprov.resources import Artifact
+from kprov.values.resources import Artifact
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kprov.cli import main
-from kprov.context import Context
-from kprov.resources import CONTAINERD, Image, Resource
 from kprov.roles import container_runtime, containerd, docker
 from kprov.roles.layout import program
-from kprov.runtimes import RUNTIMES
+from kprov.values.context import Context
+from kprov.values.resources import CONTAINERD, Image, Resource
+from kprov.values.runtimes import RUNTIMES
 
 SETUP = containerd.Setup(
     unit="second.service",

@@ -18,11 +18,11 @@ from lab_cluster import LabCluster, until
 
 from kprov.addon.choose import chosen
 from kprov.addon.describe import shelf
+from kprov.addon.desired import image_references
 from kprov.addon.render import Surroundings, rendered
-from kprov.addon.wanted import image_references
 from kprov.lab import machines
-from kprov.model import Secret
-from kprov.yaml_text import dump_all
+from kprov.values.model import Secret
+from kprov.values.yaml_text import dump_all
 
 pytestmark = pytest.mark.lab
 

@@ -20,8 +20,8 @@ from kprov.artifacts.cache import Cache, default_root
 from kprov.artifacts.needed import needed
 from kprov.artifacts.progress import Silent
 from kprov.artifacts.upstream import downloads_of
-from kprov.model import Cluster
-from kprov.resources import Artifact
+from kprov.values.model import Cluster
+from kprov.values.resources import Artifact
 
 pytestmark = pytest.mark.lab
 
@@ -106,8 +106,8 @@ def reset(delivery: Delivery) -> None:
 def urls() -> dict[str, str]:
     """Program → the upstream URL of the file that holds it."""
     parts = [catalog.load().components[name] for name in COMPONENTS]
-    wanted = [download for part in parts for download in downloads_of(part, VERSIONS[part.name], "amd64")]
-    return {name: download.url for download in wanted for name in download.programs}
+    desired = [download for part in parts for download in downloads_of(part, VERSIONS[part.name], "amd64")]
+    return {name: download.url for download in desired for name in download.programs}
 
 
 def test_lock_pins_what_the_mirror_serves_and_refuses_another_file_later(delivery: Delivery) -> None:

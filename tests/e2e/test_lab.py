@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from kprov.errors import LabError
 from kprov.inventory import load
 from kprov.lab import Lab, Machine, MachineSpec, inventory, machines, process
+from kprov.values.errors import LabError
 
 pytestmark = [pytest.mark.lab, pytest.mark.alone]
 

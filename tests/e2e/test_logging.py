@@ -270,7 +270,7 @@ def test_from_outside_there_is_the_collectors_gate_alone_and_nobody_reads_throug
     collector = f"collector:{base64.b64decode(data['collector']).decode()}"
     paths = (f"/select/logsql/query?query={NEEDLE}", "/select/vmui/", "/metrics", "/", "/insert/native")
     strangers = ("", "collector:wrong", f"admin:{admin_password(cluster)}", f"{store.user}:{store.password}")
-    wanted = {
+    desired = {
         (node, path, login): "401" if login in strangers else "400"  # no such way
         for node in ("cp1", "w1")
         for path in paths
@@ -284,7 +284,7 @@ def test_from_outside_there_is_the_collectors_gate_alone_and_nobody_reads_throug
 
     assert answer(("cp1", "/", "")) == "401"  # the authority's certificate is written once
     with ThreadPoolExecutor(20) as pool:  # the gate lets who is refused wait
-        assert dict(zip(wanted, pool.map(answer, wanted), strict=True)) == wanted
+        assert dict(zip(desired, pool.map(answer, desired), strict=True)) == desired
 
 
 def test_only_the_collector_needs_more_than_restricted(cluster: LabCluster) -> None:

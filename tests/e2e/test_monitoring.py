@@ -65,7 +65,7 @@ def admin_password(cluster: LabCluster) -> str:
 
 
 def test_every_target_answers(cluster: LabCluster, page: Page) -> None:
-    wanted = {
+    desired = {
         *((job, node) for job in OF_NODES for node in ("cp1", "w1")),
         *((job, "cp1") for job in OF_CONTROL_PLANES),
         *((job, node) for job in OF_HOSTS for node in HOSTS),
@@ -76,7 +76,7 @@ def test_every_target_answers(cluster: LabCluster, page: Page) -> None:
 
     def answering() -> bool:
         rows = page.query("up")
-        assert {(labels["job"], labels.get("node", "")) for labels, _ in rows} == wanted
+        assert {(labels["job"], labels.get("node", "")) for labels, _ in rows} == desired
         return all(value == 1 for _, value in rows)
 
     until(answering, seconds=60, what="every target up")
@@ -594,7 +594,7 @@ def test_switched_off_it_leaves_its_data_and_then_nothing(cluster: LabCluster) -
         left += " /etc/systemd/system/*metrics-proxy* /etc/systemd/system/*node-exporter* 2> /dev/null"
         left += "; getent passwd kprov-node-exporter; true"
         assert cluster.sh(host, left) == ""
-        if host in cluster.nodes_wanted:
+        if host in cluster.nodes_desired:
             assert {name for name in cluster.images(host) if "victoria" in name or "vmalert" in name} == set()
         assert cluster.sh(host, f"ss -Hltn '( sport = :{PROXY} or sport = :1338 or sport = :19100 )'") == ""
     assert cluster.sh("etcd1", "command -v haproxy; ls -d /etc/kubernetes 2> /dev/null; true") == ""

@@ -92,16 +92,16 @@ def test_lookups_go_on_while_cluster_dns_is_away(cluster: LabCluster) -> None:
 
 
 def test_lookups_go_on_while_the_cache_is_away(cluster: LabCluster) -> None:
-    wanted_on(cluster, "nowhere")
+    desired_on(cluster, "nowhere")
     try:
         until(lambda: not caches(cluster), seconds=60, what="the cache is away")
         assert connects(cluster)
     finally:
-        wanted_on(cluster, None)
+        desired_on(cluster, None)
     until(lambda: caches(cluster) == 1, seconds=60, what="the cache is back")
 
 
-def wanted_on(cluster: LabCluster, node: str | None) -> None:
+def desired_on(cluster: LabCluster, node: str | None) -> None:
     """Only on nodes with this label, or on all."""
     patch = {"spec": {"template": {"spec": {"nodeSelector": {"only": node}}}}}
     cluster.kubectl("-n", "kube-system", "patch", "daemonset/node-local-dns", "-p", json.dumps(patch))

@@ -18,15 +18,15 @@ from lab_cluster import PLAIN, LabCluster
 
 from kprov.addon.choose import chosen
 from kprov.addon.render import Surroundings, rendered
-from kprov.addon.spec import Addon
 from kprov.artifacts import build
 from kprov.artifacts.cache import default_root
 from kprov.artifacts.catalog import resolve_versions
 from kprov.artifacts.manifests import manifests
 from kprov.artifacts.progress import Silent
-from kprov.model import ArtifactSettings, Cluster
-from kprov.objects import Object, compare, identity
-from kprov.yaml_text import dump_all
+from kprov.objects.objects import Object, compare, identity
+from kprov.values.addon import Addon
+from kprov.values.model import ArtifactSettings, Cluster
+from kprov.values.yaml_text import dump_all
 
 pytestmark = pytest.mark.lab
 
@@ -49,7 +49,7 @@ def network(name: str, **parameters: Any) -> Addon:
     return addon
 
 
-def wanted(addon: Addon) -> tuple[Object, ...]:
+def desired(addon: Addon) -> tuple[Object, ...]:
     """What kprov would apply, the manifest had as a cluster that is built from modules has it."""
     settings = ArtifactSettings(source="modules")
     around = Cluster(name="c", versions=resolve_versions(), hosts=(), addons=(addon,), artifacts=settings)
@@ -80,7 +80,7 @@ def test_the_api_server_would_take_calico(cluster: LabCluster, encapsulation: st
     """A snapshot of August 2025: the version that kprov's add-on names is in no module."""
     source = upstream_modules.folder("published", "github.com/projectcalico/calico") / "manifests" / file
     settings = {"encapsulation": encapsulation, "interface": "host0", "mtu": 1400}
-    objects = wanted(network("calico", manifest=str(source), **settings))
+    objects = desired(network("calico", manifest=str(source), **settings))
     assert len(objects) == 31
     by_name = {f"{item['kind']}/{item['metadata']['name']}": item for item in objects}
     assert by_name["ConfigMap/calico-config"]["data"]["calico_backend"] == backend
@@ -94,7 +94,7 @@ def test_the_api_server_would_take_cilium(cluster: LabCluster, tmp_path: Path) -
     manifest = tmp_path / "cilium.yaml"
     with manifest.open("w") as out:
         subprocess.run([helm, "cilium", chart, "kube-system"], stdout=out, check=True)
-    objects = wanted(network("cilium", manifest=str(manifest), interface="host0", mtu=1400))
+    objects = desired(network("cilium", manifest=str(manifest), interface="host0", mtu=1400))
     settings = next(item["data"] for item in objects if item["metadata"]["name"] == "cilium-config")
     assert (settings["ipam"], settings["kube-proxy-replacement"]) == ("kubernetes", "false")
     cluster.kubectl("create", "namespace", "cilium-secrets")  # a dry run makes none for what is in it
@@ -108,4 +108,4 @@ def test_the_api_server_would_take_cilium(cluster: LabCluster, tmp_path: Path) -
 def test_the_api_server_would_take_flannel(cluster: LabCluster, version: str) -> None:
     upstream_modules.folder(build.module_folder("flannel", version), "github.com/flannel-io/flannel")
     cluster.kubectl("create", "namespace", "kube-flannel", check=False)
-    accepted(cluster, wanted(network("flannel", version=version, mtu=1400, interface="host0")))
+    accepted(cluster, desired(network("flannel", version=version, mtu=1400, interface="host0")))

@@ -16,7 +16,7 @@ from kprov.artifacts import catalog, own_image, registry
 from kprov.artifacts.cache import Cache, default_root
 from kprov.artifacts.fetch import Downloads
 from kprov.artifacts.progress import Silent
-from kprov.errors import ArtifactError
+from kprov.values.errors import ArtifactError
 
 pytestmark = pytest.mark.lab
 

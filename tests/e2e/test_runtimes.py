@@ -23,7 +23,7 @@ from runtime_node import addresses, answers, choose, docker, is_open, leases, tr
 
 from kprov.artifacts import catalog
 from kprov.roles.layout import BIN
-from kprov.templating import render
+from kprov.roles.templating import render
 
 pytestmark = pytest.mark.lab
 

@@ -40,11 +40,11 @@ def cluster(request: pytest.FixtureRequest, make_cluster: Make) -> Iterator[LabC
 
 
 def test_all_nodes_are_ready(cluster: LabCluster) -> None:
-    assert cluster.nodes() == dict.fromkeys(cluster.nodes_wanted, True)
+    assert cluster.nodes() == dict.fromkeys(cluster.nodes_desired, True)
 
 
 def test_the_use_of_nodes_and_pods_is_known(cluster: LabCluster) -> None:
-    for kind, expected in (("nodes", cluster.nodes_wanted), ("pods", {"each-"})):
+    for kind, expected in (("nodes", cluster.nodes_desired), ("pods", {"each-"})):
         shown = until(lambda kind=kind: cluster.kubectl("top", kind, "--no-headers"), seconds=60, what=f"top {kind}")
         names = {line.split()[0] for line in shown.splitlines()}
         assert all(any(name.startswith(word) for name in names) for word in expected), shown
@@ -53,7 +53,7 @@ def test_the_use_of_nodes_and_pods_is_known(cluster: LabCluster) -> None:
 def test_dns_survives_the_loss_of_a_node(cluster: LabCluster) -> None:
     running = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=kube-dns")["items"]
     nodes = {pod["spec"]["nodeName"] for pod in running}
-    assert len(nodes) == min(2, len(cluster.nodes_wanted)), nodes
+    assert len(nodes) == min(2, len(cluster.nodes_desired)), nodes
 
 
 def test_a_second_up_changes_nothing_in_one_exec_a_host(cluster: LabCluster) -> None:
@@ -76,7 +76,7 @@ def test_status_tells_of_every_host(cluster: LabCluster) -> None:
 
 
 def test_pods_reach_each_other_over_nodes_and_by_service(cluster: LabCluster) -> None:
-    running = pods_on(cluster, *cluster.nodes_wanted)
+    running = pods_on(cluster, *cluster.nodes_desired)
     for pod, _ in running.values():
         for _, address in running.values():
             connects(cluster, pod, f"{address}:8080")
@@ -86,7 +86,7 @@ def test_pods_reach_each_other_over_nodes_and_by_service(cluster: LabCluster) ->
 
 
 def test_the_largest_packets_pass_and_a_pod_reaches_itself_by_service(cluster: LabCluster) -> None:
-    running = pods_on(cluster, *cluster.nodes_wanted)
+    running = pods_on(cluster, *cluster.nodes_desired)
     node, (pod, own) = next(iter(running.items()))
     cluster.kubectl("label", "pod", pod, "alone=yes", "--overwrite")
     cluster.kubectl("create", "service", "clusterip", "alone", "--tcp=80:8080")
@@ -100,7 +100,7 @@ def test_the_largest_packets_pass_and_a_pod_reaches_itself_by_service(cluster: L
 def test_node_port_and_host_port_answer_from_outside(cluster: LabCluster) -> None:
     names = {pod for pod, _ in pods(cluster).values()}
     for machine in cluster.lab.machines:
-        if machine.name in cluster.nodes_wanted:
+        if machine.name in cluster.nodes_desired:
             assert until(lambda m=machine: fetch(m.address, NODE_PORT), seconds=20, what="NodePort") in names
             own = pods(cluster)[machine.name][0]
             assert until(lambda m=machine: fetch(m.address, HOST_PORT), seconds=20, what="hostPort") == own
@@ -186,7 +186,7 @@ def test_a_node_comes_back_after_a_reboot(cluster: LabCluster) -> None:
     machines.reboot(cluster.lab.machine(name))
     until(lambda: containers_on(cluster, name) - before, seconds=120, what=f"{name} runs its pod anew")
     until(lambda: all(cluster.nodes().values()), seconds=60, what="all nodes are Ready")
-    running = pods_on(cluster, *cluster.nodes_wanted)
+    running = pods_on(cluster, *cluster.nodes_desired)
     other = next((node for node in running if node != name), name)
     connects(cluster, running[other][0], f"{running[name][1]}:8080")
     assert cluster.kprov("plan").status == 0
@@ -196,12 +196,12 @@ def test_any_control_plane_may_stop_or_vanish(cluster: LabCluster) -> None:
     planes = [name for name, groups in cluster.hosts.items() if "control_plane" in groups]
     if len(planes) < 3:
         pytest.skip("needs three control planes: runs with e2e-ha")
-    staying = cluster.nodes_wanted - {planes[0]}
+    staying = cluster.nodes_desired - {planes[0]}
     _without(cluster, planes[0], staying, lambda: machines.crash(cluster.lab.machine(planes[0])))
     machines.start(cluster.lab.machine(planes[0]))
     until(lambda: all(cluster.nodes().values()), seconds=120, what="all nodes are Ready again")
     address = cluster.lab.machine(planes[1]).address
-    staying = cluster.nodes_wanted - {planes[1]}
+    staying = cluster.nodes_desired - {planes[1]}
     table = (
         "table inet blackhole { chain in { type filter hook input priority -300; ip daddr %s tcp dport 6443 drop; }; }"
     )

@@ -10,10 +10,10 @@ from typing import Any
 
 from kprov.addon.choose import by_name
 from kprov.addon.describe import shelf
-from kprov.addon.spec import Addon, Description, HostDirectory
 from kprov.artifacts.catalog import load, resolve_versions
-from kprov.context import Context, Trust
-from kprov.model import (
+from kprov.values.addon import Addon, Description, HostDirectory
+from kprov.values.context import Context, Trust
+from kprov.values.model import (
     CloudSettings,
     Cluster,
     ClusterFacts,
@@ -30,7 +30,7 @@ from kprov.model import (
     Secret,
     Taint,
 )
-from kprov.resources import Artifact
+from kprov.values.resources import Artifact
 
 TRUST = Trust(
     ca={"kubernetes": b"PEM kubernetes\n", "etcd": b"PEM etcd\n", "front-proxy": b"PEM front-proxy\n"},

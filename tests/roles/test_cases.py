@@ -20,7 +20,7 @@ import pytest
 import yaml
 from given import context
 
-from kprov.resources import File, Resource, Unit
+from kprov.values.resources import File, Resource, Unit
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*/*.yaml"))
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from given import context
 
-from kprov.resources import Certificate, Directory, File, Resource, Unit
-from kprov.stages import wanted
+from kprov.plan.stages import desired
+from kprov.values.resources import Certificate, Directory, File, Resource, Unit
 
 _SUITES = {
     f"TLS_ECDHE_{key}_WITH_{suite}"
@@ -21,7 +21,7 @@ _HOST = {"hosts": {"a": {"groups": ["etcd", "control_plane", "worker"]}, "b": {"
 
 
 def _resources() -> list[Resource]:
-    return [resource for resources in wanted(context(_HOST)).values() for resource in resources]
+    return [resource for resources in desired(context(_HOST)).values() for resource in resources]
 
 
 def _flags(unit: str) -> dict[str, str]:

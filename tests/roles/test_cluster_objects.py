@@ -6,7 +6,7 @@ from typing import Any
 
 from given import context
 
-from kprov.cloud_nodes import PROVIDER, UNINITIALIZED
+from kprov.roles.cloud_nodes import PROVIDER, UNINITIALIZED
 from kprov.roles.cluster_objects import objects
 
 _GIVEN = {

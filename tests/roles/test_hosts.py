@@ -9,9 +9,9 @@ import pytest
 import yaml
 from given import TRUST, context
 
-from kprov.resources import Binary, Certificate, Directory, File, Resource, Unit, User
-from kprov.stages import wanted
-from kprov.wanted import expand
+from kprov.plan.desired import expand
+from kprov.plan.stages import desired
+from kprov.values.resources import Binary, Certificate, Directory, File, Resource, Unit, User
 
 _HOSTS = {
     "e1": {"groups": ["etcd"]},
@@ -28,7 +28,7 @@ _SYSTEM_USERS = {"root", "haproxy"}  # haproxy's comes with its package
 
 def _on(name: str, **cluster: Any) -> list[Resource]:
     given = {"cluster": cluster, "hosts": _HOSTS, "host": name}
-    return [resource for resources in wanted(context(given)).values() for resource in resources]
+    return [resource for resources in desired(context(given)).values() for resource in resources]
 
 
 def _units(resources: list[Resource]) -> list[Unit]:
@@ -37,10 +37,10 @@ def _units(resources: list[Resource]) -> list[Unit]:
 
 @pytest.mark.parametrize("name", _HOSTS)
 @pytest.mark.parametrize("line", _LINES)
-def test_nothing_is_wanted_in_two_ways(name: str, line: str) -> None:
+def test_nothing_is_desired_in_two_ways(name: str, line: str) -> None:
     for addons in ([], [{"name": "monitoring"}]):
         given = {"cluster": {"kubernetes": line, "addons": addons}, "hosts": _HOSTS, "host": name}
-        assert expand(wanted(context(given)))  # raises when two resources of one key differ
+        assert expand(desired(context(given)))  # raises when two resources of one key differ
 
 
 @pytest.mark.parametrize("name", _HOSTS)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from given import context
 
-from kprov.resources import File, Image, Resource, Unit
 from kprov.roles import container_runtime, kubelet
 from kprov.roles.crio import mirrors_of
-from kprov.runtimes import RUNTIMES, must_rewrite
+from kprov.values.resources import File, Image, Resource, Unit
+from kprov.values.runtimes import RUNTIMES, must_rewrite
 
 REGISTRY = {"mirror": "registry.example.org/k8s", "ca": "PEM\n", "username": "puller", "password": "secret"}
 HANDLERS = {"youki": {"path": "/usr/local/bin/youki", "options": {"Root": "/run/youki"}}}
@@ -24,7 +24,7 @@ def given(runtime: str, **cluster: Any) -> Any:
     )
 
 
-def wanted(runtime: str, **cluster: Any) -> list[Resource]:
+def desired(runtime: str, **cluster: Any) -> list[Resource]:
     return list(container_runtime.resources(given(runtime, **cluster)))
 
 
@@ -36,14 +36,14 @@ def test_every_runtime_has_a_role() -> None:
 def test_what_a_role_wants_is_its_runtimes_or_everybodys(name: str) -> None:
     """What is not goes in no swap: CNI plugins, packages, and what of registries other programs see too."""
     shared = ("/opt/cni/bin", "/etc/cni/net.d", "/var/lib/cni", "/etc/containers")
-    for resource in wanted(name, registry=REGISTRY):
+    for resource in desired(name, registry=REGISTRY):
         kind, path = resource.key
         assert RUNTIMES[name].owns(resource.key) or kind == "package" or path.startswith(shared), resource.key
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_units_come_in_the_order_they_start_and_kubelet_waits_for_the_last(name: str) -> None:
-    units = [resource for resource in wanted(name) if isinstance(resource, Unit)]
+    units = [resource for resource in desired(name) if isinstance(resource, Unit)]
     assert tuple(unit.name for unit in units) == RUNTIMES[name].units
     (unit,) = [item for item in kubelet.resources(given(name)) if isinstance(item, Unit)]
     assert f" {RUNTIMES[name].serving} " in unit.content.decode().split("After=", 1)[1].split("\n", 1)[0] + " "
@@ -54,12 +54,12 @@ def test_units_come_in_the_order_they_start_and_kubelet_waits_for_the_last(name:
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_first_images_go_into_the_runtimes_own_store(name: str) -> None:
-    assert {item.store for item in wanted(name) if isinstance(item, Image)} == {RUNTIMES[name].store}
+    assert {item.store for item in desired(name) if isinstance(item, Image)} == {RUNTIMES[name].store}
 
 
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_files_are_what_their_names_say_and_credentials_are_roots_alone(name: str) -> None:
-    files = [resource for resource in wanted(name, registry=REGISTRY) if isinstance(resource, File)]
+    files = [resource for resource in desired(name, registry=REGISTRY) if isinstance(resource, File)]
     for file in files:
         if file.path.endswith((".toml", ".conf")):
             assert tomllib.loads(file.content.decode())

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kprov.errors import KprovError
 from kprov.roles.documents import arguments, laid_over
-from kprov.templating import render, systemd_word
+from kprov.roles.templating import render, systemd_word
+from kprov.values.errors import KprovError
 
 
 @pytest.mark.parametrize(

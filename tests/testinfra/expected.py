@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kprov.addon.spec import CertificateRow, HostDirectory
-from kprov.model import Cluster, Group, Host
+from kprov.values.addon import CertificateRow, HostDirectory
+from kprov.values.model import Cluster, Group, Host
 
 BIN = "/opt/kprov/bin"
 CNI = "/opt/cni/bin"

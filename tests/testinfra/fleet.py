@@ -11,15 +11,15 @@ from typing import Any
 
 import testinfra.host
 
-from kprov.credential import client_tls
-from kprov.errors import TransportError
-from kprov.model import Cluster, Host
-from kprov.pki.spec import Authority
 from kprov.pki.table import admin_spec
-from kprov.store import Store
+from kprov.state.credential import client_tls
+from kprov.state.store import Store
 from kprov.testinfra import wire
 from kprov.testinfra.backend import KprovBackend
 from kprov.transport import Session, Transport, connect_many
+from kprov.values.certificate import Authority
+from kprov.values.errors import TransportError
+from kprov.values.model import Cluster, Host
 
 ADMIN_LIFE = timedelta(minutes=30)
 API_NAME = "kubernetes"  # a name that every API server's certificate has

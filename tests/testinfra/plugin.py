@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import testinfra.host
 
-from kprov.addon.spec import CertificateRow, HostDirectory
-from kprov.errors import KprovError
-from kprov.model import Cluster, Host
 from kprov.testinfra import expected
 from kprov.testinfra.fleet import Fleet
+from kprov.values.addon import CertificateRow, HostDirectory
+from kprov.values.errors import KprovError
+from kprov.values.model import Cluster, Host
 
 CASES: Mapping[str, Callable[[Cluster, Host], Iterable[object]]] = {
     "unit": expected.units,

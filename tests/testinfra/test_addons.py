@@ -10,10 +10,10 @@ import pytest
 from cryptography import x509
 from testinfra.host import Host as Machine
 
-from kprov.addon.spec import CertificateRow, HostDirectory
-from kprov.model import Cluster
 from kprov.testinfra.fleet import Fleet
 from kprov.testinfra.test_certificates import check_validity
+from kprov.values.addon import CertificateRow, HostDirectory
+from kprov.values.model import Cluster
 
 WORKLOADS = {"deployment": "deployments", "daemonset": "daemonsets", "statefulset": "statefulsets"}
 APISERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
@@ -46,12 +46,14 @@ def test_what_an_addon_names_is_ready(fleet: Fleet, addon_ready: tuple[str, str,
     status = item["status"]
     assert status.get("observedGeneration") == item["metadata"]["generation"], "its controller has not looked at it"
     if kind == "daemonset":
-        wanted, updated = status["desiredNumberScheduled"], status.get("updatedNumberScheduled", 0)
+        desired, updated = status["desiredNumberScheduled"], status.get("updatedNumberScheduled", 0)
         ready = status["numberReady"]
     else:
-        wanted, updated = item["spec"]["replicas"], status.get("updatedReplicas", 0)
+        desired, updated = item["spec"]["replicas"], status.get("updatedReplicas", 0)
         ready = status.get("readyReplicas", 0)
-    assert (updated, ready) == (wanted, wanted), f"of {wanted} pods {updated} are of the newest kind, {ready} are ready"
+    assert (updated, ready) == (desired, desired), (
+        f"of {desired} pods {updated} are of the newest kind, {ready} are ready"
+    )
 
 
 def test_pods_of_an_addon_run(fleet: Fleet, addon_workload: tuple[str, str, str]) -> None:
@@ -59,8 +61,8 @@ def test_pods_of_an_addon_run(fleet: Fleet, addon_workload: tuple[str, str, str]
     namespace, kind, name = addon_workload
     item = workload(fleet, namespace, kind, name)
     pods = pods_of(fleet, namespace, item)
-    wanted = item["status"]["desiredNumberScheduled"] if kind == "daemonset" else item["spec"]["replicas"]
-    assert len(pods) == wanted
+    desired = item["status"]["desiredNumberScheduled"] if kind == "daemonset" else item["spec"]["replicas"]
+    assert len(pods) == desired
     wrong = {pod["metadata"]["name"]: what for pod in pods if (what := complaint(pod))}
     assert wrong == {}
 

@@ -7,10 +7,10 @@ import json
 import pytest
 from testinfra.host import Host as Machine
 
-from kprov.model import Cluster
 from kprov.testinfra import expected, wire
 from kprov.testinfra.fleet import API_NAME, Fleet
 from kprov.testinfra.test_etcd import ETCDCTL
+from kprov.values.model import Cluster
 
 SECRETBOX = "k8s:enc:secretbox:"
 

@@ -8,9 +8,9 @@ import pytest
 from cryptography import x509
 from testinfra.host import Host as Machine
 
-from kprov.pki.spec import Authority
 from kprov.testinfra import wire
 from kprov.testinfra.fleet import API_NAME, Fleet
+from kprov.values.certificate import Authority
 
 SOON = timedelta(days=14)
 

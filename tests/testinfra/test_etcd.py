@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from testinfra.host import Host as Machine
 
-from kprov.model import Cluster
 from kprov.testinfra import wire
 from kprov.testinfra.expected import BIN
 from kprov.testinfra.fleet import Fleet
+from kprov.values.model import Cluster
 
 pytestmark = pytest.mark.on("etcd")
 
@@ -30,8 +30,8 @@ def test_members_are_those_of_the_inventory(host: Machine, cluster: Cluster, fle
     members = etcdctl(host, "member list")["members"]
     assert {member["name"] for member in members} == {own.name for own in cluster.group("etcd")}
     assert not [member["name"] for member in members if member.get("isLearner")]
-    wanted = {own.name: [f"https://{fleet.node_ip(own.name)}:2380"] for own in cluster.group("etcd")}
-    assert {member["name"]: member["peerURLs"] for member in members} == wanted
+    desired = {own.name: [f"https://{fleet.node_ip(own.name)}:2380"] for own in cluster.group("etcd")}
+    assert {member["name"]: member["peerURLs"] for member in members} == desired
 
 
 def test_every_member_is_healthy(host: Machine, cluster: Cluster) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from testinfra.host import Host as Machine
 
-from kprov.model import Cluster, Host
 from kprov.testinfra import expected
+from kprov.values.model import Cluster, Host
 
 FOLDERS = "/etc/kubernetes /etc/etcd"
 FIND_KEYS = f"find {FOLDERS} -xdev -type f -exec grep -lsF 'PRIVATE KEY-----' {{}} + 2>/dev/null; true"

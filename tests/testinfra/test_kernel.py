@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from testinfra.host import Host as Machine
 
-from kprov.model import Cluster, Host
 from kprov.testinfra import expected
+from kprov.values.model import Cluster, Host
 
 pytestmark = pytest.mark.on("node")
 
 
 def test_sysctls(host: Machine, cluster: Cluster, spec: Host) -> None:
-    wanted = expected.sysctls(cluster, spec)
-    paths = [f"/proc/sys/{name.replace('.', '/')}" for name in wanted]
+    desired = expected.sysctls(cluster, spec)
+    paths = [f"/proc/sys/{name.replace('.', '/')}" for name in desired]
     found = host.check_output("cat " + " ".join("%s" for _ in paths), *paths).split()
-    assert dict(zip(wanted, found, strict=True)) == wanted
+    assert dict(zip(desired, found, strict=True)) == desired
 
 
 @pytest.mark.parametrize("name", sorted(expected.LEAST_SYSCTLS))

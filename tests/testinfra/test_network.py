@@ -10,9 +10,9 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 from testinfra.host import Host as Machine
 
-from kprov.model import Cluster, Host
 from kprov.testinfra import dns, wire
 from kprov.testinfra.fleet import API_NAME, Fleet
+from kprov.values.model import Cluster, Host
 
 DEADLINE = 60.0  # seconds that pods may still need to start after `kprov up`
 BRIDGE = re.compile(r"\binet (?P<address>[0-9.]+)/")
@@ -75,8 +75,8 @@ def test_service_address_of_the_api(host: Machine, fleet: Fleet, cluster: Cluste
 def test_kube_proxy_is_healthy_and_in_its_mode(host: Machine, fleet: Fleet, cluster: Cluster) -> None:
     session = fleet.session(host.backend.hostname)
     mode = wire.get(session, "127.0.0.1", 10249, "/proxyMode").body.decode()
-    wanted = ("nftables", "iptables") if cluster.kube_proxy_mode == "auto" else (cluster.kube_proxy_mode,)
-    assert mode in wanted
+    desired = ("nftables", "iptables") if cluster.kube_proxy_mode == "auto" else (cluster.kube_proxy_mode,)
+    assert mode in desired
     rules = "nft list table ip kube-proxy" if mode == "nftables" else "iptables-save -t nat"
     assert str(cluster.dns_ip) in host.check_output(rules), "the kernel has no rule for the address of cluster DNS"
     assert wire.get(session, fleet.node_ip(host.backend.hostname), 10256, "/healthz").status == 200
@@ -88,8 +88,8 @@ def test_routes_to_the_pods_of_all_other_nodes(host: Machine, fleet: Fleet, clus
     table = host.check_output("ip -4 route show").splitlines()
     routes = {words[0]: words[2] for words in map(str.split, table) if len(words) > 2 and words[1] == "via"}
     way = fleet.node_ip if cluster.network.mode == "routed" else lambda name: gateway(fleet, name)
-    wanted = {node["spec"]["podCIDR"]: way(name) for name, node in fleet.nodes.items() if name != spec.name}
-    assert {network: routes.get(network) for network in wanted} == wanted
+    desired = {node["spec"]["podCIDR"]: way(name) for name, node in fleet.nodes.items() if name != spec.name}
+    assert {network: routes.get(network) for network in desired} == desired
 
 
 @pytest.mark.on("node")

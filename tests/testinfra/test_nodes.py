@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from testinfra.host import Host as Machine
 
-from kprov.model import Cluster, Host
 from kprov.testinfra import expected
 from kprov.testinfra.fleet import Fleet
+from kprov.values.model import Cluster, Host
 
 DEADLINE = 60.0  # seconds that a node may need to tell what changed
 PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
@@ -44,10 +44,10 @@ def test_node_runs_what_the_inventory_says(host: Machine, fleet: Fleet, cluster:
 
 
 def test_every_oci_handler_has_its_runtime_class(cluster: Cluster, fleet: Fleet) -> None:
-    wanted = {name for node in cluster.nodes for name in node.handlers}
+    desired = {name for node in cluster.nodes for name in node.handlers}
     listed = fleet.objects("/apis/node.k8s.io/v1/runtimeclasses")["items"]
     found = {item["metadata"]["name"]: item["handler"] for item in listed}
-    assert {name: found.get(name) for name in wanted} == {name: name for name in wanted}
+    assert {name: found.get(name) for name in desired} == {name: name for name in desired}
 
 
 @pytest.mark.on("node")

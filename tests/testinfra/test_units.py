@@ -6,8 +6,8 @@ import re
 
 from testinfra.host import Host as Machine
 
-from kprov.model import Cluster, Host
 from kprov.testinfra import expected
+from kprov.values.model import Cluster, Host
 
 
 def test_unit_is_active_and_enabled(host: Machine, unit: str) -> None:
@@ -27,6 +27,8 @@ def test_unit_runs_what_is_on_disk(host: Machine, unit: str) -> None:
 
 def test_program_version(host: Machine, cluster: Cluster, spec: Host, program: str) -> None:
     arguments, component = expected.programs(cluster, spec)[program]
-    wanted = cluster.versions[component]
+    desired = cluster.versions[component]
     shown = host.run(f"{program} {arguments} < /dev/null 2>&1").stdout
-    assert re.search(rf"(?<![\d.])v?{re.escape(wanted)}(?![\d.])", shown), f"{program}: wanted {wanted}, says {shown!r}"
+    assert re.search(rf"(?<![\d.])v?{re.escape(desired)}(?![\d.])", shown), (
+        f"{program}: wanted {desired}, says {shown!r}"
+    )

@@ -63,17 +63,17 @@ class Site:
 
     def _put_programs(self, versions: dict[str, str], arch: str) -> None:
         for component in catalog.load().components.values():
-            for wanted in downloads_of(component, versions[component.name], arch):
-                members = {member: program(name, arch) for name, member in wanted.programs.items()}
+            for desired in downloads_of(component, versions[component.name], arch):
+                members = {member: program(name, arch) for name, member in desired.programs.items()}
                 content = tar_gz(members) if "" not in members else members[""]
-                path, file = _path(wanted.url), wanted.url.rsplit("/", 1)[1]
+                path, file = _path(desired.url), desired.url.rsplit("/", 1)[1]
                 self.files[path] = content
-                if not wanted.checksum:
+                if not desired.checksum:
                     continue
                 line = sha256(content) if component.name == "kubernetes" else f"{sha256(content)}  {file}"
                 other = f"{'0' * 64}  another-{file}\n" if component.name in {"etcd", "runc"} else ""
-                before = self.files.get(_path(wanted.checksum), b"")
-                self.files[_path(wanted.checksum)] = before + f"{other}{line}\n".encode()
+                before = self.files.get(_path(desired.checksum), b"")
+                self.files[_path(desired.checksum)] = before + f"{other}{line}\n".encode()
 
     def put_image(self, repository: str, tag: str, *archs: str) -> str:
         """An image behind an index, as registries serve it; the digest of the index."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kprov.errors import InventoryError, KprovError
 from kprov.inventory import Loaded, parse
+from kprov.values.errors import InventoryError, KprovError
 
 FILE = Path("i.yaml")
 

@@ -17,10 +17,10 @@ from typing import Any
 import yaml
 from texts_archive import archived
 
-from kprov.model import Host
-from kprov.objects import Identity, Object, identity
-from kprov.script import APPLY_COMMAND, PROBE_COMMAND
+from kprov.apply.scripts import APPLY_COMMAND, PROBE_COMMAND
+from kprov.objects.objects import Identity, Object, identity
 from kprov.transport.base import Result
+from kprov.values.model import Host
 
 _FACTS = {
     "uid": "0",

@@ -7,11 +7,11 @@ from typing import Any
 
 from pki_cases import NOW
 
-from kprov.model import Facts
-from kprov.observation import FileState, Observation, Record, UnitState
-from kprov.plan import HostPlan, plan_host
-from kprov.resources import Binary, Directory, File, Key, Sysctl, Unit
-from kprov.wanted import Wanted, expand
+from kprov.observe.observation import FileState, Observation, Record, UnitState
+from kprov.plan.desired import Desired, expand
+from kprov.plan.host import HostPlan, plan_host
+from kprov.values.model import Facts
+from kprov.values.resources import Binary, Directory, File, Key, Sysctl, Unit
 
 FACTS = Facts(
     hostname="one",
@@ -55,13 +55,13 @@ def record(kind: str, name: str, value: str = "-", before: str = "absent") -> tu
     return (kind, name), Record(kind=kind, name=name, value=value, stat="-", before=before)
 
 
-def in_order(wanted: Wanted, plan: HostPlan) -> Observation:
+def in_order(desired: Desired, plan: HostPlan) -> Observation:
     """The host after `plan` was carried out: everything wanted is there, recorded, running and stamped."""
     files: dict[str, FileState] = {}
     records: dict[Key, Record] = {}
     units: dict[str, UnitState] = {}
     sysctls: dict[str, str] = {}
-    for resources in wanted.values():
+    for resources in desired.values():
         for item in resources:
             if isinstance(item, File):
                 files[item.path] = _regular(item.mode, item.sha256, item.owner, item.group)
@@ -90,5 +90,5 @@ def _regular(mode: int, sha256: str, owner: str = "root", group: str = "root") -
     return FileState(mode=mode, owner=owner, group=group, kind="regular file", stat="-", sha256=sha256)
 
 
-def planned(wanted: Wanted, seen: Observation) -> HostPlan:
-    return plan_host("one", expand(wanted), seen, authorities={}, now=NOW)
+def planned(desired: Desired, seen: Observation) -> HostPlan:
+    return plan_host("one", expand(desired), seen, authorities={}, now=NOW)

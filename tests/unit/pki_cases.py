@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from kprov.model import Cluster, ClusterFacts, Connection, Facts, Group, Host, Interface
-from kprov.pki.spec import CertificateSpec
+from kprov.values.certificate import CertificateSpec
+from kprov.values.model import Cluster, ClusterFacts, Connection, Facts, Group, Host, Interface
 
 NOW = datetime(2026, 6, 1, 12, 0, 30, tzinfo=UTC)
 ALL_GROUPS: tuple[Group, ...] = ("etcd", "control_plane", "worker")

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from observed import bare, record
 
-from kprov.down import host_batch
-from kprov.operations import Batch
-from kprov.resources import Key
-from kprov.runtimes import RUNTIMES
+from kprov.apply.down import host_batch
+from kprov.apply.operations import Batch
+from kprov.values.resources import Key
+from kprov.values.runtimes import RUNTIMES
 
 _PROGRAMS = {program for runtime in RUNTIMES.values() for program in runtime.programs}
 # Whatever may be recorded of any runtime without one of its units ever having been started by kprov.

@@ -6,12 +6,12 @@ import getpass
 
 import pytest
 
-from kprov.errors import LockedError, TransportError
-from kprov.model import Connection, Host
-from kprov.run_lock import hold_lock
-from kprov.store import operator_name
+from kprov.apply.lock import hold_lock
+from kprov.state.store import operator_name
 from kprov.transport import Result
 from kprov.transport.fake import FakeTransport
+from kprov.values.errors import LockedError, TransportError
+from kprov.values.model import Connection, Host
 
 HOST = Host(name="a", groups=frozenset({"worker"}), connection=Connection(address="192.0.2.1"))
 

@@ -1,0 +1,138 @@
+"""One exec on one host: sends a batch as one tar stream and reads the answers. It decides nothing and knows no plan."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import replace
+
+from kprov.addon.refusals import explained
+from kprov.apply.operations import Batch, stream
+from kprov.apply.scripts import APPLY_COMMAND
+from kprov.observe.observation import printable
+from kprov.transport.base import Session
+from kprov.values.errors import TransportError
+from kprov.values.events import HostFailed, Note, OperationDone, Sink
+
+APPLY_TIMEOUT = 1800.0  # seconds; gates have deadlines of their own, this only bounds a host that hangs
+
+
+def send(session: Session, stage: str, batch: Batch, generation: str, emit: Sink) -> tuple[HostFailed, ...]:
+    """One exec: the batch as one tar stream. Returns what failed: add-ons one by one, anything else ends the exec."""
+    name = session.host.name
+
+    def done(number: int) -> None:
+        emit(OperationDone(stage=stage, host=name, number=number, title=_title(batch, number)))
+
+    def failed(number: int, *, expected: str, found: str, log: str, todo: str) -> HostFailed:
+        title = _title(batch, number)
+        return HostFailed(stage=stage, host=name, resource=title, expected=expected, found=found, log=log, todo=todo)
+
+    def refused(number: int, log: str) -> HostFailed:
+        text = printable(log).strip()
+        why = explained(batch.operations[number - 1][1], text, batch.objects.get(number, ()))
+        shown = "\n".join(why.log.splitlines()[-24:])
+        row = failed(number, expected=_expected(batch, number), found=why.found, log=shown, todo=why.todo)
+        return replace(row, fatal=False)
+
+    reader = _Answers(done, lambda text: emit(Note(text=text, warning=True)))
+    try:
+        result = session.execute(
+            APPLY_COMMAND, stdin=stream(batch, generation), on_output=reader.feed, timeout=APPLY_TIMEOUT
+        )
+    except TransportError as error:
+        end = failed(
+            reader.last + 1,
+            expected=error.needed or "the connection to last until the stage is done",
+            found=f"{error.what}: {error.found}" if error.found else error.what,
+            log=error.log,
+            todo=error.todo or "run the same command again: it goes on where this one was cut off",
+        )
+        return (end,)
+    rows = [refused(number, log) for number, log in reader.refused]
+    if reader.failed is not None:
+        number, log = reader.failed
+        lines = printable(log).strip().splitlines()
+        rows.append(
+            failed(
+                number,
+                expected=_expected(batch, number),
+                found=lines[0] if lines else "it failed without a word",
+                log="\n".join(lines[-24:]),
+                todo="mend what the log names, then run the same command again: it goes on from here",
+            )
+        )
+    elif not reader.complete:
+        rows.append(
+            failed(
+                reader.last + 1,
+                expected="the stage to end",
+                found=f"the host's shell ended with exit code {result.status}",
+                log="\n".join(printable(result.stderr.decode(errors="replace")).strip().splitlines()[-20:]),
+                todo=_todo_for_exit(result.status),
+            )
+        )
+    return tuple(rows)
+
+
+def _title(batch: Batch, number: int) -> str:
+    return batch.titles[number - 1] if 0 < number <= len(batch.titles) else "receiving the payload"
+
+
+def _expected(batch: Batch, number: int) -> str:
+    if not 0 < number <= len(batch.operations):
+        return "the host to take its operations"
+    operation = batch.operations[number - 1]
+    if operation[0] == "gate":
+        return f"{operation[2]} {operation[4]} within {operation[3]} s"
+    if operation[0] == "addon":
+        return "the API server to take its objects"
+    if operation[0] == "nodes_initialized":
+        return f"no node with the taint node.cloudprovider.kubernetes.io/uninitialized within {operation[2]} s"
+    if operation[0] == "addon_ready":
+        return f"{operation[2]} {operation[4]} to be ready within {operation[5]} s"
+    return operation[0].replace("_", " ")
+
+
+def _todo_for_exit(status: int) -> str:
+    if status == 72:
+        return "the payload could not be stored: make room below /var/lib (df -h /var/lib), then run again"
+    return "look at the log, then run the same command again: it goes on from here"
+
+
+def _text(field: str) -> str:
+    return base64.b64decode(field + "===").decode(errors="replace")
+
+
+class _Answers:
+    """Reads apply.sh's lines as they come: `ok NUMBER`, `note|refused|fail NUMBER BASE64`, `done`."""
+
+    def __init__(self, done: Callable[[int], None], note: Callable[[str], None]) -> None:
+        self._done = done
+        self._note = note
+        self._rest = b""
+        self.last = 0
+        self.failed: tuple[int, str] | None = None
+        self.refused: list[tuple[int, str]] = []
+        self.complete = False
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._line(line.decode(errors="replace").split("\t"))
+
+    def _line(self, fields: list[str]) -> None:
+        if len(fields) < 3 or not fields[1].isdigit():
+            return
+        word, number = fields[0], int(fields[1])
+        if word == "ok":
+            self.last = number
+            self._done(number)
+        elif word == "fail":
+            self.failed = number, _text(fields[2])
+        elif word == "note":
+            self._note(printable(_text(fields[2])))
+        elif word == "refused":
+            self.refused.append((number, _text(fields[2])))
+        elif word == "done":
+            self.complete = True

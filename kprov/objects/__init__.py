@@ -1,0 +1,1 @@
+"""Kubernetes objects as values: identity, comparison, the list of those that kprov made. It asks no API."""

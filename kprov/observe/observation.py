@@ -1,0 +1,335 @@
+"""What one host said about itself: the parsed answer of the probe. Values and parsing only; nothing is judged here.
+
+Every byte of an answer is treated as hostile: sizes are limited, unknown lines are ignored, and nothing is evaluated.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kprov.values.errors import TransportError
+from kprov.values.model import Facts, Interface, Listener, PackageManager
+from kprov.values.resources import Key
+
+ANSWER_LIMIT = 32 * 1024 * 1024  # bytes; a cluster of thousands of nodes answers with a few MiB of objects
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileState:
+    """A path as stat saw it. `sha256` is known for regular files only; `kind` is GNU stat's word (`regular file` …)."""
+
+    mode: int
+    owner: str
+    group: str
+    kind: str
+    stat: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A line of the host's manifest: what kprov made there, with the hash it had and what was there before."""
+
+    kind: str
+    name: str
+    value: str
+    stat: str
+    before: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitState:
+    """systemd's view: ActiveState, UnitFileState, NeedDaemonReload, LoadState."""
+
+    active: str
+    enabled: str
+    needs_reload: bool
+    loaded: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EtcdMember:
+    """A row of etcd's member list; a member that never started has no name. `id` is hexadecimal."""
+
+    id: str
+    name: str
+    peer_urls: tuple[str, ...]
+    learner: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EtcdView:
+    """What an etcd host knows: whether it has data, whether a join was cut off, and the members if its own answers."""
+
+    has_data: bool = False
+    joining: bool = False
+    members: tuple[EtcdMember, ...] | None = None
+    leader: str = ""  # hexadecimal id, when it was asked for and known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """One host in one run."""
+
+    facts: Facts
+    records: Mapping[Key, Record] = field(default_factory=dict)
+    files: Mapping[str, FileState] = field(default_factory=dict)
+    units: Mapping[str, UnitState] = field(default_factory=dict)
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    loaded: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()
+    images: Mapping[str, str] = field(default_factory=dict)  # name of an image's key → digest
+    texts: Mapping[str, bytes] = field(default_factory=dict)
+    etcd: EtcdView = EtcdView()
+    objects: tuple[Mapping[str, Any], ...] | None = None  # None: not asked, or the API did not answer
+    objects_error: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)  # program → what its --version says, when asked
+    health: Mapping[str, str] = field(default_factory=dict)  # component → ok or failing, when asked
+    reachable: frozenset[str] = frozenset()  # of the URLs that were asked about: those this host can download
+    out_of_reach: Mapping[str, str] = field(default_factory=dict)  # the others, and why
+    holder: str = ""  # who holds the run lock, empty when nobody
+    generation: str = ""
+    asked: frozenset[Key] = frozenset()  # everything that was looked at, found or not
+
+
+def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: float) -> Observation:
+    """Turns the probe's answer into an Observation.
+
+    `operator_clock` is the operator's epoch time at the middle of the exchange. Raises TransportError when the frame is
+    missing, cut or too large.
+    """
+    rows = list(_rows(answer, host))
+    table: dict[str, list[tuple[str, str]]] = {}
+    for kind, name, rest in rows:
+        table.setdefault(kind, []).append((name, rest))
+    records = _records(table.get("record", ()))
+    return Observation(
+        facts=_facts(table, operator_clock),
+        records=records,
+        files=_files(table, records),
+        units=dict(_unit(name, rest) for name, rest in table.get("unit", ())),
+        stamps=dict(table.get("stamp", ())),
+        sysctls={name: " ".join(rest.split()) for name, rest in table.get("sysctl", ())},
+        loaded=frozenset(name for name, _ in table.get("loaded", ())),
+        users=frozenset(name for name, _ in table.get("user", ())),
+        images=dict(table.get("image", ())),
+        texts=_texts(_decode(dict(table.get("texts", ())).get("archive", ""))),
+        etcd=_etcd(dict(table.get("etcd", ()))),
+        objects=_objects(dict(table.get("objects", ()))),
+        objects_error=_decode(dict(table.get("objects", ())).get("failed", "")).decode(errors="replace"),
+        versions={name: printable(rest) for name, rest in table.get("version", ())},
+        health=dict(table.get("health", ())),
+        reachable=frozenset(name for name, rest in table.get("reach", ()) if rest == "yes"),
+        out_of_reach={name: printable(rest) for name, rest in table.get("reach", ()) if rest != "yes"},
+        holder=dict(table.get("fact", ())).get("holder", ""),
+        generation=dict(table.get("fact", ())).get("generation", ""),
+        asked=frozenset(asked) | frozenset(records),
+    )
+
+
+def _rows(answer: bytes, host: str) -> Iterable[tuple[str, str, str]]:
+    if len(answer) > ANSWER_LIMIT:
+        raise TransportError("the probe's answer is too large", where=host, found=f"{len(answer)} bytes")
+    begin = answer.find(b"kprov-probe begin\n")
+    end = answer.rfind(b"kprov-probe end\n")
+    if begin < 0 or end < begin:
+        raise TransportError(
+            "the probe's answer is not complete",
+            where=host,
+            found=f"{len(answer)} bytes without the closing line",
+            needed="a POSIX shell, GNU coreutils, awk and util-linux on the host",
+            log=printable(answer[-2000:].decode(errors="replace")),
+        )
+    for line in answer[begin:end].decode(errors="replace").splitlines()[1:]:
+        kind, _, rest = line.partition("\t")
+        name, _, value = rest.partition("\t")
+        if name:
+            yield kind, name, value
+
+
+def printable(text: str) -> str:
+    """Text of a host without control characters, so that it cannot drive the operator's terminal."""
+    return "".join(char for char in text if char in "\n\t" or char.isprintable())
+
+
+def _records(rows: Iterable[tuple[str, str]]) -> Mapping[Key, Record]:
+    # `record` lines keep the manifest's own columns: kind, then name, value, stat, before.
+    found: dict[Key, Record] = {}
+    for kind, rest in rows:
+        fields = rest.split("\t")
+        if len(fields) == 4:
+            name, value, stat, before = fields
+            found[(kind, name)] = Record(kind=kind, name=name, value=value, stat=stat, before=before)
+    return found
+
+
+def _files(table: Mapping[str, list[tuple[str, str]]], records: Mapping[Key, Record]) -> Mapping[str, FileState]:
+    sums = dict(table.get("sum", ()))
+    files: dict[str, FileState] = {}
+    for path, rest in table.get("stat", ()):
+        fields = rest.split("\t")
+        if len(fields) != 5:
+            continue
+        mode, owner, group, kind, stat = fields
+        record = records.get(("file", path)) or records.get(("binary", path))
+        recorded = record.value if record and record.stat == stat else None
+        files[path] = FileState(
+            mode=int(mode, 8), owner=owner, group=group, kind=kind, stat=stat, sha256=sums.get(path, recorded)
+        )
+    return files
+
+
+def _unit(name: str, rest: str) -> tuple[str, UnitState]:
+    active, enabled, reload, loaded = [*rest.split(" "), "", "", "", ""][:4]
+    return name, UnitState(active=active, enabled=enabled, needs_reload=reload == "yes", loaded=loaded == "loaded")
+
+
+def _decode(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _texts(archive: bytes) -> Mapping[str, bytes]:
+    """Absolute path → content, of the regular files in a compressed tar archive; none of one that is not whole."""
+    texts: dict[str, bytes] = {}
+    if not archive:
+        return texts
+    try:
+        with tarfile.open(fileobj=io.BytesIO(_inflated(archive))) as members:
+            for member in members:
+                file = members.extractfile(member) if member.isreg() else None
+                if file is not None:
+                    texts[f"/{member.name}"] = file.read()
+    except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError):
+        return {}
+    return texts
+
+
+def _inflated(data: bytes) -> bytes:
+    """Raises ValueError for what is cut, or larger than an answer may be, zlib.error for what is no gzip."""
+    machine = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    content = machine.decompress(data, ANSWER_LIMIT)
+    if not machine.eof:
+        raise ValueError(f"cut, or more than {ANSWER_LIMIT} bytes")
+    return content
+
+
+def _etcd(rows: Mapping[str, str]) -> EtcdView:
+    members: tuple[EtcdMember, ...] | None = None
+    if "members" in rows:
+        try:
+            listed = json.loads(_decode(rows["members"]))["members"]
+            members = tuple(
+                EtcdMember(
+                    id=f"{int(row['ID']):x}",
+                    name=str(row.get("name", "")),
+                    peer_urls=tuple(row.get("peerURLs", ())),
+                    learner=bool(row.get("isLearner", False)),
+                )
+                for row in listed
+            )
+        except (ValueError, KeyError, TypeError):
+            members = None
+    return EtcdView(has_data="data" in rows, joining="joining" in rows, members=members, leader=_leader(rows))
+
+
+def _leader(rows: Mapping[str, str]) -> str:
+    if "status" not in rows:
+        return ""
+    try:
+        return f"{int(json.loads(_decode(rows['status']))[0]['Status']['leader']):x}"
+    except (ValueError, KeyError, TypeError, IndexError):
+        return ""
+
+
+def _objects(rows: Mapping[str, str]) -> tuple[Mapping[str, Any], ...] | None:
+    if "found" not in rows:
+        return None
+    try:
+        return tuple(json.loads(gzip.decompress(_decode(rows["found"])))["items"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _version(text: str) -> tuple[int, int]:
+    digits = [int("".join(c for c in part if c.isdigit()) or 0) for part in text.split(".")[:2]]
+    major, minor = [*digits, 0, 0][:2]
+    return major, minor
+
+
+def _facts(table: Mapping[str, list[tuple[str, str]]], operator_clock: float) -> Facts:
+    plain = dict(table.get("fact", ()))
+    commands = frozenset(value for name, value in table.get("fact", ()) if name == "command")
+    modules = dict(table.get("module", ()))
+    disks = {name: rest.split(" ") for name, rest in table.get("disk", ()) if len(rest.split(" ")) == 2}
+    clock = float(plain.get("clock", "0") or 0)
+    manager: PackageManager = ""
+    if "apt-get" in commands:
+        manager = "apt"
+    elif "dnf" in commands:
+        manager = "dnf"
+    elif "zypper" in commands:
+        manager = "zypper"
+    return Facts(
+        hostname=plain.get("hostname", ""),
+        machine_id=plain.get("machine_id", ""),
+        arch=ARCHITECTURES.get(plain.get("arch", ""), plain.get("arch", "")),
+        os_id=plain.get("os_id", ""),
+        os_version=plain.get("os_version", ""),
+        os_like=(plain.get("os_id", ""), *plain.get("os_like", "").split()),
+        kernel=_version(plain.get("kernel", "")),
+        kernel_release=plain.get("kernel", ""),
+        systemd=int(float(plain.get("systemd", "0") or 0)),
+        cgroup=2 if plain.get("cgroup") == "2" else 1,
+        clock=clock,
+        clock_skew=clock - operator_clock,
+        cpus=int(plain.get("cpus", "0")),
+        memory=int(float(plain.get("memory", "0"))),
+        swap=plain.get("swap") == "yes",
+        interfaces=_interfaces(table),
+        default_address=plain.get("default_address"),
+        default_interface=plain.get("default_interface"),
+        disk_free={name: int(float(free)) for name, (free, _) in disks.items()},
+        disk_size={name: int(float(size)) for name, (_, size) in disks.items()},
+        listeners=_listeners(table.get("listener", ())),
+        udp_listeners=_listeners(table.get("udp", ())),
+        modules=frozenset(name for name, state in modules.items() if state == "present"),
+        loadable=frozenset(name for name, state in modules.items() if state == "loadable"),
+        commands=commands,
+        nft=_version(plain["nft"]) if "nft" in plain else None,
+        package_manager=manager,
+        selinux={"1": "enforcing", "0": "permissive"}.get(plain.get("selinux", ""), ""),  # type: ignore[arg-type]
+        leftovers=tuple(name for name, _ in table.get("leftover", ())),
+        is_root=plain.get("uid") == "0",
+    )
+
+
+def _listeners(rows: Iterable[tuple[str, str]]) -> tuple[Listener, ...]:
+    return tuple(
+        Listener(port=int(port), address=rest.split(" ")[0], process=" ".join(rest.split(" ")[1:]))
+        for port, rest in rows
+        if port.isdigit()
+    )
+
+
+def _interfaces(table: Mapping[str, list[tuple[str, str]]]) -> tuple[Interface, ...]:
+    addresses: dict[str, list[str]] = {}
+    for name, address in table.get("address", ()):
+        addresses.setdefault(name, []).append(address)
+    return tuple(
+        Interface(name=name, mtu=int(mtu) if mtu.isdigit() else 0, addresses=tuple(addresses.get(name, ())))
+        for name, mtu in table.get("link", ())
+    )

@@ -1,0 +1,1 @@
+"""What has to be done, as values of values. Pure: it imports neither `apply` nor `transport`."""

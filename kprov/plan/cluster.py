@@ -1,0 +1,260 @@
+"""The plan of a whole cluster: every host's differences, etcd's membership and Kubernetes objects. Pure, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from ipaddress import IPv4Network
+
+from kprov.addon.desired import AddonObjects, addon_objects
+from kprov.addon.readiness import Unready, row_identity, unready
+from kprov.objects.listing import Departures, departures, list_object, listed
+from kprov.objects.objects import Identity, Object, ObjectChange, compare, identity, stamped
+from kprov.observe.observation import EtcdView, Observation
+from kprov.observe.silent_hosts import cluster_facts
+from kprov.plan import network_change
+from kprov.plan.desired import Desired, expand
+from kprov.plan.etcd import Membership, Peer, decide
+from kprov.plan.host import DATA, HostPlan, plan_host
+from kprov.plan.stages import desired
+from kprov.plan.upgrades import NodeUpgrades, deferred
+from kprov.plan.upgrades import decide as decide_upgrades
+from kprov.roles import cluster_objects, etcd, pod_network
+from kprov.roles.cloud_nodes import handed_over, waiting
+from kprov.values.context import Context, Trust
+from kprov.values.model import CloudSettings, Cluster, ClusterFacts, NetworkSettings
+from kprov.values.resources import Artifact
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterPlan:
+    """What `kprov plan` shows and `kprov up` does.
+
+    objects: changes to Kubernetes objects; objects_known is False while no API server could be asked, and then all of
+    wanted_objects are applied once one runs. wanted_objects are kprov's own; those of add-ons are in `addons`.
+    known: every object that the list in the cluster names; apis: apiVersion of what lives; kept: wanted no more, but
+    holding data; leaving_data: folders on hosts that go with all they hold, once no claim has a volume in them;
+    uninitialized: nodes that the cloud's controller has yet to take over, as far as known.
+    """
+
+    hosts: Mapping[str, HostPlan]
+    membership: Membership
+    peers: tuple[Peer, ...]
+    objects: tuple[ObjectChange, ...]
+    objects_known: bool
+    desired_objects: tuple[Object, ...]
+    not_ready: tuple[str, ...]  # nodes whose Ready condition is not True, as far as known
+    upgrades: NodeUpgrades
+    addons: tuple[AddonObjects, ...] = ()
+    unready: tuple[Unready, ...] = ()  # what add-ons wait for, as far as known
+    known: frozenset[Identity] = frozenset()
+    apis: Mapping[Identity, str] = field(default_factory=dict)
+    kept: tuple[Identity, ...] = ()
+    recreate: frozenset[str] = frozenset()  # add-ons whose workloads may be deleted to be changed
+    delete_data: bool = False
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    leaving_data: tuple[str, ...] = ()
+    cloud: CloudSettings | None = None
+    uninitialized: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return (
+            all(plan.empty for plan in self.hosts.values())
+            and self.membership.empty
+            and self.objects_known
+            and not self.objects
+            and not self.upgrades.reopen
+        )
+
+    @property
+    def settled(self) -> bool:
+        """Whether there is nothing to do and nothing to wait for."""
+        return self.empty and not self.not_ready and not self.unready and not self.uninitialized
+
+    def limited(self, names: frozenset[str]) -> ClusterPlan:
+        """The plan for some hosts only; etcd's membership and Kubernetes objects stay in it.
+
+        What add-ons wait for is not waited for: it may be on a host that is left alone.
+        """
+        hosts = {name: plan for name, plan in self.hosts.items() if name in names}
+        return replace(self, hosts=hosts, upgrades=self.upgrades.of(names), unready=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Everything the plan is a function of, besides what was observed."""
+
+    cluster: Cluster
+    trust: Trust
+    artifacts: Mapping[tuple[str, str], Artifact]
+    now: datetime
+    manifests: Mapping[str, str] = field(default_factory=dict)  # add-on → text of upstream's manifest
+    delete_data: bool = False
+    recreate: frozenset[str] = frozenset()
+
+
+def desired_of_hosts(inputs: Inputs, observations: Mapping[str, Observation]) -> dict[str, Desired]:
+    """What each observed host should have, expanded. Raises PreflightError when pod networks clash."""
+    contexts, _ = _contexts(inputs, observations)
+    return {name: _desired(context) for name, context in contexts.items()}
+
+
+def _desired(context: Context) -> Desired:
+    stages = desired(context)
+    if context.host.is_node:
+        stages["host"].append(pod_network.table_file(context.pod_cidrs))
+    return expand(stages)
+
+
+def _contexts(
+    inputs: Inputs, observations: Mapping[str, Observation]
+) -> tuple[dict[str, Context], dict[str, IPv4Network]]:
+    """What roles are given for each observed host, and everybody's pod network."""
+    cluster = inputs.cluster
+    facts = cluster_facts(observations)
+    tables = {
+        name: seen.texts[pod_network.TABLE]
+        for name, seen in observations.items()
+        if seen.records and pod_network.TABLE in seen.texts
+    }
+    pod_cidrs = pod_network.allocate(cluster, tables)
+    contexts = {
+        host.name: Context(
+            cluster=cluster,
+            host=host,
+            facts=facts,
+            trust=inputs.trust,
+            artifacts=inputs.artifacts,
+            pod_cidrs=pod_cidrs,
+        )
+        for host in cluster.hosts
+        if host.name in observations
+    }
+    return contexts, pod_cidrs
+
+
+def plan_cluster(
+    inputs: Inputs, observations: Mapping[str, Observation], known: Mapping[str, Desired] | None = None
+) -> ClusterPlan:
+    """Compares everything. Raises ApplyError where etcd's membership cannot be mended safely.
+
+    known: what `wanted_of_hosts` said of the same observations; half of the work of a quiet run is in it.
+    """
+    cluster = inputs.cluster
+    contexts, pod_cidrs = _contexts(inputs, observations)
+    facts = cluster_facts(observations)
+    peers = tuple(
+        Peer(name=etcd.member_name(host), peer_url=etcd.peer_url(host, facts), client_url=etcd.client_url(host, facts))
+        for host in cluster.group("etcd")
+    )
+    # A host that could not be asked counts as one that has its data: only its peers can say more.
+    views = {
+        peer.name: observations[peer.name].etcd if peer.name in observations else EtcdView(has_data=True)
+        for peer in peers
+    }
+    live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
+    desired_objects = _own_objects(inputs, facts, pod_cidrs, live or ())
+    addons = addon_objects(cluster, facts, inputs.trust, inputs.artifacts, live or (), inputs.now, inputs.manifests)
+    objects = _object_changes(desired_objects, addons, live or (), delete_data=inputs.delete_data)
+    plans = {
+        name: plan_host(
+            name,
+            _desired(context) if known is None else known[name],
+            observations[name],
+            authorities=inputs.trust.ca,
+            now=inputs.now,
+            delete_data=inputs.delete_data,
+        )
+        for name, context in contexts.items()
+    }
+    networks = network_change.between(cluster.network, network_change.others(cluster, observations).values())
+    if networks is not None:
+        plans = {name: network_change.by_both_ways(plan, networks, contexts[name]) for name, plan in plans.items()}
+    upgrades = decide_upgrades(cluster, plans, observations, live or ())
+    return ClusterPlan(
+        hosts={name: deferred(plan, upgrades) for name, plan in plans.items()},
+        membership=decide(peers, views),
+        peers=peers,
+        objects=objects.changes,
+        objects_known=live is not None,
+        desired_objects=desired_objects,
+        not_ready=_not_ready(cluster, live),
+        upgrades=upgrades,
+        addons=addons,
+        unready=_unready(cluster, live),
+        known=listed(live or ()),
+        apis={identity(item): str(item["apiVersion"]) for item in live or ()},
+        kept=objects.kept,
+        recreate=inputs.recreate,
+        delete_data=inputs.delete_data,
+        network=cluster.network,
+        cloud=cluster.cloud,
+        uninitialized=waiting(desired_objects),
+        leaving_data=_leaving_data(plans, observations),
+    )
+
+
+def _own_objects(
+    inputs: Inputs, facts: ClusterFacts, pod_cidrs: Mapping[str, IPv4Network], live: Sequence[Object]
+) -> tuple[Object, ...]:
+    """kprov's own, stamped, in apply order; Nodes as the cloud's controller, if there is one, left them."""
+    nodes = {item["metadata"]["name"]: item for item in live if item["kind"] == "Node"}
+    image = _coredns_image(inputs)
+    made = [stamped(item) for item in cluster_objects.objects(inputs.cluster, facts, pod_cidrs, image)]
+    return tuple(
+        handed_over(item, nodes.get(item["metadata"]["name"])) if item["kind"] == "Node" else item for item in made
+    )
+
+
+def _leaving_data(plans: Mapping[str, HostPlan], observations: Mapping[str, Observation]) -> tuple[str, ...]:
+    folders = {
+        change.key[1]
+        for name, plan in plans.items()
+        for change in plan.changes
+        if change.action == "delete" and observations[name].records[change.key].value == DATA
+    }
+    return tuple(sorted(folders))
+
+
+def _object_changes(
+    desired: Sequence[Object], addons: Sequence[AddonObjects], live: Sequence[Object], *, delete_data: bool
+) -> Departures:
+    """All changes: the list of objects first, then what is wanted, then what must go."""
+    everything = [*desired, *(item for addon in addons for item in addon.objects)]
+    names = [identity(item) for item in everything]
+    issues = {issue.identity: f"the certificate {issue.reason}" for addon in addons for issue in addon.issues}
+    leaving = departures(frozenset(names), live, listed(live), delete_data=delete_data)
+    changes = [
+        replace(change, reason=issues.pop(change.identity)) if change.identity in issues else change
+        for change in compare([stamped(list_object([*names, *leaving.kept])), *everything], live)
+    ]
+    renewed = [ObjectChange(identity=key, action="update", reason=reason) for key, reason in issues.items()]
+    return Departures(changes=(*changes, *renewed, *leaving.changes), kept=leaving.kept)
+
+
+def _not_ready(cluster: Cluster, live: tuple[Object, ...] | None) -> tuple[str, ...]:
+    if live is None:
+        return ()
+    ready = {
+        item["metadata"]["name"]
+        for item in live
+        if item["kind"] == "Node"
+        for condition in item.get("status", {}).get("conditions", ())
+        if condition.get("type") == "Ready" and condition.get("status") == "True"
+    }
+    return tuple(host.name for host in cluster.nodes if host.name not in ready)
+
+
+def _unready(cluster: Cluster, live: tuple[Object, ...] | None) -> tuple[Unready, ...]:
+    if live is None:
+        return ()
+    lives = {identity(item): item for item in live}
+    rows = [(row_identity(addon, row.row), row) for addon in cluster.addons for row in unready(addon, lives)]
+    return tuple(row for key, row in rows if key in lives)  # what is not there is made, and waited for then
+
+
+def _coredns_image(inputs: Inputs) -> str:
+    """CoreDNS's reference: the same for every architecture, as its image is imported under one name."""
+    return next(artifact.reference for (name, _), artifact in inputs.artifacts.items() if name == "image-coredns")

@@ -1,0 +1,74 @@
+"""What a run asks of each host, and of which one it asks the cluster's objects. Asks nobody itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from kprov.objects.objects import OWNER, OWNER_LABEL
+from kprov.observe.gather import Question
+from kprov.observe.observation import Observation
+from kprov.plan import delivery
+from kprov.plan.desired import Desired, questions
+from kprov.state.credential import credential
+from kprov.state.store import Store
+from kprov.values.model import Cluster
+
+# Every kind that kprov's own objects may have, in the form of the list in the cluster, whose kinds the probe adds: all
+# are asked for in one request, so that what is no longer wanted is seen too.
+OBJECT_KINDS = (
+    "node,namespace,serviceaccount,configmap,service,deployment.apps,poddisruptionbudget.policy,"
+    "clusterrole.rbac.authorization.k8s.io,clusterrolebinding.rbac.authorization.k8s.io"
+)
+
+
+def first_questions(cluster: Cluster, store: Store, *, deep: bool) -> dict[str, Question]:
+    """By host; what its own manifest names is answered without being asked for. Raises StoreError, PkiError."""
+    asked = {host.name: Question(deep=deep) for host in cluster.hosts}
+    if store.exists:
+        # One control plane lists the objects; which one does not matter, and another is asked when it cannot.
+        name = cluster.group("control_plane")[0].name
+        asked[name] = with_objects(asked[name], cluster, store)
+    return asked
+
+
+def with_objects(question: Question, cluster: Cluster, store: Store) -> Question:
+    """The question, and that for kprov's objects in the cluster, with a credential of its own for it."""
+    return replace(
+        question, kubeconfig=credential(cluster, store), selector=f"{OWNER_LABEL}={OWNER}", kinds=OBJECT_KINDS
+    )
+
+
+def further_questions(
+    cluster: Cluster,
+    store: Store,
+    desired: Mapping[str, Desired],
+    observations: Mapping[str, Observation],
+    *,
+    limit: frozenset[str] | None,
+    deep: bool,
+) -> dict[str, Question]:
+    """A second question only for hosts that lack what they might download, or what no manifest has named yet."""
+    again: dict[str, Question] = {}
+    for name, resources in desired.items():
+        seen = observations[name]
+        keys = [key for key in questions(resources) if key not in seen.records]
+        touched = limit is None or name in limit
+        urls = _downloads(cluster, resources, seen) if touched else ()
+        if urls or any(key not in seen.asked for key in keys):
+            again[name] = Question(keys=keys, urls=urls, facts=False, deep=deep)
+    asker = cluster.group("control_plane")[0].name
+    if asker in again and store.exists:
+        again[asker] = with_objects(again[asker], cluster, store)
+    if all(seen.objects is None for seen in observations.values()):
+        for host in cluster.group("control_plane")[1:]:
+            # The first control plane could not list the objects: ask another whose API server runs.
+            state = observations[host.name].units.get("kube-apiserver.service") if host.name in desired else None
+            if state is not None and state.active == "active":
+                again[host.name] = with_objects(again.get(host.name, Question(facts=False)), cluster, store)
+                break
+    return again
+
+
+def _downloads(cluster: Cluster, desired: Desired, seen: Observation) -> Sequence[str]:
+    return () if cluster.artifacts.delivery == "push" else delivery.urls(delivery.lacking(desired, seen))

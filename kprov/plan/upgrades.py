@@ -1,0 +1,175 @@
+"""Which nodes are emptied before they are changed, in which rounds, and the words for it. Pure; it sends nothing.
+
+A node is drained when its kubelet moves to another minor version (Kubernetes' version skew policy asks for it), when the
+program of its runtime is replaced, or when another runtime takes its place (runtime_swap.py). What only restarts a kubelet
+with other settings leaves its pods alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kprov.apply.operations import Batch
+from kprov.observe.observation import Observation
+from kprov.plan.host import HostPlan
+from kprov.plan.runtime_swap import Swap, moved, swaps
+from kprov.preflight.versions import numbers
+from kprov.roles.layout import BIN
+from kprov.values.model import Cluster, Host
+from kprov.values.resources import Binary, Key
+from kprov.values.runtimes import RUNTIMES, Runtime
+
+STAGE = "upgrade"
+CORDONED = "kprov.io/cordoned"  # the annotation of nodes that kprov itself cordoned; apply.sh writes it
+_KUBELET = "kubelet.service"
+_READY = 180  # seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeUpgrades:
+    """drain: nodes that are emptied first. reopen: nodes that a run which was cut off left cordoned.
+
+    swaps: nodes that get another runtime, emptied first or not.
+    """
+
+    drain: tuple[str, ...] = ()
+    reopen: tuple[str, ...] = ()
+    swaps: Mapping[str, Swap] = field(default_factory=dict)
+
+    def of(self, names: Collection[str]) -> NodeUpgrades:
+        """Those of some hosts only."""
+        return NodeUpgrades(
+            drain=tuple(name for name in self.drain if name in names),
+            reopen=tuple(name for name in self.reopen if name in names),
+            swaps={name: swap for name, swap in self.swaps.items() if name in names},
+        )
+
+    def rounds(self, at_once: int) -> list[list[str]]:
+        """Nodes in the order they are worked on: one alone, to see that it goes well, then `at_once` at a time."""
+        changed = [*self.drain, *(name for name in self.swaps if name not in self.drain)]
+        rest = changed[1:]
+        batches = [changed[:1]] + [rest[at : at + at_once] for at in range(0, len(rest), at_once)]
+        left = [name for name in self.reopen if name not in changed]
+        return [names for names in ([*left], *batches) if names]
+
+
+def decide(
+    cluster: Cluster,
+    plans: Mapping[str, HostPlan],
+    observations: Mapping[str, Observation],
+    live: Sequence[Mapping[str, Any]],
+) -> NodeUpgrades:
+    """`live`: Kubernetes objects, as far as they are known. A cluster of one node has nowhere to move its pods."""
+    closed = [
+        str(item["metadata"]["name"])
+        for item in live
+        if item["kind"] == "Node" and CORDONED in item["metadata"].get("annotations", {})
+    ]
+    desired = numbers(cluster.versions["kubernetes"])
+    nodes = [host for host in cluster.nodes if host.name in plans]
+    may = cluster.upgrade.drain and len(cluster.nodes) > 1
+    swapped = swaps(cluster, plans)
+
+    def is_disturbed(host: Host) -> bool:
+        plan, seen, resumed = plans[host.name], observations[host.name], host.name in closed
+        if host.name in swapped:
+            return True
+        return desired is not None and _is_upgraded(plan, seen, desired[:2], RUNTIMES[host.runtime], resumed=resumed)
+
+    return NodeUpgrades(
+        drain=tuple(host.name for host in nodes if may and is_disturbed(host)),
+        reopen=tuple(host.name for host in nodes if host.name in closed),
+        swaps=swapped,
+    )
+
+
+def _is_upgraded(
+    plan: HostPlan, seen: Observation, desired: tuple[int, int], runtime: Runtime, *, resumed: bool
+) -> bool:
+    serving = {restart.unit.name for restart in plan.restarts if restart.running}
+    replaced = {change.key[1] for change in plan.changes if change.key[0] == "binary"}
+    runs = numbers(seen.versions.get("kubelet", ""))
+    other_minor = runs[:2] != desired if runs is not None else f"{BIN}/kubelet" in replaced
+    return (
+        (_KUBELET in serving and other_minor)
+        or (bool(serving & {*runtime.units}) and bool(replaced & {f"{BIN}/{name}" for name in runtime.drained_for}))
+        or (resumed and bool(serving & {_KUBELET, *runtime.units}))
+    )
+
+
+def deferred(plan: HostPlan, upgrades: NodeUpgrades) -> HostPlan:
+    """The plan of a node: if it is drained, what disturbs its pods waits for the stage in which it is empty."""
+    if plan.host in upgrades.swaps:
+        return moved(plan, upgrades.swaps[plan.host], STAGE)
+    return _waiting(plan) if plan.host in upgrades.drain else plan
+
+
+def _waiting(plan: HostPlan) -> HostPlan:
+    known = {unit for runtime in RUNTIMES.values() for unit in runtime.units}
+    units = {restart.unit.name: restart.unit for restart in plan.restarts if restart.unit.name in known}
+    inputs = {path for unit in units.values() for path in (*unit.reads, unit.path)}
+
+    def waits(stage: str, key: Key, *, program: bool) -> bool:
+        if stage == "runtime" and units:
+            return program or key[1] in inputs or key[1] in units
+        return stage == "node"
+
+    return replace(
+        plan,
+        changes=tuple(
+            replace(change, stage=STAGE)
+            if waits(change.stage, change.key, program=isinstance(change.resource, Binary))
+            else change
+            for change in plan.changes
+        ),
+        restarts=tuple(
+            replace(restart, stage=STAGE) if restart.stage == "node" or restart.unit.name in units else restart
+            for restart in plan.restarts
+        ),
+    )
+
+
+def emptied(names: Sequence[str], timeout: int, kubeconfig: bytes) -> Batch:
+    """For a control plane: cordons nodes, then drains them side by side. Disruption budgets are respected."""
+    batch = Batch()
+    batch.attach_as("kubeconfig", kubeconfig)
+    for name in names:
+        batch.add(f"node {name} cordoned", "cordon", name)
+    batch.add(f"drain of {', '.join(names)}", "drain", ",".join(names), str(timeout), "-")
+    return batch
+
+
+def reopened(
+    names: Sequence[str],
+    version: str,
+    swapped: Mapping[str, Swap],
+    kubeconfig: bytes,
+    *,
+    networkless: Collection[str] = (),
+) -> Batch:
+    """For a control plane: waits until nodes are Ready with the wanted kubelet and, where it was swapped, runtime; then
+    uncordons those kprov cordoned.
+
+    networkless: nodes that were waiting for the user's own network before, and may go on doing so.
+    """
+    batch = Batch()
+    batch.attach_as("kubeconfig", kubeconfig)
+    kubectl = f"{BIN}/kubectl"
+    for name in names:
+        told = f"{kubectl} wait --for=jsonpath={{.status.nodeInfo.kubeletVersion}}=v{version} --timeout=10s node/{name}"
+        ready = f"{kubectl} wait --for=condition=Ready --timeout=10s node/{name}"
+        title = f"node {name} Ready with kubelet {version}"
+        batch.add(title, "gate", "-", "command", str(_READY), told)
+        if name in networkless:
+            batch.add(title, "registered", name, str(_READY))
+        else:
+            batch.add(title, "gate", "-", "command", str(_READY), ready)
+        if name in swapped:
+            runtime = swapped[name].coming
+            shown = f"{kubectl} get node {name} -o jsonpath={{.status.nodeInfo.containerRuntimeVersion}}"
+            asked = f"{runtime.scheme}:// {shown}"
+            batch.add(f"node {name} with {runtime.title}", "gate", "-", "says", str(_READY), asked)
+        batch.add(f"node {name} uncordoned", "uncordon", name)
+    return batch

@@ -1,0 +1,71 @@
+"""What a gathered fleet may not be before anything is touched: unreachable, locked, of another trust. Pure; raises only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kprov.apply.lock import locked_by
+from kprov.observe.gather import Fleet
+from kprov.observe.silent_hosts import cluster_facts
+from kprov.pki.authority import fingerprint
+from kprov.pki.conflict import trust_conflict
+from kprov.roles.layout import CA, FRONT_PROXY_CA
+from kprov.state.store import Store
+from kprov.values.certificate import Authority
+from kprov.values.errors import PreflightError
+from kprov.values.model import Cluster
+
+ETCD_CA = "/etc/etcd/pki/ca.crt"
+CA_FILES: Mapping[Authority, str] = {"kubernetes": CA, "etcd": ETCD_CA, "front-proxy": FRONT_PROXY_CA}
+
+
+def refuse_unreachable(fleet: Fleet, limit: frozenset[str] | None) -> None:
+    failures = {name: error for name, error in fleet.failures.items() if limit is None or name in limit}
+    if len(failures) == 1:
+        raise next(iter(failures.values()))
+    if failures:
+        raise PreflightError(
+            f"{len(failures)} hosts could not be asked; nothing was touched",
+            todo="mend them, or leave them out with --limit",
+            log="\n".join(str(error) for error in failures.values()),
+        )
+
+
+def refuse_unknown_addresses(cluster: Cluster, fleet: Fleet) -> None:
+    """Servers that did not answer, and whose address nobody knows: every other host's settings name it."""
+    facts = cluster_facts(fleet.observations)
+    unknown = []
+    for host in cluster.hosts:
+        if host.name in fleet.failures and host.groups & {"etcd", "control_plane"}:
+            try:
+                facts.node_ip(host)
+            except KeyError:
+                unknown.append(host.name)
+    if unknown:
+        raise PreflightError(
+            "hosts that others are told of did not answer, and nobody knows their addresses; nothing was touched",
+            found=", ".join(unknown),
+            needed="an answer, or the address the cluster knows them by",
+            todo="write it into the inventory as `node_ip` of the host",
+        )
+
+
+def refuse_locked(fleet: Fleet) -> None:
+    for name, seen in fleet.observations.items():
+        if seen.holder:
+            raise locked_by(name, seen.holder)
+
+
+def refuse_foreign_trust(store: Store, fleet: Fleet) -> None:
+    observed: dict[str, dict[Authority, str]] = {}
+    for name, seen in fleet.observations.items():
+        found = {
+            authority: fingerprint(seen.texts[path])
+            for authority, path in CA_FILES.items()
+            if path in seen.texts and ("file", path) in seen.records
+        }
+        if found:
+            observed[name] = found
+    error = trust_conflict(store.fingerprints() if store.exists else None, observed)
+    if error is not None:
+        raise error

@@ -1,0 +1,193 @@
+"""What `kprov status` tells, out of what hosts said: components, etcd, API servers, nodes, add-ons. Pure; asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cryptography import x509
+
+from kprov.addon.state import AddonStatus, addon_states
+from kprov.objects.objects import Object
+from kprov.observe.observation import EtcdMember, Observation
+from kprov.values.errors import KprovError
+from kprov.values.model import Cluster, Host
+from kprov.values.runtimes import RUNTIMES
+
+# Which certificates belong to a component, by the folder or name they have on a host.
+_CERTIFICATES: Mapping[str, tuple[str, ...]] = {
+    "etcd": ("/etc/etcd/pki/",),
+    "kube-apiserver": ("/etc/kubernetes/kube-apiserver/",),
+    "kube-controller-manager": ("/etc/kubernetes/kube-controller-manager/",),
+    "kube-scheduler": ("/etc/kubernetes/kube-scheduler/",),
+    "kubelet": ("/etc/kubernetes/pki/kubelet",),
+    "kube-proxy": ("/etc/kubernetes/pki/kube-proxy",),
+}
+_AUTHORITIES = ("/etc/etcd/pki/ca.crt",)
+# What a host of each group runs.
+_EXPECTED: Mapping[str, tuple[str, ...]] = {
+    "etcd": ("etcd",),
+    "control_plane": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+    "node": ("kubelet", "kube-proxy"),
+}
+MISSING = "missing"  # the unit state of a component that should be there
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComponentStatus:
+    """One component on one host. `expires_in`: whole days until its first certificate ends, None without one."""
+
+    name: str
+    version: str
+    unit: str
+    health: str
+    expires_in: int | None
+
+    @property
+    def good(self) -> bool:
+        return self.unit == "active" and self.health == "ok" and (self.expires_in is None or self.expires_in > 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostStatus:
+    """One host; `error` is why it could not be asked."""
+
+    name: str
+    components: tuple[ComponentStatus, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberStatus:
+    name: str
+    id: str
+    leader: bool
+    learner: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeStatus:
+    name: str
+    ready: bool
+    version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """The whole cluster.
+
+    nodes, addons: None when no API server could be asked; a wanted node without a Node is in it.
+    """
+
+    hosts: tuple[HostStatus, ...]
+    members: tuple[MemberStatus, ...]
+    api_servers: Mapping[str, bool]
+    nodes: tuple[NodeStatus, ...] | None
+    addons: tuple[AddonStatus, ...] | None = None
+
+    @property
+    def good(self) -> bool:
+        return (
+            all(not host.error and all(component.good for component in host.components) for host in self.hosts)
+            and any(member.leader for member in self.members)
+            and all(self.api_servers.values())
+            and bool(self.nodes)
+            and all(node.ready for node in self.nodes or ())
+            and all(addon.good for addon in self.addons or ())
+        )
+
+
+def summarize(
+    cluster: Cluster, observations: Mapping[str, Observation], failures: Mapping[str, KprovError], now: datetime
+) -> Status:
+    """`now`: aware UTC."""
+    live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
+    return Status(
+        hosts=tuple(
+            HostStatus(name=host.name, components=tuple(_components(host, observations[host.name], now)))
+            if host.name in observations
+            else HostStatus(name=host.name, error=failures[host.name].what)
+            for host in cluster.hosts
+        ),
+        members=_members(observations.values()),
+        api_servers={
+            host.name: host.name in observations and observations[host.name].health.get("kube-apiserver") == "ok"
+            for host in cluster.group("control_plane")
+        },
+        nodes=None if live is None else _nodes(cluster, live),
+        addons=None if live is None else addon_states(cluster.addons, live),
+    )
+
+
+def _components(host: Host, seen: Observation, now: datetime) -> Iterable[ComponentStatus]:
+    for name in _expected(host):
+        if name not in seen.health:
+            yield ComponentStatus(name=name, version="", unit=MISSING, health="-", expires_in=None)
+    for name, health in seen.health.items():
+        state = seen.units.get(f"{name}.service")
+        yield ComponentStatus(
+            name=name,
+            version=_version(seen.versions.get(name, "")),
+            unit=state.active if state else "not kprov's",
+            health=health,
+            expires_in=_first_end(seen, _CERTIFICATES.get(name, ()), now),
+        )
+
+
+def _expected(host: Host) -> Iterable[str]:
+    if host.is_node:
+        yield from (unit.removesuffix(".service") for unit in RUNTIMES[host.runtime].units)
+    for group, names in _EXPECTED.items():
+        if host.is_node if group == "node" else group in host.groups:
+            yield from names
+
+
+def _version(text: str) -> str:
+    """`v1.37.2` out of whatever a program says of itself; the text itself when there is no number in it."""
+    for word in text.split():
+        bare = word.removeprefix("v").rstrip(",")
+        if bare[:1].isdigit() and "." in bare:
+            return f"v{bare}"
+    return text
+
+
+def _first_end(seen: Observation, prefixes: tuple[str, ...], now: datetime) -> int | None:
+    ends = []
+    for path, pem in seen.texts.items():
+        if path.endswith(".crt") and path.startswith(prefixes or ("-",)) and path not in _AUTHORITIES:
+            try:
+                ends.append(x509.load_pem_x509_certificate(pem).not_valid_after_utc)
+            except ValueError:
+                return 0  # a certificate that cannot be read serves nobody
+    return (min(ends) - now.astimezone(UTC)).days if ends else None
+
+
+def _members(observations: Iterable[Observation]) -> tuple[MemberStatus, ...]:
+    leader = ""
+    members: tuple[EtcdMember, ...] = ()
+    for seen in observations:
+        leader = seen.etcd.leader or leader
+        members = seen.etcd.members or members
+    return tuple(
+        MemberStatus(name=member.name, id=member.id, leader=member.id == leader, learner=member.learner)
+        for member in members
+    )
+
+
+def _nodes(cluster: Cluster, live: Iterable[Object]) -> tuple[NodeStatus, ...]:
+    there = tuple(
+        NodeStatus(
+            name=str(item["metadata"]["name"]),
+            ready=any(
+                condition.get("type") == "Ready" and condition.get("status") == "True"
+                for condition in item.get("status", {}).get("conditions", ())
+            ),
+            version=str(item.get("status", {}).get("nodeInfo", {}).get("kubeletVersion", "")),
+        )
+        for item in live
+        if item["kind"] == "Node"
+    )
+    names = {node.name for node in there}
+    absent = [host.name for host in cluster.nodes if host.name not in names]
+    return (*there, *(NodeStatus(name=name, ready=False, version=MISSING) for name in absent))

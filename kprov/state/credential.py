@@ -1,0 +1,43 @@
+"""The credentials that kprov itself uses: a kubeconfig for work on a control plane, TLS for questions from here.
+
+They are short-lived, and no key is stored here.
+"""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from kprov.pki.kubeconfig import embedded
+from kprov.pki.table import super_admin_spec
+from kprov.state.store import Store
+from kprov.values.certificate import CertificateSpec
+from kprov.values.model import Cluster
+
+LIFE = timedelta(hours=1)
+
+
+def credential(cluster: Cluster, store: Store) -> bytes:
+    """A kubeconfig for kprov's own work on a control plane host: members of system:masters, for one hour."""
+    authority = store.authority("kubernetes")
+    issued = authority.issue(super_admin_spec(cluster), datetime.now(UTC), life=LIFE)
+    text = embedded(
+        "kprov", "https://127.0.0.1:6443", store.ca["kubernetes"], issued.cert_pem, issued.key_pem, "kprov-run"
+    )
+    return text.encode()
+
+
+def client_tls(store: Store, spec: CertificateSpec, life: timedelta) -> ssl.SSLContext:
+    """TLS that trusts the cluster's authority and shows a fresh client certificate; its key stays in memory."""
+    __tracebackhide__ = True
+    issued = store.authority("kubernetes").issue(spec, datetime.now(UTC), life=life)
+    context = ssl.create_default_context(cadata=store.ca["kubernetes"].decode("ascii"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    with tempfile.TemporaryDirectory(prefix="kprov-") as folder:  # mode 0700; ssl reads files only
+        pair = Path(folder) / "client.pem"
+        pair.touch(mode=0o600)
+        pair.write_bytes(issued.cert_pem + issued.key_pem)
+        context.load_cert_chain(pair)
+    return context

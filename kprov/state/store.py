@@ -1,0 +1,266 @@
+"""The operator's state folder: the cluster's identity, authorities and keys. It never overwrites a key.
+
+Everything that must not be lost is in one file, `trust.json`, that appears whole or not at all. What else is in the
+folder (lock, .gitignore) may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import json
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kprov.pki.authority import CertificateAuthority, fingerprint
+from kprov.pki.keys import Algorithm, new_key, private_pem, public_pem
+from kprov.state.private import (
+    check_private,
+    create_private,
+    make_folder,
+    private_folder,
+    read_private,
+    remove_parts,
+    replace_private,
+)
+from kprov.state.trustfile import Identity, Keys, TrustFile, decode, encode
+from kprov.state.vault import check_passphrase
+from kprov.values.certificate import AUTHORITIES, Authority
+from kprov.values.context import Trust
+from kprov.values.errors import LockedError, StoreError
+from kprov.values.model import Secret
+
+ROOT = ".kprov"
+_TRUST = "trust.json"
+_LOCK = "lock"
+_LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def state_folder(inventory: Path, cluster_name: str, override: Path | None = None) -> Path:
+    """Where a cluster's state is: `override` itself (--state-dir), else `.kprov/CLUSTER` beside the inventory file."""
+    return override if override is not None else inventory.absolute().parent / ROOT / cluster_name
+
+
+class Store:
+    """One cluster's state folder. Opening reads; only `create_trust`, `change_passphrase` and `lock` write."""
+
+    def __init__(self, path: Path, cluster_name: str, passphrase: Secret | None, file: TrustFile | None) -> None:
+        self.path = path
+        self.cluster_name = cluster_name
+        self._passphrase = passphrase
+        self._file = file
+        self._keys: Keys | None = None
+
+    def __repr__(self) -> str:
+        return f"Store({self.path})"
+
+    @classmethod
+    def open(cls, path: Path, cluster_name: str, passphrase: Secret | None = None) -> Store:
+        """The store at `path`, which need not exist yet; a vault stays closed until keys are asked for.
+
+        Raises StoreError when the folder or file is open to others, damaged or of another cluster, when the passphrase
+        is empty, and when one is given for keys that are not encrypted.
+        """
+        if passphrase is not None:
+            check_passphrase(passphrase)
+        file = _read(path)
+        if file is not None and file.identity.cluster != cluster_name:
+            raise StoreError(
+                "the state folder belongs to another cluster",
+                where=str(path),
+                found=file.identity.cluster,
+                needed=cluster_name,
+                todo="name the right folder with --state-dir, or give the cluster its old name back",
+            )
+        if file is not None and passphrase is not None and not file.sealed:
+            raise StoreError(
+                "a passphrase was given, but the keys in the state folder are not encrypted",
+                where=str(path / _TRUST),
+                todo="leave --passphrase-file and KPROV_PASSPHRASE out",
+            )
+        return cls(path, cluster_name, passphrase, file)
+
+    @staticmethod
+    def is_sealed(path: Path) -> bool:
+        """Whether the keys at `path` need a passphrase (False when there are none). Raises StoreError."""
+        file = _read(path)
+        return file is not None and file.sealed
+
+    @property
+    def passphrase(self) -> Secret | None:
+        """What the store was opened with."""
+        return self._passphrase
+
+    def prepare(self) -> None:
+        """Make the folder, closed to others and kept out of repositories. Raises StoreError."""
+        with self._writing("the state folder cannot be made"), private_folder(self.path):
+            return
+
+    @property
+    def exists(self) -> bool:
+        """Whether the cluster's authorities and keys have been made."""
+        return self._file is not None
+
+    @property
+    def cluster_id(self) -> str:
+        """The random identity of this cluster, 32 hexadecimal digits. Raises StoreError when there is no trust yet."""
+        return self._known.identity.cluster_id
+
+    @property
+    def ca(self) -> Mapping[Authority, bytes]:
+        """The public CA certificates (PEM); no passphrase is needed. Raises StoreError when there is no trust yet."""
+        return self._known.identity.authorities
+
+    def fingerprints(self) -> Mapping[Authority, str]:
+        """SHA-256 of each CA certificate (DER, hexadecimal); no passphrase is needed. Raises StoreError."""
+        return {name: fingerprint(pem) for name, pem in self.ca.items()}
+
+    def trust(self) -> Trust:
+        """What roles may use. Raises StoreError: no trust yet, passphrase missing or wrong, file damaged."""
+        keys = self._open_keys()
+        return Trust(
+            ca=self.ca,
+            service_account_key=keys.service_account,
+            service_account_public=keys.service_account_public,
+            encryption_key=keys.encryption,
+        )
+
+    def authority(self, name: Authority) -> CertificateAuthority:
+        """The authority with its private key. Raises StoreError as `trust` does, PkiError when key and CA differ."""
+        return CertificateAuthority.load(name, self.ca[name], self._open_keys().authorities[name])
+
+    def create_trust(self, algorithm: Algorithm, ca_days: int, now: datetime) -> Trust:
+        """Make the authorities and keys, once in a cluster's life, and keep them before anybody can use them.
+
+        now: an aware UTC time. A crash leaves all of it or nothing. Raises StoreError when trust exists already.
+        """
+        if self._file is not None:
+            raise self._made_before()
+        authorities = {name: CertificateAuthority.generate(name, algorithm, ca_days, now) for name in AUTHORITIES}
+        service_account = new_key(algorithm)
+        identity = Identity(
+            cluster=self.cluster_name,
+            cluster_id=secrets.token_hex(16),
+            made=now.isoformat(timespec="seconds"),
+            authorities={name: authority.cert_pem for name, authority in authorities.items()},
+        )
+        keys = Keys(
+            authorities={name: authority.key_pem for name, authority in authorities.items()},
+            service_account=private_pem(service_account),
+            service_account_public=public_pem(service_account),
+            encryption=secrets.token_bytes(32),
+        )
+        self._write(encode(identity, keys, self._passphrase), self._passphrase, create_private)
+        return self.trust()
+
+    def change_passphrase(self, passphrase: Secret | None) -> None:
+        """Write the same keys again under another passphrase; None leaves them unencrypted. Raises StoreError."""
+        self._write(encode(self._known.identity, self._open_keys(), passphrase), passphrase, replace_private)
+
+    @contextmanager
+    def lock(self, who: str) -> Iterator[None]:
+        """Keep other runs of this operator out; the lock ends with the block or with the process.
+
+        who: what is running, for the message others get. Raises LockedError, which names the holder, and StoreError.
+        """
+        with self._writing("the lock cannot be made"), private_folder(self.path) as folder:
+            descriptor = os.open(_LOCK, _LOCK_FLAGS, 0o600, dir_fd=folder)
+        with os.fdopen(descriptor, "r+") as file:
+            check_private(os.fstat(descriptor), str(self.path / _LOCK), "0600")
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise self._locked(file.read(2000)) from None
+            os.ftruncate(descriptor, 0)
+            json.dump({"who": who, "by": _operator(), "since": datetime.now(UTC).isoformat(timespec="seconds")}, file)
+            file.flush()
+            try:
+                yield
+            finally:
+                os.ftruncate(descriptor, 0)
+
+    @property
+    def _known(self) -> TrustFile:
+        if self._file is None:
+            raise StoreError(
+                f"the state folder holds no keys of cluster {self.cluster_name}",
+                where=str(self.path),
+                todo="run `kprov up` to make the cluster, or name the folder that made it with --state-dir",
+            )
+        return self._file
+
+    def _open_keys(self) -> Keys:
+        if self._keys is None:
+            self._keys = self._known.keys(self._passphrase)
+        return self._keys
+
+    @contextmanager
+    def _writing(self, failure: str) -> Iterator[None]:
+        """Make the folder if need be; what the system refuses inside becomes a StoreError."""
+        make_folder(self.path)
+        root = self.path.parent if self.path.parent.name == ROOT else self.path
+        try:
+            with private_folder(root) as folder:
+                if read_private(folder, root / ".gitignore") is None:
+                    replace_private(folder, ".gitignore", b"*\n")
+            yield
+        except OSError as error:
+            raise StoreError(failure, where=str(self.path), found=error.strerror or "") from None
+
+    def _write(self, content: bytes, passphrase: Secret | None, put: Callable[[int, str, bytes], None]) -> None:
+        file = decode(content)
+        keys = file.keys(passphrase)  # what does not open again must neither be used nor take the place of what does
+        with self._writing("the keys cannot be written"), private_folder(self.path) as folder:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # one writer at a time: no other's unfinished file is removed
+            remove_parts(folder)
+            try:
+                put(folder, _TRUST, content)
+            except FileExistsError:
+                raise self._made_before() from None
+        self._file, self._keys, self._passphrase = file, keys, passphrase
+
+    def _made_before(self) -> StoreError:
+        return StoreError(
+            f"the keys of cluster {self.cluster_name} exist already and are never made twice",
+            where=str(self.path / _TRUST),
+            todo="run again: kprov then uses the keys that are there",
+        )
+
+    def _locked(self, holder: str) -> LockedError:
+        try:
+            about = json.loads(holder)
+            found = f"{about['who']}, by {about['by']}, since {about['since']}"
+        except (ValueError, KeyError, TypeError):
+            found = "a holder that left no name"
+        return LockedError(
+            f"another run works on cluster {self.cluster_name}",
+            where=str(self.path / _LOCK),
+            found=found,
+            todo="wait until it ends; the lock goes away with its process, even when that is killed",
+        )
+
+
+def operator_name() -> str:
+    """Return who runs this; a user id without an entry in passwd, as containers have, is told by its number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.geteuid()}"
+
+
+def _operator() -> str:
+    return f"{operator_name()}@{socket.gethostname()} (process {os.getpid()})"
+
+
+def _read(path: Path) -> TrustFile | None:
+    try:
+        with private_folder(path) as folder:
+            content = read_private(folder, path / _TRUST)
+    except FileNotFoundError:
+        return None
+    return None if content is None else decode(content)

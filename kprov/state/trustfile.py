@@ -1,0 +1,164 @@
+"""The text of the trust file: a cluster's identity and CA certificates to read, its private keys plain or sealed. Pure.
+
+One JSON document, so that it is either all there or not at all. The public part is readable without a passphrase;
+when the keys are sealed it is authenticated together with them.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography import x509
+
+from kprov.state.vault import seal, unseal
+from kprov.values.certificate import AUTHORITIES, Authority
+from kprov.values.errors import StoreError
+from kprov.values.model import Secret
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What everybody may know: names, and the authorities' certificates as PEM. made: ISO 8601 time of creation."""
+
+    cluster: str
+    cluster_id: str
+    made: str
+    authorities: Mapping[Authority, bytes]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Keys:
+    """Private keys of the authorities and of service accounts (PEM), and the 32 bytes of encryption at rest."""
+
+    authorities: Mapping[Authority, bytes]
+    service_account: bytes
+    service_account_public: bytes
+    encryption: bytes
+
+    def __repr__(self) -> str:
+        return "Keys(***)"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class TrustFile:
+    """A parsed trust file; its keys are still as they were written. Exactly one of `plain` and `vault` is set."""
+
+    identity: Identity
+    plain: Mapping[str, Any] | None
+    vault: bytes | None
+
+    def __repr__(self) -> str:
+        return f"TrustFile({self.identity.cluster})"
+
+    @property
+    def sealed(self) -> bool:
+        return self.vault is not None
+
+    def keys(self, passphrase: Secret | None) -> Keys:
+        """The private keys. Raises StoreError when the passphrase is missing or wrong, or the file is damaged."""
+        if self.vault is None:
+            return _keys(self.plain)
+        if passphrase is None:
+            raise StoreError(
+                f"the keys of cluster {self.identity.cluster} are encrypted and no passphrase was given",
+                needed="the passphrase this cluster was made with",
+                todo="give --passphrase-file FILE, set KPROV_PASSPHRASE, or run in a terminal and type it when asked",
+            )
+        return _keys(_parse(unseal(self.vault, _header(self.identity), passphrase)))
+
+
+def encode(identity: Identity, keys: Keys, passphrase: Secret | None) -> bytes:
+    """The file's content; with a passphrase the keys are sealed (about 0.3 s). Raises StoreError for an empty one."""
+    secrets = {
+        "authorities": {name: pem.decode() for name, pem in keys.authorities.items()},
+        "service_account": keys.service_account.decode(),
+        "service_account_public": keys.service_account_public.decode(),
+        "encryption": b64encode(keys.encryption).decode(),
+    }
+    document = _public(identity)
+    if passphrase is None:
+        document["keys"] = secrets
+    else:
+        sealed = seal(json.dumps(secrets).encode(), _header(identity), passphrase)
+        document["vault"] = b64encode(sealed).decode()
+    return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def decode(content: bytes) -> TrustFile:
+    """The parsed file. Raises StoreError, which quotes nothing of the content."""
+    document = _parse(content)
+    if document.get("format") != _FORMAT:
+        raise StoreError(
+            "the trust file is of an unknown format",
+            needed=f"format {_FORMAT}",
+            todo="use the release of kprov that wrote it, or a newer one",
+        )
+    try:
+        identity = Identity(
+            cluster=str(document["cluster"]),
+            cluster_id=str(document["id"]),
+            made=str(document["made"]),
+            authorities=_pems(document["authorities"]),
+        )
+        for pem in identity.authorities.values():
+            x509.load_pem_x509_certificate(pem)  # a broken one is found here, not in the middle of a run
+        vault = b64decode(document["vault"], validate=True) if "vault" in document else None
+        plain = document["keys"] if vault is None else None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _damaged() from None
+    return TrustFile(identity=identity, plain=plain, vault=vault)
+
+
+def _public(identity: Identity) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "cluster": identity.cluster,
+        "id": identity.cluster_id,
+        "made": identity.made,
+        "authorities": {name: pem.decode() for name, pem in identity.authorities.items()},
+    }
+
+
+def _header(identity: Identity) -> bytes:
+    return json.dumps(_public(identity), sort_keys=True, separators=(",", ":")).encode()
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(content)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise _damaged()
+    return document
+
+
+def _keys(secrets: Mapping[str, Any] | None) -> Keys:
+    try:
+        known = secrets or {}
+        return Keys(
+            authorities=_pems(known["authorities"]),
+            service_account=known["service_account"].encode(),
+            service_account_public=known["service_account_public"].encode(),
+            encryption=b64decode(known["encryption"], validate=True),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _damaged() from None
+
+
+def _pems(texts: Mapping[str, str]) -> Mapping[Authority, bytes]:
+    return {name: texts[name].encode() for name in AUTHORITIES}
+
+
+def _damaged() -> StoreError:
+    return StoreError(
+        "the trust file is damaged",
+        needed="the file as kprov wrote it",
+        todo="restore the state folder from a backup; without its CA keys the cluster cannot be changed any more",
+    )

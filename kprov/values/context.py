@@ -1,0 +1,53 @@
+"""What a role is given: the whole cluster as values. Roles read it and return resources; nothing here does I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from kprov.values.certificate import Authority
+from kprov.values.model import Cluster, ClusterFacts, Facts, Host
+from kprov.values.resources import Artifact
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Trust:
+    """The cluster's trust material as roles may use it: public CA certificates (PEM) and the keys that hosts must have.
+
+    service_account_key and _public are PEM; encryption_key is 32 random bytes (secretbox). CA private keys are not here:
+    they never leave the operator.
+    """
+
+    ca: Mapping[Authority, bytes]
+    service_account_key: bytes
+    service_account_public: bytes
+    encryption_key: bytes
+
+    def __repr__(self) -> str:
+        return "Trust(***)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One host's view: the cluster, itself, everybody's facts, and what was decided for the whole cluster."""
+
+    cluster: Cluster
+    host: Host
+    facts: ClusterFacts
+    trust: Trust
+    artifacts: Mapping[tuple[str, str], Artifact]  # (catalog name, arch)
+    pod_cidrs: Mapping[str, IPv4Network]  # host name → its pod network
+
+    @property
+    def own(self) -> Facts:
+        """This host's facts."""
+        return self.facts[self.host.name]
+
+    @property
+    def node_ip(self) -> str:
+        return self.facts.node_ip(self.host)
+
+    def artifact(self, name: str) -> Artifact:
+        """The artifact of that catalog name for this host's architecture. Raises KeyError."""
+        return self.artifacts[(name, self.own.arch)]

@@ -1,0 +1,328 @@
+"""The engine over a fake transport: batches, failures, answers, and how many execs a run costs."""
+
+from __future__ import annotations
+
+import base64
+import io
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from observed import bare
+
+from kprov.addon.desired import AddonObjects
+from kprov.apply.engine import Engine
+from kprov.apply.operations import Batch, Sources
+from kprov.apply.rolls import batches
+from kprov.apply.sending import send
+from kprov.objects.objects import ObjectChange, identity
+from kprov.observe.observation import EtcdMember
+from kprov.plan.cluster import ClusterPlan
+from kprov.plan.etcd import Membership
+from kprov.plan.host import Change, HostPlan, Restart
+from kprov.plan.stages import STAGES, Stage
+from kprov.plan.upgrades import NodeUpgrades
+from kprov.transport.base import Result
+from kprov.transport.fake import FakeTransport
+from kprov.values.addon import Addon, Description
+from kprov.values.errors import TransportError
+from kprov.values.events import Event, HostEnded, HostFailed, OperationDone, StageStarted
+from kprov.values.model import Cluster, Connection, Host, NetworkSettings, UpgradeSettings
+from kprov.values.resources import File, Unit
+
+NO_UPGRADES = NodeUpgrades()
+NO_MEMBERSHIP = Membership()
+SERIAL = Stage(name="api-server", title="API servers", roll="serial")
+PARALLEL = replace(SERIAL, roll="parallel")
+CANARY = replace(SERIAL, roll="canary")
+
+
+def host(name: str) -> Host:
+    return Host(name=name, groups=frozenset({"control_plane", "etcd"}), connection=Connection(address=name))
+
+
+def plan(name: str, *, running: bool = False, stage: str = "api-server", files: int = 1) -> HostPlan:
+    changes = tuple(
+        Change(
+            stage=stage,
+            key=("file", f"/etc/x/{number}"),
+            action="create",
+            reasons=("it is not there",),
+            resource=File(path=f"/etc/x/{number}", content=b"x" * number),
+        )
+        for number in range(files)
+    )
+    unit = Unit(name="x.service", content=b"")
+    restarts = (Restart(stage=stage, unit=unit, reason="it is new", running=running),)
+    return HostPlan(host=name, changes=changes, restarts=restarts, stamps={"x.service": "s"}, unstamps={})
+
+
+def test_hosts_that_serve_go_one_by_one_after_those_that_do_not() -> None:
+    plans = {"a": plan("a", running=True), "b": plan("b"), "c": plan("c", running=True), "d": plan("d")}
+    assert batches(SERIAL, plans) == [["b", "d"], ["a"], ["c"]]
+
+
+def test_a_canary_goes_before_the_rest() -> None:
+    plans = {name: plan(name, running=True) for name in "abc"}
+    assert batches(CANARY, plans) == [["a"], ["b", "c"]]
+    assert batches(CANARY, {name: plan(name) for name in "ab"}) == [["a", "b"]]
+
+
+def test_parallel_stages_are_one_batch_and_idle_hosts_are_in_none() -> None:
+    plans = {"a": plan("a"), "b": plan("b", stage="node")}
+    assert batches(PARALLEL, plans) == [["a"]]
+    assert batches(PARALLEL, {}) == []
+
+
+def operations(stdin: bytes) -> list[list[str]]:
+    with tarfile.open(fileobj=io.BytesIO(stdin)) as archive:
+        member = archive.extractfile("ops")
+        assert member is not None
+        return [line.split("\t") for line in member.read().decode().splitlines()]
+
+
+def obeying(_: Host, __: str, stdin: bytes) -> Result:
+    rows = operations(stdin)
+    said = "".join(f"ok\t{row[0]}\tLQ==\n" for row in rows) + "done\t0\tLQ==\n"
+    return Result(status=0, stdout=said.encode(), stderr=b"")
+
+
+def failing(at: int) -> Callable[[Host, str, bytes], Result]:
+    def answer(_: Host, __: str, ___: bytes) -> Result:
+        log = base64.b64encode(b"first line\nsecond \x1b[2Jline").decode()
+        return Result(status=1, stdout=f"ok\t1\tLQ==\nfail\t{at}\t{log}\n".encode(), stderr=b"")
+
+    return answer
+
+
+def batch() -> Batch:
+    made = Batch()
+    made.add("file /a", "file", "0000", "/a", "root", "root", "0644", "h")
+    made.add("unit x.service: http 80 /ok", "gate", "x.service", "http", "60", "80 /ok")
+    return made
+
+
+def sent(handler: Callable[[Host, str, bytes], Result], **transport: object) -> tuple[HostFailed | None, list[Event]]:
+    """What failed, if anything did, and what was told."""
+    heard: list[Event] = []
+    fake = FakeTransport(handler=handler, **transport)  # type: ignore[arg-type]
+    failures = send(fake.connect(host("a")), "api-server", batch(), "g", heard.append)
+    assert len(failures) <= 1
+    return next(iter(failures), None), heard
+
+
+def test_every_operation_is_told_as_it_is_done() -> None:
+    failure, heard = sent(obeying)
+    assert failure is None
+    assert [event.title for event in heard if isinstance(event, OperationDone)] == ["file /a", batch().titles[1]]
+
+
+def test_a_failure_names_resource_expectation_finding_and_log() -> None:
+    failure, _ = sent(failing(2))
+    assert failure is not None
+    assert failure.resource == "unit x.service: http 80 /ok"
+    assert failure.expected == "http 80 /ok within 60 s"
+    assert failure.found == "first line"
+    assert "\x1b" not in failure.log
+    assert failure.todo
+
+
+def test_a_shell_that_ends_early_and_a_full_disk_are_told() -> None:
+    failure, _ = sent(lambda *_: Result(status=72, stdout=b"", stderr=b"tar: no space left"))
+    assert failure is not None
+    assert "no space left" in failure.log
+    assert "df -h" in failure.todo
+
+
+def test_a_lost_connection_says_how_to_go_on() -> None:
+    failure, _ = sent(obeying, drop_before={"a": 1})
+    assert failure is not None
+    assert "again" in failure.todo
+
+
+def test_what_the_connection_knows_to_do_is_told_and_not_to_run_it_again() -> None:
+    def refused(*_: object) -> Result:
+        raise TransportError("no further session", found="refused", needed="MaxSessions 10", todo="raise MaxSessions")
+
+    failure, _ = sent(refused)
+    assert failure is not None
+    assert (failure.expected, failure.todo) == ("MaxSessions 10", "raise MaxSessions")
+    assert failure.found == "no further session: refused"
+
+
+def engine(
+    plans: dict[str, HostPlan],
+    fake: FakeTransport,
+    heard: list[Event],
+    upgrades: NodeUpgrades = NO_UPGRADES,
+    membership: Membership = NO_MEMBERSHIP,
+) -> Engine:
+    cluster = Cluster(name="c", versions={"kubernetes": "1.37.2"}, hosts=tuple(map(host, plans)))
+    whole = ClusterPlan(
+        hosts=plans,
+        membership=membership,
+        peers=(),
+        objects=(),
+        objects_known=True,
+        desired_objects=(),
+        not_ready=(),
+        upgrades=upgrades,
+    )
+    return Engine(
+        cluster=cluster,
+        plan=whole,
+        observations={name: bare() for name in plans},
+        sessions={name: fake.connect(host(name)) for name in plans},
+        sources=lambda _: Sources(issue=lambda _: (b"", b""), packed=lambda _: None, download=lambda _: None),  # type: ignore[arg-type, return-value]
+        kubeconfig=lambda: b"",
+        authorities={},
+        generation="g",
+        emit=heard.append,
+    )
+
+
+def test_a_host_that_fails_stops_the_next_batch_but_not_its_own() -> None:
+    def answer(asked: Host, command: str, stdin: bytes) -> Result:
+        return failing(1)(asked, command, stdin) if asked.name == "a" else obeying(asked, command, stdin)
+
+    heard: list[Event] = []
+    plans = {"a": plan("a"), "b": plan("b"), "c": plan("c", running=True)}
+    running = engine(plans, FakeTransport(handler=answer), heard)
+    running.run()
+    assert [failure.host for failure in running.failures] == ["a"]
+    assert {event.host for event in heard if isinstance(event, HostEnded)} == {"b"}
+    assert [event.stage for event in heard if isinstance(event, StageStarted)] == ["api-server"]
+
+
+@pytest.mark.parametrize("files", [1, 200])
+def test_a_stage_costs_one_exec_a_host_however_many_files_change(files: int) -> None:
+    fake = FakeTransport(handler=obeying)
+    plans = {name: plan(name, files=files) for name in "ab"}
+    engine(plans, fake, []).run()
+    # One for the stage; the first control plane also answers for "ready", as something changed.
+    assert [fake.counters[name].execs for name in "ab"] == [2, 1]
+    assert [fake.counters[name].connections for name in "ab"] == [1, 1]
+
+
+def refusing(_: Host, __: str, stdin: bytes) -> Result:
+    """Refuses every add-on."""
+    said = "".join(
+        f"{'refused' if row[1] == 'addon' else 'ok'}\t{row[0]}\t{base64.b64encode(b'no').decode()}\n"
+        for row in operations(stdin)
+    )
+    return Result(status=0, stdout=f"{said}done\t0\tLQ==\n".encode(), stderr=b"")
+
+
+@pytest.mark.parametrize(("mode", "stages"), [("flannel", ["network"]), ("routed", ["addons", "ready"])])
+def test_an_add_on_that_fails_ends_the_run_only_when_it_is_the_pod_network(mode: Any, stages: list[str]) -> None:
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}}
+    description = Description(name="flannel", folder=Path("/addons"), summary="", namespace="n")
+    addon = AddonObjects(addon=Addon(description=description, version="", parameters={}, images=()), objects=(item,))
+    heard: list[Event] = []
+    running = engine({"a": HostPlan(host="a", changes=(), restarts=(), stamps={}, unstamps={})},
+                     FakeTransport(handler=refusing), heard)  # fmt: skip
+    changes = (ObjectChange(identity=identity(item), action="create", reason="x"),)
+    running.plan = replace(running.plan, addons=(addon,), objects=changes, network=NetworkSettings(mode=mode))
+    running.run()
+    assert [event.stage for event in heard if isinstance(event, StageStarted)] == [
+        "objects",
+        *stages,
+    ]  # the list, first
+    assert [failure.fatal for failure in running.failures] == [mode == "flannel"]
+
+
+def test_a_plan_with_nothing_in_it_sends_nothing() -> None:
+    fake = FakeTransport(handler=obeying)
+    empty = HostPlan(host="a", changes=(), restarts=(), stamps={}, unstamps={})
+    running = engine({"a": empty}, fake, [])
+    running.run()
+    assert fake.counters["a"].execs == 0
+    assert not running.changed
+
+
+def test_the_table_of_contents_has_each_stage_once() -> None:
+    names = [stage.name for stage in STAGES]
+    assert len(names) == len(set(names))
+    assert names.index("etcd") < names.index("api-server") < names.index("objects") < names.index("node")
+
+
+def nodes(*names: str) -> dict[str, HostPlan]:
+    return {name: plan(name, running=True, stage="upgrade") for name in names}
+
+
+def told(heard: list[Event]) -> list[tuple[str, str]]:
+    return [(event.stage, event.host) for event in heard if isinstance(event, HostEnded)]
+
+
+def test_each_node_is_emptied_changed_and_opened_before_the_next() -> None:
+    heard: list[Event] = []
+    running = engine(nodes("a", "b"), FakeTransport(handler=obeying), heard, NodeUpgrades(drain=("a", "b")))
+    running.run()
+    assert told(heard)[:6] == [
+        *(("drain", "a"), ("upgrade", "a"), ("uncordon", "a")),
+        *(("drain", "a"), ("upgrade", "b"), ("uncordon", "a")),
+    ]
+
+
+def test_a_drain_that_fails_changes_no_node_and_ends_the_run() -> None:
+    heard: list[Event] = []
+    running = engine(nodes("a", "b"), FakeTransport(handler=failing(2)), heard, NodeUpgrades(drain=("a", "b")))
+    running.run()
+    assert [(failure.stage, failure.resource) for failure in running.failures] == [("drain", "drain of a")]
+    assert told(heard) == []
+
+
+def test_a_node_that_fails_stays_cordoned_and_the_others_of_its_round_are_opened() -> None:
+    def answer(asked: Host, command: str, stdin: bytes) -> Result:
+        sent = operations(stdin)
+        opened.extend(row[2] for row in sent if row[1] == "uncordon")
+        broken = asked.name == "b" and sent[0][1] not in ("cordon", "gate")
+        return failing(1)(asked, command, stdin) if broken else obeying(asked, command, stdin)
+
+    opened: list[str] = []
+    upgrades = NodeUpgrades(drain=("a", "b", "c", "d"))
+    running = engine(nodes("a", "b", "c", "d"), FakeTransport(handler=answer), [], upgrades)
+    running.cluster = replace(running.cluster, upgrade=UpgradeSettings(max_unavailable=2))
+    running.run()
+    assert [failure.host for failure in running.failures] == ["b"]
+    assert opened == ["a", "c"]
+
+
+def test_a_node_left_cordoned_with_nothing_to_do_is_only_opened() -> None:
+    heard: list[Event] = []
+    empty = HostPlan(host="a", changes=(), restarts=(), stamps={}, unstamps={})
+    running = engine({"a": empty}, FakeTransport(handler=obeying), heard, NodeUpgrades(reopen=("a",)))
+    assert not running.plan.empty
+    running.run()
+    assert told(heard)[0] == ("uncordon", "a")
+
+
+def etcd_work(plans: dict[str, HostPlan], membership: Membership) -> list[tuple[str, list[str]]]:
+    """Host and operations of every exec, in order."""
+    execs: list[tuple[str, list[str]]] = []
+
+    def answer(asked: Host, _: str, stdin: bytes) -> Result:
+        execs.append((asked.name, [row[1] for row in operations(stdin)]))
+        return obeying(asked, "", stdin)
+
+    engine(plans, FakeTransport(handler=answer), [], membership=membership).run()
+    return execs
+
+
+GONE = EtcdMember(id="8e9e05c52164694d", name="old", peer_urls=("https://10.0.0.9:2380",), learner=False)
+
+
+def test_a_member_leaves_once_and_last_also_when_its_messenger_has_work_of_its_own() -> None:
+    plans = {name: plan(name, running=True, stage="etcd") for name in "ab"}
+    execs = etcd_work(plans, Membership(remove=(GONE,), live=("https://a:2379",)))
+    assert [name for name, _ in execs][:3] == ["a", "b", "a"]
+    assert [name for name, sent in execs if "etcd_remove" in sent] == ["a"]
+    assert execs[2][1] == ["etcd_remove"]
+
+
+def test_a_member_leaves_where_nothing_else_is_to_be_done() -> None:
+    idle = replace(plan("a"), changes=(), restarts=())
+    assert etcd_work({"a": idle}, Membership(remove=(GONE,)))[0] == ("a", ["etcd_remove"])

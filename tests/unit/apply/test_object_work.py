@@ -1,0 +1,339 @@
+"""Which Kubernetes objects are sent before the nodes, which after them, in which order they go, and what is waited for."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kprov.addon.certificates import SecretCertificate
+from kprov.addon.desired import AddonObjects
+from kprov.addon.readiness import Unready
+from kprov.apply.objects import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
+from kprov.apply.operations import Batch
+from kprov.objects.listing import NAME, departures, list_object, listed
+from kprov.objects.objects import Object, compare, identity, stamped
+from kprov.plan.cluster import ClusterPlan
+from kprov.plan.etcd import Membership
+from kprov.plan.upgrades import NodeUpgrades
+from kprov.report.plan_view import plan_lines, plan_values
+from kprov.values.addon import Addon, Description
+from kprov.values.certificate import CertificateSpec
+from kprov.values.model import CloudSettings, NetworkSettings
+
+GROUPS = {
+    "Deployment": "apps/v1",
+    "Namespace": "v1",
+    "APIService": "apiregistration.k8s.io/v1",
+    "StorageClass": "storage.k8s.io/v1",
+}
+WIDE = {"Namespace", "APIService", "StorageClass"}
+
+
+def item(kind: str, name: str, **more: Any) -> dict[str, Any]:
+    metadata = {"name": name} if kind in WIDE else {"name": name, "namespace": "ns"}
+    return {"apiVersion": GROUPS.get(kind, "v1"), "kind": kind, "metadata": metadata, "spec": {"x": 1}, **more}
+
+
+ROUTED = NetworkSettings()
+WANTED = (item("ConfigMap", "settings"), item("Deployment", "web"))
+
+
+def addon(name: str, *objects: Object, ready: tuple[str, ...] = (), issues: Any = ()) -> AddonObjects:
+    description = Description(name=name, folder=Path("/addons"), summary="", namespace="ns", ready=ready)
+    made = Addon(description=description, version="", parameters={}, images=())
+    return AddonObjects(addon=made, objects=objects, issues=issues)
+
+
+def list_of(items: Iterable[Object]) -> Object:
+    return stamped(list_object(map(identity, items)))
+
+
+def plan(
+    desired: Sequence[Object],
+    live: Sequence[Object] | None,
+    *addons: AddonObjects,
+    recreate: frozenset[str] = frozenset(),
+    delete_data: bool = False,
+    leaving_data: tuple[str, ...] = (),
+    network: NetworkSettings = ROUTED,
+    not_ready: tuple[str, ...] = (),
+) -> ClusterPlan:
+    everything = [*desired, *(one for each in addons for one in each.objects)]
+    names = frozenset(map(identity, everything))
+    leaving = departures(names, live or (), listed(live or ()), delete_data=delete_data)
+    listing = stamped(list_object([*names, *leaving.kept]))
+    return ClusterPlan(
+        hosts={},
+        membership=Membership(),
+        peers=(),
+        objects=(*compare([listing, *everything], live or ()), *leaving.changes),
+        objects_known=live is not None,
+        desired_objects=tuple(desired),
+        not_ready=not_ready,
+        upgrades=NodeUpgrades(),
+        network=network,
+        addons=addons,
+        known=listed(live or ()),
+        apis={identity(one): str(one["apiVersion"]) for one in live or ()},
+        kept=leaving.kept,
+        recreate=recreate,
+        delete_data=delete_data,
+        leaving_data=leaving_data,
+    )
+
+
+def documents(batch: Batch, word: str) -> list[dict[str, Any]]:
+    """The objects in the payloads of all operations of that name, in order."""
+    payload = dict(batch.payload)
+    place = 2 if word == "addon" else 1
+    texts = [payload[operation[place]] for operation in batch.operations if operation[0] == word]
+    return [found for text in texts for found in yaml.safe_load_all(text)]  # type: ignore[arg-type]
+
+
+def applied(batch: Batch, word: str = "objects") -> list[str]:
+    return [found["metadata"]["name"] for found in documents(batch, word)]
+
+
+def words(batch: Batch) -> list[str]:
+    return [operation[0] for operation in batch.operations]
+
+
+def issue(_: CertificateSpec) -> tuple[bytes, bytes]:
+    return b"certificate", b"key"
+
+
+def test_what_makes_pods_waits_until_all_nodes_are_ready() -> None:
+    made = plan(WANTED, None)
+    assert applied(objects_batch(made)) == ["settings"]
+    later = workloads_batch(made, ["a", "b"])
+    assert words(later) == ["gate", "objects"]
+    assert later.operations[0][4].endswith("node/a node/b")
+    assert applied(later) == ["web"]
+
+
+def test_what_is_in_order_is_not_sent_again() -> None:
+    made = plan(WANTED, (*WANTED, list_of(WANTED)))
+    assert words(objects_batch(made)) == []
+    assert words(workloads_batch(made, ["a"])) == []
+    assert words(addons_batch(made, {}, issue)) == []
+
+
+def test_only_what_differs_is_sent() -> None:
+    drifted = {**WANTED[1], "spec": {"x": 2}}
+    made = plan(WANTED, (WANTED[0], drifted, list_of(WANTED)))
+    assert words(objects_batch(made)) == []
+    assert applied(workloads_batch(made, ["a"])) == ["web"]
+
+
+def test_without_nodes_nothing_waits_for_nodes() -> None:
+    assert words(workloads_batch(plan(WANTED, None), [])) == ["objects"]
+    assert [operation[4].split()[-1] for operation in ready_batch(plan(WANTED, None), []).operations] == [
+        "deployment/web"
+    ]
+
+
+def node(name: str, pod_cidr: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"podCIDR": pod_cidr}}
+
+
+def test_nodes_are_asked_through_the_tunnel_before_a_run_ends() -> None:
+    desired = (node("a", "10.244.0.0/24"), node("b", "10.244.7.0/24"), node("c", "10.244.9.0/24"), *WANTED)
+    tunnelled = ready_batch(plan(desired, None, network=NetworkSettings(mode="vxlan")), ["a", "b"])
+    assert [operation[4].split()[1:] for operation in tunnelled.operations if "kprov-network" in operation[4]] == [
+        ["reach", "10.244.0.1", "10.244.7.1"]
+    ]
+    assert "reach" not in str(ready_batch(plan(desired, None), ["a", "b"]).operations)
+
+
+def test_without_a_network_of_kprovs_nodes_are_registered_and_nothing_waits_for_pods() -> None:
+    none = NetworkSettings(mode="none")
+    first = plan(WANTED, None, addon("one", item("Deployment", "web"), ready=("deployment/web",)), network=none)
+    assert words(workloads_batch(first, ["a", "b"])) == ["registered", "objects"]
+    assert words(addons_batch(first, {}, issue)) == ["addon"]
+    assert ready_batch(first, ["a", "b"]).operations == [("registered", "a,b", "180")]
+
+
+def test_an_add_on_that_is_the_pod_network_goes_before_the_others_and_alone() -> None:
+    network = addon("flannel", item("Deployment", "agent"), ready=("daemonset/kube-flannel-ds",))
+    other = addon("other", item("Deployment", "web"))
+    made = plan((), None, network, other, network=NetworkSettings(mode="flannel"))
+    assert [operation[:2] for operation in network_batch(made, {}, issue).operations] == [
+        ("addon", "flannel"),
+        ("addon_ready", "flannel"),
+    ]
+    assert [operation[1] for operation in addons_batch(made, {}, issue).operations] == ["other"]
+    assert words(network_batch(plan((), None, other), {}, issue)) == []
+
+
+def test_once_the_users_network_is_there_all_is_waited_for() -> None:
+    none = NetworkSettings(mode="none")
+    live = (*WANTED, list_of(WANTED))
+    assert words(ready_batch(plan(WANTED, live, network=none, not_ready=("b",)), ["a", "b"])) == ["registered"]
+    assert words(ready_batch(plan(WANTED, live, network=none), ["a", "b"])) == ["gate", "gate"]
+
+
+def test_the_list_grows_before_an_object_is_made_and_shrinks_after_one_is_gone() -> None:
+    old, new = item("ConfigMap", "old"), item("ConfigMap", "new")
+    made = plan((new,), (old, list_of([old])))
+    first = objects_batch(made)
+    assert words(first) == ["objects", "delete_objects"]
+    assert applied(first) == [NAME, "new"]
+    assert listed(documents(first, "objects")) == {identity(old), identity(new)}
+    last = addons_batch(made, {}, issue)
+    assert listed(documents(last, "objects")) == {identity(new)}
+
+
+def test_a_list_that_only_shrinks_is_written_once_at_the_end() -> None:
+    old = item("ConfigMap", "old")
+    made = plan(WANTED, (*WANTED, old, list_of([*WANTED, old])))
+    assert words(objects_batch(made)) == ["delete_objects"]
+    assert applied(addons_batch(made, {}, issue)) == [NAME]
+
+
+def test_a_list_that_nobody_could_read_is_never_replaced() -> None:
+    first = objects_batch(plan(WANTED, None))
+    assert words(first) == ["first_list", "objects"]
+    assert applied(first, "first_list") == [NAME]
+    assert words(addons_batch(plan(WANTED, None), {}, issue)) == []
+
+
+def test_only_what_the_list_names_is_pruned() -> None:
+    copied = item("ConfigMap", "copied", metadata={"name": "copied", "namespace": "ns", "labels": {"same": "as ours"}})
+    made = plan(WANTED, (*WANTED, copied, list_of(WANTED)))
+    assert words(objects_batch(made)) == []
+
+
+def test_what_a_controller_made_from_ours_is_not_pruned() -> None:
+    made_by = {"name": "made", "namespace": "ns", "ownerReferences": [{"kind": "Deployment"}]}
+    child = item("ConfigMap", "made", metadata=made_by)
+    assert words(objects_batch(plan(WANTED, (*WANTED, child, list_of([*WANTED, child]))))) == []
+
+
+def test_what_stands_before_the_api_goes_first_and_namespaces_last() -> None:
+    old = [item("Namespace", "ns"), item("ConfigMap", "c"), item("Deployment", "d"), item("APIService", "v1.x")]
+    made = plan((), (*old, list_of(old)))
+    assert applied(objects_batch(made), "delete_objects") == ["v1.x", "d", "c", "ns"]
+    assert addons_batch(made, {}, issue).operations[0][:2] == ("namespace_gone", "ns")
+
+
+def test_a_webhook_goes_before_the_list_is_written_that_it_would_refuse() -> None:
+    old = [item("ValidatingWebhookConfiguration", "deny"), item("ConfigMap", "c")]
+    batch = objects_batch(plan((item("ConfigMap", "new"),), (*old, list_of(old))))
+    assert words(batch) == ["delete_objects", "objects", "delete_objects"]
+    assert applied(batch, "delete_objects") == ["deny", "c"]
+
+
+def test_data_and_the_namespace_it_is_in_stay_until_they_are_asked_for() -> None:
+    old = [item("Namespace", "ns"), item("PersistentVolumeClaim", "data"), item("Deployment", "d")]
+    made = plan((), (*old, list_of(old)))
+    assert applied(objects_batch(made), "delete_objects") == ["d"]
+    assert sorted(key[1] for key in made.kept) == ["Namespace", "PersistentVolumeClaim"]
+    assert listed(documents(addons_batch(made, {}, issue), "objects")) == set(made.kept)
+    again = plan((), (*old[:2], list_of(old[:2])))
+    assert again.objects == ()
+    gone = plan((), (*old[:2], list_of(old[:2])), delete_data=True)
+    batch = objects_batch(gone)
+    assert applied(batch, "delete_objects") == ["data", "ns"]
+    assert batch.operations[0][2] == "with-data"
+
+
+def test_a_volume_of_an_add_on_stays_with_its_claim() -> None:
+    old = [item("PersistentVolume", "disk"), item("Deployment", "d")]
+    made = plan((), (*old, list_of(old)))
+    assert applied(objects_batch(made), "delete_objects") == ["d"]
+    assert [key[1] for key in made.kept] == ["PersistentVolume"]
+
+
+def test_each_addon_is_applied_for_itself_and_waited_for_after_all_are_applied() -> None:
+    addons = (addon("one", WANTED[1], ready=("deployment/web",)), addon("two", item("ConfigMap", "c")))
+    batch = addons_batch(plan((), None, *addons), {}, issue)
+    assert [operation[:2] for operation in batch.operations] == [
+        *(("addon", "one"), ("addon", "two"), ("addon_ready", "one")),
+    ]
+    assert batch.operations[2][2:5] == ("deployment", "ns", "web")
+
+
+def test_the_clouds_controller_goes_first_and_the_others_wait_for_nodes_it_has_taken_over() -> None:
+    addons = (
+        addon("another", WANTED[1], ready=("deployment/web",)),
+        addon("cloud-x", item("ConfigMap", "c"), ready=("daemonset/x",)),
+    )
+    made = replace(plan((), None, *addons), cloud=CloudSettings(provider="x"), uninitialized=("a", "b"))
+    assert [operation[:2] for operation in network_batch(made, {}, issue).operations] == [
+        *(("addon", "cloud-x"), ("addon_ready", "cloud-x"), ("nodes_initialized", "cloud-x")),
+    ]
+    assert [operation[:2] for operation in addons_batch(made, {}, issue).operations] == [
+        *(("addon", "another"), ("addon_ready", "another")),
+    ]
+
+
+def test_nodes_that_nobody_took_over_are_waited_for_though_nothing_differs() -> None:
+    quiet = addon("cloud-x", WANTED[1], ready=("deployment/web",))
+    made = plan((), (WANTED[1], list_of([WANTED[1]])), quiet)
+    waiting = replace(made, cloud=CloudSettings(provider="x"), uninitialized=("a",))
+    assert (waiting.empty, waiting.settled) == (True, False)
+    assert words(network_batch(waiting, {}, issue)) == ["nodes_initialized"]
+    assert "not taken over by the cloud's controller yet: a" in plan_lines(waiting)
+
+
+def test_an_addon_in_order_is_neither_sent_nor_waited_for() -> None:
+    quiet = addon("one", WANTED[1], ready=("deployment/web",))
+    made = plan((), (WANTED[1], list_of([WANTED[1]])), quiet)
+    assert words(addons_batch(made, {}, issue)) == []
+
+
+def test_an_addon_that_is_not_ready_is_waited_for_though_nothing_of_it_differs() -> None:
+    quiet = addon("one", WANTED[1], ready=("deployment/web", "apiservice/v1.x"))
+    made = plan((), (WANTED[1], list_of([WANTED[1]])), quiet)
+    waiting = replace(made, unready=(Unready(addon="one", row="apiservice/v1.x", reason="no endpoints"),))
+    assert (made.settled, waiting.settled, waiting.empty) == (True, False, True)
+    assert words(addons_batch(waiting, {}, issue)) == ["addon_ready", "addon_ready"]
+    assert waiting.limited(frozenset()).settled  # it may wait for what is on a host that is left alone
+    assert plan_lines(waiting) == ["nothing to change", "add-on one is not ready now: apiservice/v1.x: no endpoints"]
+    assert plan_values(waiting)["unready"] == [{"addon": "one", "object": "apiservice/v1.x", "reason": "no endpoints"}]
+
+
+def test_workloads_are_made_anew_only_for_addons_that_were_named() -> None:
+    live = {**WANTED[1], "spec": {"x": 2}}
+    for recreate, anew in ((frozenset({"one"}), ["web"]), (frozenset({"two"}), [])):
+        made = plan((), (live, list_of([live])), addon("one", WANTED[1]), recreate=recreate)
+        (operation,) = addons_batch(made, {}, issue).operations
+        payload = dict(addons_batch(made, {}, issue).payload)
+        found = [] if operation[3] == "-" else list(yaml.safe_load_all(payload[operation[3]]))  # type: ignore[arg-type]
+        assert [one["metadata"]["name"] for one in found] == anew
+
+
+def test_a_storage_class_is_made_anew_like_workloads_and_nothing_else_is() -> None:
+    live = [item("StorageClass", "fast"), item("ConfigMap", "c")]
+    desired = [{**one, "spec": {"x": 2}} for one in live]
+    made = plan((), (*live, list_of(live)), addon("one", *desired), recreate=frozenset({"one"}))
+    batch = addons_batch(made, {}, issue)
+    payload = dict(batch.payload)[batch.operations[0][3]]
+    assert [one["metadata"]["name"] for one in yaml.safe_load_all(payload)] == ["fast"]  # type: ignore[arg-type]
+
+
+def test_volumes_in_a_folder_that_goes_are_asked_for_when_namespaces_are_gone() -> None:
+    old = [item("Namespace", "ns")]
+    made = plan((), (*old, list_of(old)), delete_data=True, leaving_data=("/var/lib/volumes",))
+    assert [operation[:2] for operation in addons_batch(made, {}, issue).operations[:2]] == [
+        ("namespace_gone", "ns"),
+        ("volumes_gone", "/var/lib/volumes"),
+    ]
+
+
+def test_a_certificate_is_issued_when_it_is_sent() -> None:
+    spec = CertificateSpec(name="a", authority="kubernetes", common_name="a", server=True)
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls", "namespace": "ns"}}
+    issues = (SecretCertificate(secret=secret, spec=spec, reason="is missing"),)
+    batch = addons_batch(plan((), None, addon("one", secret, issues=issues)), {"kubernetes": b"authority"}, issue)
+    (sent,) = documents(batch, "addon")
+    assert {name: base64.b64decode(text) for name, text in sent["data"].items()} == {
+        "tls.crt": b"certificate",
+        "tls.key": b"key",
+        "ca.crt": b"authority",
+    }

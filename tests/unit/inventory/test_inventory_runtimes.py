@@ -1,0 +1,45 @@
+"""Runtimes and OCI handlers in an inventory: the nearest to the host wins, and slips are named."""
+
+from __future__ import annotations
+
+import pytest
+from inventory_text import cluster, loaded, only
+
+from kprov.values.model import Handler
+
+HOSTS = """\
+groups:
+  worker: {runtime: crio, handlers: {kata: {path: /opt/kata/shim, type: io.containerd.kata.v2}}}
+hosts:
+  cp1: {address: 192.0.2.11, groups: [control_plane]}
+  w1: 192.0.2.21
+  w2: {address: 192.0.2.22, runtime: docker, handlers: {kata: {path: /usr/local/bin/kata}}}
+"""
+
+
+def test_cluster_group_and_host_choose_a_runtime() -> None:
+    hosts = {host.name: host for host in loaded(cluster(hosts=HOSTS)).cluster.hosts}
+    assert {name: host.runtime for name, host in hosts.items()} == {"cp1": "containerd", "w1": "crio", "w2": "docker"}
+    assert hosts["cp1"].handlers == {}
+    assert hosts["w1"].handlers == {"kata": Handler(path="/opt/kata/shim", type="io.containerd.kata.v2")}
+    assert hosts["w2"].handlers == {"kata": Handler(path="/usr/local/bin/kata")}
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "what"),
+    [
+        ("runtime: cri-o", "runtime", "did you mean 'crio'?"),
+        ("runtime: rkt", "runtime", "containerd, crio, docker"),
+        ("handlers: {runc: {path: /bin/x}}", "handlers", "another name"),
+        ("handlers: {Kata: {path: /bin/x}}", "handlers", "write 'kata'"),
+        ("handlers: {kata: {path: bin/x}}", "handlers.kata.path", "absolute path"),
+        ("handlers: {kata: {path: '/bin/x y'}}", "handlers.kata.path", "absolute path"),
+        ("handlers: {kata: {path: /bin/x, type: kata}}", "handlers.kata.type", "io.containerd.kata.v2"),
+        ("handlers: {kata: {path: /bin/x, typ: x}}", "handlers.kata.typ", "did you mean 'type'?"),
+        ("extra_args: {dockerd: {data-root: /x}}", "extra_args.dockerd.data-root", "kprov sets --data-root"),
+    ],
+)
+def test_each_slip_is_named(line: str, key: str, what: str) -> None:
+    found = str(only(cluster(line)))
+    assert f"cluster.{key}" in found
+    assert what in found

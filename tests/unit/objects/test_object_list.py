@@ -1,0 +1,31 @@
+"""The list of kprov's objects: what it says, and what it makes of what is wanted no more."""
+
+from __future__ import annotations
+
+from kprov.objects.listing import IDENTITY, list_object, listed, removal
+from kprov.objects.objects import identity
+
+KEYS = [("apps", "Deployment", "ns", "web"), ("", "Node", "", "n1"), ("example.org", "Thing", "", "one")]
+
+
+def test_the_list_says_the_same_whatever_the_order() -> None:
+    made = list_object(KEYS)
+    assert identity(made) == IDENTITY
+    assert made == list_object(reversed(KEYS))
+    assert made["data"]["kinds"] == "deployment.apps,node,thing.example.org"
+    assert listed([made]) == frozenset(KEYS)
+
+
+def test_without_a_list_or_with_a_torn_one_nothing_is_kprovs() -> None:
+    assert listed([]) == frozenset()
+    made = list_object(KEYS)
+    assert listed([{**made, "data": {"objects": "a/b\n\nnonsense"}}]) == frozenset()
+
+
+def test_the_least_that_names_an_object() -> None:
+    key = KEYS[0]
+    assert removal(key, {key: "apps/v1"}) == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "ns"},
+    }

@@ -1,0 +1,197 @@
+"""The probe's answer, parsed: whole, cut, hostile."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+
+import pytest
+from texts_archive import archived
+
+from kprov.observe.observation import ANSWER_LIMIT, parse, printable
+from kprov.values.errors import TransportError
+
+LINES = [
+    "fact\tclock\t1000.5",
+    "fact\tuid\t0",
+    "fact\thostname\tone",
+    "fact\tmachine_id\tabc",
+    "fact\tarch\tx86_64",
+    "fact\tkernel\t6.18.44-x",
+    "fact\tos_id\tubuntu",
+    "fact\tos_version\t24.04",
+    "fact\tos_like\tdebian",
+    "fact\tsystemd\t255",
+    "fact\tcgroup\t2",
+    "fact\tcpus\t4",
+    "fact\tmemory\t8589934592",
+    "fact\tswap\tno",
+    "fact\tdefault_interface\teth0",
+    "fact\tdefault_address\t192.0.2.11",
+    "fact\tcommand\tnft",
+    "fact\tcommand\tapt-get",
+    "fact\tnft\t1.0.6",
+    "fact\tselinux\t1",
+    "fact\tgeneration\tg1",
+    "link\teth0\t1500",
+    "address\teth0\t192.0.2.11/24",
+    "disk\t/var\t1000 2000",
+    "listener\t22\t0.0.0.0 sshd pid 7",
+    "udp\t4789\t192.0.2.1 ",
+    "module\toverlay\tpresent",
+    "module\tvxlan\tloadable",
+    "leftover\t/etc/rancher\t-",
+    "record\tfile\t/etc/a\tHASH\tSTAT\tabsent",
+    "record\tunit\tetcd.service\t-\t-\tabsent",
+    "stat\t/etc/a\t600\troot\troot\tregular file\tSTAT",
+    "stat\t/etc/b\t755\troot\troot\tdirectory\tOTHER",
+    "stat\t/etc/c\t644\troot\troot\tregular file\tOTHER",
+    "sum\t/etc/c\tCSUM",
+    "texts\tarchive\t" + archived({"etc/c.crt": b"PEM"}),
+    "unit\tetcd.service\tactive enabled no loaded",
+    "stamp\tetcd.service\tS1",
+    "sysctl\ta.b\t1  2",
+    "loaded\toverlay\tyes",
+    "user\tetcd\tetcd:x:1:1::/:/x",
+    "reach\thttps://x/a\tyes",
+    "reach\thttps://x/b\tHTTP 404",
+    "image\tx:1\tsha256:1",
+    "version\tetcd\tetcd Version: 3.7.3",
+    "health\tetcd\tok",
+]
+
+
+def answer(*lines: str, begin: str = "kprov-probe begin\n", end: str = "kprov-probe end\n") -> bytes:
+    return ("noise of a login script\n" + begin + "".join(f"{line}\n" for line in lines) + end).encode()
+
+
+def observed(*lines: str):  # type: ignore[no-untyped-def]
+    return parse(answer(*(lines or LINES)), host="one", asked=[("file", "/etc/zz")], operator_clock=1000.0)
+
+
+def test_facts() -> None:
+    facts = observed().facts
+    assert (facts.hostname, facts.arch, facts.kernel, facts.cgroup, facts.systemd) == ("one", "amd64", (6, 18), 2, 255)
+    assert facts.clock_skew == pytest.approx(0.5)
+    assert facts.os_like == ("ubuntu", "debian")
+    assert facts.interfaces[0].addresses == ("192.0.2.11/24",)
+    assert facts.interfaces[0].mtu == 1500
+    assert facts.disk_free == {"/var": 1000}
+    assert facts.listeners[0].process == "sshd pid 7"
+    assert [(item.port, item.address, item.process) for item in facts.udp_listeners] == [(4789, "192.0.2.1", "")]
+    assert facts.modules == {"overlay"}
+    assert facts.loadable == {"vxlan"}
+    assert facts.package_manager == "apt"
+    assert facts.selinux == "enforcing"
+    assert facts.nft == (1, 0)
+    assert facts.leftovers == ("/etc/rancher",)
+    assert facts.is_root
+
+
+@pytest.mark.parametrize(("program", "manager"), [("dnf", "dnf"), ("zypper", "zypper"), ("ls", "")])
+def test_package_managers(program: str, manager: str) -> None:
+    assert observed(f"fact\tcommand\t{program}").facts.package_manager == manager
+
+
+def test_an_unchanged_stat_line_keeps_the_recorded_hash_and_any_other_is_hashed() -> None:
+    files = observed().files
+    assert files["/etc/a"].sha256 == "HASH"
+    assert files["/etc/a"].mode == 0o600
+    assert files["/etc/b"].sha256 is None
+    assert files["/etc/c"].sha256 == "CSUM"
+
+
+def test_everything_else() -> None:
+    seen = observed()
+    assert seen.records[("file", "/etc/a")].value == "HASH"
+    assert seen.units["etcd.service"].active == "active"
+    assert seen.units["etcd.service"].loaded
+    assert not seen.units["etcd.service"].needs_reload
+    assert seen.stamps == {"etcd.service": "S1"}
+    assert seen.sysctls == {"a.b": "1 2"}
+    assert seen.loaded == {"overlay"}
+    assert seen.users == {"etcd"}
+    assert seen.reachable == {"https://x/a"}
+    assert seen.out_of_reach == {"https://x/b": "HTTP 404"}
+    assert seen.images == {"x:1": "sha256:1"}
+    assert seen.texts == {"/etc/c.crt": b"PEM"}
+    assert seen.generation == "g1"
+    assert seen.health == {"etcd": "ok"}
+    assert seen.versions == {"etcd": "etcd Version: 3.7.3"}
+    assert ("file", "/etc/zz") in seen.asked
+    assert ("file", "/etc/a") in seen.asked
+
+
+def encoded(document: object) -> str:
+    return base64.b64encode(json.dumps(document).encode()).decode()
+
+
+def test_etcd_tells_its_members_and_leader() -> None:
+    members = {"members": [{"ID": 255, "name": "a", "peerURLs": ["https://a:2380"]}, {"ID": 1, "isLearner": True}]}
+    status = [{"Status": {"leader": 255}}]
+    view = observed(
+        "etcd\tdata\tyes",
+        "etcd\tjoining\tyes",
+        f"etcd\tmembers\t{encoded(members)}",
+        f"etcd\tstatus\t{encoded(status)}",
+    ).etcd
+    assert view.has_data
+    assert view.joining
+    assert view.leader == "ff"
+    assert view.members is not None
+    assert [(member.id, member.name, member.learner) for member in view.members] == [
+        ("ff", "a", False),
+        ("1", "", True),
+    ]
+
+
+def test_nonsense_of_etcd_counts_as_no_answer() -> None:
+    view = observed("etcd\tmembers\t!!!", f"etcd\tstatus\t{encoded([])}").etcd
+    assert view.members is None
+    assert view.leader == ""
+
+
+def test_objects_found_failed_and_broken() -> None:
+    packed = base64.b64encode(gzip.compress(b'{"items": [{"kind": "Node"}]}')).decode()
+    assert observed(f"objects\tfound\t{packed}").objects == ({"kind": "Node"},)
+    failed = observed("objects\tfailed\t" + base64.b64encode(b"refused").decode())
+    assert failed.objects is None
+    assert failed.objects_error == "refused"
+    assert observed("objects\tfound\tAAAA").objects is None
+
+
+def test_texts_that_are_broken_cut_or_inflate_without_end_count_as_none() -> None:
+    whole = base64.b64decode(archived({"etc/a": b"a" * 100_000}))
+    bomb = gzip.compress(bytes(ANSWER_LIMIT + 1))
+    for archive in (b"no gzip", whole[:-20], whole[:60], bomb, gzip.compress(b"no tar" * 100)):
+        assert observed(f"texts\tarchive\t{base64.b64encode(archive).decode()}").texts == {}
+
+
+def test_who_holds_the_lock() -> None:
+    assert observed("fact\tholder\tme since now").holder == "me since now"
+
+
+@pytest.mark.parametrize("cut", [b"", b"noise", answer(*LINES)[:-20], answer(*LINES, begin="")])
+def test_a_cut_answer_is_refused(cut: bytes) -> None:
+    with pytest.raises(TransportError, match="not complete"):
+        parse(cut, host="one", asked=(), operator_clock=0)
+
+
+def test_a_huge_answer_is_refused() -> None:
+    with pytest.raises(TransportError, match="too large"):
+        parse(b"x" * (ANSWER_LIMIT + 1), host="one", asked=(), operator_clock=0)
+
+
+def test_broken_lines_are_passed_over() -> None:
+    seen = observed(
+        "stat\t/x\t600", "record\tfile\t/y", "listener\tabc\tx", "unit\tx", "link\teth0\t?", "nothing", "disk\t/v\tx"
+    )
+    assert not seen.files
+    assert not seen.records
+    assert not seen.facts.listeners
+    assert not seen.units["x"].loaded
+
+
+def test_a_host_cannot_drive_the_operators_terminal() -> None:
+    assert printable("a\x1b[2Jb\x07\n\tc") == "a[2Jb\n\tc"

@@ -1,0 +1,169 @@
+"""What people, programs and the log are shown of a run: given events, exact text."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from kprov.report.closing import changed_hosts, failure_details, summary_lines, summary_values
+from kprov.report.failures import failure_table
+from kprov.report.hub import Hub
+from kprov.report.jsonlines import JsonLines
+from kprov.report.lines import Lines
+from kprov.report.redact import Redactor
+from kprov.transport.base import Count
+from kprov.values.events import (
+    Event,
+    Gathered,
+    HostEnded,
+    HostFailed,
+    HostStarted,
+    Note,
+    OperationDone,
+    StageEnded,
+    StageStarted,
+)
+
+FAILED = HostFailed(
+    stage="etcd",
+    host="cp2",
+    resource="unit etcd.service: http 2381 /readyz",
+    expected="http 2381 /readyz within 60 s",
+    found="activating auto-restart exit-code 1",
+    log="\n".join(f"line {number}" for number in range(30)),
+    todo="mend what the log names, then run the same command again",
+)
+RUN: tuple[Event, ...] = (
+    Gathered(hosts=2, seconds=0.42),
+    StageStarted(stage="host", title="Hosts", hosts=("cp1", "cp2")),
+    HostStarted(stage="host", host="cp1", operations=3),
+    OperationDone(stage="host", host="cp1", number=1, title="file /etc/x"),
+    HostEnded(stage="host", host="cp1", seconds=12.3),
+    StageEnded(stage="host", seconds=75.0),
+    Note(text="odd", warning=True),
+    FAILED,
+)
+TRAFFIC = Count(connections=2, execs=5, bytes_sent=3_500_000, bytes_received=900)
+
+
+def lines(*, verbose: bool) -> list[str]:
+    shown: list[str] = []
+    view = Lines(shown.append, verbose=verbose)
+    for event in RUN:
+        view.event(event)
+    return shown
+
+
+def test_plain_lines_tell_stages_and_failures_with_the_hosts_own_words() -> None:
+    shown = lines(verbose=False)
+    assert shown[:6] == [
+        "asked 2 hosts in 0.4 s",
+        "Hosts: cp1, cp2",
+        "host on cp1: done in 12 s",
+        "stage host: done in 1 min 15 s",
+        "warning: odd",
+        "etcd on cp2: FAILED at unit etcd.service: http 2381 /readyz: activating auto-restart exit-code 1",
+    ]
+    assert shown[6:] == [f"    | line {number}" for number in range(30)]
+
+
+def test_single_operations_are_for_those_who_ask() -> None:
+    assert set(lines(verbose=True)) - set(lines(verbose=False)) == {
+        "host on cp1: 3 operations",
+        "host on cp1: file /etc/x",
+    }
+
+
+def test_programs_get_one_object_a_line() -> None:
+    written: list[str] = []
+    view = JsonLines(written.append)
+    for event in RUN:
+        view.event(event)
+    objects = [json.loads(line) for line in written]
+    assert [item["event"] for item in objects] == [
+        "gathered", "stage_started", "host_started", "operation_done", "host_ended", "stage_ended", "note",
+        "host_failed",
+    ]  # fmt: skip
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", item["time"]) for item in objects)
+    assert {key: objects[-1][key] for key in ("host", "stage", "resource", "expected", "found", "todo")} == {
+        "host": "cp2",
+        "stage": "etcd",
+        "resource": FAILED.resource,
+        "expected": FAILED.expected,
+        "found": FAILED.found,
+        "todo": FAILED.todo,
+    }
+
+
+def test_the_closing_table_has_all_columns_the_logs_end_and_what_to_do() -> None:
+    text = failure_table([FAILED], width=200)
+    assert re.search(r"host +┃ stage +┃ resource +┃ expected +┃ found", text)
+    row = next(line for line in text.splitlines() if "cp2" in line)
+    assert [cell.strip() for cell in row.strip("│").split("│")] == [
+        "cp2", "etcd", FAILED.resource, FAILED.expected, FAILED.found,
+    ]  # fmt: skip
+    details = failure_details(FAILED)
+    assert details[0] == f"cp2, etcd: {FAILED.resource}"
+    assert details[1:-1] == [f"  | line {number}" for number in range(10, 30)]
+    assert details[-1] == f"  do: {FAILED.todo}"
+    assert all(line in text for line in details)
+
+
+def test_a_summary_says_what_changed_and_what_it_cost() -> None:
+    hub = Hub([], Redactor())
+    for event in RUN:
+        hub.emit(event)
+    assert summary_lines(None, hub.tally, 90.0, TRAFFIC) == [
+        "changed: cp1",
+        "stages:  host 1 min 15 s",
+        "took:    1 min 30 s; 2 connections, 5 commands, 3.3 MiB sent, 900 B received",
+    ]
+    values = summary_values(None, hub.tally, 90.0, TRAFFIC)
+    assert values == {
+        "changed": ["cp1"],
+        "restarted": [],
+        "failed": ["cp2"],
+        "operations": 1,
+        "stages": {"host": 75.0},
+        "seconds": 90.0,
+        "connections": 2,
+        "execs": 5,
+        "bytes_sent": 3_500_000,
+        "bytes_received": 900,
+    }
+
+
+def test_a_host_that_did_all_but_what_an_add_on_was_refused_has_changed() -> None:
+    hub = Hub([], Redactor())
+    refused = replace(FAILED, stage="addons", fatal=False)
+    hub.emit(refused)
+    assert changed_hosts(hub.tally) == ()
+    hub.emit(OperationDone(stage="addons", host="cp2", number=1, title="add-on one"))
+    hub.emit(replace(FAILED, host="cp1"))
+    hub.emit(OperationDone(stage="etcd", host="cp1", number=1, title="file /etc/x"))
+    assert changed_hosts(hub.tally) == ("cp2",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sudo said hunter22",
+        "-----BEGIN EC PRIVATE KEY-----\nhunter22\n-----END EC PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nhunter22 and cut off",
+        "client-key-data: aHVudGVyMjI=",
+        '{"token": "hunter22"}',
+    ],
+)
+def test_no_view_ever_gets_a_secret(text: str) -> None:
+    shown: list[str] = []
+    redactor = Redactor()
+    redactor.learn("hunter22")
+    hub = Hub([Lines(shown.append, verbose=True), JsonLines(shown.append)], redactor)
+    hub.emit(HostFailed(stage="a", host="b", resource=text, expected=text, found=text, log=text, todo=text))
+    hub.note(text)
+    assert shown
+    assert not any("hunter22" in line or "aHVudGVyMjI" in line for line in shown)
+    assert any("***" in line for line in shown)

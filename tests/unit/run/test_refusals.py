@@ -1,0 +1,95 @@
+"""What ends a run before anything is touched: hosts that do not answer, another run, authorities that are not ours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from observed import bare, record
+from pki_cases import cluster, host
+
+from kprov.observe.gather import Fleet
+from kprov.observe.observation import Observation
+from kprov.run.refusals import (
+    CA_FILES,
+    refuse_foreign_trust,
+    refuse_locked,
+    refuse_unknown_addresses,
+    refuse_unreachable,
+)
+from kprov.state.store import Store
+from kprov.values.errors import KprovError, LockedError, PkiError, PreflightError, TransportError
+from kprov.values.model import Cluster
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def silent(*names: str) -> Fleet:
+    return Fleet(failures={name: TransportError("no route", where=name) for name in names})
+
+
+def made(folder: Path) -> Store:
+    store = Store.open(folder, "c")
+    store.create_trust("ecdsa-p256", 3650, NOW)
+    return store
+
+
+def trusting(store: Store) -> Observation:
+    """A host that has the public certificates of a store's authorities from kprov."""
+    paths = {CA_FILES[name]: pem for name, pem in store.ca.items()}
+    return replace(bare(), texts=paths, records=dict(record("file", path) for path in paths))
+
+
+def test_one_host_that_does_not_answer_is_told_as_it_is() -> None:
+    with pytest.raises(TransportError, match="no route"):
+        refuse_unreachable(silent("a"), None)
+
+
+def test_several_are_told_together() -> None:
+    with pytest.raises(PreflightError, match="2 hosts could not be asked; nothing was touched") as caught:
+        refuse_unreachable(silent("a", "b"), None)
+    assert all(name in caught.value.log for name in "ab")
+
+
+def test_a_host_that_is_not_to_be_touched_need_not_answer() -> None:
+    refuse_unreachable(silent("a"), frozenset({"b"}))
+
+
+def test_another_run_is_named() -> None:
+    with pytest.raises(LockedError, match="somebody"):
+        refuse_locked(Fleet(observations={"a": replace(bare(), holder="somebody since noon")}))
+
+
+def test_authorities_of_the_same_store_pass(tmp_path: Path) -> None:
+    store = made(tmp_path / "state")
+    refuse_foreign_trust(store, Fleet(observations={"a": trusting(store), "new": bare()}))
+
+
+def test_authorities_that_the_store_does_not_know_are_refused(tmp_path: Path) -> None:
+    other = Fleet(observations={"a": trusting(made(tmp_path / "other"))})
+    for store in (made(tmp_path / "state"), Store.open(tmp_path / "lost", "c")):
+        with pytest.raises(KprovError) as caught:
+            refuse_foreign_trust(store, other)
+        assert isinstance(caught.value, PkiError | PreflightError)
+        assert caught.value.todo
+
+
+def test_a_certificate_that_kprov_did_not_put_there_is_none_of_its_own(tmp_path: Path) -> None:
+    seen = replace(trusting(made(tmp_path / "other")), records={})
+    refuse_foreign_trust(made(tmp_path / "state"), Fleet(observations={"a": seen}))
+
+
+def test_a_control_plane_that_nobody_knows_the_address_of_is_refused() -> None:
+    """Its peers' settings name it; a worker is in nobody's settings but those of the network."""
+
+    def where(**groups: str) -> Cluster:
+        return cluster(*(host(name, (group,), address=f"{name}.example.org") for name, group in groups.items()))
+
+    with pytest.raises(PreflightError) as caught:
+        refuse_unknown_addresses(where(cp2="control_plane", e2="etcd"), silent("cp2", "e2"))
+    assert "cp2, e2" in str(caught.value)
+    assert "node_ip" in str(caught.value)
+    refuse_unknown_addresses(where(w2="worker"), silent("w2"))
+    refuse_unknown_addresses(cluster(host("cp2", ("control_plane",), address="10.0.0.2")), silent("cp2"))
