@@ -85,6 +85,9 @@ lint: setup types
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	for script in $(SCRIPTS); do shellcheck -S warning -s sh "$$script"; dash -n "$$script"; done
+	$(BIN)/python -m kprov.apply.scripts apply.sh > .typing/apply.sh # its parts are one program only when they are joined
+	shellcheck -S warning -s sh .typing/apply.sh
+	dash -n .typing/apply.sh
 
 # mypy follows folders, and not the package map of setup.cfg: it gets a tree of links that looks like what is installed.
 types: setup

@@ -29,9 +29,19 @@ LOCK_COMMAND = (
 )
 
 
+# The parts of apply.sh, in the order in which they are joined: `main` runs as soon as it is read.
+_PARTS = (
+    *("start", "ledger", "files", "directories", "binaries", "removal", "packages", "kernel", "units", "gates"),
+    *("images", "etcd", "objects", "addons", "volumes", "pods", "nodes", "leave", "main"),
+)
+
+
 def text(name: str) -> bytes:
-    """One of the shell programs as it is."""
-    return package_resources.files(__name__).joinpath(name).read_bytes()
+    """Return one of the shell programs, whole."""
+    folder = package_resources.files(__name__)
+    if name != "apply.sh":
+        return folder.joinpath(name).read_bytes()
+    return b"\n".join(folder.joinpath("apply", f"{part}.sh").read_bytes() for part in _PARTS)
 
 
 def probe_program(queries: Iterable[Query]) -> bytes:

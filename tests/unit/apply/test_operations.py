@@ -243,3 +243,12 @@ def test_a_unit_goes_while_its_file_is_there_and_a_folder_when_it_is_empty() -> 
         *("remove_directory", "remove_directory", "reload_units"),
     ]
     assert removal_order(names)[-2:] == [("directory", "/etc/x/y"), ("directory", "/etc/x")]
+
+
+def test_every_part_of_the_program_is_sent_and_none_is_long() -> None:
+    parts = sorted((Path(script.__file__).parent / "apply").glob("*.sh"))
+    joined = script.text("apply.sh")
+    for part in parts:
+        assert part.read_bytes() in joined, part
+        assert len(part.read_text().splitlines()) <= 150, part
+    assert len(joined.splitlines()) == sum(len(part.read_text().splitlines()) + 1 for part in parts) - 1

@@ -1,0 +1,55 @@
+before() { # what was there before kprov came, told once, at the first touch
+    case $1 in
+    file | binary)
+        if [ -e "$2" ] || [ -L "$2" ]; then
+            mkdir -p "$STATE/before${2%/*}" && cp -a "$2" "$STATE/before$2" && echo saved
+        else echo absent; fi ;;
+    directory) if [ -d "$2" ]; then stat -c 'present %a %U %G' "$2"; else echo absent; fi ;;
+    sysctl) tr '\t' ' ' < "/proc/sys/$(printf %s "$2" | tr . /)" 2> /dev/null || echo absent ;;
+    module) if [ -d "/sys/module/$2" ]; then echo present; else echo absent; fi ;;
+    user) if getent passwd "$2" > /dev/null; then echo present; else echo absent; fi ;;
+    package) if command -v "$3" > /dev/null 2>&1; then echo present; else echo absent; fi ;;
+    unit) if systemctl is-enabled -q "$2" 2> /dev/null; then echo enabled; else echo absent; fi ;;
+    swap) awk 'NR > 1 {printf "%s%s", sep, $1; sep = " "} END {if (NR < 2) printf "none"; print ""}' /proc/swaps ;;
+    *) echo absent ;;
+    esac
+}
+
+announce() { # write-ahead: what is about to be made is in the manifest before it exists
+    awk -F"$T" 'FILENAME == ARGV[1] {known[$1, $2]; next} !(($1, $2) in known)' $STATE/manifest "$stage/announce" > "$stage/unknown"
+    [ -s "$stage/unknown" ] || return 0
+    new=$stage/new; : > "$new"
+    while IFS="$T" read -r kind name value; do
+        { printf '%s\t%s\t%s\t-\t' "$kind" "$name" "$value" && before "$kind" "$name" "$value"; } >> "$new" || return 1
+    done < "$stage/unknown"
+    cat $STATE/manifest "$new" > $STATE/manifest.new && sync $STATE/manifest.new && mv -f $STATE/manifest.new $STATE/manifest
+}
+
+record() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >> "$stage/done"; } # kind, name, hash or value
+forget() { printf '%s\t%s\tgone\n' "$1" "$2" >> "$stage/gone"; }
+
+write_manifest() { # hashes and stat lines of what was done; lines of what is gone are left out
+    [ -s "$stage/done" ] || [ -s "$stage/gone" ] || return 0
+    touch "$stage/done" "$stage/gone"
+    awk -F"$T" '$1 == "file" || $1 == "binary" {print $2}' "$stage/done" | sort -u |
+        xargs -r -d '\n' stat -c "%n$T%i:%s:%.9Y:%.9Z" > "$stage/stats" 2> /dev/null
+    awk -F"$T" -v OFS="$T" -v stats="$stage/stats" -v made="$stage/done" -v gone="$stage/gone" '
+        BEGIN { while ((getline < stats) > 0) stat[$1] = $2
+                while ((getline < made) > 0) value[$1, $2] = $3
+                while ((getline < gone) > 0) left[$1, $2] = 1 }
+        ($1, $2) in left {next}
+        ($1, $2) in value {$3 = value[$1, $2]; $4 = ($2 in stat) ? stat[$2] : "-"}
+        {print}' $STATE/manifest > $STATE/manifest.new &&
+        sync $STATE/manifest.new && mv -f $STATE/manifest.new $STATE/manifest
+    : > "$stage/done"; : > "$stage/gone"
+}
+
+end() {
+    status=$?
+    trap '' HUP INT TERM PIPE
+    write_manifest
+    rm -rf "$stage"
+    exit $status
+}
+
+gone() { rm -rf $STATE; } # after `down`: the last of it

@@ -1,0 +1,39 @@
+remember() { # what cannot be told apart later: the firewall tables that were there before the first run
+    mkdir -p $STATE/before
+    { nft list tables 2> /dev/null || true; } > $STATE/before/nft-tables
+}
+
+main() {
+    trap end EXIT
+    trap 'exit 71' HUP INT TERM PIPE
+    number=0
+    mkdir -p $STATE/stamps
+    if [ ! -e $STATE/manifest ]; then remember; fi
+    touch $STATE/manifest
+    exec 9>> $STATE/apply.lock
+    flock -w 120 9 || fail 'another apply is still at work on this host'
+    for old in $STATE/stage.*; do if [ "$old" != "$stage" ]; then rm -rf "$old"; fi; done
+    : > "$stage/done"; : > "$stage/gone"; : > "$stage/pending"; : > "$stage/directories"
+    sweep
+    announce || fail 'cannot write the manifest, or keep what was there before'
+    permission=
+    while IFS="$T" read -r number operation a b c d e f g; do
+        [ "$operation:$b $c $d" = "directory:$permission" ] || make_directories
+        case $operation in
+        directory) # `make_directories` says when it is done
+            current=$number; place; number=$current; permission="$b $c $d"
+            do_directory "$a" "$b" "$c" "$d" "$e" ;;
+        file | binary) "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g" ;; # `place` says when it is done
+        *)
+            current=$number; place; number=$current; refused=
+            "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g"
+            [ -n "$refused" ] || say ok "$number" ;;
+        esac
+    done < "$stage/ops"
+    make_directories
+    place
+    if [ -d $STATE/stamps ]; then cp "$stage/generation" $STATE/generation; else trap gone EXIT; fi
+    say "done" 0
+}
+
+main
