@@ -36,7 +36,8 @@ import workload
 from kprov.apply.operations import Sources, stage_batch
 from kprov.apply.sending import send
 from kprov.artifacts.cache import packed
-from kprov.observe.gather import Fleet, Question, ask_again, gather
+from kprov.observe.gather import Fleet, ask_again, gather
+from kprov.observe.probe import Question
 from kprov.pki.authority import CertificateAuthority
 from kprov.plan.desired import questions
 from kprov.plan.host import HostPlan, plan_host

@@ -9,7 +9,6 @@ from kprov.roles.documents import arguments, dump
 from kprov.roles.etcd import client_urls
 from kprov.roles.layout import (
     API_PORT,
-    BIN,
     CA,
     CIPHER_SUITES,
     ETCD_CA,
@@ -27,6 +26,7 @@ from kprov.roles.layout import (
 )
 from kprov.roles.templating import render
 from kprov.values.context import Context
+from kprov.values.paths import BIN
 from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit, User
 
 USER = "kube-apiserver"

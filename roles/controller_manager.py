@@ -8,7 +8,6 @@ from kprov.pki.kubeconfig import referencing
 from kprov.roles.api_server import service_account_key
 from kprov.roles.documents import arguments
 from kprov.roles.layout import (
-    BIN,
     CA,
     CIPHER_SUITES,
     FRONT_PROXY_CA,
@@ -25,6 +24,7 @@ from kprov.roles.layout import (
 )
 from kprov.roles.templating import render
 from kprov.values.context import Context
+from kprov.values.paths import BIN
 from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit, User
 
 USER = "kube-controller-manager"

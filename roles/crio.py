@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 
 from kprov.roles import handlers, registries
 from kprov.roles.documents import arguments
-from kprov.roles.layout import BIN, CNI_BIN, CNI_CONF, program
+from kprov.roles.layout import CNI_BIN, CNI_CONF, program
 from kprov.roles.templating import render
 from kprov.values.context import Context
 from kprov.values.image_reference import place
 from kprov.values.model import RegistrySettings
+from kprov.values.paths import BIN
 from kprov.values.resources import Directory, File, Gate, Package, Resource, Unit
 from kprov.values.runtimes import RUNTIMES
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from kprov.roles import containerd, handlers, registries
 from kprov.roles.documents import arguments
-from kprov.roles.layout import BIN, CNI_BIN, CNI_CONF, program
+from kprov.roles.layout import CNI_BIN, CNI_CONF, program
 from kprov.roles.templating import render
 from kprov.values.context import Context
+from kprov.values.paths import BIN
 from kprov.values.resources import Directory, File, Gate, Package, Resource, Unit
 from kprov.values.runtimes import RUNTIMES
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kprov.roles.documents import arguments
-from kprov.roles.layout import BIN, CIPHER_SUITES, certificates, leaf_paths, program
+from kprov.roles.layout import CIPHER_SUITES, certificates, leaf_paths, program
 from kprov.roles.templating import render
 from kprov.values.context import Context
 from kprov.values.model import Cluster, ClusterFacts, Host
+from kprov.values.paths import BIN
 from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit, User
 
 DATA = "/var/lib/etcd"

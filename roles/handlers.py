@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from kprov.roles.layout import BIN
 from kprov.values.model import RUNC_SHIM, Cluster, Handler, Host
+from kprov.values.paths import BIN
 
 LABEL = "handler.kprov.io"  # nodes that have a handler are labelled LABEL/NAME where others have not
 RUNC = Handler(path=f"{BIN}/runc")

@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from kprov.addon.render import password
 from kprov.roles.api_server import AUDIT_LOGS
 from kprov.roles.documents import arguments
-from kprov.roles.layout import BIN, credential, program
+from kprov.roles.layout import credential, program
 from kprov.roles.stores import store_folder
 from kprov.roles.templating import render
 from kprov.values.addon import Addon
 from kprov.values.context import Context
+from kprov.values.paths import BIN
 from kprov.values.resources import Directory, File, Gate, Resource, Unit, User
 from kprov.values.runtimes import RUNTIMES
 

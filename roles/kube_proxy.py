@@ -8,7 +8,6 @@ from typing import Any
 from kprov.pki.kubeconfig import referencing
 from kprov.roles.documents import arguments, dump, laid_over
 from kprov.roles.layout import (
-    BIN,
     CA,
     KUBERNETES,
     PKI,
@@ -21,6 +20,7 @@ from kprov.roles.layout import (
 )
 from kprov.roles.templating import render
 from kprov.values.context import Context
+from kprov.values.paths import BIN
 from kprov.values.resources import Directory, File, Gate, Resource, Unit
 
 METRICS_PORT = 10249

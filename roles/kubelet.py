@@ -10,7 +10,6 @@ from kprov.pki.kubeconfig import referencing
 from kprov.roles.documents import arguments, dump, laid_over
 from kprov.roles.host import protects_kernel_defaults
 from kprov.roles.layout import (
-    BIN,
     CA,
     CIPHER_SUITES,
     KUBERNETES,
@@ -26,6 +25,7 @@ from kprov.roles.reservations import kube_reserved, system_reserved
 from kprov.roles.templating import render
 from kprov.values.context import Context
 from kprov.values.model import Facts
+from kprov.values.paths import BIN
 from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit
 from kprov.values.runtimes import RUNTIMES
 

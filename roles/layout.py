@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from kprov.pki.table import leaf_specs
 from kprov.values.context import Context
 from kprov.values.model import Cluster, Facts
+from kprov.values.paths import BIN
 from kprov.values.resources import Binary, Certificate, Directory, File
 
-BIN = "/opt/kprov/bin"
 KUBERNETES = "/etc/kubernetes"
 PKI = "/etc/kubernetes/pki"
 CA = "/etc/kubernetes/pki/ca.crt"

@@ -20,9 +20,10 @@ from kprov.roles import (
     node_exporter,
     scheduler,
 )
-from kprov.roles.layout import BIN, CA, METRICS_PROXY_PORT, PKI, ca_file, certificates, credential
+from kprov.roles.layout import CA, METRICS_PROXY_PORT, PKI, ca_file, certificates, credential
 from kprov.roles.templating import render
 from kprov.values.context import Context
+from kprov.values.paths import BIN
 from kprov.values.resources import Certificate, File, Gate, Resource, Unit
 
 ADDON = "monitoring"

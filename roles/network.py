@@ -11,11 +11,12 @@ import json
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Interface, IPv4Network, ip_address
 
-from kprov.roles.layout import BIN, CNI_CONF, kube_proxy_mode
+from kprov.roles.layout import CNI_CONF, kube_proxy_mode
 from kprov.roles.pod_network import mode_file
 from kprov.roles.templating import render
 from kprov.values.context import Context
 from kprov.values.model import Facts, Host, NetworkMode, NetworkSettings
+from kprov.values.paths import BIN
 from kprov.values.resources import File, Gate, Resource, Unit
 
 BRIDGE = "cni0"

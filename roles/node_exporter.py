@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.roles.layout import BIN, program
+from kprov.roles.layout import program
 from kprov.roles.templating import render
 from kprov.values.context import Context
+from kprov.values.paths import BIN
 from kprov.values.resources import Gate, Resource, Unit, User
 
 PORT = 19100

@@ -7,10 +7,8 @@ from ipaddress import IPv4Network
 
 from kprov.values.errors import PreflightError
 from kprov.values.model import Cluster, NetworkSettings
+from kprov.values.paths import NETWORK_MODE, POD_CIDRS
 from kprov.values.resources import File
-
-TABLE = "/etc/kprov/pod-cidrs"
-MODE = "/etc/kprov/network-mode"
 
 
 def identity(network: NetworkSettings) -> str:
@@ -20,12 +18,14 @@ def identity(network: NetworkSettings) -> str:
 
 def mode_file(network: NetworkSettings) -> File:
     """The record that every node keeps of what it has now, read before the next change."""
-    return File(path=MODE, content=f"{identity(network)}\n".encode())
+    return File(path=NETWORK_MODE, content=f"{identity(network)}\n".encode())
 
 
 def table_file(pod_cidrs: Mapping[str, IPv4Network]) -> File:
     """The record that every node keeps: `HOST CIDR` lines."""
-    return File(path=TABLE, content="".join(f"{name} {cidr}\n" for name, cidr in sorted(pod_cidrs.items())).encode())
+    return File(
+        path=POD_CIDRS, content="".join(f"{name} {cidr}\n" for name, cidr in sorted(pod_cidrs.items())).encode()
+    )
 
 
 def parse_table(text: bytes) -> dict[str, IPv4Network]:

@@ -8,7 +8,6 @@ from typing import Any
 from kprov.pki.kubeconfig import referencing
 from kprov.roles.documents import arguments, dump
 from kprov.roles.layout import (
-    BIN,
     CA,
     CIPHER_SUITES,
     FRONT_PROXY_CA,
@@ -24,6 +23,7 @@ from kprov.roles.layout import (
 )
 from kprov.roles.templating import render
 from kprov.values.context import Context
+from kprov.values.paths import BIN
 from kprov.values.resources import Certificate, File, Gate, Resource, Unit, User
 
 USER = "kube-scheduler"

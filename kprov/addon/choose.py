@@ -11,12 +11,11 @@ from typing import Any, Protocol
 
 from kprov.addon.describe import described, is_own, shelf
 from kprov.addon.exposure import filled, why_not_exposed
-from kprov.addon.published import is_url, located
-from kprov.values.addon import Addon, AddonImage, AddonProgram, Description, Parameter
+from kprov.addon.published import located
+from kprov.values.addon import MANIFEST, Addon, AddonImage, AddonProgram, Description, Parameter, is_url
 from kprov.values.errors import AddonError
 
 VERSION = "version"  # the key that chooses a version, beside the parameters
-MANIFEST = "manifest"  # the parameter that names another manifest than the version's own
 Entry = bool | Mapping[str, Any]
 _DURATION = re.compile(r"[1-9][0-9]{0,5}(s|m|h|d|w|y)")
 _SIZE = re.compile(r"[1-9][0-9]{0,6}(Mi|Gi|Ti)")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kprov.artifacts.catalog import Component, component_entry, image_entry
+from kprov.artifacts.catalog import component_entry, image_entry
 from kprov.values.addon import (
     CertificateRow,
     CloudIds,
@@ -26,6 +26,7 @@ from kprov.values.addon import (
     Setting,
 )
 from kprov.values.errors import AddonError
+from kprov.values.release import Component
 from kprov.values.yaml_text import load
 
 FILE = "addon.yaml"

@@ -6,19 +6,12 @@ The manifest stays upstream's: a short table of the add-on says which of its val
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kprov.values.addon import Addon, Setting
+from kprov.values.addon import Addon, Setting, is_url
 from kprov.values.errors import AddonError
-
-_URL = re.compile(r"https?://[^\s@]+")
-
-
-def is_url(location: str) -> bool:
-    return _URL.fullmatch(location) is not None
 
 
 def located(text: str, base: Path) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from kprov.apply import scripts as script
+from kprov.apply import scripts
 from kprov.apply.etcd import write_member_removal
 from kprov.apply.operations import Batch, write_removal
 from kprov.apply.sending import send
@@ -83,7 +83,7 @@ def host_batch(seen: Observation) -> Batch:
             batch.add(f"unit {name}", "stop", name)
         elif name not in before_pods:
             write_removal(batch, ("unit", name), seen)
-    batch.add("what components left behind", "run", batch.attach(script.text("down.sh")), "all")
+    batch.add("what components left behind", "run", batch.attach(scripts.text("down.sh")), "all")
     for path in (path for runtime in runtimes for path in runtime.run):
         batch.add(f"what is left in {path}", "clear", path)
     # Last, as this is what a run that was cut off in between knows its runtimes by.

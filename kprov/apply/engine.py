@@ -15,12 +15,12 @@ from kprov.apply.etcd import etcd_batch, etcd_batches, removals
 from kprov.apply.objects import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
 from kprov.apply.operations import Batch, Sources, stage_batch
 from kprov.apply.rolls import batches
+from kprov.apply.runtime_swap import swap_batch
 from kprov.apply.sending import send
+from kprov.apply.upgrades import drain_batch, reopen_batch
 from kprov.observe.observation import Observation
 from kprov.plan.cluster import ClusterPlan
-from kprov.plan.runtime_swap import swap_batch
 from kprov.plan.stages import STAGES, Stage
-from kprov.plan.upgrades import emptied, reopened
 from kprov.transport.base import Session
 from kprov.values.certificate import Authority
 from kprov.values.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
@@ -94,7 +94,7 @@ class Engine:
         """Empties nodes, changes them, opens them again. Those that fail stay cordoned: the next run goes on there."""
         drained = [name for name in names if name in self.plan.upgrades.drain]
         if drained:
-            self._ask_for("drain", emptied(drained, self.cluster.upgrade.drain_timeout, self.kubeconfig()))
+            self._ask_for("drain", drain_batch(drained, self.cluster.upgrade.drain_timeout, self.kubeconfig()))
             if self._halted:
                 return
         changed = [name for name in names if name in drained or name in self.plan.upgrades.swaps]
@@ -105,7 +105,7 @@ class Engine:
         if well:
             upgrades, version = self.plan.upgrades, self.cluster.versions["kubernetes"]
             networkless = self.plan.not_ready if self.plan.network.mode == "none" else ()
-            batch = reopened(well, version, upgrades.swaps, self.kubeconfig(), networkless=networkless)
+            batch = reopen_batch(well, version, upgrades.swaps, self.kubeconfig(), networkless=networkless)
             self._ask_for("uncordon", batch)
 
     def _ask_for(self, what: str, batch: Batch) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from kprov.apply import scripts as script
+from kprov.apply import scripts
 from kprov.objects.objects import Identity
 from kprov.observe.observation import Observation
 from kprov.plan.delivery import Download
@@ -301,7 +301,7 @@ def stream(batch: Batch, generation: str) -> Iterator[bytes]:
     )
     announced = "".join("\t".join(row) + "\n" for row in dict.fromkeys(batch.announce))
     small: Mapping[str, bytes] = {
-        "apply.sh": script.text("apply.sh"),
+        "apply.sh": scripts.text("apply.sh"),
         "ops": numbered.encode(),
         "announce": announced.encode(),
         "generation": f"{generation}\n".encode(),

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from kprov.artifacts import catalog, elf, toolchain
 from kprov.artifacts.cache import MODULES, Cache, Record
-from kprov.artifacts.catalog import Build, Component, ImageEntry
 from kprov.artifacts.progress import Progress
 from kprov.values.errors import ArtifactError
+from kprov.values.release import Build, Component, ImageEntry, built_name
 from kprov.values.resources import Artifact
 
 _UNSET = ("GOFLAGS", "GOOS", "GOARCH", "GOARM64", "GOEXPERIMENT", "GOWORK", "GODEBUG")
@@ -168,7 +168,7 @@ def build_all(versions: Mapping[str, str], arch: str, cache: Path, progress: Pro
 
 
 def _store(target: Target, name: str, arch: str, identity: str, scratch: Path, cache: Cache) -> Artifact:
-    made = scratch / catalog.built_name(target.programs[name])
+    made = scratch / built_name(target.programs[name])
     if target.programs[name] == ".":
         made = scratch / target.folder.name
     elf.require(made, name, arch, f"built from {target.folder.name}")

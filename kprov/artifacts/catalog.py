@@ -17,69 +17,12 @@ from typing import Any
 
 from kprov.values import yaml_text
 from kprov.values.errors import ArtifactError
+from kprov.values.release import Build, Component, ImageEntry
 
 ARCHITECTURES: tuple[str, ...] = ("amd64", "arm64")
-_MACHINES = MappingProxyType({"amd64": "x86_64", "arm64": "aarch64"})  # as `uname -m` says
 
 _VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){1,2}")
 _EMPTY: Mapping[str, str] = MappingProxyType({})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Build:
-    """How `go build` is called for a component. `ldflags` come after `-s -w`."""
-
-    ldflags: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    cgo: bool = False
-    mode: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Component:
-    """What upstream releases together. `programs`: catalog name → Go package. The URLs are templates.
-
-    module is empty for what cannot be built here, checksum for files beside which upstream publishes none.
-    """
-
-    name: str
-    module: str = ""
-    programs: Mapping[str, str]
-    url: str
-    checksum: str = ""
-    member: str = ""
-    build: Build = Build()
-
-    def url_of(self, program: str, version: str, arch: str) -> str:
-        return self._fill(self.url, program, version, arch)
-
-    def checksum_of(self, program: str, version: str, arch: str) -> str:
-        return self._fill(self.checksum, program, version, arch)
-
-    def member_of(self, program: str, version: str, arch: str) -> str:
-        return self._fill(self.member, program, version, arch)
-
-    def _fill(self, template: str, program: str, version: str, arch: str) -> str:
-        file = built_name(self.programs[program])
-        return template.format(version=version, arch=arch, name=program, file=file, machine=_MACHINES.get(arch, arch))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageEntry:
-    """An image: upstream's reference (none when upstream's is not used) and what an own build of it is made from.
-
-    component: whose pinned modules it is built from. An image without a `package` cannot be built here.
-    """
-
-    name: str
-    component: str
-    reference: str
-    built: str = ""
-    program: str = ""
-    package: str = ""
-    user: str = "0:0"
-    arguments: tuple[str, ...] = ()
-    build: Build = Build()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +37,6 @@ class Catalog:
     def keys(self) -> tuple[str, ...]:
         """The components an inventory can name a version of."""
         return tuple(self.lines[self.default])
-
-
-def built_name(package: str) -> str:
-    """What `go build` calls the program of a package: its last word, a major version suffix left out."""
-    words = package.split("/")
-    return words[-2] if re.fullmatch(r"v\d+", words[-1]) else words[-1]
 
 
 def numbers(version: str) -> tuple[int, ...]:

@@ -11,15 +11,13 @@ import hashlib
 import os
 from pathlib import Path
 
-from kprov.addon.choose import MANIFEST
-from kprov.addon.published import is_url
 from kprov.artifacts import build, module_manifest
 from kprov.artifacts.cache import MODULES, Cache, hash_file
 from kprov.artifacts.fetch import Downloads
 from kprov.artifacts.lock import Lock
 from kprov.artifacts.progress import Progress
 from kprov.artifacts.toolchain import native
-from kprov.values.addon import Addon, ManifestModule
+from kprov.values.addon import MANIFEST, Addon, ManifestModule, is_url
 from kprov.values.errors import ArtifactError
 from kprov.values.model import Cluster
 

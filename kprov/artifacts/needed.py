@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from kprov.artifacts import catalog
-from kprov.artifacts.catalog import Component, ImageEntry
 from kprov.values.model import Cluster
+from kprov.values.release import Component, ImageEntry
 from kprov.values.runtimes import DEFAULT, RUNTIMES
 
 VersionedImage = tuple[ImageEntry, str]  # and its version

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from kprov.artifacts import build, catalog, image
 from kprov.artifacts.cache import MODULES, Cache, Record
-from kprov.artifacts.catalog import ImageEntry
 from kprov.artifacts.progress import Progress
+from kprov.values.release import ImageEntry
 from kprov.values.resources import Artifact
 
 _FORMAT = 1  # of the tar: raised when image.py writes other bytes for the same program

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from kprov.artifacts import archive, elf, registry
 from kprov.artifacts.cache import UPSTREAM, Cache, Record
-from kprov.artifacts.catalog import Component
 from kprov.artifacts.fetch import Downloads
 from kprov.artifacts.lock import Lock
 from kprov.artifacts.needed import Needed
 from kprov.artifacts.progress import Progress
+from kprov.values.release import Component
 from kprov.values.resources import Artifact
 
 PROBE = "https://dl.k8s.io/release/stable.txt"

@@ -20,12 +20,14 @@ from kprov.cli.options import (
     yes_option,
 )
 from kprov.cli.work import Work, can_ask, confirmed, opened
-from kprov.observe.gather import Question, observe
+from kprov.observe.gather import observe
+from kprov.observe.probe import Question
 from kprov.report import closing, plan_view
 from kprov.report.diff import file_diffs, shown_paths
 from kprov.report.failures import failure_table
 from kprov.report.jsonlines import object_line
-from kprov.run.up import Prepared
+from kprov.run import down as run_down
+from kprov.run.up import Prepared, apply, prepare
 from kprov.values.events import Note
 
 
@@ -54,7 +56,7 @@ def plan(state: State, /, inventory: Path, *, diff: bool, **options: Any) -> int
 def show_plan(state: State, given: Given, *, diff: bool) -> int:
     with (
         opened(given, state, keep_log=False, quiet=given.json) as work,
-        work.operator.prepare(work.cluster, work.store, draft=True) as prepared,
+        prepare(work.workspace, draft=True) as prepared,
     ):
         _warn(work, prepared)
         if given.json:
@@ -103,13 +105,13 @@ def up(state: State, /, inventory: Path, *, check: bool, diff: bool, yes: bool, 
     confirm_possible(yes=yes, for_program=given.json)
     began = time.monotonic()
     with opened(given, state, keep_log=True) as work:
-        with work.operator.prepare(work.cluster, work.store, draft=False) as prepared:
+        with prepare(work.workspace, draft=False) as prepared:
             _warn(work, prepared)
             nothing = prepared.plan.settled
             if not nothing:
                 _show_what_is_coming(work, prepared, diff=diff)
                 confirmed("Go on?", yes=yes, json=given.json)
-            outcome = work.operator.apply(prepared)
+            outcome = apply(work.workspace, prepared)
         return _close(work, outcome.plan, time.monotonic() - began)
 
 
@@ -135,7 +137,7 @@ def _warn(work: Work, prepared: Prepared) -> None:
 
 
 def _close(work: Work, plan: Any, seconds: float) -> int:
-    hub, traffic = work.hub, work.operator.transport.counters.total
+    hub, traffic = work.hub, work.workspace.transport.counters.total
     hub.close()
     if work.given.json:
         click.echo(object_line("summary", closing.summary_values(plan, hub.tally, seconds, traffic)))
@@ -169,9 +171,13 @@ def down(state: State, /, inventory: Path, *, yes: bool, **options: Any) -> int:
     confirm_possible(yes=yes, for_program=given.json)
     began = time.monotonic()
     with opened(given, state, keep_log=True) as work:
-        limit = work.operator.options.limit
-        names = [host.name for host in work.cluster.hosts if limit is None or host.name in limit]
-        what = f"{', '.join(names)} of cluster {work.cluster.name}" if limit else f"the cluster {work.cluster.name}"
+        limit = work.workspace.options.limit
+        names = [host.name for host in work.workspace.cluster.hosts if limit is None or host.name in limit]
+        what = (
+            f"{', '.join(names)} of cluster {work.workspace.cluster.name}"
+            if limit
+            else f"the cluster {work.workspace.cluster.name}"
+        )
         confirmed(f"This removes {what} with all its data. Go on?", yes=yes, json=given.json)
-        work.operator.down(work.cluster, work.store)
+        run_down.down(work.workspace)
         return _close(work, None, time.monotonic() - began)

@@ -14,7 +14,6 @@ import click
 from rich.console import Console
 
 from kprov.addon.choose import by_name
-from kprov.addon.published import is_url
 from kprov.artifacts import mirror as mirror_folder
 from kprov.artifacts.cache import default_root
 from kprov.artifacts.catalog import ARCHITECTURES, resolve_versions
@@ -30,6 +29,7 @@ from kprov.report.console import Terminal
 from kprov.report.hub import Hub
 from kprov.report.lines import Lines
 from kprov.report.words import count, size
+from kprov.values.addon import is_url
 from kprov.values.errors import ArtifactError
 from kprov.values.model import ArtifactSettings, Cluster
 

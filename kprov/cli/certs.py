@@ -13,6 +13,8 @@ from kprov.cli.options import Given, inventory_argument, state_options
 from kprov.cli.work import opened
 from kprov.pki.listing import CertificateRow, authority_rows, certificate_rows, secret_rows
 from kprov.report.columns import columns
+from kprov.run.certificate_list import desired_certificates, secret_certificates
+from kprov.run.status import look
 
 
 @click.group()
@@ -40,17 +42,17 @@ def list_certificates(
     given = Given(inventory=inventory, state_dir=state_dir, passphrase_file=passphrase_file, json=as_json)
     with opened(given, state, keep_log=False, quiet=True) as work:
         now = datetime.now(UTC)
-        fleet = work.operator.look(work.cluster, work.store)
+        fleet = look(work.workspace)
         for error in fleet.failures.values():
             click.echo(state.redactor.clean(str(error)), err=True)
-        desired = work.operator.desired_certificates(work.cluster, work.store, fleet)
+        desired = desired_certificates(work.workspace, fleet)
         observed = {name: seen.texts for name, seen in fleet.observations.items()}
-        secrets = work.operator.secret_certificates(work.cluster, work.store, fleet, now)
-        if secrets is None and any(addon.description.certificates for addon in work.cluster.addons):
+        secrets = secret_certificates(work.workspace, fleet, now)
+        if secrets is None and any(addon.description.certificates for addon in work.workspace.cluster.addons):
             click.echo("no API server could be asked: certificates of add-ons are not in the list", err=True)
         rows = [
-            *authority_rows(work.store.ca, now),
-            *certificate_rows(desired, observed, work.store.ca, now),
+            *authority_rows(work.workspace.store.ca, now),
+            *certificate_rows(desired, observed, work.workspace.store.ca, now),
             *secret_rows(secrets or (), now),
         ]
         if as_json:

@@ -60,18 +60,18 @@ def open_addon(
     """
     given = Given(inventory=inventory, state_dir=state_dir, passphrase_file=passphrase_file, json=json)
     with opened(given, state, keep_log=False, quiet=True) as work:
-        found = chosen(name, work.cluster.addons, shelf(inventory.absolute().parent / FOLDER))
+        found = chosen(name, work.workspace.cluster.addons, shelf(inventory.absolute().parent / FOLDER))
 
         def tell(text: str) -> None:
             clean = state.redactor.clean(text)
             click.echo(_line("note", {"text": clean}) if json else clean, err=not json)
 
         page = opened_page(
-            work.cluster, work.store, work.operator.transport, found, port=port or 0, tell=tell
+            work.workspace.cluster, work.workspace.store, work.workspace.transport, found, port=port or 0, tell=tell
         )  # the port is taken, or the page is not there: said before anything is shown
         with page as here:
             with _ending() as ended:
-                _show(work.cluster.name, found[0], here, json=json)
+                _show(work.workspace.cluster.name, found[0], here, json=json)
                 if not no_browser:
                     _browse(here.url)
                 ended.wait()

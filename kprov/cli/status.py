@@ -15,7 +15,7 @@ from kprov.cli.exits import FAILED, State
 from kprov.cli.options import Given, inventory_argument, state_options
 from kprov.cli.work import opened
 from kprov.report.columns import columns
-from kprov.run.status import MISSING, HostStatus, Status, summarize
+from kprov.run.status import MISSING, HostStatus, Status, look, summarize
 
 
 @click.command()
@@ -37,8 +37,8 @@ def status(
     """
     given = Given(inventory=inventory, state_dir=state_dir, passphrase_file=passphrase_file, json=as_json)
     with opened(given, state, keep_log=False, quiet=True) as work:
-        fleet = work.operator.look(work.cluster, work.store)
-        found = summarize(work.cluster, fleet.observations, fleet.failures, datetime.now(UTC))
+        fleet = look(work.workspace)
+        found = summarize(work.workspace.cluster, fleet.observations, fleet.failures, datetime.now(UTC))
         if as_json:
             click.echo(json.dumps({**asdict(found), "good": found.good}, indent=2))
         else:

@@ -24,7 +24,7 @@ from kprov.report.jsonlines import JsonLines, object_line
 from kprov.report.lines import Lines
 from kprov.report.log import LogFile
 from kprov.roles import registries
-from kprov.run.up import Operator, Options
+from kprov.run.workspace import Options, Workspace
 from kprov.state.store import Store, state_folder
 from kprov.transport import SshTransport
 from kprov.values.errors import KprovError
@@ -37,9 +37,7 @@ class Work:
     """An opened run. `say` prints a line for people; it is silent when JSON was asked for."""
 
     given: Given
-    cluster: Cluster
-    store: Store
-    operator: Operator
+    workspace: Workspace
     hub: Hub
 
     def say(self, lines: Iterable[str] | str) -> None:
@@ -68,7 +66,9 @@ def opened(given: Given, state: State, *, keep_log: bool, quiet: bool = False) -
     _open_log(state, hub, store, keep_log)
     for caution in loaded.warnings:
         hub.emit(Note(text=str(caution), warning=True))
-    operator = Operator(
+    workspace = Workspace(
+        cluster=cluster,
+        store=store,
         transport=SshTransport(ask_passphrase=_ask_key_passphrase if can_ask() else None),
         cache=default_root(),
         lock_file=given.inventory.absolute().parent / LOCK_NAME,
@@ -78,13 +78,12 @@ def opened(given: Given, state: State, *, keep_log: bool, quiet: bool = False) -
             limit=hosts_within(cluster, given.limit),
             forks=given.forks,
             deep=given.deep,
-            state_dir=given.state_dir,
             delete_data=given.delete_data,
             recreate=_addons_named(cluster, given.recreate),
         ),
     )
     try:
-        yield Work(given=given, cluster=cluster, store=store, operator=operator, hub=hub)
+        yield Work(given=given, workspace=workspace, hub=hub)
     finally:
         hub.close()
 

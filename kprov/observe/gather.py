@@ -2,67 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from kprov.apply.scripts import PROBE_COMMAND, Query, probe_program
 from kprov.observe.observation import Observation, parse, printable
-from kprov.roles.pod_network import MODE, TABLE
+from kprov.observe.probe import PROBE_COMMAND, Question, probe_program
 from kprov.transport.base import Session, Transport
 from kprov.values.errors import KprovError, TransportError
 from kprov.values.model import Host
-from kprov.values.resources import Key
 
 PROBE_TIMEOUT = 150.0  # seconds; the probe itself waits up to 60 for an apply that lost its operator
-_ALWAYS: tuple[Query, ...] = (("text", TABLE), ("text", MODE))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What one host is asked besides what its manifest names.
-
-    keys: things to look at. kubeconfig: a short-lived credential for the host that also lists Kubernetes objects
-    (selector and kinds as kubectl takes them). urls: whether the host can reach them. texts: files to show.
-    programs: those whose running version is asked. facts: about the machine, which may be known from a moment ago.
-    status: versions and health.
-    locked: the run lock is ours, so that nobody has to be told who holds it.
-    """
-
-    keys: Sequence[Key] = ()
-    kubeconfig: bytes = b""
-    selector: str = ""
-    kinds: str = ""
-    urls: Sequence[str] = ()
-    texts: Sequence[str] = ()
-    programs: Sequence[str] = ()
-    facts: bool = True
-    deep: bool = False
-    status: bool = False
-    locked: bool = False
-
-    def queries(self) -> Iterable[Query]:
-        yield from _ALWAYS
-        for kind, name in self.keys:
-            yield ("path" if kind in ("file", "binary", "directory") else kind, name)
-        if self.kubeconfig:
-            yield ("objects", base64.b64encode(self.kubeconfig).decode(), self.selector, self.kinds)
-        for url in self.urls:
-            yield ("reach", url)
-        for path in self.texts:
-            yield ("text", path)
-        for name in self.programs:
-            yield ("program", name)
-        if self.facts:
-            yield ("facts", "yes")
-        if self.deep:
-            yield ("deep", "yes")
-        if self.status:
-            yield ("status", "yes")
-        if self.locked:
-            yield ("locked", "yes")
 
 
 @dataclass(frozen=True, kw_only=True)

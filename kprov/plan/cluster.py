@@ -24,6 +24,7 @@ from kprov.roles import cluster_objects, etcd, pod_network
 from kprov.roles.cloud_nodes import handed_over, waiting
 from kprov.values.context import Context, Trust
 from kprov.values.model import CloudSettings, Cluster, ClusterFacts, NetworkSettings
+from kprov.values.paths import POD_CIDRS
 from kprov.values.resources import Artifact
 
 
@@ -115,9 +116,7 @@ def _contexts(
     cluster = inputs.cluster
     facts = cluster_facts(observations)
     tables = {
-        name: seen.texts[pod_network.TABLE]
-        for name, seen in observations.items()
-        if seen.records and pod_network.TABLE in seen.texts
+        name: seen.texts[POD_CIDRS] for name, seen in observations.items() if seen.records and POD_CIDRS in seen.texts
     }
     pod_cidrs = pod_network.allocate(cluster, tables)
     contexts = {

@@ -14,9 +14,10 @@ from typing import Literal
 from kprov.observe.observation import Observation
 from kprov.plan.host import Change, HostPlan
 from kprov.roles.network import CONFLIST, SCRIPT, SETTINGS, TUNNEL, UNIT, gateway, settings
-from kprov.roles.pod_network import MODE, identity
+from kprov.roles.pod_network import identity
 from kprov.values.context import Context
 from kprov.values.model import Cluster, NetworkMode, NetworkSettings
+from kprov.values.paths import NETWORK_MODE
 from kprov.values.resources import File, Gate, Unit
 
 Step = Literal["both-ways", "routes", "one-way"]  # stages, in their order
@@ -31,8 +32,8 @@ def recorded(seen: Observation) -> str | None:
     """
     if _NODE_UNIT not in seen.records:
         return None
-    if ("file", MODE) in seen.records and MODE in seen.texts:
-        return seen.texts[MODE].decode(errors="replace").strip()
+    if ("file", NETWORK_MODE) in seen.records and NETWORK_MODE in seen.texts:
+        return seen.texts[NETWORK_MODE].decode(errors="replace").strip()
     return "routed" if ("file", CONFLIST) in seen.records else None
 
 
@@ -92,7 +93,7 @@ def by_both_ways(plan: HostPlan, change: NetworkChange, ctx: Context) -> HostPla
         _with(final, "routes", new, "packets go the new way; the other one stays for what still comes by it"),
         replace(final, stage="one-way"),
     ]
-    mode = _file_change(plan, MODE)
+    mode = _file_change(plan, NETWORK_MODE)
     if mode is not None:
         both = f"routed{_AND}{identity(tunnel)}\n".encode()
         changes += [_with(mode, "both-ways", both, "it has both networks while it changes")]

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from kprov.objects.objects import OWNER, OWNER_LABEL
-from kprov.observe.gather import Question
 from kprov.observe.observation import Observation
+from kprov.observe.probe import Question
 from kprov.plan import delivery
 from kprov.plan.desired import Desired, questions
-from kprov.state.credential import credential
-from kprov.state.store import Store
 from kprov.values.model import Cluster
+
+Credential = Callable[[], bytes]  # makes a short-lived kubeconfig for the host that is asked
 
 # Every kind that kprov's own objects may have, in the form of the list in the cluster, whose kinds the probe adds: all
 # are asked for in one request, so that what is no longer wanted is seen too.
@@ -22,26 +22,27 @@ OBJECT_KINDS = (
 )
 
 
-def first_questions(cluster: Cluster, store: Store, *, deep: bool) -> dict[str, Question]:
-    """By host; what its own manifest names is answered without being asked for. Raises StoreError, PkiError."""
+def first_questions(cluster: Cluster, credential: Credential | None, *, deep: bool) -> dict[str, Question]:
+    """Return the question for each host; what its own manifest names is answered without being asked for.
+
+    credential: None while the cluster has no CAs. Raises what it raises.
+    """
     asked = {host.name: Question(deep=deep) for host in cluster.hosts}
-    if store.exists:
+    if credential is not None:
         # One control plane lists the objects; which one does not matter, and another is asked when it cannot.
         name = cluster.group("control_plane")[0].name
-        asked[name] = with_objects(asked[name], cluster, store)
+        asked[name] = with_objects(asked[name], credential)
     return asked
 
 
-def with_objects(question: Question, cluster: Cluster, store: Store) -> Question:
-    """The question, and that for kprov's objects in the cluster, with a credential of its own for it."""
-    return replace(
-        question, kubeconfig=credential(cluster, store), selector=f"{OWNER_LABEL}={OWNER}", kinds=OBJECT_KINDS
-    )
+def with_objects(question: Question, credential: Credential) -> Question:
+    """Return the question with that for kprov's objects in the cluster, and a credential of its own for it."""
+    return replace(question, kubeconfig=credential(), selector=f"{OWNER_LABEL}={OWNER}", kinds=OBJECT_KINDS)
 
 
 def further_questions(
     cluster: Cluster,
-    store: Store,
+    credential: Credential | None,
     desired: Mapping[str, Desired],
     observations: Mapping[str, Observation],
     *,
@@ -58,14 +59,14 @@ def further_questions(
         if urls or any(key not in seen.asked for key in keys):
             again[name] = Question(keys=keys, urls=urls, facts=False, deep=deep)
     asker = cluster.group("control_plane")[0].name
-    if asker in again and store.exists:
-        again[asker] = with_objects(again[asker], cluster, store)
-    if all(seen.objects is None for seen in observations.values()):
+    if asker in again and credential is not None:
+        again[asker] = with_objects(again[asker], credential)
+    if credential is not None and all(seen.objects is None for seen in observations.values()):
         for host in cluster.group("control_plane")[1:]:
             # The first control plane could not list the objects: ask another whose API server runs.
             state = observations[host.name].units.get("kube-apiserver.service") if host.name in desired else None
             if state is not None and state.active == "active":
-                again[host.name] = with_objects(again.get(host.name, Question(facts=False)), cluster, store)
+                again[host.name] = with_objects(again.get(host.name, Question(facts=False)), credential)
                 break
     return again
 

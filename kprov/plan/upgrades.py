@@ -1,4 +1,4 @@
-"""Which nodes are emptied before they are changed, in which rounds, and the words for it. Pure; it sends nothing.
+"""Which nodes are emptied before they are changed, and in which rounds. Pure; it sends nothing.
 
 A node is drained when its kubelet moves to another minor version (Kubernetes' version skew policy asks for it), when the
 program of its runtime is replaced, or when another runtime takes its place (runtime_swap.py). What only restarts a kubelet
@@ -11,20 +11,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kprov.apply.operations import Batch
 from kprov.observe.observation import Observation
 from kprov.plan.host import HostPlan
 from kprov.plan.runtime_swap import Swap, moved, swaps
-from kprov.preflight.versions import numbers
-from kprov.roles.layout import BIN
 from kprov.values.model import Cluster, Host
+from kprov.values.paths import BIN
 from kprov.values.resources import Binary, Key
 from kprov.values.runtimes import RUNTIMES, Runtime
+from kprov.values.versions import numbers
 
 STAGE = "upgrade"
 CORDONED = "kprov.io/cordoned"  # the annotation of nodes that kprov itself cordoned; apply.sh writes it
 _KUBELET = "kubelet.service"
-_READY = 180  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,47 +127,3 @@ def _waiting(plan: HostPlan) -> HostPlan:
             for restart in plan.restarts
         ),
     )
-
-
-def emptied(names: Sequence[str], timeout: int, kubeconfig: bytes) -> Batch:
-    """For a control plane: cordons nodes, then drains them side by side. Disruption budgets are respected."""
-    batch = Batch()
-    batch.attach_as("kubeconfig", kubeconfig)
-    for name in names:
-        batch.add(f"node {name} cordoned", "cordon", name)
-    batch.add(f"drain of {', '.join(names)}", "drain", ",".join(names), str(timeout), "-")
-    return batch
-
-
-def reopened(
-    names: Sequence[str],
-    version: str,
-    swapped: Mapping[str, Swap],
-    kubeconfig: bytes,
-    *,
-    networkless: Collection[str] = (),
-) -> Batch:
-    """For a control plane: waits until nodes are Ready with the wanted kubelet and, where it was swapped, runtime; then
-    uncordons those kprov cordoned.
-
-    networkless: nodes that were waiting for the user's own network before, and may go on doing so.
-    """
-    batch = Batch()
-    batch.attach_as("kubeconfig", kubeconfig)
-    kubectl = f"{BIN}/kubectl"
-    for name in names:
-        told = f"{kubectl} wait --for=jsonpath={{.status.nodeInfo.kubeletVersion}}=v{version} --timeout=10s node/{name}"
-        ready = f"{kubectl} wait --for=condition=Ready --timeout=10s node/{name}"
-        title = f"node {name} Ready with kubelet {version}"
-        batch.add(title, "gate", "-", "command", str(_READY), told)
-        if name in networkless:
-            batch.add(title, "registered", name, str(_READY))
-        else:
-            batch.add(title, "gate", "-", "command", str(_READY), ready)
-        if name in swapped:
-            runtime = swapped[name].coming
-            shown = f"{kubectl} get node {name} -o jsonpath={{.status.nodeInfo.containerRuntimeVersion}}"
-            asked = f"{runtime.scheme}:// {shown}"
-            batch.add(f"node {name} with {runtime.title}", "gate", "-", "says", str(_READY), asked)
-        batch.add(f"node {name} uncordoned", "uncordon", name)
-    return batch

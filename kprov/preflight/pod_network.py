@@ -9,8 +9,9 @@ from kprov.observe.observation import Observation, printable
 from kprov.plan.network_change import between, networks, others
 from kprov.preflight.problem import Problem
 from kprov.roles.network import TUNNEL, mtu, neighbourhood
-from kprov.roles.pod_network import MODE, identity
+from kprov.roles.pod_network import identity
 from kprov.values.model import Cluster, ClusterFacts, Facts, Host
+from kprov.values.paths import NETWORK_MODE
 
 _SHOWN = 5  # hosts named in a message
 
@@ -58,7 +59,7 @@ def _port(port: int, host: Host, seen: Observation) -> Iterable[Problem]:
 def _is_ours(port: int, seen: Observation) -> bool:
     """Whether our own tunnel, of an earlier run, has the port. A record that was lost takes nothing away."""
     there = bool(seen.records) and any(interface.name == TUNNEL for interface in seen.facts.interfaces)
-    recorded = seen.texts.get(MODE, b"").decode(errors="replace").split()  # vxlan VNI PORT
+    recorded = seen.texts.get(NETWORK_MODE, b"").decode(errors="replace").split()  # vxlan VNI PORT
     return there and (len(recorded) != 3 or recorded[2] == str(port))
 
 

@@ -5,15 +5,14 @@ Pure: it judges what hosts said. Rules: Kubernetes' version skew policy, etcd's 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
 from kprov.values.model import Cluster, Host
+from kprov.values.versions import Version, numbers
 
-Version = tuple[int, int, int]
 Minor = tuple[int, int]
 
 PROGRAMS = ("etcd", "kube-apiserver", "kubelet")  # whose running version decides what may come next
@@ -62,12 +61,6 @@ def compare(
     yield from _kubelets(kubelets, servers, desired)
     yield from _left_behind(kubelets, servers, desired)
     yield from _unknown([*members, *servers, *kubelets], desired)
-
-
-def numbers(text: str) -> Version | None:
-    """The first `1.37.2` in what a program says of itself, as numbers; None when there is none."""
-    found = re.search(r"(?<![\d.])(\d{1,4})\.(\d{1,4})\.(\d{1,4})", text)
-    return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def running(program: str, host: str, seen: Observation | None, *, touched: bool) -> Running:

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from kprov.artifacts.cache import Cache
-from kprov.observe.gather import Fleet, Question, ask_again
+from kprov.observe.gather import Fleet, ask_again
 from kprov.observe.observation import Observation
+from kprov.observe.probe import Question
 from kprov.preflight.versions import PROGRAMS, has_run
-from kprov.roles.layout import BIN
+from kprov.values.paths import BIN
 
 
 def cached(root: Path) -> Mapping[str, str]:

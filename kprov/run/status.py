@@ -1,4 +1,7 @@
-"""What `kprov status` tells, out of what hosts said: components, etcd, API servers, nodes, add-ons. Pure; asks nobody."""
+"""`kprov status`: asks every host once, and says what they told: components, etcd, API servers, nodes, add-ons.
+
+Nothing on a host is changed. All but `look` is pure.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,11 @@ from cryptography import x509
 
 from kprov.addon.state import AddonStatus, addon_states
 from kprov.objects.objects import Object
+from kprov.observe.gather import Fleet, gather
 from kprov.observe.observation import EtcdMember, Observation
+from kprov.observe.probe import Question
+from kprov.plan.questions import with_objects
+from kprov.run.workspace import Workspace
 from kprov.values.errors import KprovError
 from kprov.values.model import Cluster, Host
 from kprov.values.runtimes import RUNTIMES
@@ -191,3 +198,18 @@ def _nodes(cluster: Cluster, live: Iterable[Object]) -> tuple[NodeStatus, ...]:
     names = {node.name for node in there}
     absent = [host.name for host in cluster.nodes if host.name not in names]
     return (*there, *(NodeStatus(name=name, ready=False, version=MISSING) for name in absent))
+
+
+def look(workspace: Workspace) -> Fleet:
+    """Ask every host about itself: one exec a host, and nothing changes. Sessions are closed.
+
+    Hosts that are unreachable are in the failures.
+    """
+    cluster = workspace.cluster
+    questions = {host.name: Question(status=True) for host in cluster.hosts}
+    if workspace.credential is not None:
+        for host in cluster.group("control_plane"):
+            questions[host.name] = with_objects(questions[host.name], workspace.credential)
+    fleet = gather(workspace.transport, cluster.hosts, questions, forks=workspace.options.forks)
+    fleet.close()
+    return fleet

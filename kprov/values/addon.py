@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from kprov.artifacts.catalog import Component, ImageEntry
+from kprov.values.release import Component, ImageEntry
 
 ParameterType = Literal[
     "text", "integer", "boolean", "choice", "duration", "size", "list", "mapping", "secret", "exposure"
 ]
 Level = Literal["restricted", "baseline", "privileged"]
 
+MANIFEST = "manifest"  # the parameter that names another manifest than the version's own
+
+_URL = re.compile(r"https?://[^\s@]+")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -189,3 +193,7 @@ class Addon:
     def password_generation(self) -> int:
         """Each number has passwords of its own; 1 where the add-on has no such parameter."""
         return int(self.parameters.get("password_generation") or 1)
+
+
+def is_url(location: str) -> bool:
+    return _URL.fullmatch(location) is not None

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from kprov.roles.layout import BIN
 from kprov.values.model import Cluster
+from kprov.values.paths import BIN
 from kprov.values.resources import CONTAINERD, Key
 
 DEFAULT = "containerd"

@@ -15,8 +15,8 @@ import pytest
 
 from kprov.apply.etcd import write_member_removal
 from kprov.apply.operations import Batch, stream
-from kprov.apply.scripts import APPLY_COMMAND, PROBE_COMMAND, probe_program
-from kprov.observe.gather import Question
+from kprov.apply.scripts import APPLY_COMMAND
+from kprov.observe.probe import PROBE_COMMAND, Question, probe_program
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace with file systems of its own needs root")
 

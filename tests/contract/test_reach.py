@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kprov.apply.scripts import PROBE_COMMAND, probe_program
+from kprov.observe.probe import PROBE_COMMAND, probe_program
 
 HOST_PATH = b"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEAD = "http://127.0.0.1:1"

@@ -22,8 +22,8 @@ from registry_program import Program, push, running
 from runtime_node import addresses, answers, choose, docker, is_open, leases, traces
 
 from kprov.artifacts import catalog
-from kprov.roles.layout import BIN
 from kprov.roles.templating import render
+from kprov.values.paths import BIN
 
 pytestmark = pytest.mark.lab
 

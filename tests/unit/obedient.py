@@ -17,8 +17,9 @@ from typing import Any
 import yaml
 from texts_archive import archived
 
-from kprov.apply.scripts import APPLY_COMMAND, PROBE_COMMAND
+from kprov.apply.scripts import APPLY_COMMAND
 from kprov.objects.objects import Identity, Object, identity
+from kprov.observe.probe import PROBE_COMMAND
 from kprov.transport.base import Result
 from kprov.values.model import Host
 

@@ -1,16 +1,8 @@
-"""The two shell programs that run on hosts, and the words that start them. Nothing is decided here.
-
-`probe.sh` asks and changes nothing; `apply.sh` carries out operations. Both are constant text: values travel as data.
-"""
+"""The shell programs that change hosts, and the commands that start them. Constant text: values travel as data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib import resources as package_resources
-
-Query = tuple[str, ...]  # kind, name, more
-
-PROBE_COMMAND = "sh -s"
 
 # The whole stream arrives before anything is touched; a full disk or a cut connection ends here, with the host as it was.
 # What is large goes to the disk while the rest still arrives: `apply.sh` would have to wait for it otherwise.
@@ -42,13 +34,3 @@ def text(name: str) -> bytes:
     if name != "apply.sh":
         return folder.joinpath(name).read_bytes()
     return b"\n".join(folder.joinpath("apply", f"{part}.sh").read_bytes() for part in _PARTS)
-
-
-def probe_program(queries: Iterable[Query]) -> bytes:
-    """The probe with its queries on a here-document. Raises ValueError for a query that is not one line of fields."""
-    lines = []
-    for query in queries:
-        if any("\t" in word or "\n" in word for word in query) or "KPROV_QUERIES" in query:
-            raise ValueError(f"a query holds a tab or a line break: {query[0]}")
-        lines.append("\t".join(query) + "\n")
-    return text("probe.sh") + b"main <<'KPROV_QUERIES'\n" + "".join(lines).encode() + b"KPROV_QUERIES\n"

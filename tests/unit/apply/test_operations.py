@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from observed import bare, in_order, planned, record
 
-from kprov.apply import scripts as script
+from kprov.apply import scripts
 from kprov.apply.operations import Batch, Sources, removal_order, stage_batch, stream, write_removal
+from kprov.observe.probe import probe_program
 from kprov.plan import delivery
 from kprov.plan.desired import expand
 from kprov.plan.host import Change
@@ -212,7 +213,8 @@ def test_the_stream_is_one_tar_with_program_operations_and_payload(artifact: Art
 @pytest.mark.parametrize("name", ["apply.sh", "probe.sh", "down.sh"])
 def test_a_shell_program_defines_each_function_once(name: str) -> None:
     """The last one counts, so that a change to another does nothing; shellcheck does not mind."""
-    found = re.findall(r"^([a-z_]+)\(\)", script.text(name).decode(), re.MULTILINE)
+    program = probe_program(()) if name == "probe.sh" else scripts.text(name)
+    found = re.findall(r"^([a-z_]+)\(\)", program.decode(), re.MULTILINE)
     assert found
     assert [function for function, times in Counter(found).items() if times > 1] == []
 
@@ -246,8 +248,8 @@ def test_a_unit_goes_while_its_file_is_there_and_a_folder_when_it_is_empty() -> 
 
 
 def test_every_part_of_the_program_is_sent_and_none_is_long() -> None:
-    parts = sorted((Path(script.__file__).parent / "apply").glob("*.sh"))
-    joined = script.text("apply.sh")
+    parts = sorted((Path(scripts.__file__).parent / "apply").glob("*.sh"))
+    joined = scripts.text("apply.sh")
     for part in parts:
         assert part.read_bytes() in joined, part
         assert len(part.read_text().splitlines()) <= 150, part

@@ -9,9 +9,10 @@ import sys
 import pytest
 
 from kprov.artifacts import build, catalog
-from kprov.artifacts.catalog import ARCHITECTURES, built_name, load, resolve_versions
+from kprov.artifacts.catalog import ARCHITECTURES, load, resolve_versions
 from kprov.artifacts.upstream import downloads_of
 from kprov.values.errors import ArtifactError
+from kprov.values.release import built_name
 
 LINES = sorted(load().lines)
 

@@ -17,11 +17,12 @@ from go_standin import Go
 
 from kprov.artifacts import toolchain
 from kprov.artifacts import upstream as upstream_module
-from kprov.artifacts.catalog import Component, ImageEntry, resolve_versions
+from kprov.artifacts.catalog import resolve_versions
 from kprov.artifacts.provide import Provided, provide
 from kprov.values.addon import Addon, AddonImage, AddonProgram, Description
 from kprov.values.errors import ArtifactError
 from kprov.values.model import ArtifactSettings, Cluster, Connection, Host
+from kprov.values.release import Component, ImageEntry
 
 VERSIONS = dict(resolve_versions("1.37"))
 NOBODY = "http://127.0.0.1:1"

@@ -19,9 +19,9 @@ from kprov.plan.host import HostPlan, plan_host
 from kprov.plan.network_change import NetworkChange, between, by_both_ways
 from kprov.plan.stages import STAGES
 from kprov.roles import network
-from kprov.roles.pod_network import MODE
 from kprov.values.context import Context
 from kprov.values.model import Interface, NetworkSettings
+from kprov.values.paths import NETWORK_MODE
 from kprov.values.resources import File
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -98,7 +98,7 @@ def test_a_tunnel_that_goes_keeps_its_mtu() -> None:
 @pytest.mark.parametrize(("mode", "change"), [("vxlan", COMES), ("routed", GOES)])
 def test_a_node_has_both_networks_on_record_until_the_last_step(mode: str, change: NetworkChange) -> None:
     plan = by_both_ways(planned(given(mode)), change, given(mode))
-    assert contents_by_stage(plan, MODE) == {
+    assert contents_by_stage(plan, NETWORK_MODE) == {
         "both-ways": "routed, vxlan 7 4790\n",
         "one-way": "vxlan 7 4790\n" if change.comes else "routed\n",
     }

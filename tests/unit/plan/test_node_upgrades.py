@@ -8,9 +8,10 @@ import pytest
 from observed import FACTS
 
 from kprov.apply.operations import Batch
+from kprov.apply.upgrades import drain_batch, reopen_batch
 from kprov.observe.observation import Observation
 from kprov.plan.host import Change, HostPlan, Restart
-from kprov.plan.upgrades import CORDONED, NodeUpgrades, decide, deferred, emptied, reopened
+from kprov.plan.upgrades import CORDONED, NodeUpgrades, decide, deferred
 from kprov.values.model import Cluster, Connection, Group, Host, UpgradeSettings
 from kprov.values.resources import Artifact, Binary, File, Unit
 
@@ -157,19 +158,19 @@ def words(batch: Batch) -> list[tuple[str, str]]:
 
 
 def test_a_node_that_waits_for_the_users_own_network_is_opened_as_it_was() -> None:
-    batch = reopened(["a", "b"], "1.37.2", {}, b"credential", networkless=["b"])
+    batch = reopen_batch(["a", "b"], "1.37.2", {}, b"credential", networkless=["b"])
     assert [word for word, _ in words(batch)] == ["gate", "gate", "uncordon", "gate", "registered", "uncordon"]
 
 
 def test_nodes_are_cordoned_before_any_is_drained() -> None:
-    batch = emptied(["w1", "w2"], 300, b"credential")
+    batch = drain_batch(["w1", "w2"], 300, b"credential")
     assert words(batch) == [("cordon", "w1"), ("cordon", "w2"), ("drain", "w1,w2")]
     assert batch.operations[-1][2:] == ("300", "-")
     assert batch.payload == [("kubeconfig", b"credential")]
 
 
 def test_a_node_is_opened_only_when_its_new_kubelet_is_ready() -> None:
-    batch = reopened(["w1"], "1.37.2", {}, b"credential")
+    batch = reopen_batch(["w1"], "1.37.2", {}, b"credential")
     assert [name for name, _ in words(batch)] == ["gate", "gate", "uncordon"]
     assert "kubeletVersion}=v1.37.2" in batch.operations[0][4]
     assert "condition=Ready" in batch.operations[1][4]

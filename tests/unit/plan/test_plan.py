@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from observed import FACTS, bare, in_order, planned, record
 
-from kprov.apply import scripts as script
 from kprov.observe.observation import FileState, UnitState
+from kprov.observe.probe import probe_program
 from kprov.plan.desired import MODULES_FILE, SYSCTL_FILE, expand, questions
 from kprov.plan.host import stamp
 from kprov.values.resources import (
@@ -254,7 +254,7 @@ def test_a_package_that_is_there_is_adopted_and_not_installed_again() -> None:
 
 
 def test_the_probe_looks_for_the_program_of_every_package_that_a_role_wants() -> None:
-    looked_for = re.search(r"for program in ([^;]+); do", script.text("probe.sh").decode())
+    looked_for = re.search(r"for program in ([^;]+); do", probe_program(()).decode())
     assert looked_for
     roles = [path.read_text() for path in sorted((Path(__file__).parents[3] / "roles").glob("*.py"))]
     desired = {name for text in roles for name in re.findall(r'Package\(name="[^"]+", command="([^"]+)"', text)}

@@ -9,10 +9,12 @@ import pytest
 from observed import FACTS
 
 from kprov.apply.operations import Sources
+from kprov.apply.runtime_swap import swap_batch
+from kprov.apply.upgrades import reopen_batch
 from kprov.observe.observation import Observation, Record
 from kprov.plan.host import Change, HostPlan, Restart
-from kprov.plan.runtime_swap import Swap, swap_batch, swaps
-from kprov.plan.upgrades import NodeUpgrades, decide, deferred, reopened
+from kprov.plan.runtime_swap import Swap, swaps
+from kprov.plan.upgrades import NodeUpgrades, decide, deferred
 from kprov.values.model import Cluster, Connection, Host, UpgradeSettings
 from kprov.values.resources import Artifact, Binary, File, Image, Key, Unit
 from kprov.values.runtimes import RUNTIMES, Runtime, stored_in
@@ -183,7 +185,7 @@ def test_a_kubelet_that_needs_no_change_is_started_again() -> None:
 
 def test_a_node_is_opened_when_it_runs_the_new_one() -> None:
     swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
-    batch = reopened(["w1"], "1.37.2", {"w1": swap}, b"credential")
+    batch = reopen_batch(["w1"], "1.37.2", {"w1": swap}, b"credential")
     assert [operation[0] for operation in batch.operations] == ["gate", "gate", "gate", "uncordon"]
     assert batch.operations[2][2] == "says"
     assert batch.operations[2][4].startswith("other:// /opt/kprov/bin/kubectl get node w1 ")

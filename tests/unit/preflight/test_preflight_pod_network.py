@@ -9,8 +9,9 @@ from test_preflight import cluster, facts, found, host, installed, the_only
 
 from kprov.observe.observation import Observation
 from kprov.preflight import Problem, check
-from kprov.roles.pod_network import MODE, identity
+from kprov.roles.pod_network import identity
 from kprov.values.model import Facts, Interface, Listener, NetworkSettings
+from kprov.values.paths import NETWORK_MODE
 
 NODE = ("unit", "kubelet.service")
 VXLAN = NetworkSettings(mode="vxlan")
@@ -27,11 +28,11 @@ def fit(**changes: Any) -> Facts:
 
 def living(mode: str | None, own: Facts | None = None) -> Observation:
     """A node with this on record; None: one that an older kprov made."""
-    record = ("file", MODE if mode is not None else "/etc/cni/net.d/10-kprov.conflist")
+    record = ("file", NETWORK_MODE if mode is not None else "/etc/cni/net.d/10-kprov.conflist")
     return Observation(
         facts=own or fit(),
         records=installed(NODE, record),
-        texts={} if mode is None else {MODE: f"{mode}\n".encode()},
+        texts={} if mode is None else {NETWORK_MODE: f"{mode}\n".encode()},
         versions={"kubelet": "Kubernetes v1.37.2"},
     )
 
@@ -80,8 +81,8 @@ def test_the_port_of_our_own_tunnel_is_not_taken() -> None:
 
 
 def test_a_run_that_was_cut_off_or_a_lost_record_does_not_lock_our_own_tunnel_out() -> None:
-    early = installed(("unit", "kprov-network.service"), ("file", MODE))
-    cut_off = Observation(facts=tunnelled(), records=early, texts={MODE: b"vxlan 4096 4789\n"})
+    early = installed(("unit", "kprov-network.service"), ("file", NETWORK_MODE))
+    cut_off = Observation(facts=tunnelled(), records=early, texts={NETWORK_MODE: b"vxlan 4096 4789\n"})
     lost = Observation(facts=tunnelled(), records=installed(("unit", "kprov-network.service")))
     assert not found(cut_off, cluster(network=VXLAN))
     assert not found(lost, cluster(network=VXLAN))
@@ -144,7 +145,9 @@ def test_what_stays_is_no_change() -> None:
     assert not found(living(None), cluster())
     assert not found(living("none"), cluster(network=NONE))
     assert not found(Observation(facts=fit()), cluster(network=NONE))
-    killed_early = Observation(facts=fit(), records=installed(("file", MODE)), texts={MODE: b"routed\n"})
+    killed_early = Observation(
+        facts=fit(), records=installed(("file", NETWORK_MODE)), texts={NETWORK_MODE: b"routed\n"}
+    )
     assert not found(killed_early, cluster(network=NONE))
 
 

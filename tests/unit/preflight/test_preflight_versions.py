@@ -10,8 +10,9 @@ from observed import FACTS, record
 
 from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
-from kprov.preflight.versions import compare, numbers
+from kprov.preflight.versions import compare
 from kprov.values.model import Cluster, Connection, Group, Host
+from kprov.values.versions import numbers
 
 GROUPS: dict[str, tuple[Group, ...]] = {
     "cp1": ("etcd", "control_plane"),

@@ -16,11 +16,13 @@ from inventory_text import loaded
 from obedient import Obedient
 
 from kprov.addon.describe import shelf
-from kprov.apply.scripts import APPLY_COMMAND, PROBE_COMMAND
+from kprov.apply.scripts import APPLY_COMMAND
 from kprov.artifacts.progress import Silent
 from kprov.artifacts.provide import named
+from kprov.observe.probe import PROBE_COMMAND
 from kprov.plan import cluster as cluster_plan
-from kprov.run.up import Operator
+from kprov.run.up import apply, prepare
+from kprov.run.workspace import Workspace
 from kprov.state.store import Store
 from kprov.transport.fake import FakeTransport
 from kprov.values.context import Context
@@ -65,11 +67,17 @@ class Site:
         heard: list[Event] = []
         transport = FakeTransport(handler=self.hosts.answer)
         cluster = self._cluster(addons)
-        operator = Operator(
-            transport=transport, cache=self.folder, lock_file=None, emit=heard.append, progress=Silent()
+        workspace = Workspace(
+            cluster=cluster,
+            store=Store.open(self.folder / "state", cluster.name),
+            transport=transport,
+            cache=self.folder,
+            lock_file=None,
+            emit=heard.append,
+            progress=Silent(),
         )
-        with operator.prepare(cluster, Store.open(self.folder / "state", cluster.name), draft=False) as prepared:
-            outcome = operator.apply(prepared)
+        with prepare(workspace, draft=False) as prepared:
+            outcome = apply(workspace, prepared)
         assert outcome.failures == ()
         stages = Counter(event.stage for event in heard if isinstance(event, HostStarted))
         commands = Counter(call.command for call in transport.calls)

@@ -1,0 +1,79 @@
+"""What is sent to a node whose runtime is replaced: kubelet stands still from before the old one goes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kprov.apply import scripts
+from kprov.apply.operations import Batch, Sources, stage_batch, write_removal
+from kprov.observe.observation import Observation
+from kprov.plan.host import HostPlan
+from kprov.plan.runtime_swap import Swap, deletions
+from kprov.roles import kubelet
+from kprov.values.resources import Key
+from kprov.values.runtimes import Runtime
+
+_REMOVED = ("image", "file", "binary", "directory")  # after the units, in this order
+
+
+def swap_batch(plan: HostPlan, stage: str, swap: Swap, seen: Observation, sources: Sources) -> Batch:
+    """All of it on one host, in one exec: kubelet stands still from before the old runtime goes until the new one runs."""
+    batch = Batch()
+    batch.add(f"unit {kubelet.UNIT}", "stop", kubelet.UNIT)
+    # Of an earlier run that was cut off there may be files without a unit: then nothing of it has ever served here.
+    for runtime in (runtime for runtime in swap.going if runtime.runs_for(seen.records)):
+        batch.add(f"pods in {runtime.title}", "sandboxes", runtime.store)
+        for path in runtime.mounted:
+            batch.add(f"mounts below {path}", "unmount", path)
+    _remove(batch, swap.going, [key for key in deletions(plan) if swap.takes_away(key)], seen)
+    batch.add("manifest", "checkpoint")
+    first, then = _parted(plan, swap.coming)
+    stage_batch(first, stage, seen, sources, batch)
+    stage_batch(then, stage, seen, sources, batch)
+    if kubelet.UNIT not in {restart.unit.name for restart in then.restarts}:
+        _start_again(batch, plan)
+    return batch
+
+
+def _start_again(batch: Batch, plan: HostPlan) -> None:
+    """For a kubelet that nothing else restarts: an earlier run had come as far as that."""
+    title, gate = f"unit {kubelet.UNIT}", kubelet.HEALTHY
+    batch.add(title, "restart", kubelet.UNIT)
+    batch.add(
+        f"{title}: {gate.kind} {gate.argument}", "gate", kubelet.UNIT, gate.kind, str(gate.deadline), gate.argument
+    )
+    batch.add(title, "stamp", kubelet.UNIT, plan.stamps[kubelet.UNIT])
+
+
+def _remove(batch: Batch, going: Sequence[Runtime], keys: Sequence[Key], seen: Observation) -> None:
+    served = [runtime for runtime in going if runtime.runs_for(seen.records)]
+    units = [unit for runtime in served for unit in reversed(runtime.units) if ("unit", unit) in keys]
+    for unit in units:
+        batch.add(f"unit {unit}", "stop", unit)
+    batch.add("what pods left behind", "run", batch.attach(scripts.text("down.sh")), "pods")
+    for path in (path for runtime in served for path in runtime.run):
+        batch.add(f"what is left in {path}", "clear", path)
+    for unit in units:  # last, as this is what a run that was cut off in between knows its runtimes by
+        write_removal(batch, ("unit", unit), seen)
+    for kind in _REMOVED:
+        chosen = [key for key in keys if key[0] == kind]
+        for key in sorted(chosen, reverse=True) if kind == "directory" else chosen:
+            write_removal(batch, key, seen)
+
+
+def _parted(plan: HostPlan, coming: Runtime) -> tuple[HostPlan, HostPlan]:
+    """The new runtime with its images, and everything after it; what the swap removes is in neither."""
+    rest = [change for change in plan.changes if change.resource is not None]
+    return (
+        replace(
+            plan,
+            changes=tuple(change for change in rest if coming.owns(change.key)),
+            restarts=tuple(restart for restart in plan.restarts if restart.unit.name in coming.units),
+        ),
+        replace(
+            plan,
+            changes=tuple(change for change in rest if not coming.owns(change.key)),
+            restarts=tuple(restart for restart in plan.restarts if restart.unit.name not in coming.units),
+        ),
+    )

@@ -1,0 +1,79 @@
+"""The questions that a host is asked, and the program that answers them. Values and text only; it asks nobody.
+
+`probe.sh` changes nothing on a host. It is constant text: questions travel as data on its standard input.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import resources as package_resources
+
+from kprov.values.paths import NETWORK_MODE, POD_CIDRS
+from kprov.values.resources import Key
+
+Query = tuple[str, ...]  # kind, name, more
+
+PROBE_COMMAND = "sh -s"
+_ALWAYS: tuple[Query, ...] = (("text", POD_CIDRS), ("text", NETWORK_MODE))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What one host is asked besides what its manifest names.
+
+    keys: things to look at. kubeconfig: a short-lived credential for the host that also lists Kubernetes objects
+    (selector and kinds as kubectl takes them). urls: whether the host can reach them. texts: files to show.
+    programs: those whose running version is asked. facts: about the machine, which may be known from a moment ago.
+    status: versions and health.
+    locked: the run lock is ours, so that nobody has to be told who holds it.
+    """
+
+    keys: Sequence[Key] = ()
+    kubeconfig: bytes = b""
+    selector: str = ""
+    kinds: str = ""
+    urls: Sequence[str] = ()
+    texts: Sequence[str] = ()
+    programs: Sequence[str] = ()
+    facts: bool = True
+    deep: bool = False
+    status: bool = False
+    locked: bool = False
+
+    def queries(self) -> Iterable[Query]:
+        yield from _ALWAYS
+        for kind, name in self.keys:
+            yield ("path" if kind in ("file", "binary", "directory") else kind, name)
+        if self.kubeconfig:
+            yield ("objects", base64.b64encode(self.kubeconfig).decode(), self.selector, self.kinds)
+        for url in self.urls:
+            yield ("reach", url)
+        for path in self.texts:
+            yield ("text", path)
+        for name in self.programs:
+            yield ("program", name)
+        if self.facts:
+            yield ("facts", "yes")
+        if self.deep:
+            yield ("deep", "yes")
+        if self.status:
+            yield ("status", "yes")
+        if self.locked:
+            yield ("locked", "yes")
+
+
+def probe_program(queries: Iterable[Query]) -> bytes:
+    """The probe with its queries on a here-document. Raises ValueError for a query that is not one line of fields."""
+    lines = []
+    for query in queries:
+        if any("\t" in word or "\n" in word for word in query) or "KPROV_QUERIES" in query:
+            raise ValueError(f"a query holds a tab or a line break: {query[0]}")
+        lines.append("\t".join(query) + "\n")
+    return (
+        package_resources.files("kprov.observe").joinpath("probe.sh").read_bytes()
+        + b"main <<'KPROV_QUERIES'\n"
+        + "".join(lines).encode()
+        + b"KPROV_QUERIES\n"
+    )
