@@ -83,6 +83,7 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
         reads=frozenset({f"{BIN}/kubelet", CA, KUBECONFIG, CONFIG}),
         reloads=leaf_paths(leaves),
         gates=(HEALTHY,),
+        heartbeat=True,
     )
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from kprov.apply.etcd import etcd_batch, etcd_batches, removals
+from kprov.apply.heartbeats import heartbeats_batch
 from kprov.apply.objects import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
 from kprov.apply.operations import Batch, Sources, stage_batch
 from kprov.apply.rolls import batches
@@ -48,6 +49,7 @@ class Engine:
     forks: int = 50
     failures: list[HostFailed] = field(default_factory=list)
     changed: bool = False
+    _starts: dict[str, int] = field(default_factory=dict)  # nodes whose kubelet was restarted: when, in microseconds
 
     def run(self) -> None:
         """All stages in order; stops after the first batch in which a host failed. An add-on that fails stops nothing."""
@@ -89,6 +91,7 @@ class Engine:
             self._run_drained(stage, names)
         else:
             self._run_hosts(stage, names)
+            self._await_heartbeats()
 
     def _run_drained(self, stage: Stage, names: Sequence[str]) -> None:
         """Empties nodes, changes them, opens them again. Those that fail stay cordoned: the next run goes on there."""
@@ -100,6 +103,7 @@ class Engine:
         changed = [name for name in names if name in drained or name in self.plan.upgrades.swaps]
         if changed:
             self._run_hosts(stage, changed)
+            self._await_heartbeats()
         failed = {failure.host for failure in self.failures}
         well = [name for name in names if name not in failed]
         if well:
@@ -107,6 +111,12 @@ class Engine:
             networkless = self.plan.not_ready if self.plan.network.mode == "none" else ()
             batch = reopen_batch(well, version, upgrades.swaps, self.kubeconfig(), networkless=networkless)
             self._ask_for("uncordon", batch)
+
+    def _await_heartbeats(self) -> None:
+        """Asks the cluster for a heartbeat of each kubelet that was restarted, newer than its start."""
+        starts, self._starts = self._starts, {}
+        if starts:
+            self._ask_for("heartbeats", heartbeats_batch(starts, self.kubeconfig()))
 
     def _ask_for(self, what: str, batch: Batch) -> None:
         """Work on Kubernetes objects, done by a control plane."""
@@ -129,10 +139,13 @@ class Engine:
         return self._sent(stage.name, name, batch)
 
     def _sent(self, stage: str, name: str, batch: Batch) -> Sequence[HostFailed]:
-        self.changed = self.changed or stage != "ready"
+        self.changed = self.changed or stage not in ("heartbeats", "ready")
         started = time.monotonic()
         self.emit(HostStarted(stage=stage, host=name, operations=len(batch.operations)))
-        failures = send(self.sessions[name], stage, batch, self.generation, self.emit)
+        answers: dict[int, str] = {}
+        failures = send(self.sessions[name], stage, batch, self.generation, self.emit, answers.__setitem__)
+        if not failures and answers.get(batch.start, "").isdigit():
+            self._starts[name] = int(answers[batch.start])
         if stage == "network":  # what comes after it would wait for nodes in vain
             failures = tuple(replace(failure, fatal=True) for failure in failures)
         if not failures:

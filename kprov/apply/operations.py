@@ -40,6 +40,7 @@ Issue = Callable[[CertificateSpec], tuple[bytes, bytes]]  # specification → ce
 Packed = Callable[[Artifact], tuple[Path, Literal["gzip", "raw"]]]  # artifact → the file to send, how it is packed
 
 _CHUNK = 1 << 20
+_STEADY_SECONDS = 60  # that a unit without gates of its own gets to stay up
 
 # What has to exist before what: within a stage, changes are carried out in this order.
 _ORDER: tuple[type, ...] = (Package, User, SwapOff, KernelModule, Sysctl, Directory, Binary, File, Certificate, Unit)
@@ -58,6 +59,7 @@ class Batch:
     announce: list[tuple[str, str, str]] = field(default_factory=list)
     payload: list[tuple[str, bytes | Path]] = field(default_factory=list)
     objects: dict[int, tuple[Identity, ...]] = field(default_factory=dict)  # by number: those that an operation applies
+    start: int = 0  # the number of the operation that tells when kubelet started, 0 without one
 
     def add(self, title: str, *operation: str) -> None:
         bad = [word for word in operation if "\t" in word or "\n" in word]
@@ -142,9 +144,25 @@ def write_restarts(batch: Batch, plan: HostPlan, restarts: Sequence[Restart]) ->
 
 
 def write_gates(batch: Batch, unit: Unit) -> None:
+    """The questions of a unit that was just restarted; the first is whether its main process stays.
+
+    It comes first, so that the others are answered by a process that has lived for a while. Its wait begins at the
+    restart and runs for all units of an exec side by side.
+    """
+    deadline = max((gate.deadline for gate in unit.gates), default=_STEADY_SECONDS)
+    batch.add(f"unit {unit.name}: stays up", "steady", unit.name, str(deadline))
     for gate in unit.gates:
         title = f"unit {unit.name}: {gate.kind} {gate.argument}"
         batch.add(title, "gate", unit.name, gate.kind, str(gate.deadline), gate.argument)
+    if unit.heartbeat:
+        batch.add(f"unit {unit.name}: its start", "started", object_path(unit.name))
+        batch.start = len(batch.operations)
+
+
+def object_path(unit: str) -> str:
+    """A unit as an object of systemd's on D-Bus. Source: systemd.unit(5), sd_bus_path_encode(3)."""
+    encoded = "".join(char if char.isascii() and char.isalnum() else f"_{ord(char):02x}" for char in unit)
+    return f"/org/freedesktop/systemd1/unit/{encoded}"
 
 
 def removal_order(keys: Iterable[Key]) -> list[Key]:

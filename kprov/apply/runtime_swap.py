@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kprov.apply import scripts
-from kprov.apply.operations import Batch, Sources, stage_batch, write_removal
+from kprov.apply.operations import Batch, Sources, stage_batch, write_gates, write_removal
 from kprov.observe.observation import Observation
 from kprov.plan.host import HostPlan
 from kprov.plan.runtime_swap import Swap, deletions
 from kprov.roles import kubelet
-from kprov.values.resources import Key
+from kprov.values.resources import Key, Unit
 from kprov.values.runtimes import Runtime
 
 _REMOVED = ("image", "file", "binary", "directory")  # after the units, in this order
@@ -38,11 +38,9 @@ def swap_batch(plan: HostPlan, stage: str, swap: Swap, seen: Observation, source
 
 def _start_again(batch: Batch, plan: HostPlan) -> None:
     """For a kubelet that nothing else restarts: an earlier run had come as far as that."""
-    title, gate = f"unit {kubelet.UNIT}", kubelet.HEALTHY
+    title = f"unit {kubelet.UNIT}"
     batch.add(title, "restart", kubelet.UNIT)
-    batch.add(
-        f"{title}: {gate.kind} {gate.argument}", "gate", kubelet.UNIT, gate.kind, str(gate.deadline), gate.argument
-    )
+    write_gates(batch, Unit(name=kubelet.UNIT, content=b"", gates=(kubelet.HEALTHY,), heartbeat=True))
     batch.add(title, "stamp", kubelet.UNIT, plan.stamps[kubelet.UNIT])
 
 

@@ -17,8 +17,18 @@ from kprov.values.events import HostFailed, Note, OperationDone, Sink
 APPLY_TIMEOUT = 1800.0  # seconds; gates have deadlines of their own, this only bounds a host that hangs
 
 
-def send(session: Session, stage: str, batch: Batch, generation: str, emit: Sink) -> tuple[HostFailed, ...]:
-    """One exec: the batch as one tar stream. Returns what failed: add-ons one by one, anything else ends the exec."""
+def send(
+    session: Session,
+    stage: str,
+    batch: Batch,
+    generation: str,
+    emit: Sink,
+    told: Callable[[int, str], None] = lambda _number, _text: None,
+) -> tuple[HostFailed, ...]:
+    """One exec: the batch as one tar stream. Returns what failed: add-ons one by one, anything else ends the exec.
+
+    told: hears, by its number, what an operation answers.
+    """
     name = session.host.name
 
     def done(number: int) -> None:
@@ -35,7 +45,7 @@ def send(session: Session, stage: str, batch: Batch, generation: str, emit: Sink
         row = failed(number, expected=_expected(batch, number), found=why.found, log=shown, todo=why.todo)
         return replace(row, fatal=False)
 
-    reader = _Answers(done, lambda text: emit(Note(text=text, warning=True)))
+    reader = _Answers(done, lambda text: emit(Note(text=text, warning=True)), told)
     try:
         result = session.execute(
             APPLY_COMMAND, stdin=stream(batch, generation), on_output=reader.feed, timeout=APPLY_TIMEOUT
@@ -85,6 +95,10 @@ def _expected(batch: Batch, number: int) -> str:
     operation = batch.operations[number - 1]
     if operation[0] == "gate":
         return f"{operation[2]} {operation[4]} within {operation[3]} s"
+    if operation[0] == "steady":
+        return f"the same main process for longer than the unit's RestartSec, within {operation[2]} s"
+    if operation[0] == "heartbeats":
+        return f"a heartbeat (lease in kube-node-lease) newer than kubelet's start, within {operation[2]} s"
     if operation[0] == "addon":
         return "the API server to take its objects"
     if operation[0] == "nodes_initialized":
@@ -105,11 +119,14 @@ def _text(field: str) -> str:
 
 
 class _Answers:
-    """Reads apply.sh's lines as they come: `ok NUMBER`, `note|refused|fail NUMBER BASE64`, `done`."""
+    """Reads apply.sh's lines as they come: `ok NUMBER`, `told|note|refused|fail NUMBER BASE64`, `done`."""
 
-    def __init__(self, done: Callable[[int], None], note: Callable[[str], None]) -> None:
+    def __init__(
+        self, done: Callable[[int], None], note: Callable[[str], None], told: Callable[[int, str], None]
+    ) -> None:
         self._done = done
         self._note = note
+        self._told = told
         self._rest = b""
         self.last = 0
         self.failed: tuple[int, str] | None = None
@@ -130,6 +147,8 @@ class _Answers:
             self._done(number)
         elif word == "fail":
             self.failed = number, _text(fields[2])
+        elif word == "told":
+            self._told(number, printable(_text(fields[2])))
         elif word == "note":
             self._note(printable(_text(fields[2])))
         elif word == "refused":

@@ -110,10 +110,13 @@ texts() { # one archive of all of them
 units() {
     names=
     ! asked unit || while read -r name; do names="$names $name"; done < "$work/unit"
+    read -r now _ < /proc/uptime
     # shellcheck disable=SC2086 # unit names have no blanks
-    [ -n "$names" ] && systemctl show -p Id,ActiveState,UnitFileState,NeedDaemonReload,LoadState $names 2>/dev/null |
-        awk -F= '$1 != "" {v[$1] = $2} $1 == "" || /^$/ {put()} END {put()}
-            function put() {if ("Id" in v) print "unit\t" v["Id"] "\t" v["ActiveState"] " " (v["UnitFileState"] == "" ? "-" : v["UnitFileState"]) " " v["NeedDaemonReload"] " " v["LoadState"]; delete v}'
+    [ -n "$names" ] && systemctl show -p Id,ActiveState,UnitFileState,NeedDaemonReload,LoadState,SubState,NRestarts,ExecMainStartTimestampMonotonic,RestartUSec $names 2>/dev/null |
+        awk -F= -v now="$now" '$1 != "" {v[$1] = $2} $1 == "" {put()} END {put()}
+            function word(name) {return v[name] == "" ? "-" : v[name]}
+            function put() {if ("Id" in v) print "unit\t" v["Id"] "\t" word("ActiveState") " " word("UnitFileState") " " word("NeedDaemonReload") " " word("LoadState") \
+                " " word("SubState") " " v["NRestarts"] + 0 " " now " " v["ExecMainStartTimestampMonotonic"] + 0 " " v["RestartUSec"]; split("", v)}'
     for stamp in $STATE/stamps/*; do
         [ -f "$stamp" ] && { read -r value < "$stamp"; say stamp "${stamp##*/}" "$value"; }
     done

@@ -142,13 +142,13 @@ def _restarts(
 ) -> Iterable[Restart]:
     for stage, unit in units:
         state = seen.units.get(unit.name)
-        running = state is not None and state.active in ("active", "activating", "reloading")
+        running = state is not None and state.running
         reason = ""
         changed = sorted(path for path in written if path in unit.reads)
         if state is None or not state.loaded:
             reason = "it is new"
         elif not running:
-            reason = f"it is not running ({state.active or 'unknown'})"
+            reason = f"it is not running: {state}"
         elif unit.path in written:
             reason = "its unit file changes"
         elif changed:

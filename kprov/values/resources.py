@@ -143,6 +143,7 @@ class Unit:
 
     reads: paths of files and binaries (of this host's resources) that it reads only at start; the stamp hashes them.
     reloads: paths it re-reads by itself, so that a change there needs no restart.
+    heartbeat: whether it renews its Node's lease, so that the cluster can be asked for a heartbeat newer than its start.
     """
 
     name: str  # with suffix: `etcd.service`
@@ -150,6 +151,7 @@ class Unit:
     reads: frozenset[str] = frozenset()
     reloads: frozenset[str] = frozenset()
     gates: tuple[Gate, ...] = ()
+    heartbeat: bool = False
 
     @property
     def key(self) -> Key:

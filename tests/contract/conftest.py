@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from apply_room import room as room  # a fixture of all modules
 from ssh_server import SshServer, make_folder
 
 from kprov.transport import Count, LocalTransport, Result, Session, SshTransport, Transport

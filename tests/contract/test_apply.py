@@ -2,79 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from apply_room import Room
 
 from kprov.apply.etcd import write_member_removal
-from kprov.apply.operations import Batch, stream
-from kprov.apply.scripts import APPLY_COMMAND
+from kprov.apply.operations import Batch
 from kprov.observe.probe import PROBE_COMMAND, Question, probe_program
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace with file systems of its own needs root")
 
 SLACK = 9  # processes that flush large files meanwhile: three for each second that an apply takes
-FOLDERS = ("/opt", "/srv", "/run", "/var/lib")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Room:
-    """Namespaces of mounts and processes; `pid` holds them open."""
-
-    pid: int
-
-    def sh(self, script: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            ["nsenter", "-t", str(self.pid), "-m", "-p", "sh", "-c", script], input=stdin, capture_output=True
-        )
-
-    def text(self, script: str) -> str:
-        done = self.sh(script)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.decode()
-
-    def apply(self, batch: Batch) -> list[list[str]]:
-        """The answers as rows: `ok NUMBER -`, `fail NUMBER TEXT`, `done 0 -`."""
-        done = self.sh(APPLY_COMMAND, b"".join(stream(batch, "g1")))
-        assert done.stderr == b""
-        rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
-        return [[*row[:2], base64.b64decode(row[2]).decode()] if row[0] == "fail" else row for row in rows]
-
-    def cost(self, batch: Batch) -> int:
-        """How many processes an apply starts."""
-        before = self.started()
-        assert self.apply(batch)[-1][0] == "done"
-        return self.started() - before
-
-    def leftovers(self) -> str:
-        return self.text("find /opt /srv /var/lib -name '*.kprov-new' -o -name 'stage.*' -o -name unfinished")
-
-    def started(self) -> int:
-        """How many processes this room has seen so far: in a process namespace of one's own they are numbered."""
-        return int(self.text("sh -c 'echo $$'"))
-
-
-@pytest.fixture
-def room() -> Iterator[Room]:
-    mounts = " && ".join(f"mount -t tmpfs -o mode=0755 room {folder}" for folder in FOLDERS)
-    script = (
-        f"{mounts} && mkdir /srv/full /srv/a && mount -t tmpfs -o size=64k room /srv/full && echo ready && exec cat"
-    )
-    command = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "sh", "-c", script]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        yield Room(pid=int(children[0]))
-        process.stdin.close()
 
 
 def file(batch: Batch, path: str, content: bytes, owner: str = "root", mode: str = "0644") -> None:

@@ -41,7 +41,19 @@ _COMMANDS = ("nft", "haproxy", "openssl", "curl", "bash", "tar", "gzip", "flock"
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan")
 # What is waited for, or done anew at each boot, and leaves nothing to be seen.
 _WITHOUT_TRACE = frozenset(
-    ("gate", "registered", "addon_ready", "etcd_settled", "quorum", "checkpoint", "reload_units", "uncordon", "swapoff")
+    (
+        "gate",
+        "steady",
+        "heartbeats",
+        "registered",
+        "addon_ready",
+        "etcd_settled",
+        "quorum",
+        "checkpoint",
+        "reload_units",
+        "uncordon",
+        "swapoff",
+    )
 )
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -130,7 +142,9 @@ class Obedient:
         for line in sent["ops"].decode().splitlines():
             number, operation, *arguments = line.split("\t")
             payload = {name.removeprefix("payload/"): content for name, content in sent.items()}
-            if operation not in _WITHOUT_TRACE:
+            if operation == "started":
+                yield f"told\t{number}\t{_base64(b'1796046080123456')}"
+            elif operation not in _WITHOUT_TRACE:
                 getattr(self, f"_do_{operation}")(machine, payload, *arguments)
             yield f"ok\t{number}\t-"
         yield "done\t0\t-"

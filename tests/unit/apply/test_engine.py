@@ -326,3 +326,60 @@ def test_a_member_leaves_once_and_last_also_when_its_messenger_has_work_of_its_o
 def test_a_member_leaves_where_nothing_else_is_to_be_done() -> None:
     idle = replace(plan("a"), changes=(), restarts=())
     assert etcd_work({"a": idle}, Membership(remove=(GONE,)))[0] == ("a", ["etcd_remove"])
+
+
+def kubelets(*names: str) -> dict[str, HostPlan]:
+    unit = Unit(name="kubelet.service", content=b"", heartbeat=True)
+    return {
+        name: HostPlan(
+            host=name,
+            changes=(),
+            restarts=(Restart(stage="node", unit=unit, reason="x", running=True),),
+            stamps={unit.name: "s"},
+            unstamps={},
+        )
+        for name in names
+    }
+
+
+def starting(asked: Host, _: str, stdin: bytes) -> Result:
+    """Tells when kubelet started, and that no heartbeat came after."""
+    said = {"started": ("told", "1796046080123456"), "heartbeats": ("fail", "b: started …, last heartbeat never")}
+    lines = []
+    for row in operations(stdin):
+        word, text = said.get(row[1], ("ok", "-"))
+        lines += [f"{word}\t{row[0]}\t{base64.b64encode(text.encode()).decode()}"]
+        if word == "told":
+            lines += [f"ok\t{row[0]}\t-"]
+    return Result(status=0, stdout="\n".join([*lines, "done\t0\t-", ""]).encode(), stderr=b"")
+
+
+def test_the_canary_has_a_heartbeat_newer_than_its_start_before_the_others_are_touched() -> None:
+    heard: list[Event] = []
+    running = engine(kubelets("a", "b", "c"), FakeTransport(handler=starting), heard)
+    running.run()
+    assert told(heard) == [("node", "a")]
+    assert [(failure.stage, failure.resource, failure.found) for failure in running.failures] == [
+        ("heartbeats", "heartbeats of a", "b: started …, last heartbeat never")
+    ]
+    assert "heartbeat" in running.failures[0].expected
+
+
+def test_heartbeats_are_asked_after_each_batch_of_restarted_kubelets_also_of_drained_ones() -> None:
+    def answer(asked: Host, command: str, stdin: bytes) -> Result:
+        rows = operations(stdin)
+        sent.extend(row[2] for row in rows if row[1] == "heartbeats")
+        result = starting(asked, command, stdin)
+        return replace(result, stdout=result.stdout.replace(b"fail\t", b"ok\t"))
+
+    sent: list[str] = []
+    engine(kubelets("a", "b", "c"), FakeTransport(handler=answer), []).run()
+    start = "2026-11-30T13:41:20.123456Z"
+    assert sent == [f"a={start}", f"b={start},c={start}"]
+    sent.clear()
+    plans = {
+        name: replace(plan, restarts=tuple(replace(restart, stage="upgrade") for restart in plan.restarts))
+        for name, plan in kubelets("a").items()
+    }
+    engine(plans, FakeTransport(handler=answer), [], NodeUpgrades(drain=("a",))).run()
+    assert sent == [f"a={start}"]

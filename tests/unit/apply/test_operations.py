@@ -95,7 +95,7 @@ def words(batch: Batch) -> list[str]:
 def test_what_must_exist_comes_before_what_needs_it(artifact: Artifact) -> None:
     order = list(dict.fromkeys(words(batch_of(everything(artifact)))))
     expected = ["unstamp", "package", "user", "swapoff", "module", "sysctl", "directory", "binary", "file"]
-    assert order == [*expected, "reload_units", "restart", "gate", "stamp", "image"]
+    assert order == [*expected, "reload_units", "restart", "steady", "gate", "stamp", "image"]
 
 
 def test_units_are_enabled_before_systemd_reads_them_again(artifact: Artifact) -> None:

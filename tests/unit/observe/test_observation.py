@@ -9,7 +9,7 @@ import json
 import pytest
 from texts_archive import archived
 
-from kprov.observe.observation import ANSWER_LIMIT, parse, printable
+from kprov.observe.observation import ANSWER_LIMIT, UnitState, parse, printable, seconds_of
 from kprov.values.errors import TransportError
 
 LINES = [
@@ -195,3 +195,40 @@ def test_broken_lines_are_passed_over() -> None:
 
 def test_a_host_cannot_drive_the_operators_terminal() -> None:
     assert printable("a\x1b[2Jb\x07\n\tc") == "a[2Jb\n\tc"
+
+
+@pytest.mark.parametrize(
+    ("span", "seconds"),
+    [("2s", 2), ("100ms", 0.1), ("1min 30s", 90), ("1h 5ms", 3600.005), ("250us", 0.00025), ("infinity", 0), ("", 0)],
+)
+def test_time_spans_of_systemd(span: str, seconds: float) -> None:
+    assert seconds_of(span) == pytest.approx(seconds)
+
+
+def unit(rest: str) -> UnitState:
+    lines = ["kprov-probe begin", f"unit\tkubelet.service\t{rest}", "kprov-probe end", ""]
+    return parse("\n".join(lines).encode(), host="one", asked=(), operator_clock=0).units["kubelet.service"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "running"),
+    [
+        ("active enabled no loaded running 0 100.00 99500000 2s", True),
+        ("active enabled no loaded running 3 100.00 90000000 2s", True),
+        ("active enabled no loaded running 3 100.00 99500000 2s", False),
+        ("active enabled no loaded running 3 100.00 90000000 1min 30s", False),
+        ("reloading enabled no loaded reload 0 100.00 90000000 2s", True),
+        ("activating enabled no loaded start 0 100.00 90000000 2s", True),
+        ("activating enabled no loaded start 1 100.00 90000000 2s", False),
+        ("activating enabled no loaded auto-restart 0 100.00 0 2s", False),
+        ("activating enabled no loaded auto-restart-queued 0 100.00 0 2s", False),
+        ("inactive - no not-found dead 0 100.00 0 100ms", False),
+    ],
+)
+def test_a_unit_runs_when_it_stays_up(rest: str, running: bool) -> None:
+    assert unit(rest).running is running
+
+
+def test_an_uptime_that_is_not_systemds_says_nothing_about_a_processs_age() -> None:
+    assert unit("active enabled no loaded running 3 1.00 99500000 2s").age is None
+    assert unit("active enabled no loaded running 3 x y z").age is None

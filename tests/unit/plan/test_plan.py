@@ -141,7 +141,13 @@ def test_a_removed_file_comes_back() -> None:
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
-        (UnitState(active="failed", enabled="enabled", needs_reload=False, loaded=True), "it is not running (failed)"),
+        (UnitState(active="failed", enabled="enabled", needs_reload=False, loaded=True), "it is not running: failed"),
+        (
+            UnitState(
+                active="activating", enabled="enabled", needs_reload=False, loaded=True, sub="auto-restart", restarts=7
+            ),
+            "it is not running: activating (auto-restart), restarted 7 times by systemd",
+        ),
         (UnitState(active="active", enabled="disabled", needs_reload=False, loaded=True), "it is not enabled at boot"),
         (
             UnitState(active="active", enabled="enabled", needs_reload=True, loaded=True),

@@ -179,7 +179,7 @@ def test_a_kubelet_that_needs_no_change_is_started_again() -> None:
     swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
     operations = swap_batch(own, "upgrade", swap, observation(), SOURCES).operations
     assert operations[0][:2] == ("stop", "kubelet.service")
-    assert [operation[0] for operation in operations[-3:]] == ["restart", "gate", "stamp"]
+    assert [operation[0] for operation in operations[-5:]] == ["restart", "steady", "gate", "started", "stamp"]
     assert operations[-1] == ("stamp", "kubelet.service", "2")
 
 

@@ -188,6 +188,9 @@ def test_switched_on_in_a_cluster_that_runs_they_cost_a_stage_each_and_no_more(c
     site = _made(tmp_path / "site")
     site.up(CHOICES["none"])
     added = site.up(CHOICES["all"])
+    batches = added.applied.pop("heartbeats")
+    assert batches == 2  # the canary, and the rest
     assert set(added.applied) == {*("host", "runtime", "objects", "node", "host-logs", "metrics", "addons", "ready")}
-    assert max(added.execs.values()) == 2 + 1 + len(added.applied)  # the probes, the lock, and the stages
+    # The probes, the lock, and the stages.
+    assert max(added.execs.values()) == 2 + 1 + len(added.applied) + batches
     assert site.up(CHOICES["all"]).execs == dict.fromkeys(HOSTS, 1)

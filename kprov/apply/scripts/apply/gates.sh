@@ -33,9 +33,8 @@ do_gate() { # unit or -, kind, deadline, argument
     until settled "$1" && passes "$2" "$4"; do
         if [ "$(date +%s)" -ge $limit ]; then
             log=$(tail -n 5 "$stage/gate")
-            if [ "$1" != - ]; then log="$log
-$(systemctl show -p ActiveState,SubState,Result,ExecMainStatus --value "$1" | tr '\n' ' ')
-$(journalctl -u "$1" -n 20 --no-pager -o cat 2> /dev/null)"; fi
+            [ "$1" = - ] || log="$log
+$(unit_log "$1")"
             fail "$log"
         fi
         sleep 0.2

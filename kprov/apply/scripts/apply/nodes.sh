@@ -34,3 +34,16 @@ do_drain() { # nodes, commas between; seconds; --force, which takes pods without
         [ -z "$left" ] || sleep 1
     done
 }
+
+do_heartbeats() { # NODE=TIME, commas between; seconds: kubelet of each has renewed its lease since that time
+    limit=$(($(date +%s) + $2))
+    until log=$(kubectl -n kube-node-lease get leases --no-headers -o 'custom-columns=N:.metadata.name,T:.spec.renewTime') &&
+        log=$(printf '%s\n' "$log" | awk -v asked="$1" '{renewed[$1] = $2} END {count = split(asked, pair, ",")
+            for (i = 1; i <= count; i++) {split(pair[i], part, "=")
+                if (!(part[1] in renewed) || renewed[part[1]] <= part[2]) print part[1] ": started " part[2] ", last heartbeat " (part[1] in renewed ? renewed[part[1]] : "never")}}') &&
+        [ -z "$log" ]; do
+        [ "$(date +%s)" -lt $limit ] || fail "$log"
+        say wait "$number"
+        sleep 0.3
+    done
+}

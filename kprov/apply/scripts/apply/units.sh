@@ -14,6 +14,7 @@ do_reload_units() { # units to enable, blanks between; before the reload: after 
 do_restart() { # unit
     systemctl reset-failed "$1" 2> /dev/null
     log=$(systemctl restart --no-block "$1" 2>&1) || fail "cannot restart $1: $log"
+    restarted="$restarted $1"
 }
 
 do_stop() { # unit: until what it needs is there again
