@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from kprov.roles.layout import API_PORT, CA, PROXY_PORT, ca_file
 from kprov.roles.templating import render
+from kprov.values.addresses import hostport
 from kprov.values.context import Context
 from kprov.values.resources import File, Gate, Resource, Unit
 
@@ -18,7 +19,7 @@ CONFIG = "/etc/kubernetes/api-proxy.cfg"
 def resources(ctx: Context) -> Iterable[Resource]:
     if not ctx.host.is_node or ctx.cluster.api_endpoint is not None:
         return
-    servers = {host.name: f"{ctx.facts.node_ip(host)}:{API_PORT}" for host in ctx.cluster.group("control_plane")}
+    servers = {host.name: hostport(ctx.facts.node_ip(host), API_PORT) for host in ctx.cluster.group("control_plane")}
     config = render(
         ctx.cluster.templates_dir,
         "api_proxy/haproxy.cfg.j2",

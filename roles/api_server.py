@@ -63,8 +63,8 @@ def resources(ctx: Context) -> Iterable[Resource]:
 
 def _files(ctx: Context) -> Iterable[File]:
     yield ca_file(ctx)
-    yield File(path=FRONT_PROXY_CA, content=ctx.trust.ca["front-proxy"])
-    yield File(path=ETCD_CA, content=ctx.trust.ca["etcd"])
+    yield File(path=FRONT_PROXY_CA, content=ctx.trust.bundle["front-proxy"])
+    yield File(path=ETCD_CA, content=ctx.trust.bundle["etcd"])
     yield File(path=SERVICE_ACCOUNT_PUBLIC, content=ctx.trust.service_account_public)
     yield service_account_key(ctx)
     for name, document in (

@@ -47,7 +47,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield component_folder(USER)
     yield Directory(path=VOLUME_PLUGINS)
     yield ca_file(ctx)
-    yield File(path=FRONT_PROXY_CA, content=ctx.trust.ca["front-proxy"])
+    yield File(path=FRONT_PROXY_CA, content=ctx.trust.bundle["front-proxy"])
     yield service_account_key(ctx)
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
     yield from leaves

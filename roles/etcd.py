@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from kprov.roles.documents import arguments
 from kprov.roles.layout import CIPHER_SUITES, certificates, leaf_paths, program
 from kprov.roles.templating import render
+from kprov.values.addresses import hostport
 from kprov.values.context import Context
 from kprov.values.model import Cluster, ClusterFacts, Host
 from kprov.values.paths import BIN
@@ -34,11 +35,11 @@ def member_name(host: Host) -> str:
 
 
 def peer_url(host: Host, facts: ClusterFacts) -> str:
-    return f"https://{facts.node_ip(host)}:{PEER_PORT}"
+    return f"https://{hostport(facts.node_ip(host), PEER_PORT)}"
 
 
 def client_url(host: Host, facts: ClusterFacts) -> str:
-    return f"https://{facts.node_ip(host)}:{CLIENT_PORT}"
+    return f"https://{hostport(facts.node_ip(host), CLIENT_PORT)}"
 
 
 def client_urls(cluster: Cluster, facts: ClusterFacts) -> tuple[str, ...]:
@@ -54,7 +55,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield Directory(path="/etc/etcd")
     yield Directory(path=PKI, owner="etcd", group="etcd", mode=0o700)
     yield Directory(path=DATA, owner="etcd", group="etcd", mode=0o700, purge=True)
-    yield File(path=f"{PKI}/ca.crt", content=ctx.trust.ca["etcd"], owner="etcd", group="etcd")
+    yield File(path=f"{PKI}/ca.crt", content=ctx.trust.bundle["etcd"], owner="etcd", group="etcd")
     yield from leaves
     yield from (program(ctx, name) for name in ("etcd", "etcdctl", "etcdutl"))
     yield _unit(ctx, leaves)

@@ -56,7 +56,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield Directory(path=_STATE, owner=USER, group=USER, mode=0o700, purge=True)
     yield from store_folder(ctx.cluster, addon, ctx.host.name, _STORE)
     yield Directory(path=_SETTINGS)
-    yield File(path=_CA, content=ctx.trust.ca["kubernetes"])
+    yield File(path=_CA, content=ctx.trust.bundle["kubernetes"])
     yield File(path=_NAMES[ctx.host.is_node], content=_names(ctx))
     secret = password(ctx.trust.encryption_key, ADDON, INTAKE_USER, addon.password_generation).reveal()
     yield File(path=_PASSWORD, content=secret.encode(), mode=0o600, secret=True)

@@ -67,7 +67,7 @@ def program(ctx: Context, name: str) -> Binary:
 
 
 def ca_file(ctx: Context) -> File:
-    return File(path=CA, content=ctx.trust.ca["kubernetes"])
+    return File(path=CA, content=ctx.trust.bundle["kubernetes"])
 
 
 def certificates(ctx: Context, places: Mapping[str, str], owner: str = "root") -> tuple[Certificate, ...]:

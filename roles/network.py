@@ -14,6 +14,7 @@ from ipaddress import IPv4Interface, IPv4Network, ip_address
 from kprov.roles.layout import CNI_CONF, kube_proxy_mode
 from kprov.roles.pod_network import mode_file
 from kprov.roles.templating import render
+from kprov.values.addresses import bare
 from kprov.values.context import Context
 from kprov.values.model import Facts, Host, NetworkMode, NetworkSettings
 from kprov.values.paths import BIN
@@ -64,7 +65,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
 def mtu(facts: Facts, node_ip: str) -> int:
     """The MTU of the interface that owns the node's address: pods' packets leave through it."""
     for interface in facts.interfaces:
-        if any(address.split("/")[0] == node_ip for address in interface.addresses):
+        if any(bare(address) == node_ip for address in interface.addresses):
             return interface.mtu
     return _DEFAULT_MTU
 

@@ -43,7 +43,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield User(name=USER)
     yield component_folder(USER)
     yield ca_file(ctx)
-    yield File(path=FRONT_PROXY_CA, content=ctx.trust.ca["front-proxy"])
+    yield File(path=FRONT_PROXY_CA, content=ctx.trust.bundle["front-proxy"])
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
     yield File(path=CONFIG, content=dump(_config()), mode=0o600)
     yield from leaves

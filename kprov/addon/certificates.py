@@ -14,7 +14,7 @@ from kprov.addon.render import certificate_texts
 from kprov.objects.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Identity, Object, identity
 from kprov.pki.reissue import key_fits, why_reissue
 from kprov.values.addon import Addon, CertificateRow
-from kprov.values.certificate import Authority, CertificateSpec
+from kprov.values.certificate import CertificateSpec
 from kprov.values.context import Trust
 from kprov.values.model import Cluster
 
@@ -38,12 +38,12 @@ def secret_certificates(
     addon: Addon,
     live: Mapping[Identity, Object],
     values: Mapping[str, Any],
-    authorities: Mapping[Authority, bytes],
+    trust: Trust,
     now: datetime,
 ) -> tuple[SecretCertificate, ...]:
-    """One for each row. values: what templates see of the cluster; authorities: PEM; now: aware UTC."""
+    """One for each row. values: what templates see of the cluster; now: aware UTC."""
     return tuple(
-        _one(addon, _spec(cluster, addon, row, values), row.secret, live, authorities, now)
+        _one(addon, _spec(cluster, addon, row, values), row.secret, live, trust, now)
         for row in addon.description.certificates
     )
 
@@ -57,15 +57,15 @@ def listed(
     """
     lives = {identity(item): item for item in live}
     for addon in cluster.addons:
-        for one in secret_certificates(cluster, addon, lives, values, trust.ca, now):
+        for one in secret_certificates(cluster, addon, lives, values, trust, now):
             there = lives.get(one.identity, {}).get("data") or {}
             place = f"Secret {one.identity[2]}/{one.identity[3]}"
             yield one.spec, place, _decoded(there.get("tls.crt")) or None, one.reason
 
 
-def filled(secret: Object, certificate: bytes, key: bytes, authority: bytes) -> Object:
-    """The Secret with what was issued for it."""
-    data = {"tls.crt": certificate, "tls.key": key, "ca.crt": authority}
+def filled(secret: Object, certificate: bytes, key: bytes, bundle: bytes) -> Object:
+    """Return the Secret with what was issued for it, and the CA certificates to trust."""
+    data = {"tls.crt": certificate, "tls.key": key, "ca.crt": bundle}
     return {**secret, "data": {name: base64.b64encode(content).decode() for name, content in data.items()}}
 
 
@@ -89,7 +89,7 @@ def _one(
     spec: CertificateSpec,
     name: str,
     live: Mapping[Identity, Object],
-    authorities: Mapping[Authority, bytes],
+    trust: Trust,
     now: datetime,
 ) -> SecretCertificate:
     secret: dict[str, Any] = {
@@ -103,14 +103,13 @@ def _one(
         },
     }
     there = live.get(("", "Secret", addon.namespace, name), {}).get("data") or {}
-    authority = authorities[spec.authority]
-    reason = why_reissue(_decoded(there.get("tls.crt")), spec, authority, now) or ""
+    reason = why_reissue(_decoded(there.get("tls.crt")), spec, trust.issuer[spec.authority], now) or ""
     if not reason and not there.get("tls.key"):
         reason = "has lost its key"
     if not reason and not key_fits(_decoded(there["tls.key"]), _decoded(there["tls.crt"])):
-        reason = "stands beside a key that is not its own"
-    if not reason and _decoded(there.get("ca.crt")).strip() != authority.strip():
-        reason = "comes with another authority"
+        reason = "does not match its private key"
+    if not reason and _decoded(there.get("ca.crt")).strip() != trust.bundle[spec.authority].strip():
+        reason = "comes with another CA bundle"
     if not reason:
         secret["data"] = {key: there[key] for key in ("tls.crt", "tls.key", "ca.crt")}
     return SecretCertificate(secret=secret, spec=spec, reason=reason)

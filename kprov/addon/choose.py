@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -14,12 +13,12 @@ from kprov.addon.exposure import filled, why_not_exposed
 from kprov.addon.published import located
 from kprov.values.addon import MANIFEST, Addon, AddonImage, AddonProgram, Description, Parameter, is_url
 from kprov.values.errors import AddonError
+from kprov.values.spelling import did_you_mean
 
 VERSION = "version"  # the key that chooses a version, beside the parameters
 Entry = bool | Mapping[str, Any]
 _DURATION = re.compile(r"[1-9][0-9]{0,5}(s|m|h|d|w|y)")
 _SIZE = re.compile(r"[1-9][0-9]{0,6}(Mi|Gi|Ti)")
-_CLOSEST = 0.5
 
 
 class Faults(Protocol):
@@ -100,8 +99,7 @@ def _ordered(on: Mapping[str, Addon]) -> Iterable[str]:
 
 def _among(word: str, known: Iterable[str]) -> dict[str, str]:
     names = sorted(known)
-    close = get_close_matches(word, names, n=1, cutoff=_CLOSEST)
-    return {"needed": f"one of {', '.join(names)}", "todo": f"did you mean '{close[0]}'?" if close else ""}
+    return {"needed": f"one of {', '.join(names)}", "todo": did_you_mean(word, names)}
 
 
 def _chosen(

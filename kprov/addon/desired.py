@@ -45,7 +45,7 @@ def addon_objects(
         return ()
     lives = {identity(item): item for item in live}
     values = cluster_values(cluster, facts)
-    ca = {name.replace("-", "_"): pem.decode() for name, pem in trust.ca.items()}
+    ca = {name.replace("-", "_"): pem.decode() for name, pem in trust.bundle.items()}
     mirrored = cluster.registry if must_rewrite(cluster) else None
     found = []
     for addon in cluster.addons:
@@ -57,7 +57,7 @@ def addon_objects(
             secret_seed=trust.encryption_key,
             manifest=manifests.get(addon.name, ""),
         )
-        certificates = secret_certificates(cluster, addon, lives, values, trust.ca, now)
+        certificates = secret_certificates(cluster, addon, lives, values, trust, now)
         objects = [stamped(item) for item in rendered(addon, around)]
         place = next((number for number, item in enumerate(objects) if item["kind"] != "Namespace"), len(objects))
         objects[place:place] = [_stamped(certificate.secret) for certificate in certificates]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
 
 from kprov.values.addon import Addon, Parameter
+from kprov.values.spelling import did_you_mean
 
 _TYPES = ("Ingress", "LoadBalancer", "NodePort")
 _KEYS = ("type", "host", "class", "tls_secret", "annotations", "node_port")
@@ -43,9 +43,8 @@ def why_not_exposed(parameter: Parameter, value: Any) -> Iterator[Wrong]:
         return
     for key in value:
         if key not in _KEYS:
-            close = get_close_matches(str(key), _KEYS, n=1)
-            todo = f"did you mean '{close[0]}'?" if close else ""
-            yield Wrong(at=(str(key),), what="there is no such key", needed=f"one of {', '.join(_KEYS)}", todo=todo)
+            needed, todo = f"one of {', '.join(_KEYS)}", did_you_mean(str(key), _KEYS)
+            yield Wrong(at=(str(key),), what="there is no such key", needed=needed, todo=todo)
     yield from _of_type(parameter, value)
     for key, form, needed in (
         ("host", _HOST, "a DNS name in lower case with a dot in it, such as metrics.example.org"),

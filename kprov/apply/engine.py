@@ -34,7 +34,7 @@ SourcesOf = Callable[[str], Sources]  # host name → where its content comes fr
 class Engine:
     """One run over open sessions.
 
-    `kubeconfig` makes a short-lived credential for work on a control plane host; authorities are CA certificates, PEM.
+    `kubeconfig` makes a short-lived credential for work on a control plane host; bundle: the CAs to trust, PEM.
     """
 
     cluster: Cluster
@@ -43,7 +43,7 @@ class Engine:
     sessions: Mapping[str, Session]
     sources: SourcesOf
     kubeconfig: Callable[[], bytes]
-    authorities: Mapping[Authority, bytes]
+    bundle: Mapping[Authority, bytes]
     generation: str
     emit: Sink
     forks: int = 50
@@ -171,7 +171,7 @@ class Engine:
             return objects_batch(self.plan)
         if stage.roll in ("network", "addons"):
             work = network_batch if stage.roll == "network" else addons_batch
-            return work(self.plan, self.authorities, self.sources(self._control_plane()).issue)
+            return work(self.plan, self.bundle, self.sources(self._control_plane()).issue)
         nodes = [host.name for host in self.cluster.nodes if host.name in self.plan.hosts]
         return (workloads_batch if stage.roll == "workloads" else ready_batch)(self.plan, nodes)
 

@@ -55,18 +55,18 @@ def workloads_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
     return batch
 
 
-def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issue: Issue) -> Batch:
+def addons_batch(plan: ClusterPlan, bundle: Mapping[Authority, bytes], issue: Issue) -> Batch:
     """Every add-on with something to change, then what they and unready ones wait for; one that fails stops no other.
 
     What nodes need before anything else runs on them, a cloud's controller and a pod network, is not among them.
-    authorities: PEM of who signs what `issue` issues. While nodes wait for a network that is the user's own, nobody
+    bundle: the CAs to trust, PEM. While nodes wait for a network that is the user's own, nobody
     waits for what runs on them. The credential is not in it yet.
     """
     batch = Batch()
     names = _to_apply(plan)
     ahead = (plan.network.mode, plan.cloud.addon if plan.cloud is not None else "")
     others = [addon for addon in plan.addons if addon.addon.name not in ahead]
-    _apply_and_await(batch, plan, others, authorities, issue)
+    _apply_and_await(batch, plan, others, bundle, issue)
     for change in plan.objects:
         if change.action == "delete" and change.identity[1] == "Namespace":
             batch.add(f"{change.title} gone", "namespace_gone", change.identity[3], _DEADLINE)
@@ -77,7 +77,7 @@ def addons_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issu
     return batch
 
 
-def network_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], issue: Issue) -> Batch:
+def network_batch(plan: ClusterPlan, bundle: Mapping[Authority, bytes], issue: Issue) -> Batch:
     """What nodes need before anything else runs on them: the cloud's controller, then the add-on that is their network.
 
     No pod goes to a node that the controller has not taken over, and no node gets Ready without a network; the controller
@@ -86,11 +86,11 @@ def network_batch(plan: ClusterPlan, authorities: Mapping[Authority, bytes], iss
     batch = Batch()
     if plan.cloud is not None:
         first = [addon for addon in plan.addons if addon.addon.name == plan.cloud.addon]
-        _apply_and_await(batch, plan, first, authorities, issue)
+        _apply_and_await(batch, plan, first, bundle, issue)
         if plan.uninitialized:
             batch.add("nodes taken over by the cloud's controller", "nodes_initialized", plan.cloud.addon, _DEADLINE)
     network = [addon for addon in plan.addons if addon.addon.name == plan.network.mode]
-    _apply_and_await(batch, plan, network, authorities, issue)
+    _apply_and_await(batch, plan, network, bundle, issue)
     return batch
 
 
@@ -119,14 +119,14 @@ def _apply_and_await(
     batch: Batch,
     plan: ClusterPlan,
     addons: Sequence[AddonObjects],
-    authorities: Mapping[Authority, bytes],
+    bundle: Mapping[Authority, bytes],
     issue: Issue,
 ) -> None:
     names = _to_apply(plan)
     changed = [addon for addon in addons if any(identity(item) in names for item in addon.objects)]
     for addon in changed:
         items = [item for item in addon.objects if identity(item) in names]
-        _apply_addon(batch, plan, addon, _issued(items, addon, authorities, issue))
+        _apply_addon(batch, plan, addon, _issued(items, addon, bundle, issue))
     waiting = {row.addon for row in plan.unready} | {addon.addon.name for addon in changed}
     for addon in addons if not _networkless(plan) else ():
         if addon.addon.name in waiting:
@@ -187,14 +187,14 @@ def _await_addon(batch: Batch, addon: AddonObjects) -> None:
 
 
 def _issued(
-    items: Sequence[Object], addon: AddonObjects, authorities: Mapping[Authority, bytes], issue: Issue
+    items: Sequence[Object], addon: AddonObjects, bundle: Mapping[Authority, bytes], issue: Issue
 ) -> list[Object]:
     """The objects, with certificates where one is to be issued."""
     specs = {certificate.identity: certificate.spec for certificate in addon.issues}
     result: list[Object] = []
     for item in items:
         spec = specs.get(identity(item))
-        result.append(filled(item, *issue(spec), authorities[spec.authority]) if spec is not None else item)
+        result.append(filled(item, *issue(spec), bundle[spec.authority]) if spec is not None else item)
     return result
 
 

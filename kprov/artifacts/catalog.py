@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from typing import Any
 from kprov.values import yaml_text
 from kprov.values.errors import ArtifactError
 from kprov.values.release import Build, Component, ImageEntry
+from kprov.values.spelling import did_you_mean
 
 ARCHITECTURES: tuple[str, ...] = ("amd64", "arm64")
 
@@ -147,12 +147,11 @@ def _distance(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
 def _override(catalog: Catalog, component: str, version: str) -> str:
     choices = [name for name in catalog.keys if name != "kubernetes"]
     if component not in choices:
-        close = get_close_matches(component, choices, n=1)
         raise ArtifactError(
             f"there is no component {component!r} to set a version of",
             found=component,
             needed=f"one of {', '.join(choices)}",
-            todo=f"did you mean {close[0]}?" if close else "take it out",
+            todo=did_you_mean(component, choices) or "take it out",
         )
     bare = str(version).removeprefix("v")
     if not _VERSION.fullmatch(bare) or bare.count(".") != 2:

@@ -13,8 +13,10 @@ from kprov.cli.work import passphrase_for
 from kprov.inventory import load
 from kprov.pki.kubeconfig import embedded, merge
 from kprov.pki.table import admin_spec
+from kprov.roles.layout import API_PORT
 from kprov.state.private import make_folder, sync_folder
 from kprov.state.store import Store, state_folder
+from kprov.values.addresses import hostport
 from kprov.values.errors import KprovError
 from kprov.values.model import Cluster
 
@@ -75,7 +77,7 @@ def api_url(cluster: Cluster) -> str:
     if cluster.api_endpoint is not None:
         return f"https://{cluster.api_endpoint}"
     host = cluster.group("control_plane")[0]
-    return f"https://{host.node_ip or host.connection.address}:6443"
+    return f"https://{hostport(host.node_ip or host.connection.address, API_PORT)}"
 
 
 def merge_target() -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as jsonlib
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from kprov.inventory import load
 from kprov.inventory.addons import FOLDER
 from kprov.values.addon import Addon, Description
 from kprov.values.errors import AddonError
+from kprov.values.spelling import did_you_mean
 
 _inventory = click.argument("inventory", type=FILE, required=False)
 
@@ -63,12 +63,11 @@ def info(name: str, inventory: Path | None, *, json: bool) -> None:
     """
     known = {description.name: description for description in _descriptions(inventory)}
     if name not in known:
-        close = get_close_matches(name, known, n=1)
         raise AddonError(
             "there is no such add-on",
             found=name,
             needed=f"one of {', '.join(known)}",
-            todo=f"did you mean '{close[0]}'?" if close else "your own are listed when you name your inventory too",
+            todo=did_you_mean(name, known) or "your own are listed when you name your inventory too",
         )
     values = _values(known[name], (_chosen(inventory) or {}).get(name))
     click.echo(jsonlib.dumps(values, indent=2) if json else "\n".join(_lines(values)))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from kprov.addon.describe import shelf
-from kprov.inventory.mistakes import nearest
 from kprov.inventory.review import Review
 from kprov.values.addon import Addon
 from kprov.values.model import CloudSettings
+from kprov.values.spelling import did_you_mean
 
 PREFIX = "cloud-"
 
@@ -44,7 +44,8 @@ def entries(review: Review, folder: Path | None) -> tuple[Mapping[str, bool | di
             ("cluster", "cloud", "provider"),
             "there is no controller for this cloud",
             needed=f"one of {', '.join(sorted(known))}",
-            todo=nearest(chosen.provider, known) or f"or put yours into addons/{chosen.addon} beside the inventory",
+            todo=did_you_mean(chosen.provider, known)
+            or f"or put yours into addons/{chosen.addon} beside the inventory",
         )
         return desired, ""
     return {**desired, chosen.addon: dict(cluster.cloud.model_extra or {})}, chosen.addon

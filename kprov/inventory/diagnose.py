@@ -12,9 +12,10 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from kprov.inventory.mistakes import Mark, Mistakes, Path, nearest
+from kprov.inventory.mistakes import Mark, Mistakes, Path
 from kprov.inventory.schema import Inventory
 from kprov.inventory.source import Node
+from kprov.values.spelling import did_you_mean
 
 _SECRETS = frozenset({"password", "become_password"})
 _KINDS = {
@@ -74,7 +75,7 @@ def _note(detail: ErrorDetails, root: Node, mistakes: Mistakes) -> None:
             "unknown key",
             path=path,
             needed=f"one of {', '.join(known)}",
-            todo=nearest(str(path[-1]), known),
+            todo=did_you_mean(str(path[-1]), known),
         )
         return
     is_key = detail["loc"][-1:] == ("[key]",)
@@ -96,7 +97,7 @@ def _words(detail: ErrorDetails, text: str, node: Node) -> tuple[str, str, str]:
         return context["what"], context["needed"], context["todo"]
     if kind == "literal_error":
         known = re.findall(r"'([^']*)'", context["expected"])
-        return "not one of the accepted words", f"one of {', '.join(known)}", nearest(text, known)
+        return "not one of the accepted words", f"one of {', '.join(known)}", did_you_mean(text, known)
     if kind in _BOUNDS:
         word, key = _BOUNDS[kind]
         return "out of range", f"{word} {context[key]}", ""

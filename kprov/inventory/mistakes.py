@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kprov.values.errors import InventoryError, KprovError
@@ -70,10 +68,3 @@ def dotted(path: Path) -> str:
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?` for the known word that is spelled most alike, or empty."""
-    words = {candidate.lower().replace("_", "-"): candidate for candidate in known}
-    close = difflib.get_close_matches(word.lower().replace("_", "-"), words, n=1, cutoff=0.6)
-    return f"did you mean '{words[close[0]]}'?" if close else ""

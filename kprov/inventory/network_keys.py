@@ -7,8 +7,8 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from kprov.inventory.fields import refuse
-from kprov.inventory.mistakes import nearest
 from kprov.values.model import NetworkMode
+from kprov.values.spelling import did_you_mean
 
 
 class NetworkKeys(BaseModel):
@@ -42,7 +42,7 @@ def _mode_alone(value: Any) -> Any:
     if value in modes:
         return {"mode": value}
     what = "not one of the accepted words" if isinstance(value, str) else "the wrong kind of value"
-    raise refuse(what, f"one of {', '.join(modes)}, or a mapping (`key: value` lines)", nearest(str(value), modes))
+    raise refuse(what, f"one of {', '.join(modes)}, or a mapping (`key: value` lines)", did_you_mean(str(value), modes))
 
 
 NetworkEntry = Annotated[NetworkKeys, BeforeValidator(_mode_alone, json_schema_input_type=NetworkMode | NetworkKeys)]

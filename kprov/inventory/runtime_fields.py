@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import AfterValidator, WithJsonSchema
 
 from kprov.inventory.fields import address, dns_label, refuse
-from kprov.inventory.mistakes import nearest
 from kprov.values.runtimes import RUNTIMES
+from kprov.values.spelling import did_you_mean
 
 _REPOSITORY = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*\Z")
 
@@ -18,7 +18,7 @@ def runtime(value: str) -> str:
     if value in RUNTIMES:
         return value
     raise refuse(
-        "a container runtime that kprov does not know", f"one of {', '.join(RUNTIMES)}", nearest(value, RUNTIMES)
+        "a container runtime that kprov does not know", f"one of {', '.join(RUNTIMES)}", did_you_mean(value, RUNTIMES)
     )
 
 

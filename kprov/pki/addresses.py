@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from kprov.values.addresses import bare, host_of
 from kprov.values.model import Cluster, ClusterFacts, Host
 
 # Interfaces whose addresses belong to containers, virtual machines or the service network. They come and go with
@@ -40,12 +41,6 @@ def split_names(names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]
     return tuple(sorted(dns)), tuple(str(address) for address in sorted(addresses, key=lambda a: (a.version, int(a))))
 
 
-def endpoint_host(endpoint: str) -> str:
-    """The host of `HOST:PORT` or `[IPV6]:PORT`."""
-    host = endpoint.rpartition(":")[0] or endpoint
-    return host.removeprefix("[").removesuffix("]")
-
-
 def own_addresses(cluster: Cluster, host: Host, facts: ClusterFacts) -> tuple[str, ...]:
     """Addresses that stay with this host: its node IP and those of its network interfaces.
 
@@ -54,13 +49,13 @@ def own_addresses(cluster: Cluster, host: Host, facts: ClusterFacts) -> tuple[st
     Raises KeyError when the host has not answered, ValueError when it has no node IP.
     """
     node_ip = facts.node_ip(host)
-    moving = endpoint_host(cluster.api_endpoint) if cluster.api_endpoint else None
+    moving = host_of(cluster.api_endpoint) if cluster.api_endpoint else None
     own = {node_ip}
     for interface in facts[host.name].interfaces:
         if _NOT_THE_HOSTS.match(interface.name):
             continue
         for text in interface.addresses:
-            address = ip_address(text.split("/")[0])
+            address = ip_address(bare(text))
             inside = address in cluster.pod_cidr or address in cluster.service_cidr
             if not (address.is_loopback or address.is_link_local or inside or str(address) == moving):
                 own.add(str(address))
@@ -82,7 +77,7 @@ def api_names(cluster: Cluster, host: Host, facts: ClusterFacts) -> tuple[str, .
     service = "kubernetes.default.svc"
     names = ["kubernetes", "kubernetes.default", service, f"{service}.{cluster.domain}", str(cluster.service_ip)]
     if cluster.api_endpoint:
-        names.append(endpoint_host(cluster.api_endpoint))
+        names.append(host_of(cluster.api_endpoint))
     # The SSH address may be the far side of a NAT: the operator's kubectl comes in the same way. An alias of
     # ssh_config need not be a DNS name, and then it is no name for a certificate.
     reached_at = host.connection.address.lower()

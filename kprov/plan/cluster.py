@@ -162,7 +162,7 @@ def plan_cluster(
             name,
             _desired(context) if known is None else known[name],
             observations[name],
-            authorities=inputs.trust.ca,
+            authorities=inputs.trust.issuer,
             now=inputs.now,
             delete_data=inputs.delete_data,
         )

@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, ip_interface
 from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
 from kprov.roles.network import BRIDGE, TUNNEL
+from kprov.values.addresses import bare
 from kprov.values.model import Cluster, ClusterFacts, Facts, Group, Host, Interface, Listener
 
 _ALIVE = frozenset({"active", "activating", "reloading", "deactivating"})
@@ -133,7 +134,7 @@ def _address(host: Host, facts: Facts) -> Iterable[Problem]:
 
 
 def _addresses(facts: Facts) -> tuple[str, ...]:
-    return tuple(address.split("/")[0] for interface in facts.interfaces for address in interface.addresses)
+    return tuple(bare(address) for interface in facts.interfaces for address in interface.addresses)
 
 
 def _collisions(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
@@ -165,7 +166,7 @@ def _of_pods(cluster: Cluster, host: Host, facts: Facts, setting: str, interface
         own = ClusterFacts({host.name: facts}).node_ip(host)
     except ValueError:
         return False
-    return setting == "pod_cidr" and own not in (address.split("/")[0] for address in interface.addresses)
+    return setting == "pod_cidr" and own not in (bare(address) for address in interface.addresses)
 
 
 def _overlapping(interface: Interface, network: IPv4Network) -> Iterable[str]:
@@ -208,5 +209,5 @@ def _mtu(host: Host, facts: Facts) -> int:
         own = ClusterFacts({host.name: facts}).node_ip(host)
     except ValueError:
         return 0
-    carriers = (i for i in facts.interfaces if own in (address.split("/")[0] for address in i.addresses))
+    carriers = (i for i in facts.interfaces if own in (bare(address) for address in i.addresses))
     return next((interface.mtu for interface in carriers), 0)

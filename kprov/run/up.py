@@ -192,7 +192,7 @@ def _engine(workspace: Workspace, prepared: Prepared) -> Engine:
         sessions=prepared.fleet.sessions,
         sources=sources,
         kubeconfig=partial(credential, cluster, store),
-        authorities=store.ca,
+        bundle=prepared.inputs.trust.bundle,
         generation=secrets.token_hex(8),
         emit=workspace.emit,
         forks=workspace.options.forks,

@@ -124,7 +124,8 @@ class Store:
         """What roles may use. Raises StoreError: no trust yet, passphrase missing or wrong, file damaged."""
         keys = self._open_keys()
         return Trust(
-            ca=self.ca,
+            bundle=self.ca,
+            issuer=self.ca,
             service_account_key=keys.service_account,
             service_account_public=keys.service_account_public,
             encryption_key=keys.encryption,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from kprov.values.addon import Addon, Opening
 from kprov.values.errors import AddonError
+from kprov.values.spelling import did_you_mean
 
 ALIASES: Mapping[str, str] = {"ui": "headlamp", "metrics": "monitoring", "logs": "logging"}
 TOKEN_SECONDS = 3600
@@ -48,10 +48,9 @@ def chosen(name: str, on: Sequence[Addon], known: Iterable[str]) -> tuple[Addon,
     meant = name if name in names else ALIASES.get(name, name)
     if meant not in names:
         words = sorted({*names, *ALIASES})
-        close = get_close_matches(name, words, n=1)
         raise AddonError(
             "there is no such add-on", found=name, needed=f"one of {', '.join(words)}",
-            todo=f"did you mean '{close[0]}'?" if close else "`kprov addons list INVENTORY` shows what there is",
+            todo=did_you_mean(name, words) or "`kprov addons list INVENTORY` shows what there is",
         )  # fmt: skip
     if meant not in by_name:
         raise AddonError(

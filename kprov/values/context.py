@@ -15,11 +15,13 @@ from kprov.values.resources import Artifact
 class Trust:
     """The cluster's trust material as roles may use it: public CA certificates (PEM) and the keys that hosts must have.
 
-    service_account_key and _public are PEM; encryption_key is 32 random bytes (secretbox). CA private keys are not here:
-    they never leave the operator.
+    bundle: what whoever checks a certificate trusts, one CA certificate or several while a CA is replaced. issuer: the
+    one CA certificate whose key signs now, and which every leaf is compared with. service_account_key and _public are
+    PEM; encryption_key is 32 random bytes (secretbox). CA private keys are not here: they never leave the operator.
     """
 
-    ca: Mapping[Authority, bytes]
+    bundle: Mapping[Authority, bytes]
+    issuer: Mapping[Authority, bytes]
     service_account_key: bytes
     service_account_public: bytes
     encryption_key: bytes

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from kprov.values.addon import Addon
+from kprov.values.addresses import bare
 
 Group = Literal["etcd", "control_plane", "worker"]
 GROUPS: tuple[Group, ...] = ("etcd", "control_plane", "worker")
@@ -372,7 +373,7 @@ class ClusterFacts(Mapping[str, Facts]):
         if host.name not in self._facts:
             return self._of_silent(host)
         facts = self._facts[host.name]
-        owned = {address.split("/")[0] for interface in facts.interfaces for address in interface.addresses}
+        owned = {bare(address) for interface in facts.interfaces for address in interface.addresses}
         if host.connection.address in owned and not host.connection.address.startswith("127."):
             return host.connection.address
         if facts.default_address:

@@ -33,7 +33,8 @@ from kprov.values.model import (
 from kprov.values.resources import Artifact
 
 TRUST = Trust(
-    ca={"kubernetes": b"PEM kubernetes\n", "etcd": b"PEM etcd\n", "front-proxy": b"PEM front-proxy\n"},
+    bundle={"kubernetes": b"PEM kubernetes\n", "etcd": b"PEM etcd\n", "front-proxy": b"PEM front-proxy\n"},
+    issuer={"kubernetes": b"issuer\n", "etcd": b"issuer\n", "front-proxy": b"issuer\n"},  # no role writes it
     service_account_key=b"PEM service account PRIVATE\n",
     service_account_public=b"PEM service account public\n",
     encryption_key=b"k" * 32,

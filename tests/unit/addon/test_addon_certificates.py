@@ -33,13 +33,19 @@ def desired(
     live: Object | None = None,
     row: CertificateRow = ROW,
     now: datetime = NOW,
+    bundle: bytes | None = None,
 ) -> SecretCertificate:
     description = Description(name="web", folder=Path(), summary="", namespace="ns", certificates=(row,))
     addon = Addon(description=description, version="", parameters={}, images=())
     lives = {("", "Secret", "ns", "tls"): live} if live is not None else {}
-    pems = {name: authority.cert_pem for name, authority in authorities.items()}
-    (found,) = secret_certificates(CLUSTER, addon, lives, {"domain": "example"}, pems, now)
+    (found,) = secret_certificates(CLUSTER, addon, lives, {"domain": "example"}, trust_of(authorities, bundle), now)
     return found
+
+
+def trust_of(authorities: dict[Authority, CertificateAuthority], bundle: bytes | None = None) -> Trust:
+    pems = {name: authority.cert_pem for name, authority in authorities.items()}
+    trusted = pems if bundle is None else {**pems, "kubernetes": bundle}
+    return Trust(bundle=trusted, issuer=pems, service_account_key=b"", service_account_public=b"", encryption_key=b"")
 
 
 def issued(authorities: dict[Authority, CertificateAuthority], row: CertificateRow = ROW) -> Object:
@@ -71,10 +77,24 @@ def test_it_is_issued_again_for_a_reason(authorities: dict[Authority, Certificat
     data = dict(live["data"])
     assert desired(authorities, {**live, "data": {**data, "tls.key": ""}}).reason == "has lost its key"
     for key in (issued(authorities)["data"]["tls.key"], "b3RoZXI=", "no base64!"):
-        assert "a key that is not its own" in desired(authorities, {**live, "data": {**data, "tls.key": key}}).reason
-    assert desired(authorities, {**live, "data": {**data, "ca.crt": "eA=="}}).reason == "comes with another authority"
+        assert (
+            "does not match its private key" in desired(authorities, {**live, "data": {**data, "tls.key": key}}).reason
+        )
+    assert desired(authorities, {**live, "data": {**data, "ca.crt": "eA=="}}).reason == "comes with another CA bundle"
     assert desired(authorities, {**live, "data": {**data, "tls.crt": "no base64!"}}).reason == "is missing"
     assert desired(authorities, {**live, "data": None}).reason == "is missing"
+
+
+def test_who_signs_and_what_is_trusted_are_told_apart(authorities: dict[Authority, CertificateAuthority]) -> None:
+    """While a CA is replaced both are trusted and the new one signs."""
+    coming = CertificateAuthority.generate("kubernetes", "ecdsa-p256", 3650, NOW)
+    both = authorities["kubernetes"].cert_pem + coming.cert_pem
+    live = issued(authorities)
+    assert desired(authorities, live, bundle=both).reason == "comes with another CA bundle"
+    made = authorities["kubernetes"].issue(desired(authorities).spec, NOW)
+    renewed = filled(desired(authorities).secret, made.cert_pem, made.key_pem, both)
+    assert desired(authorities, renewed, bundle=both).reason == ""
+    assert "CA" in desired({**authorities, "kubernetes": coming}, renewed, bundle=both).reason
 
 
 def test_a_list_of_certificates_tells_end_and_reason_of_those_in_secrets(
@@ -83,8 +103,7 @@ def test_a_list_of_certificates_tells_end_and_reason_of_those_in_secrets(
     rows = (ROW, replace(ROW, secret="other"))
     description = Description(name="web", folder=Path(), summary="", namespace="ns", certificates=rows)
     on = replace(CLUSTER, addons=(Addon(description=description, version="", parameters={}, images=()),))
-    pems = {name: authority.cert_pem for name, authority in authorities.items()}
-    trust = Trust(ca=pems, service_account_key=b"", service_account_public=b"", encryption_key=b"")
+    trust = trust_of(authorities)
     later = NOW + timedelta(days=300)
     other, tls = secret_rows(listed(on, [issued(authorities)], {"domain": "example"}, trust, later), later)
     assert (tls.host, tls.name, tls.path, tls.days_left) == (IN_CLUSTER, "web-tls", "Secret ns/tls", 65)

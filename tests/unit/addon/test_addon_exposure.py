@@ -19,6 +19,7 @@ from kprov.addon.render import Surroundings, password, rendered
 from kprov.inventory import load
 from kprov.objects.objects import Object
 from kprov.values.addon import Addon
+from kprov.values.context import Trust
 from kprov.values.errors import AddonError, InventoryError
 from kprov.values.model import Cluster
 
@@ -115,8 +116,9 @@ def test_whom_it_is_exposed_to_is_let_in_where_policies_are_enforced(name: str) 
 def names(one: Addon) -> dict[str, tuple[str, ...]]:
     """Secret → DNS names of its certificate."""
     where = Cluster(name="c", versions={}, hosts=(), addons=(one,))
-    authorities: dict[Any, bytes] = dict.fromkeys(("kubernetes", "etcd", "front-proxy"), b"")
-    rows = secret_certificates(where, one, {}, CLUSTER, authorities, datetime(2026, 1, 1, tzinfo=UTC))
+    cas: dict[Any, bytes] = dict.fromkeys(("kubernetes", "etcd", "front-proxy"), b"")
+    trust = Trust(bundle=cas, issuer=cas, service_account_key=b"", service_account_public=b"", encryption_key=b"")
+    rows = secret_certificates(where, one, {}, CLUSTER, trust, datetime(2026, 1, 1, tzinfo=UTC))
     return {row.identity[3]: row.spec.dns_names for row in rows}
 
 

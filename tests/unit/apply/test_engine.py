@@ -178,7 +178,7 @@ def engine(
         sessions={name: fake.connect(host(name)) for name in plans},
         sources=lambda _: Sources(issue=lambda _: (b"", b""), packed=lambda _: None, download=lambda _: None),  # type: ignore[arg-type, return-value]
         kubeconfig=lambda: b"",
-        authorities={},
+        bundle={},
         generation="g",
         emit=heard.append,
     )

@@ -8,8 +8,9 @@ from ipaddress import IPv4Address
 import pytest
 from pki_cases import cluster, facts, host, told
 
-from kprov.pki.addresses import endpoint_host, split_names
+from kprov.pki.addresses import split_names
 from kprov.pki.table import TREE, admin_spec, leaf_specs, super_admin_spec
+from kprov.values.addresses import host_of
 from kprov.values.certificate import AUTHORITIES
 from kprov.values.errors import PkiError
 from kprov.values.model import PkiSettings
@@ -214,8 +215,8 @@ def test_operators_have_rights_by_group_and_only_break_glass_is_above_them():
 @pytest.mark.parametrize(
     ("endpoint", "desired"), [("api:6443", "api"), ("[2001:db8::1]:6443", "2001:db8::1"), ("10.0.0.1:443", "10.0.0.1")]
 )
-def test_endpoint_host(endpoint, desired):
-    assert endpoint_host(endpoint) == desired
+def test_host_of(endpoint, desired):
+    assert host_of(endpoint) == desired
 
 
 def test_names_are_sorted_by_value_and_without_doubles():

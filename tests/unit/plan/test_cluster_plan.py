@@ -33,7 +33,8 @@ def inputs() -> Inputs:
     given = context({"hosts": HOSTS})
     ca = {name: CertificateAuthority.generate(name, "ecdsa-p256", 3650, NOW).cert_pem for name in AUTHORITIES}
     trust = Trust(
-        ca=ca,
+        bundle=ca,
+        issuer=ca,
         service_account_key=given.trust.service_account_key,
         service_account_public=given.trust.service_account_public,
         encryption_key=given.trust.encryption_key,

@@ -68,8 +68,8 @@ def test_trust_is_complete_and_found_again(path, made):
     again = Store.open(path, "prod")
     assert again.exists
     trust, other = made.trust(), again.trust()
-    assert set(trust.ca) == set(AUTHORITIES)
-    for field in ("ca", "service_account_key", "service_account_public", "encryption_key"):
+    assert set(trust.bundle) == set(AUTHORITIES)
+    for field in ("bundle", "issuer", "service_account_key", "service_account_public", "encryption_key"):
         assert getattr(trust, field) == getattr(other, field), field
     assert len(trust.encryption_key) == 32
     assert again.cluster_id == made.cluster_id
@@ -89,12 +89,12 @@ def test_the_service_account_pair_belongs_together(path, algorithm):
 def test_an_authority_found_again_issues_under_the_same_ca(path, made):
     authority = Store.open(path, "prod").authority("kubernetes")
     pem = authority.issue(leaf(), NOW).cert_pem
-    assert why_reissue(pem, leaf(), made.trust().ca["kubernetes"], NOW) is None
+    assert why_reissue(pem, leaf(), made.trust().issuer["kubernetes"], NOW) is None
 
 
 def test_authorities_live_as_long_as_asked(path):
     trust = Store.open(path, "prod").create_trust("ecdsa-p256", 100, NOW)
-    ends = {x509.load_pem_x509_certificate(pem).not_valid_after_utc for pem in trust.ca.values()}
+    ends = {x509.load_pem_x509_certificate(pem).not_valid_after_utc for pem in trust.bundle.values()}
     assert ends == {NOW.replace(microsecond=0) + timedelta(days=100)}
 
 
@@ -194,7 +194,7 @@ def test_a_crash_at_any_moment_leaves_all_keys_or_none(tmp_path):
         store = Store.open(path, "prod")
         outcomes.append(store.exists)
         if store.exists:
-            assert set(store.trust().ca) == set(AUTHORITIES)
+            assert set(store.trust().bundle) == set(AUTHORITIES)
             store.change_passphrase(None)
         else:
             store.create_trust("ecdsa-p256", 3650, NOW)
@@ -273,7 +273,7 @@ def test_vault_round_trip_and_no_key_in_the_file(vault):
     assert "PRIVATE" not in text
     assert b64encode(trust.encryption_key).decode() not in text
     pem = store.authority("etcd").issue(leaf(authority="etcd"), NOW).cert_pem
-    assert why_reissue(pem, leaf(authority="etcd"), trust.ca["etcd"], NOW) is None
+    assert why_reissue(pem, leaf(authority="etcd"), trust.issuer["etcd"], NOW) is None
 
 
 def test_the_public_part_needs_no_passphrase(vault):
