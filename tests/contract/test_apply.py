@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import signal
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from apply_room import Room
@@ -138,6 +141,112 @@ def test_an_image_is_given_to_the_runtime_only_when_it_hashes_right(room: Room) 
     assert room.text("cat /srv/asked 2> /dev/null; true") == ""
     assert given(hashlib.sha256(content).hexdigest())[-1][0] == "done"
     assert "images import" in room.text("cat /srv/asked")
+
+
+@pytest.mark.parametrize(
+    ("store", "program"),
+    [
+        ("/run/crio/crio.sock", "/usr/local/sbin/skopeo"),
+        ("/run/docker.sock", "/usr/local/sbin/curl"),
+        ("", "/opt/kprov/bin/ctr"),
+    ],
+)
+def test_roots_of_images_are_open_to_their_users(room: Room, store: str, program: str) -> None:
+    """skopeo unpacks layers itself: below its own umask, the root of a layer would be closed to all but root."""
+    room.stub(program, "mkdir /srv/layer; echo 'Loaded image'")
+    content, name = b"image", f"r/one:1 {store}".strip()
+    batch = Batch()
+    batch.know(("image", name))
+    batch.add(
+        f"image {name}",
+        "image",
+        name,
+        batch.attach(gzip.compress(content)),
+        "gzip",
+        hashlib.sha256(content).hexdigest(),
+    )
+    assert room.apply(batch)[-1][0] == "done"
+    assert room.text("stat -c %a /srv/layer") == "755\n"
+
+
+def test_folders_that_packages_make_are_open_to_their_users(room: Room) -> None:
+    room.stub("/usr/local/sbin/dnf", "mkdir /srv/made")
+    batch = Batch()
+    batch.add("package skopeo", "package", "skopeo", "skopeo", "-", "dnf")
+    assert room.apply(batch)[-1][0] == "done"
+    assert room.text("stat -c %a /srv/made") == "755\n"
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A cgroup with one below it, as a unit with Delegate= has them, in the hierarchy that systemd keeps units in."""
+    root = Path("/sys/fs/cgroup")
+    made = (root / "systemd" if (root / "systemd").is_dir() else root) / f"kprov-contract-{os.getpid()}"
+    (made / "below").mkdir(parents=True)
+    yield made
+    (made / "below").rmdir()
+    made.rmdir()
+
+
+@pytest.mark.parametrize("operation", ["stop", "remove_unit"])
+def test_nothing_of_a_unit_that_goes_lives_on(room: Room, group: Path, operation: str) -> None:
+    """As shims of containers do after their runtime was stopped: KillMode=process spares them."""
+    room.stub("/usr/local/sbin/systemctl", f'case "$*" in *ControlGroup*) echo /{group.name} ;; esac')
+    stubborn = f"echo $$ > {group}/below/cgroup.procs; trap '' TERM; echo ready; while :; do sleep 1; done"
+    entered = ["nsenter", "-t", str(room.pid), "-m", "-p", "sh", "-c", stubborn]
+    with subprocess.Popen(entered, stdout=subprocess.PIPE) as shim:
+        try:
+            assert shim.stdout is not None
+            assert shim.stdout.readline() == b"ready\n"
+            batch = Batch()
+            batch.know(("unit", "containerd.service"))
+            batch.add("unit containerd.service", operation, "containerd.service")
+            assert room.apply(batch)[-1][0] == "done"
+            assert shim.wait(timeout=30) == -signal.SIGKILL
+        finally:
+            shim.kill()
+
+
+@pytest.mark.parametrize(
+    ("state", "cause"),
+    [
+        ("failed", "kernel does not support overlay fs"),
+        ("active", "validate service connection: refused"),
+    ],
+)
+def test_a_gate_that_does_not_pass_gives_the_cause_first(room: Room, state: str, cause: str) -> None:
+    """Not what the client that asks has to say about its own configuration."""
+    room.stub(
+        "/usr/local/sbin/systemctl",
+        f"case $1 in is-active) [ {state} = active ] ;; show) case $* in *ActiveState*) echo {state} ;; esac ;; esac",
+    )
+    room.stub(
+        "/usr/local/sbin/journalctl",
+        """case "$*" in *_SYSTEMD_UNIT*) ;; *) echo 'crio.service: Scheduled restart job' ;; esac
+        echo 'kernel does not support overlay fs'""",
+    )
+    room.stub(
+        "/opt/kprov/bin/crictl",
+        """echo 'time="now" level=warning msg="Config \\"/etc/crictl.yaml\\" does not exist"'
+        echo 'validate service connection: refused'; exit 1""",
+    )
+    batch = Batch()
+    batch.add("gate", "gate", "crio.service", "command", "0", "/opt/kprov/bin/crictl version")
+    *_, (word, _, log) = room.apply(batch)
+    assert word == "fail"
+    assert log.splitlines()[0] == cause
+    assert "level=warning" not in log
+    assert "Scheduled restart job" in log
+
+
+def test_a_runtimes_table_is_dropped_where_it_is(room: Room) -> None:
+    room.stub("/usr/local/sbin/nft", 'echo "$@" >> /srv/asked; case "$*" in "list table ip6"*) exit 1 ;; esac')
+    batch = Batch()
+    batch.add("table", "drop_table", "ip", "crio-hostports")
+    batch.add("table", "drop_table", "ip6", "crio-hostports")
+    assert room.apply(batch)[-1][0] == "done"
+    assert "delete table ip crio-hostports" in room.text("cat /srv/asked")
+    assert "delete table ip6" not in room.text("cat /srv/asked")
 
 
 def test_etcd_is_asked_again_until_its_members_have_been_connected_long_enough(room: Room) -> None:

@@ -35,7 +35,7 @@ esac; done
 def systemd(room: Room, *story: str, pause: str = "200ms") -> None:
     """story: what each look sees."""
     room.stub("systemctl", SYSTEMCTL)
-    room.stub("journalctl", 'echo "last line of $2"')
+    room.stub("journalctl", 'case $1 in _SYSTEMD_UNIT=*) echo "why it ended" ;; *) echo "last line of $2" ;; esac')
     assert room.sh("cat > /srv/story", "".join(f"{look}\n" for look in story).encode()).returncode == 0
     room.text(f"echo {pause} > /srv/pause; rm -f /srv/looks")
 
@@ -80,6 +80,7 @@ def test_a_unit_that_ends_after_each_start_fails_with_its_last_lines(room: Room,
     assert answers[-1][:2] == ["fail", "2"]
     first, *rest = answers[-1][2].splitlines()
     assert first.startswith("it ended 5 times within ")
+    assert first.endswith(" again and again: why it ended")
     assert "last line of x.service" in rest
 
 
@@ -87,7 +88,9 @@ def test_a_unit_that_never_gets_there_fails_at_its_deadline(room: Room) -> None:
     systemd(room, "ActiveState=activating SubState=start MainPID=7 ExecMainStartTimestampMonotonic=1")
     answers = room.apply(restarted("x.service", seconds=1))
     assert answers[-1][:2] == ["fail", "2"]
-    assert answers[-1][2].startswith("it did not run for longer than its RestartSec, it is activating (start)\n")
+    assert answers[-1][2].startswith(
+        "it did not run for longer than its RestartSec, it is activating (start): why it ended\n"
+    )
 
 
 def test_a_unit_that_comes_up_at_the_third_attempt_passes(room: Room) -> None:

@@ -7,6 +7,8 @@ export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 STATE=/var/lib/kprov
 
 pods() {
+    # Their runtime is gone: nothing would end them in order, and each that ignores SIGTERM would cost 90 s.
+    systemctl kill -s KILL kubepods.slice 2> /dev/null
     systemctl stop kubepods.slice 2> /dev/null
     for controller in /sys/fs/cgroup/* /sys/fs/cgroup; do
         [ -d "$controller/kubepods.slice" ] && find "$controller/kubepods.slice" -depth -type d -exec rmdir {} + 2> /dev/null
@@ -87,14 +89,14 @@ tables 'inet cni_hostport' 'ip cni_hostport' 'ip6 cni_hostport'
 case $1 in
 pods)
     addresses
-    chains iptables CNI
-    chains ip6tables CNI ;;
+    chains iptables 'CNI|CRIO|KUBE-HP'
+    chains ip6tables 'CNI|CRIO|KUBE-HP' ;;
 all)
     bridge
     network
     left_over
-    chains iptables 'KUBE|CNI|KPROV'
-    chains ip6tables 'KUBE|CNI|KPROV'
+    chains iptables 'KUBE|CNI|CRIO|KPROV'
+    chains ip6tables 'KUBE|CNI|CRIO|KPROV'
     tables 'ip kube-proxy' 'ip6 kube-proxy' 'ip kprov' 'ip6 kprov' 'inet kprov'
     empty_tables ;;
 esac

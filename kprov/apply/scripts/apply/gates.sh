@@ -27,15 +27,20 @@ settled() { # unit or -: nothing is left of its restart; until then the old proc
     [ "$1" = - ] || case $(systemctl show -p Job --value "$1") in '' | 0) ;; *) return 1 ;; esac
 }
 
+gate_failure() { # unit or -: the cause first, which is what a program that does not run said last; warnings are none
+    words=$(grep -ve 'level=warning' -e '^WARN' "$stage/gate" | tail -n 5)
+    if [ "$1" = - ]; then printf %s "$words"; return; fi
+    systemctl is-active -q "$1" || last_words "$1"
+    printf '%s\n' "$words"
+    unit_log "$1"
+}
+
 do_gate() { # unit or -, kind, deadline, argument
     limit=$(($(date +%s) + $3))
     : > "$stage/gate"
     until settled "$1" && passes "$2" "$4"; do
         if [ "$(date +%s)" -ge $limit ]; then
-            log=$(tail -n 5 "$stage/gate")
-            [ "$1" = - ] || log="$log
-$(unit_log "$1")"
-            fail "$log"
+            fail "$(gate_failure "$1")"
         fi
         sleep 0.2
     done

@@ -28,7 +28,8 @@ do_image() { # name, payload or URL, encoding, sha256 of the tar
     sha256 "$stage/image.tar"
     [ "$found" = "$4" ] || fail "image $1 arrived with sha256 $found, needed $4: nothing was imported"
     stored "$1"
-    log=$(import "$stage/image.tar" 2>&1) || fail "cannot import image $1: $log"
+    # What unpacks an image here makes the root of its layers: its containers' users have to get in.
+    log=$(umask 022; import "$stage/image.tar" 2>&1) || fail "cannot import image $1: $log"
     rm -f "$stage/image.tar"
     record image "$1" "$4"
 }

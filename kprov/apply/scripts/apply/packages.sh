@@ -6,17 +6,17 @@ do_user() { # name, home
 
 do_remove_user() { if [ "$2" = absent ]; then userdel "$1" 2> /dev/null; groupdel "$1" 2> /dev/null; fi; forget user "$1"; }
 
-do_package() { # name, command, its own service, manager
+do_package() { # name, command, its own service, manager; its scripts make folders for others than root
     if [ "$3" != - ] && ! command -v "$2" > /dev/null 2>&1; then
         # The package would start its service with a configuration nobody asked for.
         mkdir -p /run/systemd/system && ln -sf /dev/null "/run/systemd/system/$3"
     fi
     installed "$4" > "$stage/installed"
     case $4 in
-    apt) log=$(export DEBIAN_FRONTEND=noninteractive; apt-get install -y --no-install-recommends "$1" 2>&1 < /dev/null ||
+    apt) log=$(umask 022; export DEBIAN_FRONTEND=noninteractive; apt-get install -y --no-install-recommends "$1" 2>&1 < /dev/null ||
         { apt-get update && apt-get install -y --no-install-recommends "$1"; } 2>&1 < /dev/null) ;;
-    dnf) log=$(dnf install -y "$1" 2>&1 < /dev/null) ;;
-    zypper) log=$(zypper --non-interactive install "$1" 2>&1 < /dev/null) ;;
+    dnf) log=$(umask 022; dnf install -y "$1" 2>&1 < /dev/null) ;;
+    zypper) log=$(umask 022; zypper --non-interactive install "$1" 2>&1 < /dev/null) ;;
     esac || fail "cannot install the package $1: $(printf %s "$log" | tail -n 5)"
     if [ "$3" != - ]; then rm -f "/run/systemd/system/$3"; systemctl daemon-reload; systemctl disable -q --now "$3" 2> /dev/null; fi
     if [ -s "$stage/installed" ]; then # what it brought along leaves with it, and nothing else does

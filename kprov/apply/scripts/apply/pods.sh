@@ -23,3 +23,8 @@ do_clear() { # what a program that was stopped left in /run; a socket on which s
     find "$1" -xdev -depth -type d -empty -delete 2> /dev/null
     return 0
 }
+
+do_drop_table() { # family and name of an nft table that a runtime made
+    command -v nft > /dev/null 2>&1 && nft list table "$1" "$2" > /dev/null 2>&1 || return 0
+    log=$(nft delete table "$1" "$2" 2>&1) || fail "cannot delete the nft table $1 $2: $log"
+}

@@ -39,14 +39,20 @@ do_steady() { # unit, deadline: its main process stays. One that ends soon after
         set -- "$1" "$2" $(awk -v unit="$1" '$1 == unit {print $4, $5, $6, $7}' "$stage/watched")
         [ "${4:-}" != yes ] || return 0
         if [ "${3:-0}" -ge 5 ]; then
-            fail "it ended $3 times within $(($(date +%s) - began)) s of its restart, and systemd starts it again and again
+            words=$(last_words "$1")
+            fail "it ended $3 times within $(($(date +%s) - began)) s of its restart, and systemd starts it again and again${words:+: $words}
 $(unit_log "$1")"
         elif [ "$(date +%s)" -ge $limit ]; then
-            fail "it did not run for longer than its RestartSec, it is ${5:-unknown} (${6:-unknown})
+            words=$(last_words "$1")
+            fail "it did not run for longer than its RestartSec, it is ${5:-unknown} (${6:-unknown})${words:+: $words}
 $(unit_log "$1")"
         fi
         sleep 0.2
     done
+}
+
+last_words() { # of a unit's own program: mostly why it ended. What systemd says of the unit is not among them
+    journalctl _SYSTEMD_UNIT="$1" -n 1 --no-pager -o cat -q 2> /dev/null
 }
 
 unit_log() { # how a unit ended last, and its last lines

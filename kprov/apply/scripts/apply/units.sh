@@ -19,14 +19,35 @@ do_restart() { # unit
 
 do_stop() { # unit: until what it needs is there again
     rm -f "$STATE/stamps/$1"
+    group=$(group_of "$1")
     log=$(systemctl stop "$1" 2>&1) || case $log in *'not loaded'*) ;; *) fail "cannot stop $1: $log" ;; esac
+    kill_rest "$1" "$group"
 }
 
 do_checkpoint() { write_manifest; } # what was done so far is not done again, whatever happens next
 
 do_remove_unit() { # unit
+    group=$(group_of "$1")
     systemctl disable -q --now "$1" 2> /dev/null
+    kill_rest "$1" "$group"
     systemctl reset-failed -q "$1" 2> /dev/null # one that did not end as it should would stay in systemd's list
     rm -f "$STATE/stamps/$1"
     forget unit "$1"
+}
+
+group_of() { # unit: its cgroup, told of one that does not run too
+    group=$(systemctl show -p ControlGroup --value "$1" 2> /dev/null)
+    printf %s "${group:-/system.slice/$1}"
+}
+
+kill_rest() { # unit, its cgroup: what KillMode=process spares, such as shims of containers whose runtime goes, or hangs
+    limit=$(($(date +%s) + 60))
+    set -- "$1" "/sys/fs/cgroup$2" "/sys/fs/cgroup/systemd$2" "/sys/fs/cgroup/unified$2" # 0 is a process of another namespace
+    while rest=$(find "$2" "$3" "$4" -name cgroup.procs -exec cat {} + 2> /dev/null | awk '$1 > 0' | sort -un) &&
+        [ -n "$rest" ]; do
+        # shellcheck disable=SC2086 # process ids
+        kill -KILL $rest 2> /dev/null
+        [ "$(date +%s)" -lt $limit ] || fail "processes of $1 do not end: $(printf %s "$rest" | tr '\n' ' ')"
+        sleep 0.1
+    done
 }
