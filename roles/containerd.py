@@ -15,6 +15,7 @@ from kprov.roles.documents import arguments
 from kprov.roles.layout import CNI_BIN, CNI_CONF, program
 from kprov.roles.templating import render
 from kprov.values.context import Context
+from kprov.values.model import Host
 from kprov.values.paths import BIN
 from kprov.values.resources import CONTAINERD, Directory, File, Gate, Resource, Unit
 
@@ -88,9 +89,13 @@ def _config(ctx: Context, setup: Setup) -> bytes:
         handlers=handlers.of_containerd(ctx.host),
         cni_bin=CNI_BIN,
         cni_conf=CNI_CONF,
-        runtime=_toml_values(ctx.host.containerd),
+        runtime=_toml_values({**_restriction(ctx.host), **ctx.host.containerd}),
         metrics_port=METRICS_PORT if setup == KUBELETS and ctx.cluster.addon("monitoring") else None,
     )
+
+
+def _restriction(host: Host) -> dict[str, Any]:
+    return {"restrict_oom_score_adj": True} if host.restrict_oom_score_adj else {}
 
 
 def _toml_values(settings: Mapping[str, Any]) -> dict[str, str]:

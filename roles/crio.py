@@ -29,6 +29,13 @@ KNOWN = (
     *("docker.io", "gcr.io", "ghcr.io", "mcr.microsoft.com", "nvcr.io", "public.ecr.aws", "quay.io"),
     *("registry.access.redhat.com", "registry.gitlab.com", "registry.k8s.io"),
 )
+# What CRI-O and skopeo make for themselves, made kprov's so that it goes again: path, mode, whether with its content.
+_MADE = (
+    *(("/etc/crio/auth", 0o700, True), ("/etc/crio/policies", 0o755, True), ("/var/log/crio", 0o755, True)),
+    *(("/var/lib/containers", 0o755, False), ("/var/lib/containers/cache", 0o755, True)),
+    *(("/usr/share/containers", 0o755, False), ("/usr/share/containers/oci", 0o755, False)),
+    ("/usr/share/containers/oci/hooks.d", 0o755, False),  # hooks are other programs'
+)
 _POLICY = {"default": [{"type": "insecureAcceptAnything"}]}  # as with the other runtimes: digests are what is trusted
 
 
@@ -37,8 +44,11 @@ def resources(ctx: Context) -> Iterable[Resource]:
         yield program(ctx, name)
     yield Package(name="skopeo", command="skopeo")  # it puts images into CRI-O's store, which has no import of its own
     yield Directory(path="/var/lib/crio", mode=0o700, purge=True)
+    yield from (Directory(path=path, mode=mode, purge=purge) for path, mode, purge in _MADE)
     files = list(_files(ctx))
     yield from files
+    wrappers = list(handlers.restricted(ctx))
+    yield from wrappers
     yield from registries.authorities(ctx.cluster.registry, "/etc/containers/certs.d")
     yield Unit(
         name=_UNIT,
@@ -50,7 +60,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
         ),
         # Credentials are read at each pull, and what starts a container at each start.
         reads=frozenset({f"{BIN}/crio", *(file.path for file in files if not file.secret)}),
-        reloads=frozenset(f"{BIN}/{name}" for name in _PROGRAMS[1:]),
+        reloads=frozenset((*(f"{BIN}/{name}" for name in _PROGRAMS[1:]), *(file.path for file in wrappers))),
         gates=(
             Gate(kind="command", argument=f"{BIN}/crictl --runtime-endpoint=unix://{RUNTIMES['crio'].cri} version"),
         ),

@@ -48,6 +48,8 @@ def engine(ctx: Context) -> Iterable[Resource]:
     yield from registries.containerd_hosts(ctx.cluster.registry, "/etc/docker/certs.d")
     yield File(path=SETUP.config, content=render(user, "docker/containerd.toml.j2", setup=SETUP), mode=0o600)
     yield containerd.unit(ctx, SETUP)
+    wrappers = list(handlers.restricted(ctx))
+    yield from wrappers
     yield File(path=CONFIG, content=(json.dumps(_daemon(ctx), indent=2) + "\n").encode(), mode=0o600)
     yield Unit(
         name=_ENGINE,
@@ -59,6 +61,7 @@ def engine(ctx: Context) -> Iterable[Resource]:
             arguments=arguments({"config-file": CONFIG}, ctx.host.extra_args.get("dockerd", {})),
         ),
         reads=frozenset({f"{BIN}/dockerd", CONFIG}),
+        reloads=frozenset(file.path for file in wrappers),
         gates=(Gate(kind="command", argument=f"curl -fsS --max-time 5 --unix-socket {_SOCKET} http://docker/_ping"),),
     )
 
@@ -83,6 +86,8 @@ def _daemon(ctx: Context) -> dict[str, Any]:
         "ip-masq": False,
         "userland-proxy": False,
     }
+    if ctx.host.restrict_oom_score_adj:
+        settings["default-runtime"] = handlers.RESTRICTED_RUNC
     runtimes = handlers.of_docker(ctx.host)
     return {**settings, "runtimes": runtimes} if runtimes else settings
 

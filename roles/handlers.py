@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kprov.roles.templating import render
+from kprov.values.context import Context
 from kprov.values.model import RUNC_SHIM, Cluster, Handler, Host
 from kprov.values.paths import BIN
+from kprov.values.resources import File
+from kprov.values.runtimes import RESTRICTED
 
 LABEL = "handler.kprov.io"  # nodes that have a handler are labelled LABEL/NAME where others have not
 RUNC = Handler(path=f"{BIN}/runc")
+RESTRICTED_RUNC = "restricted-runc"  # Docker's name for it: runc's own cannot be given to another program
 
 Object = dict[str, Any]
 
@@ -36,7 +41,7 @@ def _options(handler: Handler) -> Mapping[str, Any]:
 def of_crio(host: Host) -> list[Mapping[str, str]]:
     """name, path and kind: `oci` for a program like runc, `vm` for a shim of containerd's kind."""
     return [
-        {"name": name, "path": handler.path, "kind": "oci" if handler.type == RUNC_SHIM else "vm"}
+        {"name": name, "path": _called(host, name, handler), "kind": "oci" if handler.type == RUNC_SHIM else "vm"}
         for name, handler in _all(host).items()
     ]
 
@@ -46,10 +51,27 @@ def of_docker(host: Host) -> dict[str, Object]:
     found: dict[str, Object] = {}
     for name, handler in host.handlers.items():
         if handler.type == RUNC_SHIM:
-            found[name] = {"path": handler.path}
+            found[name] = {"path": _called(host, name, handler)}
         else:
             found[name] = {"runtimeType": handler.path, "options": dict(handler.options)}
+    if host.restrict_oom_score_adj:
+        found[RESTRICTED_RUNC] = {"path": _called(host, "runc", RUNC)}
     return found
+
+
+def restricted(ctx: Context) -> Iterable[File]:
+    """For runtimes that cannot keep pods from lowering their OOM score: what is called in the place of each program."""
+    if not ctx.host.restrict_oom_score_adj:
+        return
+    for name, handler in _all(ctx.host).items():
+        if handler.type == RUNC_SHIM:
+            content = render(ctx.cluster.templates_dir, "handlers/restricted.sh.j2", program=handler.path)
+            yield File(path=_called(ctx.host, name, handler), content=content, mode=0o755)
+
+
+def _called(host: Host, name: str, handler: Handler) -> str:
+    """The program that is called for a handler."""
+    return f"{RESTRICTED}{name}" if host.restrict_oom_score_adj and handler.type == RUNC_SHIM else handler.path
 
 
 def _all(host: Host) -> Mapping[str, Handler]:

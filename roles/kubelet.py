@@ -34,6 +34,7 @@ CONFIG = "/var/lib/kubelet/config.yaml"
 UNIT = "kubelet.service"
 HEALTHY = Gate(kind="http", argument="10248 /healthz", deadline=120)
 _LEAVES = {"kubelet-client": f"{PKI}/kubelet-client", "kubelet-serving": f"{PKI}/kubelet"}
+_WEBSOCKETS = (1, 36)  # since when kubelet is sent WebSockets, if it says that it takes them
 _RESOLVED_STUB = "127.0.0.53"
 
 
@@ -159,6 +160,9 @@ def _surroundings(ctx: Context) -> dict[str, Any]:
         "clusterDNS": name_servers(ctx.cluster),
         "failSwapOn": ctx.cluster.swap == "off",
     }
+    if ctx.host.runtime == "docker" and ctx.cluster.kubernetes_minor >= _WEBSOCKETS:
+        # cri-dockerd's addresses for exec and attach have no scheme, and the API server's WebSockets end in an error.
+        config["featureGates"] = {"ExtendWebSocketsToKubelet": False}
     if ctx.own.cgroup == 1 and ctx.cluster.allow_cgroup_v1:
         config["failCgroupV1"] = False
     if uses_resolved_stub(ctx.own):

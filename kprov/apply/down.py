@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from kprov.apply import scripts
 from kprov.apply.etcd import write_member_removal
 from kprov.apply.operations import Batch, write_removal
+from kprov.apply.runtime_swap import drop_tables
 from kprov.apply.sending import send
 from kprov.observe.gather import Fleet
 from kprov.observe.observation import Observation
@@ -84,6 +85,7 @@ def host_batch(seen: Observation) -> Batch:
         elif name not in before_pods:
             write_removal(batch, ("unit", name), seen)
     batch.add("what components left behind", "run", batch.attach(scripts.text("down.sh")), "all")
+    drop_tables(batch, runtimes)
     for path in (path for runtime in runtimes for path in runtime.run):
         batch.add(f"what is left in {path}", "clear", path)
     # Last, as this is what a run that was cut off in between knows its runtimes by.

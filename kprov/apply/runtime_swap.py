@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from kprov.apply import scripts
@@ -50,6 +50,7 @@ def _remove(batch: Batch, going: Sequence[Runtime], keys: Sequence[Key], seen: O
     for unit in units:
         batch.add(f"unit {unit}", "stop", unit)
     batch.add("what pods left behind", "run", batch.attach(scripts.text("down.sh")), "pods")
+    drop_tables(batch, served)
     for path in (path for runtime in served for path in runtime.run):
         batch.add(f"what is left in {path}", "clear", path)
     for unit in units:  # last, as this is what a run that was cut off in between knows its runtimes by
@@ -58,6 +59,12 @@ def _remove(batch: Batch, going: Sequence[Runtime], keys: Sequence[Key], seen: O
         chosen = [key for key in keys if key[0] == kind]
         for key in sorted(chosen, reverse=True) if kind == "directory" else chosen:
             write_removal(batch, key, seen)
+
+
+def drop_tables(batch: Batch, going: Iterable[Runtime]) -> None:
+    """Take away what runtimes that go have in the firewall."""
+    for family, name in (table for runtime in going for table in runtime.tables):
+        batch.add(f"nft table {family} {name}", "drop_table", family, name)
 
 
 def _parted(plan: HostPlan, coming: Runtime) -> tuple[HostPlan, HostPlan]:

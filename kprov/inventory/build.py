@@ -95,6 +95,7 @@ def _host(
                 for name, keys in variables.get("handlers", {}).items()
             }
         ),
+        restrict_oom_score_adj=variables.get("restrict_oom_score_adj") is True,
         kubelet=_frozen(variables.get("kubelet")),
         kube_proxy=_frozen(variables.get("kube_proxy")),
         containerd=_frozen(variables.get("containerd")),

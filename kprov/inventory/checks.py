@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from kprov.artifacts.catalog import numbers
 from kprov.inventory import networks
-from kprov.inventory.merge import clashes
+from kprov.inventory.merge import Merger, clashes
 from kprov.inventory.mistakes import Path
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostVariables
+from kprov.values.model import GROUPS
+from kprov.values.runtimes import REFUSES_HANDLERS
 
 OWNED_FLAGS: Mapping[str, frozenset[str]] = {
     "etcd": frozenset({"data-dir", "name", "initial-cluster", "initial-cluster-state", "initial-advertise-peer-urls",
@@ -145,6 +148,40 @@ def _identity(review: Review) -> None:
             for key in ("kind", "apiVersion"):
                 if key in getattr(variables, field):
                     review.fault((*path, field, key), "kprov writes this field itself", todo="remove it")
+
+
+def handlers(review: Review, versions: Mapping[str, str]) -> None:
+    """Refuse OCI handlers on nodes whose cri-dockerd takes none: no pod that asks for one would ever start there."""
+    version = versions.get("cri-dockerd", "")
+    if not version or numbers(version) > numbers(REFUSES_HANDLERS) or not review.sound("hosts"):
+        return
+    merger = Merger(review.inventory)
+    refused: dict[Path, list[str]] = {}
+    for name, entry in review.inventory.hosts.items():
+        variables = merger.variables(entry, review.groups[name])
+        if variables.get("runtime") == "docker" and variables.get("handlers"):
+            refused.setdefault(_nearest(review, name, "handlers"), []).append(name)
+    for path, names in refused.items():
+        review.fault(
+            path,
+            f"Docker nodes cannot have OCI handlers: cri-dockerd {version} takes no RuntimeClass",
+            found=f"runtime docker on {', '.join(names)}",
+            needed=f"containerd or CRI-O there, or a release of cri-dockerd after {REFUSES_HANDLERS} with its #350",
+            todo="write `handlers` only at groups or hosts with another runtime, or name such a release as "
+            "`versions: {cri-dockerd: …}`",
+        )
+
+
+def _nearest(review: Review, name: str, key: str) -> Path:
+    """Where a host's variable is written: at the host, at the last of its groups that has it, or at the cluster."""
+    inventory = review.inventory
+    if key in inventory.hosts[name].model_fields_set:
+        return ("hosts", name, key)
+    for group in reversed(GROUPS):
+        entry = inventory.groups.get(group)
+        if group in review.groups[name] and entry is not None and key in entry.model_fields_set:
+            return ("groups", group, key)
+    return ("cluster", key)
 
 
 _CHECKS: tuple[Callable[[Review], None], ...] = (

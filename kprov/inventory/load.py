@@ -116,6 +116,7 @@ def parse(
     review = Review(root, draft, groups, mistakes)
     checks.check(review)
     versions = _versions(review, resolve)
+    checks.handlers(review, versions)
     reader = SecretReader(path.parent, os.environ if environment is None else environment)
     hosts = build.hosts(review, path.parent, reader)
     chosen = addons(review, path.parent, reader, _minor(versions))

@@ -82,6 +82,11 @@ class HostVariables(Keys):
         description="OCI runtimes besides runc, by name; kprov makes a RuntimeClass of that name, which leads pods to the "
         "nodes that have it.",
     )
+    restrict_oom_score_adj: bool | None = Field(
+        default=None,
+        description="Let no container have a lower OOM score than its runtime, whatever kubelet asks for. Needed where "
+        "CAP_SYS_RESOURCE is missing, as in machines inside containers: no pod starts there otherwise.",
+    )
     kubelet: dict[str, Any] = Field(
         default_factory=dict,
         description="Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1), laid over kprov's own.",

@@ -78,7 +78,7 @@ def settings(traits: HostTraits) -> dict[str, Any]:
     # The size of the connection table belongs to the host's own network namespace.
     result["kube_proxy"] = {"conntrack": {"maxPerCore": 0}}
     if not traits.sys_resource:
-        result["containerd"] = {"restrict_oom_score_adj": True}
+        result["restrict_oom_score_adj"] = True
     return result
 
 

@@ -19,7 +19,7 @@ SUITES = ("bookworm", "trixie")
 MAX_MACHINES = 200
 
 # What runtimes keep cannot stand on an overlay, and etcd wants a real disk's fsync. /srv is for tests.
-REAL_FOLDERS = ("/var/lib/containerd", "/var/lib/docker", "/var/lib/kubelet", "/var/lib/etcd", "/srv")
+REAL_FOLDERS = ("/var/lib/containerd", "/var/lib/docker", "/var/lib/crio", "/var/lib/kubelet", "/var/lib/etcd", "/srv")
 
 _LAB_NAME = re.compile(r"[a-z]([a-z0-9-]{0,22}[a-z0-9])?")
 _MACHINE_NAME = re.compile(r"[a-z]([a-z0-9-]{0,22}[a-z0-9])?")

@@ -111,9 +111,12 @@ class Host:
     provider_id: str = ""  # what the cloud calls this machine, such as aws:///eu-central-1a/i-0123456789abcdef0
     runtime: str = "containerd"  # a name of kprov.values.runtimes
     handlers: Mapping[str, Handler] = field(default_factory=lambda: _EMPTY)  # by name, which is its RuntimeClass's too
+    restrict_oom_score_adj: bool = (
+        False  # no process here may lower its score below its parent's, whatever a pod asks for
+    )
     kubelet: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeletConfiguration fields laid over kprov's
     kube_proxy: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeProxyConfiguration fields, laid over
-    containerd: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # e.g. {"restrict_oom_score_adj": True}
+    containerd: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # e.g. {"enable_selinux": True}
     extra_args: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)  # component → flag → value
 
     def in_group(self, group: Group) -> bool:

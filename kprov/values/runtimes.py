@@ -13,6 +13,10 @@ from kprov.values.paths import BIN
 from kprov.values.resources import CONTAINERD, Key
 
 DEFAULT = "containerd"
+REFUSES_HANDLERS = (
+    "0.4.4"  # the last cri-dockerd that is known to take no RuntimeClass; its main branch does (its #350)
+)
+RESTRICTED = f"{BIN}/restricted-"  # how programs begin that keep a container's OOM score; a handler's name follows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +28,11 @@ class Runtime:
     programs: in BIN. drained_for: those whose replacement is not done under running pods. folders: configuration and
     data that nothing else has a part in. run: what it makes below /run. scheme: begins `containerRuntimeVersion` of
     its nodes. components: of the catalog, the one whose version follows the scheme first. catches_all: whether it can be
-    told a mirror for registries that nobody named. commands: programs of the distribution that it needs.
+    told a mirror for registries that nobody named. commands: programs of the distribution that it needs. shared: folders that
+    it makes beside those, where other programs may have theirs. tables: nft
+    tables that it makes for host ports and leaves behind, by family and name. wraps: it cannot itself keep a pod's OOM
+    score from being lowered, so that programs are wrapped for it.
+    tables: family and name of nft tables that it makes for host ports.
     """
 
     name: str
@@ -40,6 +48,9 @@ class Runtime:
     components: tuple[str, ...]
     catches_all: bool = True
     commands: tuple[str, ...] = ()
+    shared: tuple[str, ...] = ()
+    tables: tuple[tuple[str, str], ...] = ()
+    wraps: bool = False
 
     @property
     def serving(self) -> str:
@@ -69,8 +80,12 @@ class Runtime:
         if kind == "image":
             return stored_in(name) == self.store
         if kind in ("file", "directory"):
-            below = any(name == folder or name.startswith(f"{folder}/") for folder in self.folders)
-            return below or name in {f"/etc/systemd/system/{unit}" for unit in self.units}
+            below = any(name == folder or name.startswith(f"{folder}/") for folder in (*self.folders, *self.shared))
+            return (
+                below
+                or (self.wraps and name.startswith(RESTRICTED))
+                or name in {f"/etc/systemd/system/{unit}" for unit in self.units}
+            )
         return False
 
 
@@ -101,12 +116,20 @@ RUNTIMES: dict[str, Runtime] = {
         store="/run/crio/crio.sock",
         programs=("crio", "pinns", "conmon", "crictl", "runc"),
         drained_for=("crio",),
-        folders=("/etc/crio", "/var/lib/crio"),
+        folders=(
+            "/etc/crio",
+            "/var/lib/crio",
+            "/var/log/crio",
+            "/var/lib/containers/cache",
+            "/usr/share/containers/oci",
+        ),
         run=("/run/crio",),
         scheme="cri-o",
         components=("crio", "runc"),
         catches_all=False,
         commands=("skopeo",),
+        tables=(("ip", "crio-hostports"), ("ip6", "crio-hostports")),
+        wraps=True,
     ),
     "docker": Runtime(
         name="docker",
@@ -121,6 +144,7 @@ RUNTIMES: dict[str, Runtime] = {
         scheme="docker",
         components=("docker", "cri-dockerd", "containerd", "runc"),
         commands=("curl", "socat"),
+        wraps=True,
     ),
 }
 

@@ -27,9 +27,8 @@ UNSETTLED: Mapping[str, str] = {
     "/etc/subgid-": "the same",
 }
 _PRUNED = " -o ".join(f"-path {path}" for path in UNSETTLED)
-_DATA = (
-    "/var/lib/etcd /var/lib/kubelet /var/lib/containerd /var/lib/docker"  # mount points of their own on lab machines
-)
+# Mount points of their own on lab machines.
+_DATA = "/var/lib/etcd /var/lib/kubelet /var/lib/containerd /var/lib/docker /var/lib/crio"
 
 TRACES: Mapping[str, str] = {
     "files": f"find / -xdev \\( {_PRUNED} \\) -prune -o -printf '%p %y %m %U:%G %l\\n' | sort",

@@ -57,6 +57,14 @@ def test_only_a_runtime_whose_unit_kprov_recorded_is_spoken_to(name: str) -> Non
     }
 
 
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_tables_of_a_runtime_that_kprov_ran_go(name: str) -> None:
+    units: list[Key] = [("unit", unit) for unit in RUNTIMES[name].units]
+    tables = {operation[1:] for operation in batch(*units).operations if operation[0] == "drop_table"}
+    assert tables == set(RUNTIMES[name].tables)
+    assert RUNTIMES["crio"].tables == (("ip", "crio-hostports"), ("ip6", "crio-hostports"))
+
+
 def test_programs_files_and_folders_of_a_runtime_do_not_make_it_kprovs() -> None:
     assert spoken_to(batch(*_UNSTARTED)) == {("unmount", "/var/lib/kubelet"), ("remove_unit", "kubelet.service")}
 

@@ -99,7 +99,7 @@ def test_the_container_command_names_bridge_root_and_real_folders() -> None:
     assert "--hostname=w1" in argv
     data = "/var/lib/kprov-lab/demo/machines/w1/data"
     assert [one for one in argv if one.startswith("--bind=/var")] == [
-        *(f"--bind={data}/{name}:/var/lib/{name}" for name in ("containerd", "docker", "kubelet", "etcd")),
+        *(f"--bind={data}/{name}:/var/lib/{name}" for name in ("containerd", "docker", "crio", "kubelet", "etcd")),
         f"--bind={data}/srv:/srv",
     ]
     assert not [one for one in argv if one.startswith("--bind-ro")]

@@ -43,7 +43,7 @@ def test_each_trait_of_the_host_has_its_setting() -> None:
         "kubelet": {**DISK, "failCgroupV1": False, "failSwapOn": False},
         "artifacts": {"compress": False},
         "kube_proxy": {"conntrack": {"maxPerCore": 0}},
-        "containerd": {"restrict_oom_score_adj": True},
+        "restrict_oom_score_adj": True,
     }
 
 

@@ -164,6 +164,14 @@ def test_the_old_one_is_gone_before_the_new_one_comes_and_kubelet_is_last() -> N
     assert not any(word[0].startswith("remove") for word in after)
 
 
+def test_what_the_old_one_has_in_the_firewall_goes_after_it_has_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RUNTIMES, "containerd", replace(RUNTIMES["containerd"], tables=(("ip", "its-ports"),)))
+    swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
+    operations = swap_batch(plan(*OLD), "runtime", swap, observation(*OLD), SOURCES).operations
+    assert ("drop_table", "ip", "its-ports") in operations
+    assert operations.index(("stop", "containerd.service")) < operations.index(("drop_table", "ip", "its-ports"))
+
+
 def test_a_runtime_whose_unit_is_not_recorded_is_never_spoken_to() -> None:
     """Its socket, and what lies below /run, may be somebody else's."""
     left = [key for key in OLD if key[0] != "unit"]
