@@ -117,7 +117,7 @@ def test_a_patch_release_of_a_line_keeps_the_lines_partners() -> None:
         ("1.99.1", {}, ["1.99.1", "1.37 or 1.37.2"]),
         ("latest", {}, ["latest", "write 1.37"]),
         ("1.37.02", {}, ["1.37.02"]),
-        ("1.37", {"ectd": "3.7.3"}, ["ectd", "did you mean etcd?"]),
+        ("1.37", {"ectd": "3.7.3"}, ["ectd", "did you mean 'etcd'?"]),
         ("1.37", {"kubernetes": "1.37.1"}, ["no component 'kubernetes'"]),
         ("1.37", {"etcd": "3.7"}, ["3.7", "3.7.3"]),
         ("1.37", {"etcd": "3.5.32"}, ["3.5.32", "3.6.0 or later"]),
