@@ -143,8 +143,18 @@ def endpoint(value: str) -> str:
     return value
 
 
+def jump_hosts(value: object) -> str:
+    """One or more [USER@]HOST[:PORT], a list or with commas between them, the first to be connected to first."""
+    hops = value.split(",") if isinstance(value, str) else value
+    if not isinstance(hops, list) or not hops or not all(isinstance(hop, str) for hop in hops):
+        raise refuse("not jump hosts", "[USER@]HOST[:PORT], or a list of them")
+    return ",".join(jump_host(hop.strip()) for hop in hops)
+
+
 def jump_host(value: str) -> str:
     """[USER@]HOST[:PORT]."""
+    if not value:
+        raise refuse("a jump host is empty", "[USER@]HOST[:PORT]")
     user, at, rest = value.rpartition("@")
     if at:
         user_name(user)
@@ -293,7 +303,7 @@ NodeAddress = Annotated[IPv4Address, BeforeValidator(node_address, json_schema_i
 ServiceAddress = Annotated[IPv4Address, BeforeValidator(ipv4, json_schema_input_type=str)]
 Network = Annotated[IPv4Network, BeforeValidator(network, json_schema_input_type=str)]
 Endpoint = Annotated[str, AfterValidator(endpoint)]
-JumpHost = Annotated[str, AfterValidator(jump_host)]
+JumpHosts = Annotated[str, BeforeValidator(jump_hosts, json_schema_input_type=str | list[str])]
 UserName = Annotated[str, AfterValidator(user_name)]
 VariableName = Annotated[str, AfterValidator(variable_name)]
 HostKey = Annotated[str, AfterValidator(host_key)]

@@ -20,7 +20,7 @@ from kprov.inventory.fields import (
     FlagValue,
     HostKey,
     HostName,
-    JumpHost,
+    JumpHosts,
     LabelKey,
     LabelValue,
     Mirror,
@@ -54,7 +54,11 @@ class HostVariables(Keys):
         description="Private SSH key of the operator: a path, relative to the inventory's folder, or with `~`; "
         "default: the agent and what ssh_config says.",
     )
-    jump: JumpHost | None = Field(default=None, description="Jump host: `[USER@]HOST[:PORT]`.")
+    jump: JumpHosts | None = Field(
+        default=None,
+        description="Jump hosts: `[USER@]HOST[:PORT]`, several as a list or with commas, the first first; default: what "
+        "ssh_config says; `none` for none.",
+    )
     become: bool | None = Field(
         default=None, description="Whether to use sudo when the SSH user is not root; default: true."
     )

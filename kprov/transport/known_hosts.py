@@ -52,6 +52,11 @@ def host_name_of(address: str, port: int) -> str:
     return address if port == 22 else f"[{address}]:{port}"
 
 
+def signatures(key_type: str) -> tuple[str, ...]:
+    """The algorithms a host key of that type can prove itself with; SHA-1 is not one of them."""
+    return ("rsa-sha2-512", "rsa-sha2-256") if key_type == "ssh-rsa" else (key_type,)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Line:
     hosts: str
@@ -65,6 +70,7 @@ class KnownHosts:
     _plain: dict[str, list[HostKey]] = field(default_factory=dict)
     _others: list[_Line] = field(default_factory=list)  # hashed names and patterns: looked at one by one
     _revoked: set[bytes] = field(default_factory=set)
+    has_authorities: bool = False  # there are CAs of host keys, which are not looked at here
 
     @classmethod
     def read(cls, paths: Iterable[Path]) -> KnownHosts:
@@ -79,6 +85,8 @@ class KnownHosts:
         """Takes the lines of one file."""
         for line in text.splitlines():
             hosts, _, rest = line.strip().partition(" ")
+            if hosts == "@cert-authority":
+                self.has_authorities = True
             if not hosts or hosts.startswith("#") or hosts == "@cert-authority":
                 continue
             revoked = hosts == "@revoked"

@@ -1,229 +1,74 @@
-"""Hosts over SSH: one connection each, commands on channels of it. Loads the SSH libraries at the first connection."""
+"""Hosts over SSH: chooses the client, OpenSSH wherever it can be used. Each client is a module of its own."""
 
 from __future__ import annotations
 
-import contextlib
-import threading
-import time
-from collections.abc import Iterable
+import os
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
-from kprov.transport.outcome import result_of
-from kprov.transport.pump import CHUNK, Pump
-from kprov.transport.shell import wrap
-from kprov.transport.streams import ChannelStream, forbidden, silent, unreached
+from kprov.transport.account import has_account
+from kprov.transport.base import Counters, Session
+from kprov.transport.openssh import OpenSshTransport
+from kprov.transport.openssh_config import Files
+from kprov.transport.openssh_explain import KeyLocked
+from kprov.transport.paramiko_ssh import AskPassphrase, ParamikoTransport
 from kprov.values.errors import TransportError
 from kprov.values.model import Host
 
-if TYPE_CHECKING:
-    from kprov.transport.client import AskPassphrase, Opener
-    from kprov.transport.explain import Target
-
-_PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 5.1
-KNOWN_HOSTS = (Path("~/.ssh/known_hosts"), Path("~/.ssh/known_hosts2"), Path("/etc/ssh/ssh_known_hosts"))
+CLIENT = "KPROV_SSH_CLIENT"  # environment variable: openssh or paramiko
 
 
 class SshTransport:
-    """Args:
-    ssh_config: read instead of the user's and the system's.
-    known_hosts: files with the keys of hosts; only read.
-    ask_passphrase: asked once for an encrypted key file, answers None when nobody can say.
+    """Connects with the OpenSSH client, and so with all of the user's own configuration.
+
+    With paramiko, the client that comes with kprov, where there is no OpenSSH client, where this user id has no account
+    (ssh refuses to run then), and where something must be typed for which ssh wants a terminal: a password, or the
+    passphrase of a key.
+
+    Args:
+        ssh_config: read instead of the user's and the system's.
+        known_hosts: files with the keys of hosts, instead of those that ssh_config names; only read.
+        ask_passphrase: asked once for an encrypted key file, answers None when nobody can say.
     """
 
     def __init__(
         self,
         *,
         ssh_config: Path | None = None,
-        known_hosts: tuple[Path, ...] = KNOWN_HOSTS,
+        known_hosts: tuple[Path, ...] | None = None,
         ask_passphrase: AskPassphrase | None = None,
     ) -> None:
         self.counters = Counters()
-        self._ssh_config = ssh_config
-        self._known_hosts = known_hosts
         self._ask_passphrase = ask_passphrase
-        self._lock = threading.Lock()
-        self._opener: Opener | None = None
-        self._sessions = 0
+        self._openssh = OpenSshTransport(Files(config=ssh_config, known_hosts=known_hosts), counters=self.counters)
+        self._paramiko = ParamikoTransport(
+            ssh_config=ssh_config, known_hosts=known_hosts, ask_passphrase=ask_passphrase, counters=self.counters
+        )
+        self._own = why_not_openssh()
 
-    def connect(self, host: Host) -> SshSession:
+    def connect(self, host: Host) -> Session:
         """Raises TransportError."""
-        opener = self._shared()
-        with self._lock:
-            self._sessions += 1  # before it is open: nobody may end a jump host's connection meanwhile
+        if self._own or host.connection.password is not None:
+            return self._paramiko.connect(host)
         try:
-            connection, target = opener.open(host.name, host.connection)
-        except BaseException:
-            self.forget()
-            raise
-        self.counters.add(host.name, Count(connections=1))
-        return SshSession(host, connection, target, self)
-
-    def _shared(self) -> Opener:
-        """What all connections share: ssh_config and known_hosts read once, keys, connections to jump hosts."""
-        with self._lock:
-            if self._opener is None:
-                from kprov.transport.client import Opener, Settings
-
-                self._opener = Opener(Settings.load(self._ssh_config, self._known_hosts, self._ask_passphrase))
-            return self._opener
-
-    def forget(self) -> None:
-        """A session ended; with the last one the connections to jump hosts end."""
-        with self._lock:
-            self._sessions -= 1
-            idle = self._opener if self._sessions == 0 else None
-        if idle is not None:
-            idle.close()
+            return self._openssh.connect(host)
+        except KeyLocked:
+            if self._ask_passphrase is None:
+                raise
+            return self._paramiko.connect(host)
 
 
-class SshSession:
-    """One SSH connection. See `base.Session` for the contract."""
-
-    def __init__(self, host: Host, connection: Any, target: Target, transport: SshTransport) -> None:
-        self.host = host
-        self.target = target
-        self._connection = connection
-        self._transport = transport
-        self._lock = threading.Lock()
-        self._closed = False
-
-    @property
-    def connection(self) -> Any:
-        """The fabric Connection, for what this contract does not cover (its socket's options, a tunnel)."""
-        return self._connection
-
-    def execute(
-        self,
-        command: str,
-        *,
-        stdin: Input = b"",
-        root: bool = True,
-        timeout: float | None = None,
-        on_output: OnOutput | None = None,
-    ) -> Result:
-        settings = self.host.connection
-        sudo = root and settings.become and self.target.user != "root"
-        wrapped = wrap(command, sudo=sudo, password=settings.become_password, timeout=timeout)
-        began = time.monotonic()
-        channel = self._start(wrapped.line)
-        pipes = _Channel(channel)
-        try:
-            outcome = Pump(pipes, wrapped, stdin, timeout, on_output).run()
-        finally:
-            pipes.abort()
-        self._count(Count(bytes_sent=outcome.sent, bytes_received=len(outcome.stdout) + len(outcome.stderr)))
-        lost = self._why_lost(channel) if outcome.status == -1 and not outcome.stopped else None
-        seconds = time.monotonic() - began
-        return result_of(outcome, wrapped, str(self.target), sudo=sudo, seconds=seconds, lost=lost)
-
-    def hold(self, command: str, *, root: bool = True) -> Held:
-        def run(stdin: Iterable[bytes], on_output: OnOutput) -> Result:
-            return self.execute(command, stdin=stdin, root=root, on_output=on_output)
-
-        return Held(run, str(self.target))
-
-    def dial(self, address: str, port: int, *, timeout: float = 10.0) -> ChannelStream:
-        import paramiko
-
-        where, thread = str(self.target), self._connection.transport
-        try:
-            channel = thread.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=timeout)
-        except paramiko.ChannelException as error:
-            if error.code == _PROHIBITED:
-                raise forbidden(where, address, port) from None
-            raise unreached(where, address, port, error.text) from None
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            if thread.is_active():
-                raise silent(where, address, port, timeout) from None
-            raise self._gone(str(error)) from None
-
-        def lost() -> TransportError | None:
-            if not channel.eof_received:
-                thread.join(0.2)  # it ends the channels of a dead connection just before it says that it is dead
-            return None if thread.is_active() else self._gone("")
-
-        return ChannelStream(channel, lost)
-
-    def close(self) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-        self._connection.client.close()
-        self._transport.forget()
-
-    def _count(self, count: Count) -> None:
-        self._transport.counters.add(self.host.name, count)
-
-    def _start(self, line: str) -> Any:
-        """A channel on which the command runs. Raises TransportError."""
-        import paramiko
-
-        try:
-            # not fabric's create_session(): it would silently connect again, and the run lock would be gone
-            channel = self._connection.transport.open_session()
-            channel.exec_command(line)
-        except paramiko.ChannelException as error:
+def why_not_openssh() -> str:
+    """Return why the OpenSSH client cannot be used here; empty when it can."""
+    if (chosen := os.environ.get(CLIENT, "openssh")) != "openssh":
+        if chosen != "paramiko":
             raise TransportError(
-                "the host opens no further session", where=str(self.target), found=error.text,
-                needed="MaxSessions of at least 10 in sshd_config", todo="remove MaxSessions or raise it",
-            ) from None  # fmt: skip
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise self._gone(str(error)) from None
-        self._count(Count(execs=1))
-        return channel
-
-    def _gone(self, why: str) -> TransportError:
-        return TransportError(
-            "connection lost", where=str(self.target),
-            found="the session was closed" if self._closed else why or "the host hung up",
-            todo="see that the host is up, then run the same command again",
-        )  # fmt: skip
-
-    def _why_lost(self, channel: Any) -> str | None:
-        """Why there is no exit code: None when a signal killed the command on a connection that lives.
-
-        paramiko ends the channels of a dead connection just before it says that the connection is dead.
-        """
-        thread = channel.get_transport()
-        thread.join(0.2)
-        if thread.is_alive() and thread.is_active():
-            return None
-        return "the session was closed" if self._closed else "the host hung up or cannot be reached any more"
-
-
-class _Channel:
-    """A command's streams on an SSH channel."""
-
-    def __init__(self, channel: Any) -> None:
-        self._channel = channel
-
-    def read_output(self) -> bytes:
-        return bytes(self._channel.recv(CHUNK))
-
-    def read_error(self) -> bytes:
-        return bytes(self._channel.recv_stderr(CHUNK))
-
-    def write(self, data: bytes) -> None:
-        """`sendall` would copy the rest once for each packet."""
-        view = memoryview(data)
-        while view:
-            sent = self._channel.send(view)
-            if sent == 0:
-                raise EOFError("the channel is closed")
-            view = view[sent:]
-
-    def end_input(self) -> None:
-        self._channel.shutdown_write()
-
-    def abort(self) -> None:
-        import paramiko
-
-        # On a connection that is gone or just closed by another thread there is nothing left to close.
-        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
-            self._channel.close()
-
-    def status(self) -> int:
-        return int(self._channel.recv_exit_status())
+                "an SSH client that kprov does not have", where=CLIENT, found=chosen,
+                needed="openssh or paramiko", todo=f"unset {CLIENT}",
+            )  # fmt: skip
+        return f"{CLIENT} says so"
+    if shutil.which("ssh") is None:
+        return "there is no program ssh on PATH"
+    if not has_account():
+        return f"user id {os.getuid()} has no account, and ssh runs for none without"
+    return ""

@@ -80,6 +80,41 @@ class SocketStream:
         self._socket.close()
 
 
+class PairStream:
+    """A stream whose directions are two sockets, whose far ends another program holds.
+
+    Args:
+        reading, writing: our ends.
+        end: ends what carries the stream.
+        lost: as in ChannelStream.
+    """
+
+    def __init__(
+        self,
+        reading: socket.socket,
+        writing: socket.socket,
+        end: Callable[[], None],
+        lost: Callable[[], TransportError | None],
+    ) -> None:
+        self._reader = SocketStream(reading, lost)
+        self._writer = SocketStream(writing, lost)
+        self._end = end
+
+    def read(self) -> bytes:
+        return self._reader.read()
+
+    def write(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def end(self) -> None:
+        self._writer.end()
+
+    def close(self) -> None:
+        self._end()
+        self._reader.close()
+        self._writer.close()
+
+
 def dial_here(where: str, address: str, port: int, timeout: float) -> socket.socket:
     """Connects from this machine itself. Raises UnreachedError."""
     try:

@@ -7,13 +7,17 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from apply_room import room as room  # a fixture of all modules
 from ssh_server import SshServer, make_folder
 
-from kprov.transport import Count, LocalTransport, Result, Session, SshTransport, Transport
+from kprov.transport import Count, LocalTransport, Result, Session, Transport
 from kprov.transport.fake import FakeTransport
+from kprov.transport.openssh import OpenSshTransport
+from kprov.transport.openssh_config import Files
+from kprov.transport.paramiko_ssh import ParamikoTransport
 from kprov.values.model import Connection, Host
 
 
@@ -49,13 +53,23 @@ def shell_handler(host: Host, command: str, stdin: bytes) -> Result:
     return Result(status=max(done.returncode, -1), stdout=done.stdout, stderr=done.stderr)
 
 
+SSH = ("openssh", "paramiko")
+
+
+def ssh_transport(kind: str, *known_hosts: Path, config: Path | None = None) -> Transport:
+    """A transport of that client that trusts the keys in those files alone."""
+    if kind == "openssh":
+        return OpenSshTransport(Files(config=config, known_hosts=known_hosts))
+    return ParamikoTransport(ssh_config=config, known_hosts=known_hosts)
+
+
 def _transport(kind: str, server: SshServer) -> Transport:
-    if kind == "ssh":
-        return SshTransport(known_hosts=(server.known_hosts,))
+    if kind in SSH:
+        return ssh_transport(kind, server.known_hosts)
     return LocalTransport() if kind == "local" else FakeTransport(handler=shell_handler)
 
 
-@pytest.fixture(params=["ssh", "local", "fake"])
+@pytest.fixture(params=[*SSH, "local", "fake"])
 def transport(request: pytest.FixtureRequest, server: SshServer) -> Transport:
     return _transport(request.param, server)
 
@@ -68,7 +82,7 @@ def session(transport: Transport, server: SshServer) -> Iterator[Session]:
     session.close()
 
 
-@pytest.fixture(params=["ssh", "local"])
+@pytest.fixture(params=[*SSH, "local"])
 def real(request: pytest.FixtureRequest, server: SshServer) -> Iterator[Session]:
     """A session whose commands really run and can be stopped."""
     session = _transport(request.param, server).connect(host_of(server))
@@ -76,6 +90,12 @@ def real(request: pytest.FixtureRequest, server: SshServer) -> Iterator[Session]
     session.close()
 
 
+@pytest.fixture(params=SSH)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which SSH client a test is about: it is run with each."""
+    return str(request.param)
+
+
 @pytest.fixture
-def ssh(server: SshServer) -> SshTransport:
-    return SshTransport(known_hosts=(server.known_hosts,))
+def ssh(kind: str, server: SshServer) -> Transport:
+    return ssh_transport(kind, server.known_hosts)

@@ -12,7 +12,7 @@ from conftest import _transport, host_of
 from ssh_server import SshServer, make_folder
 from test_session import FIVE_MB, until
 
-from kprov.transport import Count, Session, SshTransport, Stream, Transport
+from kprov.transport import Count, Session, Stream, Transport
 from kprov.transport.fake import FakeTransport
 from kprov.transport.streams import dial_here
 from kprov.values.errors import TransportError, UnreachedError
@@ -180,7 +180,7 @@ def test_a_closed_session_dials_nobody(dialler: Session, serve: Callable[..., in
 
 
 def test_a_host_that_is_lost_is_told_from_one_that_cannot_connect(
-    server: SshServer, ssh: SshTransport, serve: Callable[..., int]
+    server: SshServer, ssh: Transport, serve: Callable[..., int]
 ) -> None:
     port = serve(echo)
     session = ssh.connect(host_of(server))
@@ -194,11 +194,11 @@ def test_a_host_that_is_lost_is_told_from_one_that_cannot_connect(
     session.close()
 
 
-def test_a_server_that_forwards_nothing_says_what_to_change() -> None:
+def test_a_server_that_forwards_nothing_says_what_to_change(kind: str) -> None:
     server = SshServer(make_folder(), extra="AllowTcpForwarding no\n")
     server.start()
     try:
-        session = _transport("ssh", server).connect(host_of(server))
+        session = _transport(kind, server).connect(host_of(server))
         with pytest.raises(UnreachedError) as caught:
             session.dial("127.0.0.1", server.port)
         assert "AllowTcpForwarding" in caught.value.needed
@@ -209,7 +209,7 @@ def test_a_server_that_forwards_nothing_says_what_to_change() -> None:
         shutil.rmtree(server.folder)
 
 
-def test_silence_ends_in_time(server: SshServer, ssh: SshTransport) -> None:
+def test_silence_ends_in_time(server: SshServer, ssh: Transport) -> None:
     """A listener whose queue is full answers no further one: the kernel drops it, as a dead machine would."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]

@@ -6,26 +6,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import host_of
+from conftest import host_of, ssh_transport
 from ssh_server import PASSWORD, SshServer
 from test_session import FIVE_MB, runs, until
 
-from kprov.transport import SshTransport
-from kprov.transport.ssh import SshSession
+from kprov.transport import Session, Transport
+from kprov.transport.paramiko_ssh import ParamikoTransport
 from kprov.values.errors import TransportError
 from kprov.values.model import Secret
 
 
 @pytest.fixture
-def transport(user_server: SshServer) -> SshTransport:
-    return SshTransport(known_hosts=(user_server.known_hosts,))
+def transport(kind: str, user_server: SshServer) -> Transport:
+    return ssh_transport(kind, user_server.known_hosts)
 
 
-def connect(transport: SshTransport, server: SshServer, user: str, password: str | None = None) -> SshSession:
+def connect(transport: Transport, server: SshServer, user: str, password: str | None = None) -> Session:
     return transport.connect(host_of(server, user=user, become_password=None if password is None else Secret(password)))
 
 
-def refusal(session: SshSession) -> TransportError:
+def refusal(session: Session) -> TransportError:
     with pytest.raises(TransportError) as caught:
         session.execute("id -u")
     session.close()
@@ -33,7 +33,7 @@ def refusal(session: SshSession) -> TransportError:
 
 
 @pytest.mark.parametrize(("user", "password"), [("free", None), ("asked", PASSWORD), ("free", PASSWORD)])
-def test_root_in_one_exec(transport: SshTransport, user_server: SshServer, user: str, password: str | None) -> None:
+def test_root_in_one_exec(transport: Transport, user_server: SshServer, user: str, password: str | None) -> None:
     session = connect(transport, user_server, user, password)
     result = session.execute("id -u; cat; echo err >&2; exit 5", stdin=b"payload")
     assert (result.status, result.stdout, result.stderr) == (5, b"0\npayload", b"err\n")
@@ -44,42 +44,44 @@ def test_root_in_one_exec(transport: SshTransport, user_server: SshServer, user:
     session.close()
 
 
-def test_wrong_password_is_one_attempt(transport: SshTransport, user_server: SshServer) -> None:
+def test_wrong_password_is_one_attempt(transport: Transport, user_server: SshServer) -> None:
     error = refusal(connect(transport, user_server, "asked", "wrong-secret-word"))
     assert "refused the password" in error.what
     assert "wrong-secret-word" not in str(error)
     assert transport.counters["one"].execs == 1
 
 
-def test_password_that_is_needed_and_missing(transport: SshTransport, user_server: SshServer) -> None:
+def test_password_that_is_needed_and_missing(transport: Transport, user_server: SshServer) -> None:
     error = refusal(connect(transport, user_server, "asked"))
     assert "asks for a password" in error.what
     assert "become_password" in error.todo
 
 
 @pytest.mark.parametrize("password", [None, PASSWORD])
-def test_user_without_rights(transport: SshTransport, user_server: SshServer, password: str | None) -> None:
+def test_user_without_rights(transport: Transport, user_server: SshServer, password: str | None) -> None:
     error = refusal(connect(transport, user_server, "plain", password))
     assert error.what in ("the user may not use sudo", "sudo asks for a password")
     if password is not None:
         assert error.what == "the user may not use sudo"
 
 
-def test_requiretty(transport: SshTransport, user_server: SshServer) -> None:
+def test_requiretty(transport: Transport, user_server: SshServer) -> None:
     assert "without a terminal" in refusal(connect(transport, user_server, "ttyonly")).what
 
 
-def test_login_shell_that_runs_nothing(transport: SshTransport, user_server: SshServer) -> None:
+def test_login_shell_that_runs_nothing(transport: Transport, user_server: SshServer) -> None:
     error = refusal(connect(transport, user_server, "nologin"))
     assert "login shell did not run" in error.what
     assert "not available" in error.log
 
 
-def test_noise_of_login_scripts_is_not_output(transport: SshTransport, user_server: SshServer) -> None:
+def test_noise_of_login_scripts_is_not_output(transport: Transport, user_server: SshServer) -> None:
     session = connect(transport, user_server, "free")
-    noisy = session.connection.create_session()
+    raw = ParamikoTransport(known_hosts=(user_server.known_hosts,)).connect(host_of(user_server, user="free"))
+    noisy = raw.connection.create_session()
     noisy.exec_command("true")
     assert noisy.recv(1000) == b"noise of a login script\n"
+    raw.close()
     result = session.execute("echo clean; echo tidy >&2")
     assert (result.stdout, result.stderr) == (b"clean\n", b"tidy\n")
     held = session.hold("echo held; cat")
@@ -88,7 +90,7 @@ def test_noise_of_login_scripts_is_not_output(transport: SshTransport, user_serv
     session.close()
 
 
-def test_password_is_in_no_process_list(transport: SshTransport, user_server: SshServer) -> None:
+def test_password_is_in_no_process_list(transport: Transport, user_server: SshServer) -> None:
     seen: list[Path] = []
     sudo: list[bytes] = []
 
@@ -112,7 +114,7 @@ def test_password_is_in_no_process_list(transport: SshTransport, user_server: Ss
     session.close()
 
 
-def test_held_root_command_ends_with_the_connection(transport: SshTransport, user_server: SshServer) -> None:
+def test_held_root_command_ends_with_the_connection(transport: Transport, user_server: SshServer) -> None:
     session = connect(transport, user_server, "asked", PASSWORD)
     held = session.hold("echo $$; exec cat")
     pid = held.first_line(20)
@@ -122,7 +124,7 @@ def test_held_root_command_ends_with_the_connection(transport: SshTransport, use
     session.close()
 
 
-def test_timeout_ends_a_root_command_that_reads(transport: SshTransport, user_server: SshServer) -> None:
+def test_timeout_ends_a_root_command_that_reads(transport: Transport, user_server: SshServer) -> None:
     session = connect(transport, user_server, "asked", PASSWORD)
     seen: list[bytes] = []
     with pytest.raises(TransportError, match="too long"):

@@ -15,12 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import host_of
+from conftest import host_of, ssh_transport
 from ssh_server import SshServer, make_folder
 from test_session import until
 
 from kprov.pki.authority import CertificateAuthority
-from kprov.transport import SshTransport, Stream
+from kprov.transport import Stream, Transport
 from kprov.tunnel.api import Api
 from kprov.tunnel.bearer import USER, BearerStream, Requests
 from kprov.tunnel.forward import Forward, listen
@@ -102,7 +102,7 @@ def told() -> list[str]:
 
 
 @pytest.fixture
-def way(server: SshServer, ssh: SshTransport, told: list[str]) -> Iterator[Way]:
+def way(server: SshServer, ssh: Transport, told: list[str]) -> Iterator[Way]:
     way = Way(ssh, [host_of(server)], told.append)
     way.settle(lambda session: None)
     yield way
@@ -221,7 +221,7 @@ def test_tls_hears_the_end_of_what_the_other_side_says(
 
 def test_the_api_is_asked_through_the_host(
     server: SshServer,
-    ssh: SshTransport,
+    ssh: Transport,
     tls_page: int,
     authority: CertificateAuthority,
     monkeypatch: pytest.MonkeyPatch,
@@ -262,13 +262,15 @@ def test_a_page_where_nobody_listens_is_told_once_and_works_when_somebody_does(
         thread.join()
 
 
-def test_a_host_that_is_lost_is_replaced_by_another(page: int, forward: Callable[..., str], told: list[str]) -> None:
+def test_a_host_that_is_lost_is_replaced_by_another(
+    kind: str, page: int, forward: Callable[..., str], told: list[str]
+) -> None:
     first, second = SshServer(make_folder()), SshServer(make_folder())
     first.start()
     second.start()
     known = first.folder / "both"
     known.write_text(first.known_hosts.read_text() + second.known_hosts.read_text())
-    way = Way(SshTransport(known_hosts=(known,)), [host_of(first, "one"), host_of(second, "two")], told.append)
+    way = Way(ssh_transport(kind, known), [host_of(first, "one"), host_of(second, "two")], told.append)
     try:
         way.settle(lambda session: None)
         url = forward(lambda: way.dial("127.0.0.1", page))

@@ -177,6 +177,9 @@ def test_paths_start_at_the_folder_of_the_inventory(tmp_path: Path) -> None:
     assert made.templates_dir is None
     assert made.hosts[0].connection.key == tmp_path / "keys" / "id"
     assert made.hosts[0].connection.jump == "me@bastion.example.org:2222"
+    for several in ("jump: [me@a, 'b:2222']", "jump: me@a, b:2222", "jump: 'me@a,b:2222'"):
+        path.write_text(cluster(several))
+        assert load(path).cluster.hosts[0].connection.jump == "me@a,b:2222"
     path.write_text(cluster("key: ~/.ssh/id"))
     assert load(path).cluster.hosts[0].connection.key == Path("~/.ssh/id").expanduser()
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from kprov.transport.client import Opener, Settings
+from kprov.transport.paramiko_client import Opener, Settings
 from kprov.values.model import Connection
 
 

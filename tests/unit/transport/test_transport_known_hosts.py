@@ -13,8 +13,9 @@ import paramiko
 import pytest
 from call_count import calls_of
 
-from kprov.transport.explain import HostKeyRefused, Target, explain, is_dropped
 from kprov.transport.known_hosts import HostKey, KnownHosts, host_name_of, parse_host_key
+from kprov.transport.paramiko_explain import HostKeyRefused, explain, is_dropped
+from kprov.transport.sentences import Target
 
 
 def key(number: int, kind: str = "ssh-ed25519") -> HostKey:
@@ -109,7 +110,7 @@ BEHIND = Target(name="n1", address="10.0.0.1", port=22, user="ops", via="bastion
         (EOFError(), "hung up"),
         (paramiko.AuthenticationException("Authentication failed."), "did not let user ops in"),
         (paramiko.SSHException("No authentication methods available"), "did not let user ops in"),
-        *((error, "neither yes nor no to user ops") for error in UNJUDGED),
+        *((error, "authentication as ops did not complete") for error in UNJUDGED),
         (paramiko.ssh_exception.IncompatiblePeer("no acceptable ciphers"), "no common SSH algorithm"),
         (paramiko.ChannelException(2, "Connect failed"), "jump host cannot reach"),
         (RuntimeError("something new"), "could not be made"),

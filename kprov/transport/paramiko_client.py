@@ -8,7 +8,9 @@ notice a peer that vanished.
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -20,14 +22,23 @@ import fabric
 import paramiko
 from paramiko.packet import Packetizer
 
-from kprov.transport.explain import CONNECT_SECONDS, HostKeyRefused, Target, explain, is_dropped
-from kprov.transport.known_hosts import HostKey, KnownHosts, host_name_of, parse_host_key
+from kprov.transport import sentences
+from kprov.transport.account import has_account
+from kprov.transport.known_hosts import HostKey, KnownHosts, host_name_of, parse_host_key, signatures
+from kprov.transport.paramiko_explain import HostKeyRefused, explain, is_dropped
+from kprov.transport.paramiko_ssh import AskPassphrase
+from kprov.transport.sentences import Target
 from kprov.values.errors import TransportError
-from kprov.values.model import Connection, Secret
+from kprov.values.model import Connection
 
+# Keywords with which a host may be reached by ssh and not by paramiko.
+_ONLY_OPENSSH = (
+    "include", "match", "identityagent", "certificatefile", "pkcs11provider", "securitykeyprovider", "knownhostscommand",
+    "userknownhostsfile", "globalknownhostsfile", "verifyhostkeydns", "canonicalizehostname", "addressfamily",
+    "bindaddress", "bindinterface", "gssapiauthentication", "hostbasedauthentication", "proxyusefdpass",
+)  # fmt: skip
 KEEPALIVE_SECONDS = 10
 VANISHED_SECONDS = 20  # a peer that acknowledges nothing for so long is gone
-AskPassphrase = Callable[[Path], Secret | None]
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # its tracebacks are not for the terminal
 
@@ -84,6 +95,9 @@ class Settings:
         cls, ssh_config: Path | None, known_hosts: tuple[Path, ...], ask_passphrase: AskPassphrase | None
     ) -> Settings:
         """`ssh_config` None means the user's and the system's own. Raises TransportError."""
+        if not has_account():
+            # paramiko asks for the user's name to fill in tokens, also where they are not used.
+            os.environ.setdefault("LOGNAME", f"user-{os.getuid()}")
         # lazy: fabric must not read ~/.fabric.yaml and the like, which could turn agent forwarding on.
         try:
             config = fabric.Config(lazy=True, runtime_ssh_path=None if ssh_config is None else str(ssh_config))
@@ -101,8 +115,8 @@ class Opener:
         self._settings = settings
         self._keys: dict[Path, Any] = {}
         self._keys_lock = threading.Lock()
-        self._jumps: dict[str, Any] = {}
-        self._jumps_lock = threading.Lock()
+        self._jumps: dict[tuple[str, str | None], Any] = {}
+        self._jumps_lock = threading.RLock()
         self._making_lock = threading.Lock()  # fabric empties and fills the shared configuration meanwhile
 
     def open(self, name: str, to: Connection) -> tuple[Any, Target]:
@@ -116,28 +130,42 @@ class Opener:
                 jump.close()
             self._jumps.clear()
 
-    def _gateway(self, name: str, to: Connection) -> Any:
+    def _found(self, to: Connection) -> Mapping[str, Any]:
+        """What ssh_config says for that host, its tokens filled in with the inventory's values where there are any."""
+        given = {"port": to.port, "user": to.user}
+        config = copy.copy(self._settings.config.base_ssh_config)
+        first = {key: str(value) for key, value in given.items() if value is not None}
+        config._config = [{"host": ["*"], "config": first}, *config._config]
+        found: Mapping[str, Any] = config.lookup(to.address)
+        return found
+
+    def _gateway(self, name: str, to: Connection, behind: tuple[str, ...] = ()) -> Any:
         """The connection or ProxyCommand to go through; False for none (None would let fabric choose)."""
-        found = self._settings.config.base_ssh_config.lookup(to.address)
+        found = self._found(to)
+        if to.user is None and "user" not in found and not has_account():
+            raise sentences.no_user(name)
         chain = to.jump or found.get("proxyjump")
         if chain and chain.lower() != "none":
-            return self._jump(name, chain, to.key)
+            before, _, hop = chain.rpartition(",")
+            return self._jump(name, hop.strip(), before or None, to.key, behind)
         return found.get("proxycommand", False) if to.jump is None else False
 
-    def _jump(self, name: str, chain: str, key: Path | None) -> Any:
-        """The last hop of "user@host:port,…", opened once however many hosts are behind it, with the host's own key."""
+    def _jump(self, name: str, hop: str, before: str | None, key: Path | None, behind: tuple[str, ...]) -> Any:
+        """The connection to a jump host, opened once however many hosts are behind it, with the host's own key.
+
+        The first of several may have a jump host of its own in ssh_config.
+        """
+        if hop in behind:
+            raise sentences.jump_circle(name, (*behind, hop))
         with self._jumps_lock:
-            gateway: Any = False
-            for number, hop in enumerate(hops := chain.split(",")):
-                route = ",".join(hops[: number + 1])
-                jump = self._jumps.get(route)
-                if jump is None or not jump.is_connected:
-                    short = fabric.connection.derive_shorthand(hop.strip())
-                    to = Connection(address=short["host"], user=short["user"], port=short["port"], key=key)
-                    jump, _ = self._open(f"jump host {hop} of {name}", to, gateway)
-                    self._jumps[route] = jump
-                gateway = jump
-            return gateway
+            jump = self._jumps.get((hop, before))
+            if jump is None or not jump.is_connected:
+                short = fabric.connection.derive_shorthand(hop)
+                to = Connection(address=short["host"], user=short["user"], port=short["port"], key=key, jump=before)
+                gateway = self._gateway(name, to, (*behind, hop))
+                jump, _ = self._open(f"jump host {hop} of {name}", to, gateway)
+                self._jumps[(hop, before)] = jump
+            return jump
 
     def _open(self, name: str, to: Connection, gateway: Any) -> tuple[Any, Target]:
         for attempt in (1, 2):
@@ -149,10 +177,21 @@ class Opener:
                 refused = _changed(error, trusted, pinned=to.host_key is not None)
                 if attempt == 1 and is_dropped(refused):
                     continue
-                raise explain(refused, target) from None
+                raise self._named(explain(refused, target), to) from None
             connection.transport.set_keepalive(KEEPALIVE_SECONDS)
             return connection, target
         raise AssertionError("two attempts end in a connection or an error")
+
+    def _named(self, error: TransportError, to: Connection) -> TransportError:
+        """The error, with what stands in the user's files for that host and only the OpenSSH client can do."""
+        found = self._found(to)
+        lacking = [word for word in _ONLY_OPENSSH if found.get(word, "none").lower() not in ("none", "no")]
+        if self._settings.known.has_authorities and "host key" in error.what:
+            lacking.append("@cert-authority in known_hosts")
+        if lacking:
+            error.needed = f"{error.needed or 'a connection'}; kprov's own SSH client knows no {', '.join(lacking)}"
+            error.todo = f"install the OpenSSH client, which kprov then uses; or {error.todo}"
+        return error
 
     def _prepare(self, name: str, to: Connection, gateway: Any) -> tuple[Any, Target, tuple[HostKey, ...]]:
         """A connection that is ready to open: identities chosen, host keys loaded, unknown ones refused."""
@@ -164,9 +203,13 @@ class Opener:
                 config=self._settings.config,
                 gateway=gateway,
                 forward_agent=False,
-                connect_timeout=CONNECT_SECONDS,
+                connect_timeout=sentences.CONNECT_SECONDS,
                 # A longer banner timeout: the connect timeout ends first, and is told apart from a server that hangs up.
-                connect_kwargs={"banner_timeout": 2 * CONNECT_SECONDS, "auth_timeout": 30, "channel_timeout": 30},
+                connect_kwargs={
+                    "banner_timeout": 2 * sentences.CONNECT_SECONDS,
+                    "auth_timeout": 30,
+                    "channel_timeout": 30,
+                },
             )
         via = getattr(gateway, "host", "a ProxyCommand") if gateway else None
         target = Target(name=name, address=connection.host, port=connection.port, user=connection.user, via=via)
@@ -247,10 +290,7 @@ def load_key(path: Path, where: str, ask: AskPassphrase | None) -> Any:
         raise TransportError("the private key cannot be read", where=where, found=f"{path}: {error}") from None
     passphrase = ask(path) if ask is not None else None
     if passphrase is None:
-        raise TransportError(
-            "the private key is encrypted", where=where, found=str(path), needed="its passphrase",
-            todo=f"ssh-add {path} and leave `key` out of the inventory, or run in a terminal",
-        )  # fmt: skip
+        raise sentences.key_locked(where, path)
     try:
         return paramiko.PKey.from_path(path, passphrase.reveal().encode())  # type: ignore[arg-type]
     except (ValueError, paramiko.SSHException):
@@ -259,7 +299,7 @@ def load_key(path: Path, where: str, ask: AskPassphrase | None) -> Any:
 
 def _factory(trusted: tuple[HostKey, ...], *, pinned: bool) -> Callable[..., paramiko.Transport]:
     """Makes transports that ask for host keys of the trusted types first, or for nothing else when one is pinned."""
-    types = [name for key in trusted for name in _signatures(key.type)]
+    types = [name for key in trusted for name in signatures(key.type)]
 
     def make(sock: Any, **options: Any) -> paramiko.Transport:
         _tune(sock)
@@ -273,11 +313,6 @@ def _factory(trusted: tuple[HostKey, ...], *, pinned: bool) -> Callable[..., par
         return transport
 
     return make
-
-
-def _signatures(key_type: str) -> tuple[str, ...]:
-    """The algorithms a key of that type can prove itself with; SHA-1 is not one of them."""
-    return ("rsa-sha2-512", "rsa-sha2-256") if key_type == "ssh-rsa" else (key_type,)
 
 
 def _tune(sock: Any) -> None:
