@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-def hostport(address: str, port: int) -> str:
+def hostport(address: object, port: int) -> str:
     """Return `ADDRESS:PORT`, an IPv6 address in brackets (RFC 3986, 3.2.2)."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return f"[{address}]:{port}" if ":" in str(address) else f"{address}:{port}"
 
 
 def host_of(endpoint: str) -> str:
