@@ -13,6 +13,7 @@ from kprov.addon.describe import described, is_own, shelf
 from kprov.cli.options import FILE, json_option
 from kprov.inventory import load
 from kprov.inventory.addons import FOLDER
+from kprov.report.jsonlines import document
 from kprov.values.addon import Addon, Description
 from kprov.values.errors import AddonError
 from kprov.values.spelling import did_you_mean
@@ -42,7 +43,7 @@ def show(inventory: Path | None, *, json: bool) -> None:
     chosen = _chosen(inventory)
     rows = [_row(description, chosen) for description in _descriptions(inventory)]
     if json:
-        click.echo(jsonlib.dumps(rows, indent=2))
+        click.echo(document({"addons": rows}))
         return
     for row in rows:
         state = "on " if row["on"] else "off"
@@ -70,7 +71,7 @@ def info(name: str, inventory: Path | None, *, json: bool) -> None:
             todo=did_you_mean(name, known) or "your own are listed when you name your inventory too",
         )
     values = _values(known[name], (_chosen(inventory) or {}).get(name))
-    click.echo(jsonlib.dumps(values, indent=2) if json else "\n".join(_lines(values)))
+    click.echo(document({"addon": values}) if json else "\n".join(_lines(values)))
 
 
 def _chosen(inventory: Path | None) -> dict[str, Addon] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from kprov.observe.probe import Question
 from kprov.report import closing, plan_view
 from kprov.report.diff import file_diffs, shown_paths
 from kprov.report.failures import failure_table
-from kprov.report.jsonlines import object_line
+from kprov.report.jsonlines import document, object_line
 from kprov.run import down as run_down
 from kprov.run.up import Prepared, apply, prepare
 from kprov.values.events import Note
@@ -60,7 +59,7 @@ def show_plan(state: State, given: Given, *, diff: bool) -> int:
     ):
         _warn(work, prepared)
         if given.json:
-            text = json.dumps(plan_view.plan_values(prepared.plan), indent=2, ensure_ascii=False)
+            text = document(plan_view.plan_values(prepared.plan))
             click.echo(work.hub.redactor.clean(text))
         else:
             work.say(plan_view.plan_lines(prepared.plan))

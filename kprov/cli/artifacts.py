@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -27,6 +25,7 @@ from kprov.cli.options import FILE, json_option
 from kprov.inventory import load as load_inventory
 from kprov.report.console import Terminal
 from kprov.report.hub import Hub
+from kprov.report.jsonlines import document
 from kprov.report.lines import Lines
 from kprov.report.words import count, size
 from kprov.values.addon import is_url
@@ -128,7 +127,7 @@ def show(inventory: Path | None, kubernetes: str, archs: tuple[str, ...], *, jso
     """
     rows = listing(needed(_cluster(inventory, kubernetes)), archs or (native(),), default_root(), deep=deep)
     if json:
-        click.echo(_json([vars(row) for row in rows]))
+        click.echo(document({"artifacts": [vars(row) for row in rows]}))
         return
     for row in rows:
         there = f"{row.source:<9} {size(row.size):>10}  {row.sha256[:12]}" if row.cached else row.fault or "not here"
@@ -230,7 +229,3 @@ def _progress(state: State) -> Iterator[Hub]:
         yield hub
     finally:
         hub.close()
-
-
-def _json(rows: list[Mapping[str, Any]]) -> str:
-    return json.dumps(rows, indent=2)

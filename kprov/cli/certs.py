@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from kprov.cli.options import Given, inventory_argument, state_options
 from kprov.cli.work import opened
 from kprov.pki.listing import CertificateRow, authority_rows, certificate_rows, secret_rows
 from kprov.report.columns import columns
+from kprov.report.jsonlines import document
 from kprov.run.certificate_list import desired_certificates, secret_certificates
 from kprov.run.status import look
 
@@ -56,14 +56,14 @@ def list_certificates(
             *secret_rows(secrets or (), now),
         ]
         if as_json:
-            click.echo(json.dumps([_document(row) for row in rows], indent=2))
+            click.echo(document({"certificates": [_values(row) for row in rows]}))
         else:
             head = ("HOST", "NAME", "EXPIRES", "DAYS", "RENEWAL", "PATH")
             work.say(columns([head, *map(_cells, rows)]))
     return FAILED if fleet.failures else 0
 
 
-def _document(row: CertificateRow) -> dict[str, object]:
+def _values(row: CertificateRow) -> dict[str, object]:
     return {
         "host": row.host,
         "name": row.name,

@@ -21,6 +21,7 @@ from kprov.cli.exits import State
 from kprov.cli.options import Given, inventory_argument, json_option, state_options
 from kprov.cli.work import opened
 from kprov.inventory.addons import FOLDER
+from kprov.report.jsonlines import VERSION
 from kprov.tunnel.page import Page
 from kprov.tunnel.page import opened as opened_page
 from kprov.tunnel.target import chosen
@@ -102,7 +103,7 @@ def _show(cluster: str, addon: Addon, page: Page, *, json: bool) -> None:
 
 
 def _line(event: str, values: Mapping[str, Any]) -> str:
-    return jsonlib.dumps({"event": event, **values}, ensure_ascii=False)
+    return jsonlib.dumps({"version": VERSION, "event": event, **values}, ensure_ascii=False)
 
 
 def _browse(url: str) -> None:

@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name → (module:command, the line t
     "verify":     ("verify:verify",     "Check the machines and the cluster themselves."),
     "open":       ("open:open_addon",   "Open the page of an add-on in the browser."),
     "kubeconfig": ("access:kubeconfig", "Write a kubeconfig for an administrator."),
+    "passphrase": ("passphrase:passphrase", "Set, change or remove the passphrase of the cluster's keys."),
     "certs":      ("certs:certs",       "Certificates and when they expire."),
     "down":       ("apply:down",        "Take the cluster off the hosts: the reverse of `kprov up`."),
     "addons":     ("addons:addons",     "Add-ons: list them, and show what each takes."),

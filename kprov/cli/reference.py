@@ -21,9 +21,10 @@ This page is rendered from the program: `python -m kprov.cli.reference docs/refe
 
 {EXIT_CODES.strip()}
 
-With `--json`, `kprov plan`, `status`, `certs list` and `artifacts list` print one JSON document. `up` and
-`down` print a line for each event: an object with `event`, `time` (UTC, ISO 8601) and the event's own fields; the last one
-is `summary`, or `error` with `what`, `where`, `found`, `needed`, `todo` and `log`. Everything else goes to standard error.
+With `--json`, `kprov plan`, `status`, `certs list`, `addons` and `artifacts list` print one JSON document. `up` and `down`
+print a line for each event: an object with `event`, `time` (UTC, ISO 8601) and the event's own fields. Each has
+`"version": 1`, a number that grows when a field is taken away or changes its meaning. The last line is
+`summary`, or `error` with `what`, `where`, `found`, `needed`, `todo` and `log`. Everything else goes to standard error.
 """
 _WIDTH = 100
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from kprov.cli.exits import FAILED, State
 from kprov.cli.options import Given, inventory_argument, state_options
 from kprov.cli.work import opened
 from kprov.report.columns import columns
+from kprov.report.jsonlines import document
 from kprov.run.status import MISSING, HostStatus, Status, look, summarize
 
 
@@ -40,7 +40,7 @@ def status(
         fleet = look(work.workspace)
         found = summarize(work.workspace.cluster, fleet.observations, fleet.failures, datetime.now(UTC))
         if as_json:
-            click.echo(json.dumps({**asdict(found), "good": found.good}, indent=2))
+            click.echo(document({**asdict(found), "good": found.good}))
         else:
             work.say(lines(found))
     return 0 if found.good else FAILED

@@ -1,4 +1,4 @@
-"""A run as JSON lines, for programs: one object a line, `event` says of what kind, `time` is UTC."""
+"""JSON for programs: documents, and a run as lines: one object a line, `event` says of what kind, `time` is UTC."""
 
 from __future__ import annotations
 
@@ -11,11 +11,18 @@ from typing import Any
 
 from kprov.values.events import Event
 
+VERSION = 1  # of the form of all that is printed; it grows when a field is taken away or changes its meaning
+
+
+def document(values: Mapping[str, Any]) -> str:
+    """Return one JSON document over several lines."""
+    return json.dumps({"version": VERSION, **values}, indent=2, ensure_ascii=False)
+
 
 def object_line(kind: str, values: Mapping[str, Any]) -> str:
-    """One line of JSON."""
+    """Return one line of JSON."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return json.dumps({"event": kind, "time": now, **values}, ensure_ascii=False)
+    return json.dumps({"version": VERSION, "event": kind, "time": now, **values}, ensure_ascii=False)
 
 
 def kind_of(event: Event) -> str:

@@ -161,6 +161,8 @@ class Store:
 
     def change_passphrase(self, passphrase: Secret | None) -> None:
         """Write the same keys again under another passphrase; None leaves them unencrypted. Raises StoreError."""
+        if passphrase is not None:
+            check_passphrase(passphrase)
         self._write(encode(self._known.identity, self._open_keys(), passphrase), passphrase, replace_private)
 
     @contextmanager

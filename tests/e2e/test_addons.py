@@ -214,7 +214,7 @@ def test_status_and_certificates_tell_of_add_ons(cluster: LabCluster) -> None:
     shown = cluster.kprov("status").stdout
     states = {line.split()[0]: line.split()[1:] for line in shown.split("ADD-ON")[1].splitlines()[1:]}
     assert states == {"hello": ["1", "ready"], "metrics-server": [NOW, "ready"], "plain": ["-", "ready"]}
-    rows = json.loads(cluster.kprov("certs list", "--json").stdout)
+    rows = json.loads(cluster.kprov("certs list", "--json").stdout)["certificates"]
     secrets = {row["path"]: row for row in rows if row["host"] == "(cluster)"}
     assert set(secrets) == {"Secret hello/web-tls", "Secret kube-system/metrics-server-tls"}
     assert all(row["reason"] is None and row["days_left"] > 300 for row in secrets.values())
@@ -441,7 +441,7 @@ def test_certificates_in_secrets_are_renewed_in_time(cluster: LabCluster) -> Non
     old = secret_of_metrics_server(cluster)
     assert served_by_metrics_server(cluster) == old
     cluster.edit(lambda document: document["cluster"].update(pki={"leaf_days": 370, "renew_before_days": 369}))
-    rows = json.loads(cluster.kprov("certs list", "--json").stdout)
+    rows = json.loads(cluster.kprov("certs list", "--json").stdout)["certificates"]
     (row,) = (row for row in rows if row["path"] == "Secret hello/web-tls")
     assert row["reason"].startswith("expires in")
     assert "Secret hello/web-tls: the certificate expires in" in cluster.kprov("plan", "--limit", "w1", status=2).stdout

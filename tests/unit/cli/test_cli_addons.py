@@ -45,7 +45,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: object, status: int = 0) ->
 
 
 def rows(text: str) -> dict[str, dict[str, Any]]:
-    return {row["name"]: row for row in json.loads(text)}
+    return {row["name"]: row for row in json.loads(text)["addons"]}
 
 
 def test_without_an_inventory_kprovs_own_are_listed_as_they_come(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +82,7 @@ def test_info_shows_versions_parameters_and_what_is_set(capsys: pytest.CaptureFi
     ):
         assert text in told, text
     assert "s3cret" not in told
-    values = json.loads(said(capsys, "info", "hello", inventory, "--json"))
+    values = json.loads(said(capsys, "info", "hello", inventory, "--json"))["addon"]
     shown = {key: values["parameters"]["replicas"][key] for key in ("type", "required", "default", "set")}
     assert shown == {"type": "integer", "required": False, "default": 2, "set": 3}
     assert values["folder"] == str(inventory.parent / "addons" / "hello")
@@ -92,7 +92,7 @@ def test_info_shows_versions_parameters_and_what_is_set(capsys: pytest.CaptureFi
 @pytest.mark.parametrize("name", ["cloud-aws", "flannel", "headlamp", "logging", "metrics-server", "node-local-dns"])
 def test_info_of_kprovs_own_needs_no_inventory(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert said(capsys, "info", name).startswith(f"{name}: ")
-    assert json.loads(said(capsys, "info", name, "--json"))["name"] == name
+    assert json.loads(said(capsys, "info", name, "--json"))["addon"]["name"] == name
 
 
 def test_a_near_miss_is_told(capsys: pytest.CaptureFixture[str], inventory: Path) -> None:
@@ -106,5 +106,5 @@ def test_how_a_page_is_exposed_is_shown(capsys: pytest.CaptureFixture[str], inve
     given = "logging: {expose: {type: NodePort, host: logs.example.org}}"
     inventory.write_text(inventory.read_text().replace("logging: {retention: 30d}", given))
     assert "logs.example.org" in said(capsys, "info", "logging", inventory)
-    values = json.loads(said(capsys, "info", "logging", inventory, "--json"))
+    values = json.loads(said(capsys, "info", "logging", inventory, "--json"))["addon"]
     assert values["parameters"]["expose"]["set"]["host"] == "logs.example.org"
