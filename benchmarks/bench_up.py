@@ -106,7 +106,8 @@ class Bench:
         desired = {name: workload.desired(name, self.names, self.artifact, variant) for name in self.names}
         again = {}
         for name in self.names:
-            keys = [key for key in questions(desired[name]) if key not in fleet.observations[name].asked]
+            seen = fleet.observations[name]
+            keys = [key for key in questions(desired[name], seen.records) if key not in seen.asked]
             if keys:
                 again[name] = Question(keys=keys, facts=False)
         fleet = ask_again(fleet, again, forks=50)

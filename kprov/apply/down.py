@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kprov.apply import scripts
 from kprov.apply.etcd import write_member_removal
-from kprov.apply.operations import Batch, write_removal
+from kprov.apply.operations import Batch, give_back_units, write_removal
 from kprov.apply.runtime_swap import drop_tables
 from kprov.apply.sending import send
 from kprov.observe.gather import Fleet
@@ -97,6 +97,7 @@ def host_batch(seen: Observation) -> Batch:
             for key in _of_kind(kind, seen):
                 write_removal(batch, key, seen)
     batch.add("systemd", "reload_units")
+    give_back_units(batch, seen.records, seen)
     batch.add("kprov's own records", "state_gone")
     return batch
 

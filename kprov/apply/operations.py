@@ -103,6 +103,7 @@ def stage_batch(plan: HostPlan, stage: str, seen: Observation, sources: Sources,
         write_change(batch, leaving[key], seen, sources)
     if any(kind == "unit" for kind, _ in leaving):
         batch.add("systemd", "reload_units")
+        give_back_units(batch, leaving, seen)
     for change in sorted(
         (change for change in changes if change.resource and not isinstance(change.resource, Image)),
         key=lambda change: _ORDER.index(type(change.resource)),
@@ -310,6 +311,17 @@ def write_removal(batch: Batch, key: Key, seen: Observation) -> None:
         batch.add(title, f"remove_{kind}", name)
     elif kind in ("user", "module", "sysctl"):
         batch.add(title, f"remove_{kind}", name, before)
+
+
+def give_back_units(batch: Batch, keys: Iterable[Key], seen: Observation) -> None:
+    """Write down how foreign units whose names kprov had taken are enabled and run again, as they were.
+
+    To be sent when all removals are done and systemd has read their files again.
+    """
+    for key in keys:
+        before = seen.records[key].before
+        if key[0] == "unit" and before.startswith("present "):
+            batch.add(f"unit {key[1]}", "give_back_unit", key[1], before)
 
 
 def stream(batch: Batch, generation: str) -> Iterator[bytes]:

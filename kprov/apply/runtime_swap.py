@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from kprov.apply import scripts
-from kprov.apply.operations import Batch, Sources, stage_batch, write_gates, write_removal
+from kprov.apply.operations import Batch, Sources, give_back_units, stage_batch, write_gates, write_removal
 from kprov.observe.observation import Observation
 from kprov.plan.host import HostPlan
 from kprov.plan.runtime_swap import Swap, deletions
@@ -59,6 +59,8 @@ def _remove(batch: Batch, going: Sequence[Runtime], keys: Sequence[Key], seen: O
         chosen = [key for key in keys if key[0] == kind]
         for key in sorted(chosen, reverse=True) if kind == "directory" else chosen:
             write_removal(batch, key, seen)
+    batch.add("systemd", "reload_units")
+    give_back_units(batch, keys, seen)
 
 
 def drop_tables(batch: Batch, going: Iterable[Runtime]) -> None:

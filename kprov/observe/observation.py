@@ -14,7 +14,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kprov.values.errors import TransportError
@@ -50,8 +50,9 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitState:
-    """systemd's view: ActiveState, SubState, UnitFileState, NeedDaemonReload, LoadState.
+    """systemd's view: ActiveState, SubState, UnitFileState, NeedDaemonReload, LoadState, FragmentPath.
 
+    fragment: the unit file it comes from, empty when that is where kprov's are: in /etc/systemd/system under its name.
     restarts: how often systemd itself started it again since it was last asked to. age: seconds its main process has
     lived, None where that cannot be said. pause: seconds systemd waits before it starts it again (RestartSec).
     """
@@ -60,6 +61,7 @@ class UnitState:
     enabled: str
     needs_reload: bool
     loaded: bool
+    fragment: str = ""
     sub: str = ""
     restarts: int = 0
     age: float | None = None
@@ -114,6 +116,8 @@ class Observation:
     sysctls: Mapping[str, str] = field(default_factory=dict)
     loaded: frozenset[str] = frozenset()
     users: frozenset[str] = frozenset()
+    links: Mapping[str, str] = field(default_factory=dict)  # symbolic links in the places of files and folders → target
+    holding: frozenset[str] = frozenset()  # folders that hold something, of those asked about
     images: Mapping[str, str] = field(default_factory=dict)  # name of an image's key → digest
     texts: Mapping[str, bytes] = field(default_factory=dict)
     etcd: EtcdView = EtcdView()
@@ -143,11 +147,13 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         facts=_facts(table, operator_clock),
         records=records,
         files=_files(table, records),
-        units=dict(_unit(name, rest) for name, rest in table.get("unit", ())),
+        units=_units(table),
         stamps=dict(table.get("stamp", ())),
         sysctls={name: " ".join(rest.split()) for name, rest in table.get("sysctl", ())},
         loaded=frozenset(name for name, _ in table.get("loaded", ())),
         users=frozenset(name for name, _ in table.get("user", ())),
+        links={name: printable(rest) for name, rest in table.get("symlink", ()) if rest.startswith("/")},
+        holding=frozenset(name for name, _ in table.get("holds", ())),
         images=dict(table.get("image", ())),
         texts=_texts(_decode(dict(table.get("texts", ())).get("archive", ""))),
         etcd=_etcd(dict(table.get("etcd", ()))),
@@ -213,6 +219,15 @@ def _files(table: Mapping[str, list[tuple[str, str]]], records: Mapping[Key, Rec
             mode=int(mode, 8), owner=owner, group=group, kind=kind, stat=stat, sha256=sums.get(path, recorded)
         )
     return files
+
+
+def _units(table: Mapping[str, list[tuple[str, str]]]) -> Mapping[str, UnitState]:
+    elsewhere = dict(table.get("fragment", ()))
+    states = dict(_unit(name, rest) for name, rest in table.get("unit", ()))
+    return {
+        name: replace(state, fragment=printable(elsewhere[name])) if name in elsewhere else state
+        for name, state in states.items()
+    }
 
 
 def _unit(name: str, rest: str) -> tuple[str, UnitState]:

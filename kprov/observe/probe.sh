@@ -15,7 +15,7 @@ sort_out() { # says what is recorded, and lists in a file of $work for each kind
         FILENAME == ARGV[1] {print "record\t" $0}
         $1 ~ /^(file|binary|directory|path)$/ {look("path", $2)}
         $1 ~ /^(file|path)$/ && $2 ~ /\.crt$/ {look("text", $2)}
-        $1 ~ /^(text|unit|sysctl|module|user|reach|program|facts|deep|locked|status)$/ {look($1, $2)}
+        $1 ~ /^(text|unit|sysctl|module|user|holds|reach|program|facts|deep|locked|status)$/ {look($1, $2)}
         $1 == "objects" {look($1, $2 "\t" $3 "\t" $4)}
         # The socket of the store an image is in is the second word of its name.
         $1 == "image" {look("store", split($2, word, " ") < 2 ? "/run/containerd/containerd.sock" : word[2])}
@@ -84,9 +84,6 @@ facts() { # unless they are known from a moment ago
         /var/lib/kubelet/config.yaml; do
         [ -e $path ] && say leftover $path -
     done
-    for folder in /var/lib/docker /var/lib/crio; do
-        for path in $folder/* $folder/.[!.]*; do [ -e "$path" ] && say leftover $folder - && break; done
-    done
 }
 
 files() {
@@ -95,10 +92,19 @@ files() {
     xargs -d '\n' stat -c "stat$T%n$T%a$T%U$T%G$T%F$T%i:%s:%.9Y:%.9Z" < "$work/path" 2>/dev/null > "$seen"
     # A regular file whose stat line is the recorded one still has the recorded hash: only the others are read.
     deep=; ! asked deep || deep=1
-    awk -F"$T" -v deep="$deep" -v unread="$work/unread" 'FILENAME == ARGV[1] {if ($4 != "-") known[$2] = $4; next}
-        {print} $6 ~ /^regular/ && (deep || !($2 in known) || known[$2] != $7) {print $2 > unread}' "$records" "$seen"
+    awk -F"$T" -v deep="$deep" -v unread="$work/unread" -v links="$work/links" 'FILENAME == ARGV[1] {if ($4 != "-") known[$2] = $4; next}
+        {print} $6 ~ /^symbolic/ {print $2 > links} $6 ~ /^regular/ && (deep || !($2 in known) || known[$2] != $7) {print $2 > unread}' "$records" "$seen"
+    ! asked links || while read -r path; do say symlink "$path" "$(printf %s "$(readlink -m "$path")" | tr "$T\n" "  ")"; done < "$work/links"
     asked unread || return 0
     xargs -d '\n' sha256sum < "$work/unread" 2>/dev/null | awk '{h = $1; sub(/^[^ ]* [ *]/, ""); print "sum\t" $0 "\t" h}'
+}
+
+contents() { # which folders hold something; what a file system has of its own at its root does not count
+    ! asked holds || while read -r folder; do
+        for path in "$folder"/* "$folder"/.[!.]*; do
+            [ "${path##*/}" != lost+found ] && { [ -e "$path" ] || [ -L "$path" ]; } && say holds "$folder" yes && break
+        done
+    done < "$work/holds"
 }
 
 texts() { # one archive of all of them
@@ -112,11 +118,12 @@ units() {
     ! asked unit || while read -r name; do names="$names $name"; done < "$work/unit"
     read -r now _ < /proc/uptime
     # shellcheck disable=SC2086 # unit names have no blanks
-    [ -n "$names" ] && systemctl show -p Id,ActiveState,UnitFileState,NeedDaemonReload,LoadState,SubState,NRestarts,ExecMainStartTimestampMonotonic,RestartUSec $names 2>/dev/null |
+    [ -n "$names" ] && systemctl show -p Id,ActiveState,UnitFileState,NeedDaemonReload,LoadState,SubState,NRestarts,ExecMainStartTimestampMonotonic,FragmentPath,RestartUSec $names 2>/dev/null |
         awk -F= -v now="$now" '$1 != "" {v[$1] = $2} $1 == "" {put()} END {put()}
             function word(name) {return v[name] == "" ? "-" : v[name]}
             function put() {if ("Id" in v) print "unit\t" v["Id"] "\t" word("ActiveState") " " word("UnitFileState") " " word("NeedDaemonReload") " " word("LoadState") \
-                " " word("SubState") " " v["NRestarts"] + 0 " " now " " v["ExecMainStartTimestampMonotonic"] + 0 " " v["RestartUSec"]; split("", v)}'
+                " " word("SubState") " " v["NRestarts"] + 0 " " now " " v["ExecMainStartTimestampMonotonic"] + 0 " " v["RestartUSec"]
+                if ("Id" in v && v["FragmentPath"] != "" && v["FragmentPath"] != "/etc/systemd/system/" v["Id"]) print "fragment\t" v["Id"] "\t" v["FragmentPath"]; split("", v)}'
     for stamp in $STATE/stamps/*; do
         [ -f "$stamp" ] && { read -r value < "$stamp"; say stamp "${stamp##*/}" "$value"; }
     done
@@ -278,6 +285,7 @@ main() {
     generation
     facts
     files
+    contents
     texts
     units
     kernel

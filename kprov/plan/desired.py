@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from kprov.values.resources import Certificate, Directory, File, KernelModule, Key, Resource, SwapOff, Sysctl, Unit
 
@@ -76,10 +76,16 @@ def record_keys(resource: Resource) -> tuple[Key, ...]:
     return (resource.key,)
 
 
-def questions(desired: Desired) -> tuple[Key, ...]:
-    """What must have been looked at on a host before it can be compared with `wanted`."""
+def questions(desired: Desired, records: Container[Key]) -> tuple[Key, ...]:
+    """Return what must be looked at on a host before it can be compared with `wanted`, besides what is recorded there.
+
+    A folder that `down` will empty is also asked about what it holds now (kind `holds`): that is somebody else's.
+    """
     keys: list[Key] = []
     for resources in desired.values():
         for resource in resources:
-            keys.extend(record_keys(resource))
+            lacking = [key for key in record_keys(resource) if key not in records]
+            keys.extend(lacking)
+            if lacking and isinstance(resource, Directory) and resource.purge:
+                keys.append(("holds", resource.path))
     return tuple(dict.fromkeys(keys))

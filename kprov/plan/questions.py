@@ -53,7 +53,7 @@ def further_questions(
     again: dict[str, Question] = {}
     for name, resources in desired.items():
         seen = observations[name]
-        keys = [key for key in questions(resources) if key not in seen.records]
+        keys = questions(resources, seen.records)
         touched = limit is None or name in limit
         urls = _downloads(cluster, resources, seen) if touched else ()
         if urls or any(key not in seen.asked for key in keys):

@@ -8,15 +8,13 @@ from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
 from kprov.values.model import Host
 from kprov.values.resources import Key
-from kprov.values.runtimes import RUNTIMES
 
-_DATA = ("/var/lib/docker", "/var/lib/crio")  # may hold what a user needs
 # What stands for a leftover in the host's manifest when it has no line of its own: who made it.
 _MADE_BY: Mapping[str, Key] = {"/var/lib/etcd/member": ("file", "/etc/systemd/system/etcd.service")}
 
 
 def check(host: Host, seen: Observation) -> Iterable[Problem]:
-    foreign = [path for path in seen.facts.leftovers if not _ours(path, seen) and not _elses(path, host)]
+    foreign = [path for path in seen.facts.leftovers if not _ours(path, seen)]
     if foreign:
         yield Problem(
             name="LeftOver",
@@ -34,18 +32,11 @@ def _ours(path: str, seen: Observation) -> bool:
     )
 
 
-def _elses(path: str, host: Host) -> bool:
-    """Data of a runtime that this node does not get: its owner may go on with it."""
-    return path in _DATA and path not in RUNTIMES[host.runtime].folders
-
-
 def _todo(foreign: list[str]) -> str:
     if any("rancher" in path or "k3s" in path for path in foreign):
         remedy = "run k3s-uninstall.sh or rke2-uninstall.sh on the host"
     elif any("k0s" in path for path in foreign):
         remedy = "run `k0s stop` and `k0s reset` on the host"
-    elif any(path in _DATA for path in foreign):
-        remedy = "move the data away, or choose another runtime for this node: in the end kprov would remove it"
     elif "/usr/lib/systemd/system/kubelet.service" in foreign or "/etc/kubernetes/admin.conf" in foreign:
         remedy = "run `kubeadm reset` on the host and remove the packages kubeadm and kubelet"
     else:

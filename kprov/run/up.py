@@ -27,6 +27,7 @@ from kprov.observe.probe import Question
 from kprov.plan import delivery
 from kprov.plan.cluster import ClusterPlan, Inputs, desired_of_hosts, plan_cluster
 from kprov.plan.questions import first_questions, further_questions
+from kprov.preflight import places
 from kprov.run.refusals import refuse_foreign_trust, refuse_locked, refuse_unknown_addresses, refuse_unreachable
 from kprov.run.running_versions import cached, identified
 from kprov.run.workspace import Workspace
@@ -131,12 +132,14 @@ def _plan(workspace: Workspace, store: Store, fleet: Fleet, warnings: tuple[str,
     fleet = ask_again(fleet, again, forks=options.forks)
     refuse_unreachable(fleet, options.limit)
     observations = fleet.observations
+    problems = places.check(cluster, desired, observations, options.limit)
+    preflight.raise_for(problems)
     plan = plan_cluster(inputs, observations, None if again else desired)
     if options.limit is not None:
         plan = plan.limited(options.limit)
     if cluster.artifacts.delivery == "download":
         delivery.require_downloads(plan.hosts, observations)
-    return Prepared(fleet=fleet, inputs=inputs, plan=plan, warnings=warnings)
+    return Prepared(fleet=fleet, inputs=inputs, plan=plan, warnings=(*warnings, *map(str, problems)))
 
 
 def apply(workspace: Workspace, prepared: Prepared) -> Outcome:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 
 from kprov.apply.operations import Batch, stream
 from kprov.apply.scripts import APPLY_COMMAND
+from kprov.observe.observation import Observation, parse
+from kprov.observe.probe import PROBE_COMMAND, Question, probe_program
 
 FOLDERS = ("/opt", "/srv", "/run", "/var/lib", "/usr/local/sbin")  # the last is the first one of their PATH
 
@@ -40,6 +43,13 @@ class Room:
         rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
         return [[*row[:2], base64.b64decode(row[2]).decode()] if row[0] in ("fail", "told") else row for row in rows]
 
+    def observe(self, question: Question | None = None) -> Observation:
+        """What the probe says here."""
+        asked = question or Question(facts=False)
+        done = self.sh(PROBE_COMMAND, probe_program(asked.queries()))
+        assert (done.returncode, done.stderr) == (0, b"")
+        return parse(done.stdout, host="room", asked=asked.keys, operator_clock=0.0)
+
     def stub(self, path: str, program: str) -> None:
         """Puts a shell program at `path`, or before the real one when it is a bare name."""
         place = path if "/" in path else f"/usr/local/sbin/{path}"
@@ -61,6 +71,17 @@ class Room:
     def started(self) -> int:
         """How many processes this room has seen so far: in a process namespace of one's own they are numbered."""
         return int(self.text("sh -c 'echo $$'"))
+
+    @contextmanager
+    def running(self, program: str, *arguments: str) -> Iterator[None]:
+        """A Python program of the room, once it has printed `ready`; it is to end when its input does."""
+        command = ["nsenter", "-t", str(self.pid), "-m", "-p", "python3", "-c", program, *arguments]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield
+            process.stdin.close()
 
 
 @pytest.fixture

@@ -60,10 +60,10 @@ def directory(batch: Batch, path: str, owner: str = "root", mode: str = "0755") 
 
 
 def test_directories_are_made_in_order_with_owner_and_mode_beside_files(room: Room) -> None:
-    room.text("mkdir /srv/old; chmod 0700 /srv/old; echo theirs > /srv/a/in-the-way")
+    room.text("mkdir /srv/old; chmod 0700 /srv/old")
     batch = Batch()
     directory(batch, "/srv/old")
-    directory(batch, "/srv/a/in-the-way")
+    directory(batch, "/srv/a/new")
     directory(batch, "/srv/a/two words")
     directory(batch, "/srv/a/keys", "daemon", "0700")
     file(batch, "/srv/a/keys/one", b"one\n")
@@ -73,8 +73,8 @@ def test_directories_are_made_in_order_with_owner_and_mode_beside_files(room: Ro
     assert [row[:2] for row in answers] == [*(["ok", str(number)] for number in range(1, 8)), ["done", "0"]]
     assert room.text("stat -c '%n %a %U:%G' /srv/old /srv/a/* /srv/a/keys/* /srv/last").splitlines() == [
         "/srv/old 755 root:root",
-        "/srv/a/in-the-way 755 root:root",
         "/srv/a/keys 700 daemon:daemon",
+        "/srv/a/new 755 root:root",
         "/srv/a/two words 755 root:root",
         "/srv/a/keys/deep 750 daemon:daemon",
         "/srv/a/keys/one 644 root:root",
@@ -82,6 +82,14 @@ def test_directories_are_made_in_order_with_owner_and_mode_beside_files(room: Ro
     ]
     recorded = [line.split("\t")[:3] for line in room.text("cat /var/lib/kprov/manifest").splitlines()]
     assert ["directory", "/srv/a/two words", "keep"] in recorded
+
+
+def test_a_file_in_the_place_of_a_directory_is_named_and_stays(room: Room) -> None:
+    room.text("echo theirs > /srv/a/in-the-way")
+    batch = Batch()
+    directory(batch, "/srv/a/in-the-way")
+    assert room.apply(batch)[-1][:2] == ["fail", "1"]
+    assert room.text("cat /srv/a/in-the-way") == "theirs\n"
 
 
 def test_a_directory_that_cannot_be_made_is_named(room: Room) -> None:

@@ -76,6 +76,7 @@ class Machine:
     others: set[tuple[str, str]] = field(default_factory=set)  # users, modules
     commands: set[str] = field(default_factory=set)
     members: str = ""  # etcd's member list, JSON
+    says: tuple[str, ...] = ()  # lines of its probe's answer besides
 
 
 @dataclass(kw_only=True)
@@ -108,6 +109,7 @@ class Obedient:
         yield from (f"fact\tcommand\t{command}" for command in {*_COMMANDS, *machine.commands})
         yield from (f"module\t{module}\tpresent" for module in _MODULES)
         yield from (f"disk\t{folder}\t{50 << 30} {99 << 30}" for folder in ("/etc", "/opt", "/var", "/var/lib"))
+        yield from machine.says
         yield from ("link\teth0\t1500", f"address\teth0\t{address}/24")
         for (kind, key), (value, before) in machine.records.items():
             yield f"record\t{kind}\t{key}\t{value}\t-\t{before}"

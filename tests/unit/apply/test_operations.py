@@ -17,7 +17,7 @@ from kprov.apply.operations import Batch, Sources, removal_order, stage_batch, s
 from kprov.observe.probe import probe_program
 from kprov.plan import delivery
 from kprov.plan.desired import expand
-from kprov.plan.host import Change
+from kprov.plan.host import Change, HostPlan
 from kprov.values.certificate import CertificateSpec
 from kprov.values.resources import (
     Artifact,
@@ -35,6 +35,7 @@ from kprov.values.resources import (
     User,
 )
 
+UNIT_FILE = "/etc/systemd/system/x.service"
 SPEC = CertificateSpec(name="x", authority="kubernetes", common_name="x")
 
 
@@ -116,6 +117,14 @@ def test_everything_is_announced_before_it_is_made(artifact: Artifact) -> None:
     assert {("file", "/etc/x/c.key"), ("file", "/etc/x/c.crt"), ("binary", "/opt/kprov/bin/x")} <= announced
     assert {("user", "x"), ("package", "haproxy"), ("unit", "x.service"), ("image", "x:1")} <= announced
     assert ("directory", "/var/lib/x", "purge") in batch_of(everything(artifact)).announce
+
+
+def test_a_foreign_unit_comes_back_when_the_one_that_had_its_name_is_cleaned_up(artifact: Artifact) -> None:
+    records = dict([record("unit", "x.service", before="present enabled active"), record("file", UNIT_FILE)])
+    changes = tuple(Change(stage="cleanup", key=key, action="delete", reasons=()) for key in records)
+    plan = HostPlan(host="one", changes=changes, restarts=(), stamps={}, unstamps={})
+    sent = words(stage_batch(plan, "cleanup", replace(bare(), records=records), sources()))
+    assert sent[-2:] == ["reload_units", "give_back_unit"]
 
 
 def test_a_key_is_never_readable_by_others(artifact: Artifact) -> None:

@@ -50,6 +50,10 @@ LINES = [
     "sum\t/etc/c\tCSUM",
     "texts\tarchive\t" + archived({"etc/c.crt": b"PEM"}),
     "unit\tetcd.service\tactive enabled no loaded",
+    "fragment\tetcd.service\t/usr/lib/systemd/system/etcd.service",
+    "symlink\t/etc/d\t/srv/d",
+    "symlink\t/etc/e\tnowhere",
+    "holds\t/var/lib/etcd\tyes",
     "stamp\tetcd.service\tS1",
     "sysctl\ta.b\t1  2",
     "loaded\toverlay\tyes",
@@ -108,6 +112,9 @@ def test_everything_else() -> None:
     assert seen.units["etcd.service"].active == "active"
     assert seen.units["etcd.service"].loaded
     assert not seen.units["etcd.service"].needs_reload
+    assert seen.units["etcd.service"].fragment == "/usr/lib/systemd/system/etcd.service"
+    assert seen.links == {"/etc/d": "/srv/d"}
+    assert seen.holding == {"/var/lib/etcd"}
     assert seen.stamps == {"etcd.service": "S1"}
     assert seen.sysctls == {"a.b": "1 2"}
     assert seen.loaded == {"overlay"}

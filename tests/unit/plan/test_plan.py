@@ -78,10 +78,18 @@ def test_the_same_resource_of_two_stages_belongs_to_the_first() -> None:
 
 
 def test_everything_that_is_desired_is_asked_about() -> None:
-    keys = questions(expand(WANTED))
+    keys = questions(expand(WANTED), {})
     assert ("file", CONFIG.path) in keys
     assert ("unit", "etcd.service") in keys
     assert ("file", UNIT.path) in keys
+
+
+def test_what_is_recorded_is_not_asked_about_again() -> None:
+    desired = expand({"a": [CONFIG, Directory(path="/var/lib/etcd", purge=True), Directory(path="/srv/kept")]})
+    keys = questions(desired, {})
+    assert ("holds", "/var/lib/etcd") in keys, "what down will empty may hold somebody else's data"
+    assert ("holds", "/srv/kept") not in keys
+    assert questions(desired, dict.fromkeys(keys)) == ()
 
 
 def changed(path: str, **fields: object):  # type: ignore[no-untyped-def]

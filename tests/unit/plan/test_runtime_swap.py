@@ -182,6 +182,16 @@ def test_a_runtime_whose_unit_is_not_recorded_is_never_spoken_to() -> None:
     assert {"remove", "remove_directory"} <= words, "what is recorded goes"
 
 
+def test_a_foreign_unit_whose_name_the_old_one_had_taken_runs_again() -> None:
+    seen = observation(*OLD)
+    key = ("unit", "containerd.service")
+    taken = {**seen.records, key: replace(seen.records[key], before="present enabled active")}
+    swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
+    batch = swap_batch(plan(*OLD), "upgrade", swap, replace(seen, records=taken), SOURCES)
+    words = [operation[0] for operation in batch.operations]
+    assert words.index("remove") < words.index("reload_units") < words.index("give_back_unit")
+
+
 def test_a_kubelet_that_needs_no_change_is_started_again() -> None:
     own = replace(plan(("directory", "/var/lib/containerd")), changes=(), restarts=())
     swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)

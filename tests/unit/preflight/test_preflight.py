@@ -478,15 +478,6 @@ def test_what_kprov_recorded_is_no_leftover() -> None:
     assert not found(Observation(facts=own, records=records))
 
 
-def test_data_of_a_runtime_is_in_the_way_of_that_runtime_alone() -> None:
-    theirs = facts(leftovers=("/var/lib/docker",))
-    assert not found(theirs)
-    problem = the_only(found(theirs, cluster(host(runtime="docker"))), "LeftOver")
-    assert "choose another runtime" in problem.todo
-    records = installed(("directory", "/var/lib/docker"))
-    assert not found(Observation(facts=theirs, records=records), cluster(host(runtime="docker")))
-
-
 @pytest.mark.parametrize(("runtime", "program"), [("crio", "skopeo"), ("docker", "curl")])
 def test_what_a_runtime_needs_of_the_distribution_is_asked_for(runtime: str, program: str) -> None:
     bare = facts(commands=facts().commands - {program})

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from inventory_text import loaded
-from obedient import Obedient
+from obedient import Machine, Obedient
 
 from kprov.addon.describe import shelf
 from kprov.apply.scripts import APPLY_COMMAND
@@ -26,6 +26,7 @@ from kprov.run.workspace import Workspace
 from kprov.state.store import Store
 from kprov.transport.fake import FakeTransport
 from kprov.values.context import Context
+from kprov.values.errors import PreflightError
 from kprov.values.events import Event, HostStarted
 from kprov.values.model import Cluster
 from kprov.values.resources import Artifact, Resource
@@ -63,9 +64,9 @@ class Site:
     folder: Path
     hosts: Obedient
 
-    def up(self, addons: Iterable[str]) -> Run:
+    def up(self, addons: Iterable[str], transport: FakeTransport | None = None) -> Run:
         heard: list[Event] = []
-        transport = FakeTransport(handler=self.hosts.answer)
+        transport = transport or FakeTransport(handler=self.hosts.answer)
         cluster = self._cluster(addons)
         workspace = Workspace(
             cluster=cluster,
@@ -155,6 +156,28 @@ def test_a_second_run_is_one_exec_a_host_and_writes_nothing(runs: Mapping[str, t
     _, second = runs[choice]
     assert second.execs == second.probes == dict.fromkeys(HOSTS, 1)
     assert second.applied == {}
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ("holds\t/var/lib/containerd\tyes", "LeftOver"),
+        (
+            "unit\tkubelet.service\tactive enabled no loaded",
+            "ForeignUnit",
+        ),
+        ("symlink\t/var/lib/kubelet\t/data/kubelet", "SymbolicLink"),
+    ],
+)
+def test_what_is_not_kprovs_ends_a_run_before_anything_is_sent(
+    content: Path, tmp_path: Path, said: str, named: str
+) -> None:
+    site = _made(tmp_path / "site")
+    site.hosts.machines["w2"] = Machine(number=9, says=(said,))
+    transport = FakeTransport(handler=site.hosts.answer)
+    with pytest.raises(PreflightError, match=named):
+        site.up((), transport)
+    assert {call.command for call in transport.calls} == {PROBE_COMMAND}
 
 
 def test_a_second_run_asks_roles_once_what_each_host_should_have(content: Path, tmp_path: Path) -> None:

@@ -1,5 +1,4 @@
 do_directory() { # path, owner, group, mode, purge or keep: what `down` does with its content
-    if [ -e "$1" ] && [ ! -d "$1" ]; then rm -f "$1"; fi
     printf '%s\t%s\t%s\n' "$number" "$1" "$5" >> "$stage/directories"
 }
 

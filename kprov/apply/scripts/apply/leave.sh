@@ -1,5 +1,24 @@
-do_unmount() { # everything mounted below a path, deepest first
-    awk -v p="$1/" 'index($5, p) == 1 {print $5}' /proc/self/mountinfo | sort -r | while read -r mount; do umount "$mount" 2> /dev/null || umount -l "$mount"; done
+do_unmount() { # everything mounted below a path, deepest first; what a server or a disk that is gone holds up is let go
+    folder=$(readlink -f "$1") || return 0
+    awk -v p="$folder/" 'index($5, p) == 1 {for (i = 7; $i != "-"; i++); print $5, $(i + 1)}' /proc/self/mountinfo | sort -r > "$stage/mounts"
+    while read -r mount kind; do
+        mount=$(printf %b "$mount") # blanks stand there as \040
+        case $kind in
+        nfs* | cifs | smb3 | ceph | 9p | afs | lustre | fuse*) umount -l "$mount" 2> /dev/null ;;
+        *) within 10 umount "$mount" || umount -l "$mount" 2> /dev/null ;;
+        esac
+    done < "$stage/mounts"
+}
+
+within() { # seconds, command: fails when time is up. What hangs in the kernel cannot be ended: it goes on without our lock
+    limit=$(($(date +%s) + $1)); shift
+    rm -f "$stage/ended"
+    { "$@"; echo $? > "$stage/ended.new" && mv "$stage/ended.new" "$stage/ended"; } > /dev/null 2>&1 < /dev/null 9>&- &
+    until [ -e "$stage/ended" ]; do
+        [ "$(date +%s)" -lt $limit ] || return 1
+        sleep 0.05
+    done
+    return "$(cat "$stage/ended")"
 }
 
 do_run() { # a payload program of kprov's own, and its argument

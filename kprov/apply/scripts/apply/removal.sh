@@ -6,18 +6,20 @@ do_remove() { # kind, path, before
     forget "$1" "$2"
 }
 
-do_remove_directory() { # path, before (absent, or: present MODE OWNER GROUP), purge
+do_remove_directory() { # path, before (absent, or: present MODE OWNER GROUP, and full when it held something), purge
+    forget directory "$1"
     case $2 in
     absent) if [ "$3" = purge ]; then purge "$1"; else rmdir "$1" 2> /dev/null; fi ;;
     present*)
-        if [ "$3" = purge ]; then find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf --one-file-system {} + 2> /dev/null; fi
-        # shellcheck disable=SC2086 # three words
-        set -- "$1" ${2#present }; chown "$3:$4" "$1" && chmod "$2" "$1" ;;
+        # shellcheck disable=SC2086 # words on purpose
+        set -- "$1" "$3" ${2#present }
+        if [ "$2" = purge ] && [ "${6:-}" != full ]; then empty "$1"; fi
+        # 777 is a symbolic link's own mode: an older kprov took it for that of the folder behind it.
+        if [ -L "$1" ] && [ "$3" = 777 ]; then return 0; fi
+        chown "$4:$5" "$1" && chmod "$3" "$1" ;;
     esac
-    forget directory "$1"
 }
 
-purge() { # a folder may be a mount point of its own: then it is emptied and stays
-    rm -rf --one-file-system "$1" 2> /dev/null
-    if [ -d "$1" ]; then find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf --one-file-system {} + 2> /dev/null; fi
+purge() { # a folder may be a mount point of its own, or a link to another one: then it is emptied and stays
+    if [ -L "$1" ] || mountpoint -q "$1"; then empty "$1"; else rm -rf --one-file-system "$1" 2> /dev/null; fi
 }

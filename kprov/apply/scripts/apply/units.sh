@@ -51,3 +51,10 @@ kill_rest() { # unit, its cgroup: what KillMode=process spares, such as shims of
         sleep 0.1
     done
 }
+
+do_give_back_unit() { # name, what it was before (present ENABLED ACTIVE): somebody else's unit of that name, whose file is back
+    # shellcheck disable=SC2086 # words on purpose
+    set -- "$1" ${2#present }
+    case $2 in enabled | enabled-runtime) systemctl enable -q "$1" 2> /dev/null ;; esac
+    if [ "$3" = active ]; then log=$(systemctl start --no-block "$1" 2>&1) || fail "cannot start $1 again, which ran before kprov came: $log"; fi
+}

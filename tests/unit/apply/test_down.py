@@ -86,3 +86,18 @@ def test_a_runtime_is_forgotten_after_all_that_is_known_by_it_is_gone() -> None:
     ]
     places = [sent.index(entry) for entry in order]
     assert places == sorted(places)
+
+
+def test_a_foreign_unit_of_the_same_name_comes_back_when_its_file_has_and_systemd_knows() -> None:
+    path = "/etc/systemd/system/containerd.service"
+    records = [
+        record("unit", "containerd.service", before="present enabled active"),
+        record("unit", "kubelet.service"),
+        record("unit", "old.service", before="enabled"),  # an older kprov's word, which says too little
+        record("file", path, before="saved"),
+    ]
+    sent = [operation[:2] for operation in host_batch(replace(bare(), records=dict(records))).operations]
+    given = [operation for operation in sent if operation[0] == "give_back_unit"]
+    assert given == [("give_back_unit", "containerd.service")]
+    order = [("remove", "file"), ("reload_units",), *given, ("state_gone",)]
+    assert [sent.index(entry) for entry in order] == sorted(sent.index(entry) for entry in order)

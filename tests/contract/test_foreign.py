@@ -1,0 +1,244 @@
+"""What is not kprov's, met by apply.sh and the probe for real: it is seen, left alone, or given back as it was."""
+
+from __future__ import annotations
+
+import pytest
+from apply_room import Room
+from test_apply import file
+
+from kprov.apply.operations import Batch, give_back_units, write_removal
+from kprov.observe.probe import Question
+from kprov.values.resources import Key
+
+LISTEN = """import socket, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+# A file system whose server never says a word, as one behind a network that is gone: what asks it waits for ever.
+DEAD = """import ctypes, os, sys
+server = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+assert ctypes.CDLL(None).mount(b"dead", sys.argv[1].encode(), b"fuse.dead", 0, options) == 0
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def folder(batch: Batch, path: str, kept: str = "purge") -> None:
+    batch.know(("directory", path), kept)
+    batch.add(f"directory {path}", "directory", path, "root", "root", "0700", kept)
+
+
+def taken_away(room: Room, *keys: Key) -> None:
+    """What `down` sends for these, from what the host's own manifest says."""
+    seen, batch = room.observe(), Batch()
+    for key in keys:
+        write_removal(batch, key, seen)
+    give_back_units(batch, keys, seen)
+    assert room.apply(batch)[-1] == ["done", "0", "-"]
+
+
+def state(room: Room, path: str) -> list[str]:
+    """Mode, owner and all that is below, each with what it is."""
+    return room.text(
+        f"stat -L -c '%a %U' {path}; cd {path}/ && find . -mindepth 1 -printf '%P %y\\n' | sort"
+    ).splitlines()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param("mkdir -m 0750 {d}; chown daemon {d}; mkdir {d}/sub; echo theirs > {d}/sub/file", id="full"),
+        pytest.param("mkdir -m 0755 {d}", id="empty"),
+        pytest.param("mkdir {d}; mount -t tmpfs -o mode=0711 disk {d}; mkdir {d}/lost+found", id="a disk"),
+        pytest.param("mkdir -m 0710 /srv/there; ln -s /srv/there {d}", id="a link"),
+        pytest.param(
+            "mkdir -m 0710 /srv/there; echo theirs > /srv/there/file; ln -s /srv/there {d}", id="a link, full"
+        ),
+    ],
+)
+@pytest.mark.parametrize("kept", ["purge", "keep"])
+def test_a_folder_that_was_there_is_there_with_mode_owner_and_content(room: Room, before: str, kept: str) -> None:
+    path = "/var/lib/data"
+    room.text(before.format(d=path))
+    expected, kind = state(room, path), room.text(f"stat -c %F {path}")
+    batch = Batch()
+    folder(batch, path, kept)
+    file(batch, f"{path}/recorded", b"ours")
+    assert room.apply(batch)[-1] == ["done", "0", "-"]
+    assert state(room, path)[0] == "700 root"
+    if kept == "purge" and not any(entry.endswith(" f") for entry in expected):  # nobody's data was there
+        room.text(f"mkdir {path}/more; echo ours > {path}/more/data; echo ours > {path}/.hidden")
+    taken_away(room, ("file", f"{path}/recorded"), ("directory", path))
+    assert (state(room, path), room.text(f"stat -c %F {path}")) == (expected, kind)
+
+
+def test_a_folder_of_kprovs_own_goes_with_all_it_holds_and_a_mount_point_keeps_what_is_the_disks(room: Room) -> None:
+    batch = Batch()
+    for path in ("/var/lib/one", "/var/lib/disk"):
+        folder(batch, path)
+    assert room.apply(batch)[-1][0] == "done"
+    room.text("mkdir /var/lib/one/deep; echo x > /var/lib/one/deep/x; mount -t tmpfs disk /var/lib/disk")
+    room.text("mkdir /var/lib/disk/lost+found /var/lib/disk/deep; echo x > /var/lib/disk/.x")
+    taken_away(room, ("directory", "/var/lib/one"), ("directory", "/var/lib/disk"))
+    assert room.text("cd /var/lib && ls -A . disk | grep -v kprov") == ".:\ndisk\n\ndisk:\nlost+found\n"
+
+
+def test_a_link_that_an_older_kprov_took_for_a_folder_keeps_the_mode_behind_it(room: Room) -> None:
+    room.text("mkdir -m 0710 /srv/there; ln -s /srv/there /var/lib/data; mkdir -p /var/lib/kprov")
+    room.text("printf 'directory\\t/var/lib/data\\tpurge\\t-\\tpresent 777 root root\\n' > /var/lib/kprov/manifest")
+    room.text("mkdir /srv/there/of-the-cluster")
+    taken_away(room, ("directory", "/var/lib/data"))
+    assert state(room, "/var/lib/data") == ["710 root"], "and its data is gone"
+
+
+@pytest.mark.parametrize(
+    ("enabled", "active", "calls"),
+    [
+        ("enabled", "active", ["enable -q x.service", "start --no-block x.service"]),
+        ("disabled", "active", ["start --no-block x.service"]),
+        ("enabled", "inactive", ["enable -q x.service"]),
+        ("static", "failed", []),
+    ],
+)
+def test_a_foreign_unit_of_the_same_name_is_given_back_as_it_was(
+    room: Room, enabled: str, active: str, calls: list[str]
+) -> None:
+    path = "/etc/systemd/system/x.service"
+    room.text(f"mount -t tmpfs units /etc/systemd/system; echo theirs > {path}")
+    room.stub(
+        "systemctl",
+        f"""case "$*" in
+        *LoadState*) echo loaded ;; is-enabled*) echo {enabled} ;; is-active*) echo {active} ;;
+        enable* | start*) echo "$*" >> /srv/calls; [ "$(cat {path})" = theirs ] || echo 'too early' >> /srv/calls ;;
+        esac""",
+    )
+    batch = Batch()
+    file(batch, path, b"ours")
+    batch.know(("unit", "x.service"))
+    batch.add("unit", "stamp", "x.service", "1")
+    assert room.apply(batch)[-1] == ["done", "0", "-"]
+    assert room.observe().records["unit", "x.service"].before == f"present {enabled} {active}"
+    taken_away(room, ("unit", "x.service"), ("file", path))
+    assert room.text("cat /srv/calls 2> /dev/null; true").splitlines() == calls
+
+
+@pytest.mark.parametrize("loaded", ["not-found", "masked"])
+def test_a_unit_of_nobody_is_absent_before(room: Room, loaded: str) -> None:
+    room.stub("systemctl", f"echo {loaded}")
+    batch = Batch()
+    batch.know(("unit", "x.service"))
+    assert room.apply(batch)[-1][0] == "done"
+    assert room.observe().records["unit", "x.service"].before == "absent"
+
+
+def test_a_unit_whose_file_is_recorded_is_nobody_elses(room: Room) -> None:
+    room.text("mount -t tmpfs units /etc/systemd/system")
+    room.stub("systemctl", "echo loaded")
+    batch = Batch()
+    file(batch, "/etc/systemd/system/x.service", b"ours")
+    assert room.apply(batch)[-1][0] == "done"
+    batch.know(("unit", "x.service"))
+    assert room.apply(batch)[-1][0] == "done"
+    assert room.observe().records["unit", "x.service"].before == "absent"
+
+
+def test_what_a_stopped_program_left_in_run_goes_and_a_socket_in_use_stays(room: Room) -> None:
+    """Docker's shims listen below /run/containerd, too, whichever containerd they were started by."""
+    room.text("mkdir -p /run/containerd/s /run/containerd/task/x; echo 1 > /run/containerd/task/x/pid")
+    room.text("mkfifo /run/containerd/fifo")
+    room.text("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/run/containerd/ours.sock\")'")
+    batch = Batch()
+    batch.add("what is left", "clear", "/run/containerd")
+    batch.add("what is not there", "clear", "/run/other.sock")
+    with room.running(LISTEN, "/run/containerd/s/theirs"):
+        assert room.apply(batch)[-1] == ["done", "0", "-"]
+        assert room.text("find /run/containerd ! -type d") == "/run/containerd/s/theirs\n"
+    assert room.apply(batch)[-1] == ["done", "0", "-"]
+    assert room.text("find /run ! -type d; ls -d /run/containerd 2> /dev/null; true") == ""
+
+
+def test_of_docker_only_what_kubernetes_runs_is_deleted(room: Room) -> None:
+    """Docker's API as far as it is asked here, by a script that has the name of its client."""
+    room.stub(
+        "curl",
+        """for word in "$@"; do url=$word; done
+        echo "$url" >> /srv/asked
+        case "$url" in
+        *'filters=%7B%22label%22%3A%5B%22io.kubernetes.docker.type%22%5D%7D') echo '[{"Id":"aa11"}]' ;;
+        *json*) echo '[{"Id":"aa11"},{"Id":"bb22"}]' ;;
+        esac""",
+    )
+    batch = Batch()
+    batch.add("pods", "sandboxes", "/run/docker.sock")
+    with room.running(LISTEN, "/run/docker.sock"):
+        assert room.apply(batch)[-1] == ["done", "0", "-"]
+    asked = room.text("cat /srv/asked").splitlines()
+    assert [url for url in asked if "bb22" in url] == []
+    assert asked[-1] == "http://docker/containers/aa11?force=1&v=1"
+
+
+def test_mounts_below_a_folder_are_let_go_whatever_their_names_are(room: Room) -> None:
+    room.text("mkdir -p /srv/real/pods '/srv/real/two words' /srv/realistic; ln -s /srv/real /var/lib/kubelet")
+    for path in ("/srv/real/pods", "/srv/real/two words", "/srv/realistic"):
+        room.text(f"mount -t tmpfs x '{path}'")
+    room.text("mkdir /srv/real/pods/deep; mount -t tmpfs x /srv/real/pods/deep")
+    batch = Batch()
+    batch.add("mounts", "unmount", "/var/lib/kubelet")
+    batch.add("mounts", "unmount", "/var/lib/not-there")
+    assert room.apply(batch)[-1] == ["done", "0", "-"]
+    assert room.text("awk '$5 ~ /^.srv.real/ {print $5}' /proc/self/mountinfo") == "/srv/realistic\n"
+
+
+def test_a_mount_whose_server_is_gone_holds_nobody_up(room: Room) -> None:
+    room.text("mkdir -p /var/lib/kubelet/pods/dead")
+    room.stub("umount", 'echo "$@" >> /srv/asked; exec /bin/umount "$@"')
+    batch = Batch()
+    batch.add("mounts", "unmount", "/var/lib/kubelet")
+    with room.running(DEAD, "/var/lib/kubelet/pods/dead"):
+        room.text("grep -q dead /proc/self/mountinfo")
+        assert room.apply(batch)[-1] == ["done", "0", "-"]
+        assert room.sh("grep dead /proc/self/mountinfo").stdout == b""
+    assert room.text("cat /srv/asked") == "-l /var/lib/kubelet/pods/dead\n", (
+        "what is known to wait for a server is not asked"
+    )
+
+
+def test_a_mount_that_only_time_tells_is_stuck_is_let_go_and_holds_no_lock(room: Room) -> None:
+    room.text("mkdir -p /var/lib/kubelet/pods/stuck; mount -t tmpfs stuck /var/lib/kubelet/pods/stuck")
+    room.stub("umount", 'case "$*" in -l*) exec /bin/umount "$@" ;; *) echo $$ > /srv/hangs; exec sleep 600 ;; esac')
+    # A clock that runs on by five seconds whenever it is read: waiting ends early.
+    room.stub("date", "echo x >> /srv/ticks; echo $(($(wc -l < /srv/ticks) * 5))")
+    batch = Batch()
+    batch.add("mounts", "unmount", "/var/lib/kubelet")
+    assert room.apply(batch)[-1] == ["done", "0", "-"]
+    assert room.sh("grep stuck /proc/self/mountinfo").stdout == b""
+    assert room.text("flock -n /var/lib/kprov/apply.lock echo free; kill $(cat /srv/hangs)") == "free\n"
+
+
+def test_the_probe_tells_of_links_of_what_folders_hold_and_of_units_files(room: Room) -> None:
+    room.text("mkdir /srv/there /srv/empty /srv/disk /srv/disk/lost+found /srv/hidden; echo x > /srv/hidden/.x")
+    room.text("ln -s there /srv/link; ln -s /srv/nowhere /srv/dangling; echo x > /srv/there/x; ln -s x /srv/a/x")
+    room.stub(
+        "systemctl",
+        "printf 'Id=%s\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\n"
+        "FragmentPath=/usr/lib/systemd/system/x.service\n' x.service",
+    )
+    folders = [f"/srv/{name}" for name in ("empty", "disk", "hidden", "link", "dangling", "a", "none")]
+    keys = [(kind, path) for path in folders for kind in ("directory", "holds")]
+    seen = room.observe(Question(keys=[*keys, ("unit", "x.service")], facts=False))
+    assert seen.links == {"/srv/link": "/srv/there", "/srv/dangling": "/srv/nowhere"}
+    assert seen.holding == {"/srv/hidden", "/srv/link", "/srv/a"}
+    assert seen.units["x.service"].fragment == "/usr/lib/systemd/system/x.service"
+
+
+def test_the_answer_of_the_probe_is_one_line_a_fact(room: Room) -> None:
+    """A link whose target holds a line break says no more than one."""
+    room.text("ln -s \"$(printf '/srv/a\\nrecord\\tfile\\t/etc/shadow\\t-\\t-\\tabsent')\" /srv/evil")
+    seen = room.observe(Question(keys=[("directory", "/srv/evil")], facts=False))
+    assert seen.records == {}
+    assert seen.links["/srv/evil"].startswith("/srv/a record file")
