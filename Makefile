@@ -8,21 +8,22 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 
 BIN := .venv/bin
-STAMP := .venv/.installed
+INSTALLED := .venv/.installed
+STAMP := .venv/.installed-dev
 KPROV := $(BIN)/kprov
 LAB := demo
 ADDONS := storage monitoring logging cloud-aws
 INVENTORY := inventory/lab.yaml
 SCRIPTS := $(wildcard addons/*/*.sh kprov/*/*.sh kprov/*/*/*.sh templates/*/*.sh)
 
-# Debian's names. The first line builds and runs labs, the second one is for tests.
-PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client gcc libc6-dev libseccomp-dev pkg-config \
-	python3-venv ca-certificates openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt \
-	chromium fonts-dejavu-core
+# Debian's names: what builds components and runs a lab, and what tests need beside it.
+DEMO_PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client gcc libc6-dev libseccomp-dev pkg-config \
+	python3-venv ca-certificates
+TEST_PACKAGES := openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt chromium fonts-dejavu-core
 
-.PHONY: bench demo demo-down test test-unit coverage test-e2e lint types artifacts setup packages clean
+.PHONY: bench demo demo-down demo-setup demo-packages test test-unit coverage test-e2e lint types artifacts setup packages clean
 
-demo: setup
+demo: demo-setup
 	@$(KPROV) artifacts fetch
 	$(KPROV) lab up --name $(LAB) -o $(INVENTORY)
 	$(KPROV) up $(INVENTORY) --yes
@@ -39,7 +40,7 @@ demo: setup
 	  remove it     make demo-down
 	END
 
-demo-down: setup
+demo-down: demo-setup
 	@$(KPROV) lab down $(LAB)
 	rm -rf $(INVENTORY) inventory/.kprov/$(LAB)
 
@@ -104,11 +105,14 @@ artifacts: setup
 	@$(KPROV) artifacts fetch --images image-agnhost $(ADDONS:%=--addon %)
 	$(KPROV) artifacts fetch --kubernetes 1.36 --addon metrics-server=0.8.0
 
+demo-setup: demo-packages $(INSTALLED)
+
 setup: packages $(STAMP)
 
-packages:
-	@missing=$$(for name in $(PACKAGES); do dpkg -s "$$name" > /dev/null 2>&1 || echo "$$name"; done)
-	[ -n "$$missing" ] || exit 0
+define INSTALL
+install() { # names of packages
+	missing=$$(for name in "$$@"; do dpkg -s "$$name" > /dev/null 2>&1 || echo "$$name"; done)
+	[ -n "$$missing" ] || return 0
 	echo "installing" $$missing
 	[ "$$(id -u)" = 0 ] || { echo "this needs root: sudo make setup" >&2; exit 1; }
 	# Services that come with a package are not started: they are for tests, which run their own.
@@ -120,11 +124,26 @@ packages:
 	export DEBIAN_FRONTEND=noninteractive
 	apt-get -q update
 	apt-get -q install -y --no-install-recommends $$missing
+}
+endef
+
+demo-packages:
+	@$(INSTALL)
+	install $(DEMO_PACKAGES)
+
+packages:
+	@$(INSTALL)
+	install $(DEMO_PACKAGES) $(TEST_PACKAGES)
+
+$(INSTALLED): setup.cfg pyproject.toml
+	@[ -x $(BIN)/python ] || python3 -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -e .
+	touch $@
 
 $(STAMP): setup.cfg pyproject.toml
 	@[ -x $(BIN)/python ] || python3 -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
-	touch $@
+	touch $@ $(INSTALLED)
 
 bench: setup
 	@$(BIN)/python benchmarks/bench_up.py
