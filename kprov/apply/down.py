@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from kprov.apply import scripts
+from kprov.apply import scripts, wire
+from kprov.apply.batch import Batch
 from kprov.apply.etcd import write_member_removal
-from kprov.apply.operations import Batch, give_back_units, write_removal
+from kprov.apply.operations import give_back_units, write_removal
 from kprov.apply.runtime_swap import drop_tables
 from kprov.apply.sending import send
 from kprov.observe.gather import Fleet
@@ -55,8 +56,8 @@ def farewell_batch(farewell: Farewell) -> Batch:
     batch = Batch()
     batch.attach_as("kubeconfig", farewell.kubeconfig)
     if farewell.node:
-        batch.add(f"node {farewell.node}", "drain", farewell.node, "120", "--force")
-        batch.add(f"node {farewell.node}", "delete_object", "node", "-", farewell.node)
+        batch.add(f"node {farewell.node}", wire.Drain(nodes=(farewell.node,), seconds=120, force=True))
+        batch.add(f"node {farewell.node}", wire.DeleteObject(kind="node", name=farewell.node))
     if farewell.member:
         write_member_removal(batch, "etcd membership", farewell.member, farewell.endpoints)
     return batch
@@ -74,20 +75,21 @@ def host_batch(seen: Observation) -> Batch:
     runtimes = [runtime for runtime in RUNTIMES.values() if runtime.runs_for(seen.records)]
     serving = [unit for runtime in runtimes for unit in runtime.units]
     for runtime in runtimes:
-        batch.add(f"pods in {runtime.title}", "sandboxes", runtime.store)
+        batch.add(f"pods in {runtime.title}", wire.Sandboxes(store=runtime.store))
     for path in ("/var/lib/kubelet", *(path for runtime in runtimes for path in runtime.mounted)):
-        batch.add(f"mounts below {path}", "unmount", path)
+        batch.add(f"mounts below {path}", wire.Unmount(path=path))
     for key in _of_kind("image", seen):
         write_removal(batch, key, seen)
     for name in units:
         if name in serving:
-            batch.add(f"unit {name}", "stop", name)
+            batch.add(f"unit {name}", wire.Stop(unit=name))
         elif name not in before_pods:
             write_removal(batch, ("unit", name), seen)
-    batch.add("what components left behind", "run", batch.attach(scripts.text("down.sh")), "all")
+    program = batch.attach(scripts.text("down.sh"))
+    batch.add("what components left behind", wire.Run(payload=program, argument="all"))
     drop_tables(batch, runtimes)
     for path in (path for runtime in runtimes for path in runtime.run):
-        batch.add(f"what is left in {path}", "clear", path)
+        batch.add(f"what is left in {path}", wire.Clear(path=path))
     # Last, as this is what a run that was cut off in between knows its runtimes by.
     for name in units:
         if name in serving:
@@ -96,9 +98,9 @@ def host_batch(seen: Observation) -> Batch:
         if kind != "image":
             for key in _of_kind(kind, seen):
                 write_removal(batch, key, seen)
-    batch.add("systemd", "reload_units")
+    batch.add("systemd", wire.ReloadUnits())
     give_back_units(batch, seen.records, seen)
-    batch.add("kprov's own records", "state_gone")
+    batch.add("kprov's own records", wire.StateGone())
     return batch
 
 

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
+from kprov.apply.batch import Batch
 from kprov.apply.etcd import etcd_batch, etcd_batches, removals
 from kprov.apply.heartbeats import heartbeats_batch
 from kprov.apply.objects import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
-from kprov.apply.operations import Batch, Sources, stage_batch
+from kprov.apply.operations import Sources, stage_batch
 from kprov.apply.rolls import batches
 from kprov.apply.runtime_swap import swap_batch
 from kprov.apply.sending import send

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from kprov.apply.operations import Batch, Sources, stage_batch, write_gates
+from kprov.apply import wire
+from kprov.apply.batch import Batch, Step
+from kprov.apply.operations import Sources, stage_batch, write_gates, write_stamp
 from kprov.apply.rolls import batches
 from kprov.observe.observation import Observation
 from kprov.plan.cluster import ClusterPlan
@@ -17,8 +19,8 @@ from kprov.plan.host import JOIN_FILE, HostPlan
 from kprov.plan.stages import Stage
 
 _MEMBERSHIP = "etcd membership"
-_PROMOTION_SECONDS = "120"
-_CHANGE_SECONDS = "30"
+_PROMOTION_SECONDS = 120
+_CHANGE_SECONDS = 30
 
 
 def etcd_batches(stage: Stage, plan: ClusterPlan) -> list[list[str]]:
@@ -46,13 +48,10 @@ def etcd_batch(stage: str, name: str, plan: ClusterPlan, seen: Observation, sour
     others = [peer.client_url for peer in plan.peers if peer.name != name]
     if others and any(restart.running for restart in restarts):
         needed = (len(others) + 1) // 2 + 1
-        batch.add("quorum", "quorum", ",".join(others), str(min(needed, len(others))))
-    regular = stage_batch(plan.hosts[name], stage, seen, sources)
-    batch.announce, batch.payload = regular.announce, regular.payload
-    batch.operations += regular.operations
-    batch.titles += regular.titles
+        batch.add("quorum", wire.Quorum(endpoints=",".join(others), needed=min(needed, len(others))))
+    stage_batch(plan.hosts[name], stage, seen, sources, batch)
     if name in plan.membership.settle:
-        batch.add(_MEMBERSHIP, "etcd_settled")
+        batch.add(_MEMBERSHIP, wire.EtcdSettled())
     return batch
 
 
@@ -66,7 +65,7 @@ def removals(membership: Membership) -> Batch:
 
 def write_member_removal(batch: Batch, title: str, member: str, endpoints: Iterable[str]) -> None:
     """member: its id, hexadecimal; endpoints: client URLs of members that stay."""
-    batch.add(title, "etcd_remove", member, ",".join(endpoints), _CHANGE_SECONDS)
+    batch.add(title, wire.EtcdRemove(member=member, endpoints=",".join(endpoints), seconds=_CHANGE_SECONDS))
 
 
 def _newcomer(stage: str, name: str, plan: ClusterPlan, seen: Observation, sources: Sources, token: str) -> Batch:
@@ -74,26 +73,29 @@ def _newcomer(stage: str, name: str, plan: ClusterPlan, seen: Observation, sourc
     membership, own = plan.membership, plan.hosts[name]
     _, restarts = own.stage(stage)
     batch = stage_batch(_without_restarts(own, stage), stage, seen, sources)
-    batch.operations[:0] = [("unstamp", restart.unit.name) for restart in restarts]
-    batch.titles[:0] = [f"unit {restart.unit.name}" for restart in restarts]
+    batch.steps[:0] = [
+        Step(title=f"unit {restart.unit.name}", operation=wire.Unstamp(unit=restart.unit.name)) for restart in restarts
+    ]
     peer = next(peer for peer in plan.peers if peer.name == name)
     live = ",".join(membership.live)
     batch.know(("file", JOIN_FILE))
     if name in membership.bootstrap:
-        batch.add(_MEMBERSHIP, "etcd_bootstrap", initial_cluster(plan.peers), token)
+        batch.add(_MEMBERSHIP, wire.EtcdBootstrap(initial_cluster=initial_cluster(plan.peers), token=token))
     else:
-        batch.add(_MEMBERSHIP, "etcd_join", name, peer.peer_url, live, _CHANGE_SECONDS)
+        join = wire.EtcdJoin(name=name, peer_url=peer.peer_url, endpoints=live, seconds=_CHANGE_SECONDS)
+        batch.add(_MEMBERSHIP, join)
     for restart in restarts:
-        batch.add("systemd", "reload_units", restart.unit.name)
+        batch.add("systemd", wire.ReloadUnits(enable=(restart.unit.name,)))
         batch.know(("unit", restart.unit.name))
-        batch.add(f"unit {restart.unit.name}", "restart", restart.unit.name)
+        batch.add(f"unit {restart.unit.name}", wire.Restart(unit=restart.unit.name))
     if name in membership.join:
-        batch.add(_MEMBERSHIP, "etcd_promote", peer.peer_url, live, _PROMOTION_SECONDS)
+        promotion = wire.EtcdPromote(peer_url=peer.peer_url, endpoints=live, seconds=_PROMOTION_SECONDS)
+        batch.add(_MEMBERSHIP, promotion)
     for restart in restarts:
         write_gates(batch, restart.unit)
-    batch.add(_MEMBERSHIP, "etcd_settled")
+    batch.add(_MEMBERSHIP, wire.EtcdSettled())
     for restart in restarts:
-        batch.add(f"unit {restart.unit.name}", "stamp", restart.unit.name, own.stamps[restart.unit.name])
+        write_stamp(batch, own, restart)
     return batch
 
 

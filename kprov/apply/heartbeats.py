@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from kprov.apply.operations import Batch
+from kprov.apply import wire
+from kprov.apply.batch import Batch
 
 _SECONDS = 60  # six renewals
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,8 +20,8 @@ def heartbeats_batch(starts: Mapping[str, int], kubeconfig: bytes) -> Batch:
     """Asks, on a control plane, for a heartbeat of each node. `starts`: node → microseconds of the epoch."""
     batch = Batch()
     batch.attach_as("kubeconfig", kubeconfig)
-    pairs = ",".join(f"{name}={micro_time(starts[name])}" for name in sorted(starts))
-    batch.add(f"heartbeats of {', '.join(sorted(starts))}", "heartbeats", pairs, str(_SECONDS))
+    since = tuple(f"{name}={micro_time(starts[name])}" for name in sorted(starts))
+    batch.add(f"heartbeats of {', '.join(sorted(starts))}", wire.Heartbeats(starts=since, seconds=_SECONDS))
     return batch
 
 

@@ -41,7 +41,8 @@ def hold_lock(session: Session, who: str) -> tuple[Held, str]:
 
     Raises LockedError when another run holds it, TransportError when the host could not take it at all.
     """
-    held = session.hold(LOCK_COMMAND.replace("read -r holder", f"holder='{_plain(who)}'"))
+    held = session.hold(LOCK_COMMAND)
+    held.write(f"{_plain(who)}\n".encode())
     answer = held.first_line(LOCK_TIMEOUT)
     word, _, rest = answer.partition(" ")
     if word == "locked":

@@ -11,7 +11,9 @@ from ipaddress import IPv4Network
 
 from kprov.addon.certificates import filled
 from kprov.addon.desired import AddonObjects
-from kprov.apply.operations import Batch, Issue
+from kprov.apply import wire
+from kprov.apply.batch import Batch
+from kprov.apply.operations import Issue
 from kprov.objects.kinds import FRONT, RECREATED, WORKLOADS
 from kprov.objects.listing import IDENTITY, list_object, removal
 from kprov.objects.objects import Identity, Object, identity, stamped
@@ -21,7 +23,7 @@ from kprov.values.certificate import Authority
 from kprov.values.yaml_text import dump_all
 
 _KUBECTL = "/opt/kprov/bin/kubectl"
-_DEADLINE = "180"  # seconds that nodes and roll-outs get
+_DEADLINE = 180  # seconds that nodes and roll-outs get
 
 
 def objects_batch(plan: ClusterPlan) -> Batch:
@@ -36,7 +38,8 @@ def objects_batch(plan: ClusterPlan) -> Batch:
     _delete(batch, plan, [key for key in leaving if key[1] in FRONT])
     own = [item for item in plan.desired_objects if identity(item) in names and item["kind"] not in WORKLOADS]
     if not plan.objects_known:
-        batch.add("the list of objects", "first_list", batch.attach(_documents([_list(_final(plan))])))
+        payload = batch.attach(_documents([_list(_final(plan))]))
+        batch.add("the list of objects", wire.FirstList(payload=payload))
     elif _ahead(plan) != plan.known:
         own.insert(0, _list(_ahead(plan)))
     _apply(batch, own)
@@ -69,9 +72,9 @@ def addons_batch(plan: ClusterPlan, bundle: Mapping[Authority, bytes], issue: Is
     _apply_and_await(batch, plan, others, bundle, issue)
     for change in plan.objects:
         if change.action == "delete" and change.identity[1] == "Namespace":
-            batch.add(f"{change.title} gone", "namespace_gone", change.identity[3], _DEADLINE)
+            batch.add(f"{change.title} gone", wire.NamespaceGone(name=change.identity[3], seconds=_DEADLINE))
     for folder in plan.leaving_data:
-        batch.add(f"volumes in {folder}", "volumes_gone", folder, _DEADLINE)
+        batch.add(f"volumes in {folder}", wire.VolumesGone(folder=folder, seconds=_DEADLINE))
     if plan.objects_known and IDENTITY in names and (_final(plan) != _ahead(plan) or _ahead(plan) == plan.known):
         _apply(batch, [_list(_final(plan))])
     return batch
@@ -88,7 +91,8 @@ def network_batch(plan: ClusterPlan, bundle: Mapping[Authority, bytes], issue: I
         first = [addon for addon in plan.addons if addon.addon.name == plan.cloud.addon]
         _apply_and_await(batch, plan, first, bundle, issue)
         if plan.uninitialized:
-            batch.add("nodes taken over by the cloud's controller", "nodes_initialized", plan.cloud.addon, _DEADLINE)
+            taken = wire.NodesInitialized(addon=plan.cloud.addon, seconds=_DEADLINE)
+            batch.add("nodes taken over by the cloud's controller", taken)
     network = [addon for addon in plan.addons if addon.addon.name == plan.network.mode]
     _apply_and_await(batch, plan, network, bundle, issue)
     return batch
@@ -106,12 +110,14 @@ def ready_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
     if networkless:
         return batch
     if plan.network.mode == "vxlan" and (gateways := _gateways(plan, nodes)):
-        batch.add("nodes through the tunnel", "gate", "-", "command", "60", f"{SCRIPT} reach {' '.join(gateways)}")
+        reach = wire.Gate(kind="command", seconds=60, argument=f"{SCRIPT} reach {' '.join(gateways)}")
+        batch.add("nodes through the tunnel", reach)
     for item in plan.desired_objects:
         if item["kind"] == "Deployment":
             name, namespace = item["metadata"]["name"], item["metadata"]["namespace"]
             command = f"{_KUBECTL} -n {namespace} rollout status --timeout=10s deployment/{name}"
-            batch.add(f"deployment {namespace}/{name} available", "gate", "-", "command", _DEADLINE, command)
+            gate = wire.Gate(kind="command", seconds=_DEADLINE, argument=command)
+            batch.add(f"deployment {namespace}/{name} available", gate)
     return batch
 
 
@@ -157,33 +163,34 @@ def _list(names: Iterable[Identity]) -> Object:
 
 def _apply(batch: Batch, items: Sequence[Object]) -> None:
     if items:
-        batch.add("Kubernetes objects", "objects", batch.attach(_documents(items)))
+        batch.add("Kubernetes objects", wire.Objects(payload=batch.attach(_documents(items))))
 
 
 def _delete(batch: Batch, plan: ClusterPlan, keys: Sequence[Identity]) -> None:
     if keys:
         documents = _documents(removal(key, plan.apis) for key in keys)
-        data = "with-data" if plan.delete_data else "-"
-        batch.add("objects that are wanted no more", "delete_objects", batch.attach(documents), data)
+        deletion = wire.DeleteObjects(payload=batch.attach(documents), data=plan.delete_data)
+        batch.add("objects that are wanted no more", deletion)
 
 
 def _apply_addon(batch: Batch, plan: ClusterPlan, addon: AddonObjects, items: Sequence[Object]) -> None:
     name = addon.addon.name
-    anew = "-"
+    recreated = ""
     if name in plan.recreate:
         fixed = [identity(item) for item in items if item["kind"] in RECREATED and identity(item) in plan.apis]
         if fixed:
-            anew = batch.attach(_documents(removal(key, plan.apis) for key in fixed))
-    batch.add(f"add-on {name}", "addon", name, batch.attach(_documents(items)), anew)
-    batch.objects[len(batch.operations)] = tuple(map(identity, items))
+            recreated = batch.attach(_documents(removal(key, plan.apis) for key in fixed))
+    operation = wire.Addon(addon=name, payload=batch.attach(_documents(items)), recreated=recreated)
+    batch.add(f"add-on {name}", operation, tuple(map(identity, items)))
 
 
 def _await_addon(batch: Batch, addon: AddonObjects) -> None:
     name = addon.addon.name
     for ready in addon.addon.description.ready:
         kind, _, workload = ready.partition("/")
-        title = f"add-on {name}: {ready}"
-        batch.add(title, "addon_ready", name, kind, addon.addon.namespace, workload, _DEADLINE)
+        space = addon.addon.namespace
+        waited = wire.AddonReady(addon=name, kind=kind, namespace=space, name=workload, seconds=_DEADLINE)
+        batch.add(f"add-on {name}: {ready}", waited)
 
 
 def _issued(
@@ -214,10 +221,10 @@ def _gateways(plan: ClusterPlan, nodes: Sequence[str]) -> list[str]:
 
 def _await_nodes(batch: Batch, nodes: Sequence[str], *, networkless: bool) -> None:
     if nodes and networkless:
-        batch.add("nodes registered", "registered", ",".join(nodes), _DEADLINE)
+        batch.add("nodes registered", wire.Registered(nodes=tuple(nodes), seconds=_DEADLINE))
     elif nodes:
         command = f"{_KUBECTL} wait --for=condition=Ready --timeout=10s {' '.join(f'node/{name}' for name in nodes)}"
-        batch.add("nodes Ready", "gate", "-", "command", _DEADLINE, command)
+        batch.add("nodes Ready", wire.Gate(kind="command", seconds=_DEADLINE, argument=command))
 
 
 def _documents(items: Iterable[Object]) -> bytes:

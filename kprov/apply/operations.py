@@ -1,20 +1,17 @@
-"""From a host's plan to what is sent to it: the operations of one stage and their payload, one tar stream.
+"""From a host's plan to what is sent to it: the operations of one stage and their payload.
 
-Pure apart from reading artifacts while they are streamed. The program that carries operations out is script/apply.sh;
-names and columns here are its contract. Operations are data: no value is ever part of a shell program.
+Pure. What operations there are is declared in wire.py. They are data: no value is ever part of a shell program.
 """
 
 from __future__ import annotations
 
-import io
-import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kprov.apply import scripts
-from kprov.objects.objects import Identity
+from kprov.apply import wire
+from kprov.apply.batch import Batch
 from kprov.observe.observation import Observation
 from kprov.plan.delivery import Download
 from kprov.plan.host import DATA, Change, HostPlan, Restart
@@ -25,6 +22,7 @@ from kprov.values.resources import (
     Certificate,
     Directory,
     File,
+    Gate,
     Image,
     KernelModule,
     Key,
@@ -39,7 +37,6 @@ from kprov.values.resources import (
 Issue = Callable[[CertificateSpec], tuple[bytes, bytes]]  # specification → certificate PEM, key PEM
 Packed = Callable[[Artifact], tuple[Path, Literal["gzip", "raw"]]]  # artifact → the file to send, how it is packed
 
-_CHUNK = 1 << 20
 _STEADY_SECONDS = 60  # that a unit without gates of its own gets to stay up
 
 # What has to exist before what: within a stage, changes are carried out in this order.
@@ -48,37 +45,6 @@ _ORDER: tuple[type, ...] = (Package, User, SwapOff, KernelModule, Sysctl, Direct
 
 # And in which order things go: a unit stops while its file and program are there, a folder is left when it is empty.
 _REMOVAL_ORDER = ("image", "unit", "file", "binary", "package", "user", "sysctl", "module", "swap", "directory")
-
-
-@dataclass(kw_only=True)
-class Batch:
-    """Operations of one exec, growing while they are written down; `announce` is what the manifest must know first."""
-
-    operations: list[tuple[str, ...]] = field(default_factory=list)
-    titles: list[str] = field(default_factory=list)  # what each operation is about, for messages
-    announce: list[tuple[str, str, str]] = field(default_factory=list)
-    payload: list[tuple[str, bytes | Path]] = field(default_factory=list)
-    objects: dict[int, tuple[Identity, ...]] = field(default_factory=dict)  # by number: those that an operation applies
-    start: int = 0  # the number of the operation that tells when kubelet started, 0 without one
-
-    def add(self, title: str, *operation: str) -> None:
-        bad = [word for word in operation if "\t" in word or "\n" in word]
-        if bad:
-            raise ValueError(f"{title}: a value holds a tab or a line break")
-        self.operations.append(tuple(word or "-" for word in operation))
-        self.titles.append(title)
-
-    def attach(self, content: bytes | Path, path: str = "content") -> str:
-        """Adds a payload file; returns its name, which ends like `path`: the host moves it to its folder under that."""
-        name = f"{len(self.payload):04d}/{path.rpartition('/')[2]}"
-        self.payload.append((name, content))
-        return name
-
-    def attach_as(self, name: str, content: bytes) -> None:
-        self.payload.append((name, content))
-
-    def know(self, key: Key, value: str = "-") -> None:
-        self.announce.append((key[0], key[1], value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +68,7 @@ def stage_batch(plan: HostPlan, stage: str, seen: Observation, sources: Sources,
     for key in removal_order(leaving):
         write_change(batch, leaving[key], seen, sources)
     if any(kind == "unit" for kind, _ in leaving):
-        batch.add("systemd", "reload_units")
+        batch.add("systemd", wire.ReloadUnits())
         give_back_units(batch, leaving, seen)
     for change in sorted(
         (change for change in changes if change.resource and not isinstance(change.resource, Image)),
@@ -119,7 +85,7 @@ def stage_batch(plan: HostPlan, stage: str, seen: Observation, sources: Sources,
 def _unstamp(batch: Batch, plan: HostPlan, changes: Sequence[Change], restarts: Sequence[Restart]) -> None:
     units = {unit for change in changes for path in _paths(change) for unit in plan.unstamps.get(path, ())}
     for unit in sorted(units | {restart.unit.name for restart in restarts}):
-        batch.add(f"unit {unit}", "unstamp", unit)
+        batch.add(f"unit {unit}", wire.Unstamp(unit=unit))
 
 
 def _paths(change: Change) -> tuple[str, ...]:
@@ -135,13 +101,18 @@ def write_restarts(batch: Batch, plan: HostPlan, restarts: Sequence[Restart]) ->
     """Restarts all units, then waits for all: they come up side by side."""
     if not restarts:
         return
-    batch.add("systemd", "reload_units", " ".join(restart.unit.name for restart in restarts))
+    batch.add("systemd", wire.ReloadUnits(enable=tuple(restart.unit.name for restart in restarts)))
     for restart in restarts:
         batch.know(("unit", restart.unit.name))
-        batch.add(f"unit {restart.unit.name}", "restart", restart.unit.name)
+        batch.add(f"unit {restart.unit.name}", wire.Restart(unit=restart.unit.name))
     for restart in restarts:
         write_gates(batch, restart.unit)
-        batch.add(f"unit {restart.unit.name}", "stamp", restart.unit.name, plan.stamps[restart.unit.name])
+        write_stamp(batch, plan, restart)
+
+
+def write_stamp(batch: Batch, plan: HostPlan, restart: Restart) -> None:
+    unit = restart.unit.name
+    batch.add(f"unit {unit}", wire.Stamp(unit=unit, value=plan.stamps[unit]))
 
 
 def write_gates(batch: Batch, unit: Unit) -> None:
@@ -151,13 +122,16 @@ def write_gates(batch: Batch, unit: Unit) -> None:
     restart and runs for all units of an exec side by side.
     """
     deadline = max((gate.deadline for gate in unit.gates), default=_STEADY_SECONDS)
-    batch.add(f"unit {unit.name}: stays up", "steady", unit.name, str(deadline))
+    batch.add(f"unit {unit.name}: stays up", wire.Steady(unit=unit.name, seconds=deadline))
     for gate in unit.gates:
-        title = f"unit {unit.name}: {gate.kind} {gate.argument}"
-        batch.add(title, "gate", unit.name, gate.kind, str(gate.deadline), gate.argument)
+        write_gate(batch, unit.name, gate)
     if unit.heartbeat:
-        batch.add(f"unit {unit.name}: its start", "started", object_path(unit.name))
-        batch.start = len(batch.operations)
+        batch.add(f"unit {unit.name}: its start", wire.Started(service=object_path(unit.name)))
+
+
+def write_gate(batch: Batch, unit: str, gate: Gate) -> None:
+    operation = wire.Gate(unit=unit, kind=gate.kind, seconds=gate.deadline, argument=gate.argument)
+    batch.add(f"unit {unit}: {gate.kind} {gate.argument}", operation)
 
 
 def object_path(unit: str) -> str:
@@ -205,19 +179,22 @@ def _write_simple(
 ) -> None:
     batch.know(resource.key, _recorded_value(resource))
     if isinstance(resource, Directory):
-        mode, kept = f"{resource.mode:04o}", _recorded_value(resource)
-        batch.add(title, "directory", resource.path, resource.owner, resource.group, mode, kept)
+        mode, content = _octal(resource.mode), _recorded_value(resource)
+        owner, group = resource.owner, resource.group
+        made = wire.Directory(path=resource.path, owner=owner, group=group, mode=mode, content=content)
+        batch.add(title, made)
     elif isinstance(resource, Sysctl):
-        batch.add(title, "sysctl", resource.name, resource.value)
+        batch.add(title, wire.Sysctl(name=resource.name, value=resource.value))
     elif isinstance(resource, KernelModule):
-        batch.add(title, "module", resource.name)
+        batch.add(title, wire.Module(name=resource.name))
     elif isinstance(resource, User):
-        batch.add(title, "user", resource.name, resource.home)
+        batch.add(title, wire.User(name=resource.name, home=resource.home))
     elif isinstance(resource, Package):
         manager = seen.facts.package_manager
-        batch.add(title, "package", resource.name, resource.command, resource.service or "-", manager)
+        name, command, service = resource.name, resource.command, resource.service
+        batch.add(title, wire.Package(name=name, command=command, service=service, manager=manager))
     else:
-        batch.add(title, "swapoff")
+        batch.add(title, wire.Swapoff())
 
 
 def _recorded_value(resource: Resource) -> str:
@@ -241,56 +218,83 @@ def _write_record(batch: Batch, change: Change) -> None:
         raise AssertionError(f"{change.title} cannot be adopted")
     value = _recorded_value(resource)
     batch.know(resource.key, value)
-    batch.add(change.title, "adopt", resource.key[0], resource.key[1], value)
+    batch.add(change.title, wire.Adopt(kind=resource.key[0], name=resource.key[1], value=value))
 
 
 def _write_file(
     batch: Batch, title: str, change: Change, path: str, content: bytes, owner: str, group: str, mode: int
 ) -> None:
     if change.action == "permissions":
-        batch.add(title, "mode", path, owner, group, f"{mode:04o}")
+        batch.add(title, wire.Mode(path=path, owner=owner, group=group, mode=_octal(mode)))
         return
+    write_file(batch, title, path, content, owner, group, mode)
+
+
+def write_file(batch: Batch, title: str, path: str, content: bytes, owner: str, group: str, mode: int) -> None:
     file = File(path=path, content=content)
     batch.know(file.key)
-    batch.add(title, "file", batch.attach(content, path), path, owner, group, f"{mode:04o}", file.sha256)
+    payload = batch.attach(content, path)
+    operation = wire.File(payload=payload, path=path, owner=owner, group=group, mode=_octal(mode), sha256=file.sha256)
+    batch.add(title, operation)
+
+
+def _octal(mode: int) -> str:
+    return f"{mode:04o}"
 
 
 def _write_certificate(batch: Batch, change: Change, resource: Certificate, sources: Sources) -> None:
     owner, group = resource.owner, resource.group
     if change.action == "permissions":
-        batch.add(change.title, "mode", resource.key_path, owner, group, "0600")
-        batch.add(change.title, "mode", resource.path, owner, group, "0644")
+        for path, mode in ((resource.key_path, 0o600), (resource.path, 0o644)):
+            batch.add(change.title, wire.Mode(path=path, owner=owner, group=group, mode=_octal(mode)))
         return
     certificate, key = sources.issue(resource.spec)
-    for path, content, mode in ((resource.key_path, key, "0600"), (resource.path, certificate, "0644")):
-        file = File(path=path, content=content)
-        batch.know(file.key)
-        batch.add(change.title, "file", batch.attach(content, path), path, owner, group, mode, file.sha256)
+    for path, content, mode in ((resource.key_path, key, 0o600), (resource.path, certificate, 0o644)):
+        write_file(batch, change.title, path, content, owner, group, mode)
 
 
 def _write_binary(batch: Batch, change: Change, resource: Binary, sources: Sources) -> None:
-    artifact, mode = resource.artifact, f"{resource.mode:04o}"
+    artifact, mode = resource.artifact, _octal(resource.mode)
     if change.action == "permissions":
-        batch.add(change.title, "mode", resource.path, "root", "root", mode)
+        batch.add(change.title, wire.Mode(path=resource.path, owner="root", group="root", mode=mode))
         return
     batch.know(resource.key)
-    source, encoding, member, expected = _source(batch, artifact, sources)
-    batch.add(change.title, "binary", resource.path, mode, artifact.sha256, source, encoding, member, expected)
+    got = _source(batch, artifact, sources)
+    operation = wire.Binary(
+        path=resource.path,
+        mode=mode,
+        sha256=artifact.sha256,
+        source=got.place,
+        encoding=got.encoding,
+        member=got.member,
+        download_sha256=got.sha256,
+    )
+    batch.add(change.title, operation)
 
 
 def _write_image(batch: Batch, title: str, resource: Image, sources: Sources) -> None:
     batch.know(resource.key)
-    source, encoding, _, _ = _source(batch, resource.artifact, sources)
-    batch.add(title, "image", resource.key[1], source, encoding, resource.artifact.sha256)
+    got = _source(batch, resource.artifact, sources)
+    name, sha256 = resource.key[1], resource.artifact.sha256
+    batch.add(title, wire.Image(name=name, source=got.place, encoding=got.encoding, sha256=sha256))
 
 
-def _source(batch: Batch, artifact: Artifact, sources: Sources) -> tuple[str, str, str, str]:
-    """Payload file or URL, how it is packed, the member of an archive, the sha256 of a download."""
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """place: a payload or a URL. member: of an archive. sha256: of what the URL gives."""
+
+    place: str
+    encoding: wire.Encoding
+    member: str = ""
+    sha256: str = ""
+
+
+def _source(batch: Batch, artifact: Artifact, sources: Sources) -> _Source:
     way = sources.download(artifact)
     if way is not None:
-        return way.url, way.encoding, way.member, way.sha256
+        return _Source(place=way.url, encoding=way.encoding, member=way.member, sha256=way.sha256)
     file, encoding = sources.packed(artifact)
-    return batch.attach(file), encoding, "-", "-"
+    return _Source(place=batch.attach(file), encoding=encoding)
 
 
 def write_removal(batch: Batch, key: Key, seen: Observation) -> None:
@@ -300,17 +304,24 @@ def write_removal(batch: Batch, key: Key, seen: Observation) -> None:
     before = record.before or "absent"
     title = f"{kind} {name}"
     if kind in ("file", "binary"):
-        batch.add(title, "remove", kind, name, before)
+        batch.add(title, wire.Remove(kind=kind, path=name, before=before))
     elif kind == "directory":
-        batch.add(title, "remove_directory", name, before, "purge" if record.value == DATA else record.value)
+        content = "purge" if record.value == DATA else record.value
+        batch.add(title, wire.RemoveDirectory(path=name, before=before, content=content))
     elif kind == "package":
-        batch.add(title, "remove_package", name, before, seen.facts.package_manager or "-")
+        batch.add(title, wire.RemovePackage(name=name, before=before, manager=seen.facts.package_manager))
     elif kind == "swap":
-        batch.add(title, "remove_swapoff", before)
-    elif kind in ("unit", "image"):
-        batch.add(title, f"remove_{kind}", name)
-    elif kind in ("user", "module", "sysctl"):
-        batch.add(title, f"remove_{kind}", name, before)
+        batch.add(title, wire.RemoveSwapoff(before=before))
+    elif kind == "unit":
+        batch.add(title, wire.RemoveUnit(unit=name))
+    elif kind == "image":
+        batch.add(title, wire.RemoveImage(name=name))
+    elif kind == "user":
+        batch.add(title, wire.RemoveUser(name=name, before=before))
+    elif kind == "module":
+        batch.add(title, wire.RemoveModule(name=name, before=before))
+    elif kind == "sysctl":
+        batch.add(title, wire.RemoveSysctl(name=name, before=before))
 
 
 def give_back_units(batch: Batch, keys: Iterable[Key], seen: Observation) -> None:
@@ -321,47 +332,4 @@ def give_back_units(batch: Batch, keys: Iterable[Key], seen: Observation) -> Non
     for key in keys:
         before = seen.records[key].before
         if key[0] == "unit" and before.startswith("present "):
-            batch.add(f"unit {key[1]}", "give_back_unit", key[1], before)
-
-
-def stream(batch: Batch, generation: str) -> Iterator[bytes]:
-    """The tar stream of a batch: program, operations, announcements, then the payload, never all in memory."""
-    numbered = "".join(
-        "\t".join((str(number), *operation)) + "\n" for number, operation in enumerate(batch.operations, start=1)
-    )
-    announced = "".join("\t".join(row) + "\n" for row in dict.fromkeys(batch.announce))
-    small: Mapping[str, bytes] = {
-        "apply.sh": scripts.text("apply.sh"),
-        "ops": numbered.encode(),
-        "announce": announced.encode(),
-        "generation": f"{generation}\n".encode(),
-    }
-    for name, content in small.items():
-        yield from _member(name, content)
-    yield _header("payload/", 0, directory=True)
-    for name, item in batch.payload:
-        yield from _member(f"payload/{name}", item)
-    yield b"\0" * 1024
-
-
-def _header(name: str, size: int, *, directory: bool = False) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = size, 0o700 if directory else 0o600
-    info.type = tarfile.DIRTYPE if directory else tarfile.REGTYPE
-    return info.tobuf(tarfile.USTAR_FORMAT)
-
-
-def _member(name: str, item: bytes | Path) -> Iterable[bytes]:
-    with io.BytesIO(item) if isinstance(item, bytes) else item.open("rb") as source:
-        size = source.seek(0, io.SEEK_END)
-        source.seek(0)
-        yield _header(name, size)
-        left = size
-        while left:
-            chunk = source.read(min(_CHUNK, left))
-            if not chunk:
-                raise OSError(f"{name}: the file became shorter while it was sent")
-            left -= len(chunk)
-            yield chunk
-    if size % tarfile.BLOCKSIZE:
-        yield b"\0" * (tarfile.BLOCKSIZE - size % tarfile.BLOCKSIZE)
+            batch.add(f"unit {key[1]}", wire.GiveBackUnit(unit=key[1], before=before))

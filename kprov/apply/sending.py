@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kprov.addon.refusals import explained
-from kprov.apply.operations import Batch, stream
+from kprov.apply.batch import Batch, stream
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.observe.observation import printable
 from kprov.transport.base import Session
@@ -40,7 +40,9 @@ def send(
 
     def refused(number: int, log: str) -> HostFailed:
         text = printable(log).strip()
-        why = explained(batch.operations[number - 1][1], text, batch.objects.get(number, ()))
+        step = batch.steps[number - 1]
+        addon = getattr(step.operation, "addon", "")
+        why = explained(addon, text, step.objects)
         shown = "\n".join(why.log.splitlines()[-24:])
         row = failed(number, expected=_expected(batch, number), found=why.found, log=shown, todo=why.todo)
         return replace(row, fatal=False)
@@ -86,26 +88,12 @@ def send(
 
 
 def _title(batch: Batch, number: int) -> str:
-    return batch.titles[number - 1] if 0 < number <= len(batch.titles) else "receiving the payload"
+    return batch.steps[number - 1].title if 0 < number <= len(batch.steps) else "receiving the payload"
 
 
 def _expected(batch: Batch, number: int) -> str:
-    if not 0 < number <= len(batch.operations):
-        return "the host to take its operations"
-    operation = batch.operations[number - 1]
-    if operation[0] == "gate":
-        return f"{operation[2]} {operation[4]} within {operation[3]} s"
-    if operation[0] == "steady":
-        return f"the same main process for longer than the unit's RestartSec, within {operation[2]} s"
-    if operation[0] == "heartbeats":
-        return f"a heartbeat (lease in kube-node-lease) newer than kubelet's start, within {operation[2]} s"
-    if operation[0] == "addon":
-        return "the API server to take its objects"
-    if operation[0] == "nodes_initialized":
-        return f"no node with the taint node.cloudprovider.kubernetes.io/uninitialized within {operation[2]} s"
-    if operation[0] == "addon_ready":
-        return f"{operation[2]} {operation[4]} to be ready within {operation[5]} s"
-    return operation[0].replace("_", " ")
+    known = 0 < number <= len(batch.steps)
+    return batch.steps[number - 1].operation.expected if known else "the host to take its operations"
 
 
 def _todo_for_exit(status: int) -> str:

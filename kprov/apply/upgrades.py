@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from kprov.apply.operations import Batch
+from kprov.apply import wire
+from kprov.apply.batch import Batch
 from kprov.plan.runtime_swap import Swap
 from kprov.values.paths import BIN
 
@@ -16,8 +17,8 @@ def drain_batch(names: Sequence[str], timeout: int, kubeconfig: bytes) -> Batch:
     batch = Batch()
     batch.attach_as("kubeconfig", kubeconfig)
     for name in names:
-        batch.add(f"node {name} cordoned", "cordon", name)
-    batch.add(f"drain of {', '.join(names)}", "drain", ",".join(names), str(timeout), "-")
+        batch.add(f"node {name} cordoned", wire.Cordon(node=name))
+    batch.add(f"drain of {', '.join(names)}", wire.Drain(nodes=tuple(names), seconds=timeout))
     return batch
 
 
@@ -41,15 +42,16 @@ def reopen_batch(
         told = f"{kubectl} wait --for=jsonpath={{.status.nodeInfo.kubeletVersion}}=v{version} --timeout=10s node/{name}"
         ready = f"{kubectl} wait --for=condition=Ready --timeout=10s node/{name}"
         title = f"node {name} Ready with kubelet {version}"
-        batch.add(title, "gate", "-", "command", str(_READY), told)
+        batch.add(title, wire.Gate(kind="command", seconds=_READY, argument=told))
         if name in networkless:
-            batch.add(title, "registered", name, str(_READY))
+            batch.add(title, wire.Registered(nodes=(name,), seconds=_READY))
         else:
-            batch.add(title, "gate", "-", "command", str(_READY), ready)
+            batch.add(title, wire.Gate(kind="command", seconds=_READY, argument=ready))
         if name in swapped:
             runtime = swapped[name].coming
             shown = f"{kubectl} get node {name} -o jsonpath={{.status.nodeInfo.containerRuntimeVersion}}"
             asked = f"{runtime.scheme}:// {shown}"
-            batch.add(f"node {name} with {runtime.title}", "gate", "-", "says", str(_READY), asked)
-        batch.add(f"node {name} uncordoned", "uncordon", name)
+            gate = wire.Gate(kind="says", seconds=_READY, argument=asked)
+            batch.add(f"node {name} with {runtime.title}", gate)
+        batch.add(f"node {name} uncordoned", wire.Uncordon(node=name))
     return batch

@@ -5,6 +5,7 @@ Nothing here may import an SSH library: `import kprov.transport` has to stay che
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +80,7 @@ class Held:
 
     def __init__(self, run: Callable[[Iterable[bytes], OnOutput], Result], where: str) -> None:
         self._where = where
-        self._released = threading.Event()
+        self._pieces: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._output = bytearray()
         self._result: Result | None = None
@@ -113,9 +114,17 @@ class Held:
                 raise self._error
             return self._output.decode(errors="replace").split("\n", 1)[0]
 
+    def write(self, data: bytes) -> None:
+        """Send something to the command's stdin, which stays open. After `close` it reaches nobody."""
+        self._pieces.put(data)
+
+    def release(self) -> None:
+        """Close the command's stdin, and do not wait."""
+        self._pieces.put(None)
+
     def close(self, timeout: float = 30.0) -> Result:
         """Closes the command's stdin and waits until it has ended. Raises TransportError; may be called again."""
-        self._released.set()
+        self.release()
         with self._changed:
             if not self._changed.wait_for(lambda: self._ended, timeout):
                 raise TransportError(
@@ -136,14 +145,14 @@ class Held:
             result = run(self._input(), self._feed)
         except BaseException as caught:  # handed to whoever asks this object, in their thread
             error = caught
-        self._released.set()
+        self.release()
         with self._changed:
             self._result, self._error = result, error
             self._changed.notify_all()
 
     def _input(self) -> Iterator[bytes]:
-        self._released.wait()
-        yield from ()
+        while (piece := self._pieces.get()) is not None:
+            yield piece
 
     def _feed(self, data: bytes) -> None:
         with self._changed:

@@ -47,6 +47,7 @@ class FakeTransport:
     drop_after: Mapping[str, int] = field(default_factory=dict)
     counters: Counters = field(default_factory=Counters)
     calls: list[Call] = field(default_factory=list)
+    written: list[tuple[str, bytes]] = field(default_factory=list)  # to held commands, by host name
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def connect(self, host: Host) -> FakeSession:
@@ -64,7 +65,7 @@ class FakeSession:
         self.host = host
         self._open = threading.Event()
         self._open.set()
-        self._ends: list[threading.Event] = []
+        self._held: list[Held] = []
         self._streams: list[SocketStream] = []
 
     def execute(
@@ -92,14 +93,14 @@ class FakeSession:
             result = self._call(command, b"", root)
             on_output(result.stdout)
             if result.status == 0:
-                for _ in stdin:
-                    continue
+                for piece in stdin:
+                    self._transport.written.append((self.host.name, piece))
                 if not self._open.is_set():
                     raise self._lost()
             return result
 
         held = Held(run, self.host.name)
-        self._ends.append(held._released)
+        self._held.append(held)
         return held
 
     def dial(self, address: str, port: int, *, timeout: float = 10.0) -> SocketStream:
@@ -113,8 +114,8 @@ class FakeSession:
     def drop(self) -> None:
         """Loses the connection."""
         self._open.clear()
-        for end in self._ends:
-            end.set()
+        for held in self._held:
+            held.release()
         for stream in self._streams:
             stream.close()
 

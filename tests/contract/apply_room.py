@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kprov.apply.operations import Batch, stream
+from kprov.apply.batch import Batch, stream
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.observe.observation import Observation, parse
 from kprov.observe.probe import PROBE_COMMAND, Question, probe_program

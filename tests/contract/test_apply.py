@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from apply_room import Room
 
-from kprov.apply.etcd import write_member_removal
-from kprov.apply.operations import Batch
+from kprov.apply import wire
+from kprov.apply.batch import Batch
+from kprov.apply.scripts import LOCK_COMMAND
 from kprov.observe.probe import PROBE_COMMAND, Question, probe_program
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace with file systems of its own needs root")
@@ -25,13 +26,16 @@ SLACK = 9  # processes that flush large files meanwhile: three for each second t
 def file(batch: Batch, path: str, content: bytes, owner: str = "root", mode: str = "0644") -> None:
     batch.know(("file", path))
     name = batch.attach(content, path)
-    batch.add(f"file {path}", "file", name, path, owner, owner, mode, hashlib.sha256(content).hexdigest())
+    sha256 = hashlib.sha256(content).hexdigest()
+    operation = wire.File(payload=name, path=path, owner=owner, group=owner, mode=mode, sha256=sha256)
+    batch.add(f"file {path}", operation)
 
 
-def binary(batch: Batch, path: str, content: bytes, encoding: str, sha256: str) -> None:
+def binary(batch: Batch, path: str, content: bytes, encoding: wire.Encoding, sha256: str) -> None:
     batch.know(("binary", path))
     packed = gzip.compress(content) if encoding == "gzip" else content
-    batch.add(f"binary {path}", "binary", path, "0755", sha256, batch.attach(packed), encoding, "-", "-")
+    source = batch.attach(packed)
+    batch.add(f"binary {path}", wire.Binary(path=path, mode="0755", sha256=sha256, source=source, encoding=encoding))
 
 
 def test_files_arrive_with_content_owner_and_mode_and_are_recorded(room: Room) -> None:
@@ -56,7 +60,8 @@ def test_files_arrive_with_content_owner_and_mode_and_are_recorded(room: Room) -
 
 def directory(batch: Batch, path: str, owner: str = "root", mode: str = "0755") -> None:
     batch.know(("directory", path), "keep")
-    batch.add(f"directory {path}", "directory", path, owner, owner, mode, "keep")
+    operation = wire.Directory(path=path, owner=owner, group=owner, mode=mode, content="keep")
+    batch.add(f"directory {path}", operation)
 
 
 def test_directories_are_made_in_order_with_owner_and_mode_beside_files(room: Room) -> None:
@@ -115,7 +120,7 @@ def test_many_directories_start_no_more_programs_than_few(room: Room) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "raw"])
-def test_a_program_is_installed_only_when_it_hashes_right(room: Room, encoding: str) -> None:
+def test_a_program_is_installed_only_when_it_hashes_right(room: Room, encoding: wire.Encoding) -> None:
     content = b"program" * 1000
     good, bad = Batch(), Batch()
     binary(bad, "/opt/kprov/bin/x", content, encoding, "0" * 64)
@@ -140,7 +145,8 @@ def test_an_image_is_given_to_the_runtime_only_when_it_hashes_right(room: Room) 
     def given(sha256: str) -> list[list[str]]:
         batch = Batch()
         batch.know(("image", "r/one:1"))
-        batch.add("image r/one:1", "image", "r/one:1", batch.attach(gzip.compress(content)), "gzip", sha256)
+        source = batch.attach(gzip.compress(content))
+        batch.add("image r/one:1", wire.Image(name="r/one:1", source=source, encoding="gzip", sha256=sha256))
         return room.apply(batch)
 
     answers = given("0" * 64)
@@ -165,14 +171,8 @@ def test_roots_of_images_are_open_to_their_users(room: Room, store: str, program
     content, name = b"image", f"r/one:1 {store}".strip()
     batch = Batch()
     batch.know(("image", name))
-    batch.add(
-        f"image {name}",
-        "image",
-        name,
-        batch.attach(gzip.compress(content)),
-        "gzip",
-        hashlib.sha256(content).hexdigest(),
-    )
+    source, sha256 = batch.attach(gzip.compress(content)), hashlib.sha256(content).hexdigest()
+    batch.add(f"image {name}", wire.Image(name=name, source=source, encoding="gzip", sha256=sha256))
     assert room.apply(batch)[-1][0] == "done"
     assert room.text("stat -c %a /srv/layer") == "755\n"
 
@@ -180,7 +180,7 @@ def test_roots_of_images_are_open_to_their_users(room: Room, store: str, program
 def test_folders_that_packages_make_are_open_to_their_users(room: Room) -> None:
     room.stub("/usr/local/sbin/dnf", "mkdir /srv/made")
     batch = Batch()
-    batch.add("package skopeo", "package", "skopeo", "skopeo", "-", "dnf")
+    batch.add("package skopeo", wire.Package(name="skopeo", command="skopeo", service="", manager="dnf"))
     assert room.apply(batch)[-1][0] == "done"
     assert room.text("stat -c %a /srv/made") == "755\n"
 
@@ -196,8 +196,8 @@ def group() -> Iterator[Path]:
     made.rmdir()
 
 
-@pytest.mark.parametrize("operation", ["stop", "remove_unit"])
-def test_nothing_of_a_unit_that_goes_lives_on(room: Room, group: Path, operation: str) -> None:
+@pytest.mark.parametrize("kind", [wire.Stop, wire.RemoveUnit])
+def test_nothing_of_a_unit_that_goes_lives_on(room: Room, group: Path, kind: type[wire.Stop | wire.RemoveUnit]) -> None:
     """As shims of containers do after their runtime was stopped: KillMode=process spares them."""
     room.stub("/usr/local/sbin/systemctl", f'case "$*" in *ControlGroup*) echo /{group.name} ;; esac')
     stubborn = f"echo $$ > {group}/below/cgroup.procs; trap '' TERM; echo ready; while :; do sleep 1; done"
@@ -208,7 +208,7 @@ def test_nothing_of_a_unit_that_goes_lives_on(room: Room, group: Path, operation
             assert shim.stdout.readline() == b"ready\n"
             batch = Batch()
             batch.know(("unit", "containerd.service"))
-            batch.add("unit containerd.service", operation, "containerd.service")
+            batch.add("unit containerd.service", kind(unit="containerd.service"))
             assert room.apply(batch)[-1][0] == "done"
             assert shim.wait(timeout=30) == -signal.SIGKILL
         finally:
@@ -239,7 +239,8 @@ def test_a_gate_that_does_not_pass_gives_the_cause_first(room: Room, state: str,
         echo 'validate service connection: refused'; exit 1""",
     )
     batch = Batch()
-    batch.add("gate", "gate", "crio.service", "command", "0", "/opt/kprov/bin/crictl version")
+    argument = "/opt/kprov/bin/crictl version"
+    batch.add("gate", wire.Gate(unit="crio.service", kind="command", seconds=0, argument=argument))
     *_, (word, _, log) = room.apply(batch)
     assert word == "fail"
     assert log.splitlines()[0] == cause
@@ -250,8 +251,8 @@ def test_a_gate_that_does_not_pass_gives_the_cause_first(room: Room, state: str,
 def test_a_runtimes_table_is_dropped_where_it_is(room: Room) -> None:
     room.stub("/usr/local/sbin/nft", 'echo "$@" >> /srv/asked; case "$*" in "list table ip6"*) exit 1 ;; esac')
     batch = Batch()
-    batch.add("table", "drop_table", "ip", "crio-hostports")
-    batch.add("table", "drop_table", "ip6", "crio-hostports")
+    batch.add("table", wire.DropTable(family="ip", name="crio-hostports"))
+    batch.add("table", wire.DropTable(family="ip6", name="crio-hostports"))
     assert room.apply(batch)[-1][0] == "done"
     assert "delete table ip crio-hostports" in room.text("cat /srv/asked")
     assert "delete table ip6" not in room.text("cat /srv/asked")
@@ -270,18 +271,16 @@ def test_etcd_is_asked_again_until_its_members_have_been_connected_long_enough(r
         "mkdir -p /opt/kprov/bin && cat > /opt/kprov/bin/etcdctl && chmod 755 /opt/kprov/bin/etcdctl", client.encode()
     )
 
-    def removed(member: str, deadline: str) -> tuple[str, int]:
+    def removed(member: str, seconds: int) -> tuple[str, int]:
         batch = Batch()
-        write_member_removal(batch, "etcd member", member, ["https://192.0.2.1:2379"])
-        (*operation, _) = batch.operations[-1]
-        batch.operations[-1] = (*operation, deadline)
+        batch.add("", wire.EtcdRemove(member=member, endpoints="https://192.0.2.1:2379", seconds=seconds))
         room.sh("rm -f /srv/asked")
         last = room.apply(batch)[-1]
         return last[2] if last[0] == "fail" else last[0], int(room.text("cat /srv/asked"))
 
-    assert removed("good", "20") == ("done", 3)
-    assert removed("bad", "20") == ("cannot remove etcd member bad: Error: no such member", 1)
-    told, asked = removed("never", "1")
+    assert removed("good", 20) == ("done", 3)
+    assert removed("bad", 20) == ("cannot remove etcd member bad: Error: no such member", 1)
+    told, asked = removed("never", 1)
     assert (told, asked > 1) == (f"cannot remove etcd member never: {unready}", True)
 
 
@@ -319,6 +318,21 @@ def test_what_a_killed_apply_left_is_swept_by_the_next(room: Room) -> None:
     assert room.leftovers() == ""
 
 
+def test_the_run_lock_is_held_by_whom_it_was_told_whatever_stands_in_the_name(room: Room) -> None:
+    who = "ops@desk pid 3 '; touch /srv/a/pasted; echo $(touch /srv/a/pasted)"
+    command = ["nsenter", "-t", str(room.pid), "-m", "-p", "sh", "-c", LOCK_COMMAND]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        holder.stdin.write(f"{who}\n".encode())
+        holder.stdin.flush()
+        assert holder.stdout.readline() == b"locked \n"
+        assert room.sh(LOCK_COMMAND, b"another\n").stdout.decode() == f"held {who}\n"
+        holder.stdin.close()
+    assert room.sh(LOCK_COMMAND, b"another\n").stdout == b"locked \n"
+    assert room.text("ls /srv/a") == ""
+
+
 def test_what_was_there_before_is_kept_once(room: Room) -> None:
     room.text("echo theirs > /srv/a/one")
     for content in (b"first\n", b"second\n"):
@@ -350,8 +364,8 @@ def test_what_a_stopped_program_left_in_run_goes_and_a_socket_in_use_stays(room:
         assert server.stdout is not None
         assert server.stdout.readline() == b"listening\n"
         batch = Batch()
-        batch.add("what is left", "clear", "/run/containerd")
-        batch.add("what is not there", "clear", "/run/other.sock")
+        batch.add("what is left", wire.Clear(path="/run/containerd"))
+        batch.add("what is not there", wire.Clear(path="/run/other.sock"))
         assert room.apply(batch)[-1] == ["done", "0", "-"]
         assert room.text("find /run/containerd ! -type d") == "/run/containerd/s/theirs\n"
         server.stdin.close()

@@ -6,7 +6,9 @@ import pytest
 from apply_room import Room
 from test_apply import file
 
-from kprov.apply.operations import Batch, give_back_units, write_removal
+from kprov.apply import wire
+from kprov.apply.batch import Batch
+from kprov.apply.operations import give_back_units, write_removal
 from kprov.observe.probe import Question
 from kprov.values.resources import Key
 
@@ -30,7 +32,8 @@ sys.stdin.read()
 
 def folder(batch: Batch, path: str, kept: str = "purge") -> None:
     batch.know(("directory", path), kept)
-    batch.add(f"directory {path}", "directory", path, "root", "root", "0700", kept)
+    made = wire.Directory(path=path, owner="root", group="root", mode="0700", content=kept)
+    batch.add(f"directory {path}", made)
 
 
 def taken_away(room: Room, *keys: Key) -> None:
@@ -120,7 +123,7 @@ def test_a_foreign_unit_of_the_same_name_is_given_back_as_it_was(
     batch = Batch()
     file(batch, path, b"ours")
     batch.know(("unit", "x.service"))
-    batch.add("unit", "stamp", "x.service", "1")
+    batch.add("unit", wire.Stamp(unit="x.service", value="1"))
     assert room.apply(batch)[-1] == ["done", "0", "-"]
     assert room.observe().records["unit", "x.service"].before == f"present {enabled} {active}"
     taken_away(room, ("unit", "x.service"), ("file", path))
@@ -153,8 +156,8 @@ def test_what_a_stopped_program_left_in_run_goes_and_a_socket_in_use_stays(room:
     room.text("mkfifo /run/containerd/fifo")
     room.text("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/run/containerd/ours.sock\")'")
     batch = Batch()
-    batch.add("what is left", "clear", "/run/containerd")
-    batch.add("what is not there", "clear", "/run/other.sock")
+    batch.add("what is left", wire.Clear(path="/run/containerd"))
+    batch.add("what is not there", wire.Clear(path="/run/other.sock"))
     with room.running(LISTEN, "/run/containerd/s/theirs"):
         assert room.apply(batch)[-1] == ["done", "0", "-"]
         assert room.text("find /run/containerd ! -type d") == "/run/containerd/s/theirs\n"
@@ -174,7 +177,7 @@ def test_of_docker_only_what_kubernetes_runs_is_deleted(room: Room) -> None:
         esac""",
     )
     batch = Batch()
-    batch.add("pods", "sandboxes", "/run/docker.sock")
+    batch.add("pods", wire.Sandboxes(store="/run/docker.sock"))
     with room.running(LISTEN, "/run/docker.sock"):
         assert room.apply(batch)[-1] == ["done", "0", "-"]
     asked = room.text("cat /srv/asked").splitlines()
@@ -188,8 +191,8 @@ def test_mounts_below_a_folder_are_let_go_whatever_their_names_are(room: Room) -
         room.text(f"mount -t tmpfs x '{path}'")
     room.text("mkdir /srv/real/pods/deep; mount -t tmpfs x /srv/real/pods/deep")
     batch = Batch()
-    batch.add("mounts", "unmount", "/var/lib/kubelet")
-    batch.add("mounts", "unmount", "/var/lib/not-there")
+    batch.add("mounts", wire.Unmount(path="/var/lib/kubelet"))
+    batch.add("mounts", wire.Unmount(path="/var/lib/not-there"))
     assert room.apply(batch)[-1] == ["done", "0", "-"]
     assert room.text("awk '$5 ~ /^.srv.real/ {print $5}' /proc/self/mountinfo") == "/srv/realistic\n"
 
@@ -198,7 +201,7 @@ def test_a_mount_whose_server_is_gone_holds_nobody_up(room: Room) -> None:
     room.text("mkdir -p /var/lib/kubelet/pods/dead")
     room.stub("umount", 'echo "$@" >> /srv/asked; exec /bin/umount "$@"')
     batch = Batch()
-    batch.add("mounts", "unmount", "/var/lib/kubelet")
+    batch.add("mounts", wire.Unmount(path="/var/lib/kubelet"))
     with room.running(DEAD, "/var/lib/kubelet/pods/dead"):
         room.text("grep -q dead /proc/self/mountinfo")
         assert room.apply(batch)[-1] == ["done", "0", "-"]
@@ -214,7 +217,7 @@ def test_a_mount_that_only_time_tells_is_stuck_is_let_go_and_holds_no_lock(room:
     # A clock that runs on by five seconds whenever it is read: waiting ends early.
     room.stub("date", "echo x >> /srv/ticks; echo $(($(wc -l < /srv/ticks) * 5))")
     batch = Batch()
-    batch.add("mounts", "unmount", "/var/lib/kubelet")
+    batch.add("mounts", wire.Unmount(path="/var/lib/kubelet"))
     assert room.apply(batch)[-1] == ["done", "0", "-"]
     assert room.sh("grep stuck /proc/self/mountinfo").stdout == b""
     assert room.text("flock -n /var/lib/kprov/apply.lock echo free; kill $(cat /srv/hangs)") == "free\n"

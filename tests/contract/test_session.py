@@ -109,6 +109,15 @@ def test_hold_keeps_the_command_until_closed(session: Session) -> None:
     assert held.lines == ("held",)
 
 
+def test_what_is_written_to_a_held_command_is_read_while_it_runs(real: Session) -> None:
+    held = real.hold('read -r line; echo "got $line"; cat > /dev/null; echo end')
+    held.write(b"one 'two' $(three)\n")
+    assert held.first_line(10) == "got one 'two' $(three)"
+    assert held.alive
+    assert held.close().status == 0
+    assert held.lines[-1] == "end"
+
+
 def test_hold_of_a_command_that_gives_up(session: Session) -> None:
     held = session.hold("echo busy: somebody; exit 75")
     assert held.first_line(10) == "busy: somebody"

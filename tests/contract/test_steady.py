@@ -4,12 +4,15 @@ busctl and kubectl that tell a story, look by look."""
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from apply_room import Room
 
+from kprov.apply import wire
+from kprov.apply.batch import Batch, Step
 from kprov.apply.heartbeats import heartbeats_batch
-from kprov.apply.operations import Batch, write_gates
+from kprov.apply.operations import write_gates
 from kprov.observe.observation import Observation, parse
 from kprov.observe.probe import PROBE_COMMAND, Question, probe_program
 from kprov.values.resources import Gate, Unit
@@ -47,7 +50,7 @@ def process(pid: int, start: int = 1) -> str:
 def restarted(*names: str, seconds: int = 30) -> Batch:
     batch = Batch()
     for name in names:
-        batch.add(f"unit {name}", "restart", name)
+        batch.add(f"unit {name}", wire.Restart(unit=name))
     for name in names:
         gate = Gate(kind="command", argument="/bin/true", deadline=seconds)
         write_gates(batch, Unit(name=name, content=b"", gates=(gate,)))
@@ -119,7 +122,7 @@ def test_the_start_of_a_process_is_told(room: Room) -> None:
     room.stub("busctl", 'echo "$@" > /srv/bus; echo "t 1796046080123456"')
     batch = Batch()
     write_gates(batch, Unit(name="kube-let.service", content=b"", heartbeat=True))
-    batch.operations.insert(0, ("restart", "kube-let.service"))
+    batch.steps.insert(0, Step(title="", operation=wire.Restart(unit="kube-let.service")))
     assert ["told", "3", "1796046080123456"] in room.apply(batch)
     assert "/org/freedesktop/systemd1/unit/kube_2dlet_2eservice" in room.text("cat /srv/bus")
 
@@ -149,8 +152,8 @@ def test_a_node_without_a_heartbeat_since_its_start_is_named(room: Room) -> None
         "echo 'a  2026-11-30T12:00:05.000000Z' > /srv/leases; echo 'c  2026-11-30T12:00:09.000000Z' >> /srv/leases"
     )
     batch = heartbeats_batch({"a": 1796040005000000, "b": 1796040000000000, "c": 1796040000000000}, b"")
-    (*operation, _) = batch.operations[-1]
-    batch.operations[-1] = (*operation, "0")
+    (step,) = batch.steps
+    batch.steps[0] = replace(step, operation=replace(step.operation, seconds=0))  # type: ignore[type-var]
     answers = room.apply(batch)
     assert answers[-1][:2] == ["fail", "1"]
     assert answers[-1][2].splitlines() == [

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from sent import received
 from texts_archive import archived
 
+from kprov.apply import wire
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.objects.objects import Identity, Object, identity
 from kprov.observe.probe import PROBE_COMMAND
@@ -40,21 +42,12 @@ _FACTS = {
 _COMMANDS = ("nft", "haproxy", "openssl", "curl", "bash", "tar", "gzip", "flock", "sudo", "apt-get", "modprobe")
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan")
 # What is waited for, or done anew at each boot, and leaves nothing to be seen.
-_WITHOUT_TRACE = frozenset(
-    (
-        "gate",
-        "steady",
-        "heartbeats",
-        "registered",
-        "addon_ready",
-        "etcd_settled",
-        "quorum",
-        "checkpoint",
-        "reload_units",
-        "uncordon",
-        "swapoff",
-    )
+_WITHOUT_TRACE = (
+    *(wire.Gate, wire.Steady, wire.Heartbeats, wire.Registered, wire.AddonReady, wire.EtcdSettled, wire.Quorum),
+    *(wire.Checkpoint, wire.ReloadUnits, wire.Uncordon, wire.Swapoff),
 )
+
+Payload = Mapping[str, bytes]
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -141,76 +134,68 @@ class Obedient:
         for line in sent["announce"].decode().splitlines():
             kind, name, value = line.split("\t")
             machine.records.setdefault((kind, name), (value, "absent"))
-        for line in sent["ops"].decode().splitlines():
-            number, operation, *arguments = line.split("\t")
-            payload = {name.removeprefix("payload/"): content for name, content in sent.items()}
-            if operation == "started":
+        payload = {name.removeprefix("payload/"): content for name, content in sent.items()}
+        for number, operation in enumerate(received(stdin), start=1):
+            if isinstance(operation, wire.Started):
                 yield f"told\t{number}\t{_base64(b'1796046080123456')}"
-            elif operation not in _WITHOUT_TRACE:
-                getattr(self, f"_do_{operation}")(machine, payload, *arguments)
+            elif not isinstance(operation, _WITHOUT_TRACE):
+                getattr(self, f"_do_{operation.word}")(machine, payload, operation)
             yield f"ok\t{number}\t-"
         yield "done\t0\t-"
 
-    def _do_file(self, machine: Machine, payload: Mapping[str, bytes], *arguments: str) -> None:
-        name, path, owner, group, mode, digest = arguments
-        assert hashlib.sha256(payload[name]).hexdigest() == digest
-        machine.contents[path] = payload[name]
-        _place(machine, "file", path, digest, mode, owner, group)
+    def _do_file(self, machine: Machine, payload: Payload, asked: wire.File) -> None:
+        content = payload[asked.payload]
+        assert hashlib.sha256(content).hexdigest() == asked.sha256
+        machine.contents[asked.path] = content
+        _place(machine, "file", asked.path, asked.sha256, asked.mode, asked.owner, asked.group)
 
-    def _do_binary(
-        self, machine: Machine, _: Mapping[str, bytes], path: str, mode: str, digest: str, *_more: str
-    ) -> None:
-        _place(machine, "binary", path, digest, mode, "root", "root")
+    def _do_binary(self, machine: Machine, _: Payload, asked: wire.Binary) -> None:
+        _place(machine, "binary", asked.path, asked.sha256, asked.mode, "root", "root")
 
-    def _do_directory(self, machine: Machine, _: Mapping[str, bytes], *arguments: str) -> None:
-        path, owner, group, mode, kept = arguments
-        machine.paths[path] = (mode, owner, group, "directory")
-        _record(machine, "directory", path, kept)
+    def _do_directory(self, machine: Machine, _: Payload, asked: wire.Directory) -> None:
+        machine.paths[asked.path] = (asked.mode, asked.owner, asked.group, "directory")
+        _record(machine, "directory", asked.path, asked.content)
 
-    def _do_image(self, machine: Machine, _: Mapping[str, bytes], *arguments: str) -> None:
-        key, _source, _encoding, digest = arguments
-        machine.images[key] = digest
-        _record(machine, "image", key, digest)
+    def _do_image(self, machine: Machine, _: Payload, asked: wire.Image) -> None:
+        machine.images[asked.name] = asked.sha256
+        _record(machine, "image", asked.name, asked.sha256)
 
-    def _do_sysctl(self, machine: Machine, _: Mapping[str, bytes], name: str, value: str) -> None:
-        machine.sysctls[name] = value
-        _record(machine, "sysctl", name, value)
+    def _do_sysctl(self, machine: Machine, _: Payload, asked: wire.Sysctl) -> None:
+        machine.sysctls[asked.name] = asked.value
+        _record(machine, "sysctl", asked.name, asked.value)
 
-    def _do_adopt(self, machine: Machine, _: Mapping[str, bytes], kind: str, name: str, value: str) -> None:
-        _record(machine, kind, name, value)
+    def _do_adopt(self, machine: Machine, _: Payload, asked: wire.Adopt) -> None:
+        _record(machine, asked.kind, asked.name, asked.value)
 
-    def _do_user(self, machine: Machine, _: Mapping[str, bytes], name: str, *_more: str) -> None:
-        machine.others.add(("user", name))
+    def _do_user(self, machine: Machine, _: Payload, asked: wire.User) -> None:
+        machine.others.add(("user", asked.name))
 
-    def _do_package(self, machine: Machine, _: Mapping[str, bytes], name: str, command: str, *_more: str) -> None:
-        machine.commands.add(command)
-        _record(machine, "package", name, command)
+    def _do_package(self, machine: Machine, _: Payload, asked: wire.Package) -> None:
+        machine.commands.add(asked.command)
+        _record(machine, "package", asked.name, asked.command)
 
-    def _do_module(self, machine: Machine, _: Mapping[str, bytes], name: str) -> None:
-        machine.others.add(("module", name))
+    def _do_module(self, machine: Machine, _: Payload, asked: wire.Module) -> None:
+        machine.others.add(("module", asked.name))
 
-    def _do_restart(self, machine: Machine, _: Mapping[str, bytes], unit: str) -> None:
-        machine.units[unit] = "active"
+    def _do_restart(self, machine: Machine, _: Payload, asked: wire.Restart) -> None:
+        machine.units[asked.unit] = "active"
 
-    def _do_stamp(self, machine: Machine, _: Mapping[str, bytes], unit: str, value: str) -> None:
-        machine.stamps[unit] = value
+    def _do_stamp(self, machine: Machine, _: Payload, asked: wire.Stamp) -> None:
+        machine.stamps[asked.unit] = asked.value
 
-    def _do_unstamp(self, machine: Machine, _: Mapping[str, bytes], unit: str) -> None:
-        machine.stamps.pop(unit, None)
+    def _do_unstamp(self, machine: Machine, _: Payload, asked: wire.Unstamp) -> None:
+        machine.stamps.pop(asked.unit, None)
 
-    def _do_etcd_bootstrap(self, machine: Machine, _: Mapping[str, bytes], peers: str, _token: str) -> None:
-        rows = [peer.split("=", 1) for peer in peers.split(",")]
+    def _do_etcd_bootstrap(self, machine: Machine, _: Payload, asked: wire.EtcdBootstrap) -> None:
+        rows = [peer.split("=", 1) for peer in asked.initial_cluster.split(",")]
         listed = [{"ID": number, "name": name, "peerURLs": [url]} for number, (name, url) in enumerate(rows, start=1)]
         machine.members = json.dumps({"members": listed})
 
-    def _do_objects(self, _: Machine, payload: Mapping[str, bytes], name: str) -> None:
-        for item in yaml.load_all(payload[name], Loader=_LOADER):
+    def _do_objects(self, _: Machine, payload: Payload, asked: wire.Objects | wire.FirstList | wire.Addon) -> None:
+        for item in yaml.load_all(payload[asked.payload], Loader=_LOADER):
             self.objects[identity(item)] = item
 
-    _do_first_list = _do_objects
-
-    def _do_addon(self, machine: Machine, payload: Mapping[str, bytes], _addon: str, name: str, _anew: str) -> None:
-        self._do_objects(machine, payload, name)
+    _do_first_list = _do_addon = _do_objects
 
 
 def _place(machine: Machine, kind: str, path: str, digest: str, mode: str, owner: str, group: str) -> None:

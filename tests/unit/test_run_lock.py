@@ -7,6 +7,7 @@ import getpass
 import pytest
 
 from kprov.apply.lock import hold_lock
+from kprov.apply.scripts import LOCK_COMMAND
 from kprov.state.store import operator_name
 from kprov.transport import Result
 from kprov.transport.fake import FakeTransport
@@ -25,6 +26,14 @@ def take(status: int, out: bytes, err: bytes = b"") -> str:
 
 def test_a_taken_lock_tells_the_generation() -> None:
     assert take(0, b"locked 7\n") == "7"
+
+
+def test_who_holds_it_is_data_of_one_line_and_no_part_of_a_program() -> None:
+    fake = FakeTransport(handler=lambda *_: Result(status=0, stdout=b"locked 7\n", stderr=b""))
+    held, _ = hold_lock(fake.connect(HOST), "ops@desk '; reboot; $(id)\nheld nobody pid 3")
+    held.close()
+    assert [call.command for call in fake.calls] == [LOCK_COMMAND]
+    assert fake.written == [("a", b"ops@desk  reboot idheld nobody pid 3\n")]
 
 
 def test_another_run_is_named() -> None:

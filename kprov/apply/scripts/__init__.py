@@ -12,7 +12,8 @@ APPLY_COMMAND = (
     'tar -xmf - -C "$d"; s=$?; kill $!; [ $s = 0 ] || { rm -rf "$d"; exit 72; }; exec sh "$d/apply.sh" "$d"'
 )
 
-# Prints `locked GENERATION`, or `held HOLDER`; then lives until its stdin closes, as the connection does when kprov dies.
+# Reads who takes it, one line; prints `locked GENERATION`, or `held HOLDER`; then lives until its stdin closes, as the
+# connection does when kprov dies.
 LOCK_COMMAND = (
     "umask 077; mkdir -p /var/lib/kprov; exec 8>>/var/lib/kprov/run.lock; "
     "if flock -n 8; then read -r holder; printf '%s\\n' \"$holder\" > /var/lib/kprov/run.lock; "

@@ -11,8 +11,9 @@ pods() {
     systemctl kill -s KILL kubepods.slice 2> /dev/null
     systemctl stop kubepods.slice 2> /dev/null
     for controller in /sys/fs/cgroup/* /sys/fs/cgroup; do
-        [ -d "$controller/kubepods.slice" ] && find "$controller/kubepods.slice" -depth -type d -exec rmdir {} + 2> /dev/null
-        [ -d "$controller/kubepods" ] && find "$controller/kubepods" -depth -type d -exec rmdir {} + 2> /dev/null
+        for group in "$controller/kubepods.slice" "$controller/kubepods"; do
+            [ -d "$group" ] && find "$group" -depth -type d -exec rmdir {} + 2> /dev/null
+        done
     done
     for namespace in /run/netns/cni-*; do
         [ -e "$namespace" ] || continue
@@ -54,7 +55,8 @@ empty_tables() { # those that iptables made, and that were not there before
     nft list tables 2> /dev/null | while read -r line; do
         grep -qxF "$line" $STATE/before/nft-tables && continue
         case $line in
-        'table ip filter' | 'table ip nat' | 'table ip mangle' | 'table ip raw' | 'table ip6 filter' | 'table ip6 nat' | 'table ip6 mangle' | 'table ip6 raw') ;;
+        'table ip filter' | 'table ip nat' | 'table ip mangle' | 'table ip raw') ;;
+        'table ip6 filter' | 'table ip6 nat' | 'table ip6 mangle' | 'table ip6 raw') ;;
         *) continue ;;
         esac
         # shellcheck disable=SC2086
@@ -68,7 +70,8 @@ network() { # our tunnel, and what the network of an add-on laid beside our own 
     case $mode in
     flannel) links='flannel.*'; files='/etc/cni/net.d/10-flannel.conflist /opt/cni/bin/flannel' ;;
     calico) links='cali* vxlan.calico wireguard.cali'
-        files='/etc/cni/net.d/10-calico.conflist /etc/cni/net.d/calico-kubeconfig /opt/cni/bin/calico /opt/cni/bin/calico-ipam' ;;
+        files='/etc/cni/net.d/10-calico.conflist /etc/cni/net.d/calico-kubeconfig'
+        files="$files /opt/cni/bin/calico /opt/cni/bin/calico-ipam" ;;
     cilium) links='cilium_*'; files='/etc/cni/net.d/05-cilium.conflist /opt/cni/bin/cilium-cni' ;;
     *) return 0 ;;
     esac

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 from observed import bare, record
+from sent import heads
 
+from kprov.apply import wire
+from kprov.apply.batch import Batch
 from kprov.apply.down import host_batch
-from kprov.apply.operations import Batch
 from kprov.values.resources import Key
 from kprov.values.runtimes import RUNTIMES
 
@@ -27,13 +29,12 @@ def batch(*keys: Key) -> Batch:
     return host_batch(replace(bare(), records=dict(record(*key) for key in keys)))
 
 
-def spoken_to(sent: Batch) -> set[tuple[str, str]]:
+_REACHING = ("sandboxes", "unmount", "clear", "stop", "remove_unit")
+
+
+def spoken_to(sent: Batch) -> set[tuple[object, ...]]:
     """Operations that reach beyond what is recorded by name: sockets, mounts, folders of /run."""
-    return {
-        (operation[0], operation[1])
-        for operation in sent.operations
-        if operation[0] in ("sandboxes", "unmount", "clear", "stop", "remove_unit")
-    }
+    return {head for head in heads(sent.operations) if head[0] in _REACHING}
 
 
 def test_nothing_is_sent_where_nothing_is_recorded() -> None:
@@ -60,7 +61,8 @@ def test_only_a_runtime_whose_unit_kprov_recorded_is_spoken_to(name: str) -> Non
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_tables_of_a_runtime_that_kprov_ran_go(name: str) -> None:
     units: list[Key] = [("unit", unit) for unit in RUNTIMES[name].units]
-    tables = {operation[1:] for operation in batch(*units).operations if operation[0] == "drop_table"}
+    dropped = [operation for operation in batch(*units).operations if isinstance(operation, wire.DropTable)]
+    tables = {(table.family, table.name) for table in dropped}
     assert tables == set(RUNTIMES[name].tables)
     assert RUNTIMES["crio"].tables == (("ip", "crio-hostports"), ("ip6", "crio-hostports"))
 
@@ -75,7 +77,7 @@ def test_no_unit_name_stands_for_two_runtimes() -> None:
 
 
 def test_a_runtime_is_forgotten_after_all_that_is_known_by_it_is_gone() -> None:
-    sent = [operation[:2] for operation in batch(("unit", "containerd.service"), ("image", "p:1")).operations]
+    sent = heads(batch(("unit", "containerd.service"), ("image", "p:1")).operations)
     order = [
         ("sandboxes", "/run/containerd/containerd.sock"),
         ("unmount", "/run/containerd"),
@@ -96,8 +98,8 @@ def test_a_foreign_unit_of_the_same_name_comes_back_when_its_file_has_and_system
         record("unit", "old.service", before="enabled"),  # an older kprov's word, which says too little
         record("file", path, before="saved"),
     ]
-    sent = [operation[:2] for operation in host_batch(replace(bare(), records=dict(records))).operations]
+    sent = heads(host_batch(replace(bare(), records=dict(records))).operations)
     given = [operation for operation in sent if operation[0] == "give_back_unit"]
     assert given == [("give_back_unit", "containerd.service")]
-    order = [("remove", "file"), ("reload_units",), *given, ("state_gone",)]
+    order = [("remove", "file"), ("reload_units", ()), *given, ("state_gone",)]
     assert [sent.index(entry) for entry in order] == sorted(sent.index(entry) for entry in order)

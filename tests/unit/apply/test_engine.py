@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
-import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +10,13 @@ from typing import Any
 
 import pytest
 from observed import bare
+from sent import received, words
 
 from kprov.addon.desired import AddonObjects
+from kprov.apply import wire
+from kprov.apply.batch import Batch
 from kprov.apply.engine import Engine
-from kprov.apply.operations import Batch, Sources
+from kprov.apply.operations import Sources
 from kprov.apply.rolls import batches
 from kprov.apply.sending import send
 from kprov.objects.objects import ObjectChange, identity
@@ -77,16 +78,9 @@ def test_parallel_stages_are_one_batch_and_idle_hosts_are_in_none() -> None:
     assert batches(PARALLEL, {}) == []
 
 
-def operations(stdin: bytes) -> list[list[str]]:
-    with tarfile.open(fileobj=io.BytesIO(stdin)) as archive:
-        member = archive.extractfile("ops")
-        assert member is not None
-        return [line.split("\t") for line in member.read().decode().splitlines()]
-
-
 def obeying(_: Host, __: str, stdin: bytes) -> Result:
-    rows = operations(stdin)
-    said = "".join(f"ok\t{row[0]}\tLQ==\n" for row in rows) + "done\t0\tLQ==\n"
+    numbers = range(1, len(received(stdin)) + 1)
+    said = "".join(f"ok\t{number}\tLQ==\n" for number in numbers) + "done\t0\tLQ==\n"
     return Result(status=0, stdout=said.encode(), stderr=b"")
 
 
@@ -100,8 +94,8 @@ def failing(at: int) -> Callable[[Host, str, bytes], Result]:
 
 def batch() -> Batch:
     made = Batch()
-    made.add("file /a", "file", "0000", "/a", "root", "root", "0644", "h")
-    made.add("unit x.service: http 80 /ok", "gate", "x.service", "http", "60", "80 /ok")
+    made.add("file /a", wire.Mode(path="/a", owner="root", group="root", mode="0644"))
+    made.add("unit x.service: http 80 /ok", wire.Gate(unit="x.service", kind="http", seconds=60, argument="80 /ok"))
     return made
 
 
@@ -117,7 +111,7 @@ def sent(handler: Callable[[Host, str, bytes], Result], **transport: object) -> 
 def test_every_operation_is_told_as_it_is_done() -> None:
     failure, heard = sent(obeying)
     assert failure is None
-    assert [event.title for event in heard if isinstance(event, OperationDone)] == ["file /a", batch().titles[1]]
+    assert [event.title for event in heard if isinstance(event, OperationDone)] == ["file /a", batch().steps[1].title]
 
 
 def test_a_failure_names_resource_expectation_finding_and_log() -> None:
@@ -210,8 +204,8 @@ def test_a_stage_costs_one_exec_a_host_however_many_files_change(files: int) -> 
 def refusing(_: Host, __: str, stdin: bytes) -> Result:
     """Refuses every add-on."""
     said = "".join(
-        f"{'refused' if row[1] == 'addon' else 'ok'}\t{row[0]}\t{base64.b64encode(b'no').decode()}\n"
-        for row in operations(stdin)
+        f"{'refused' if isinstance(operation, wire.Addon) else 'ok'}\t{number}\t{base64.b64encode(b'no').decode()}\n"
+        for number, operation in enumerate(received(stdin), start=1)
     )
     return Result(status=0, stdout=f"{said}done\t0\tLQ==\n".encode(), stderr=b"")
 
@@ -277,9 +271,9 @@ def test_a_drain_that_fails_changes_no_node_and_ends_the_run() -> None:
 
 def test_a_node_that_fails_stays_cordoned_and_the_others_of_its_round_are_opened() -> None:
     def answer(asked: Host, command: str, stdin: bytes) -> Result:
-        sent = operations(stdin)
-        opened.extend(row[2] for row in sent if row[1] == "uncordon")
-        broken = asked.name == "b" and sent[0][1] not in ("cordon", "gate")
+        sent = received(stdin)
+        opened.extend(one.node for one in sent if isinstance(one, wire.Uncordon))
+        broken = asked.name == "b" and not isinstance(sent[0], wire.Cordon | wire.Gate)
         return failing(1)(asked, command, stdin) if broken else obeying(asked, command, stdin)
 
     opened: list[str] = []
@@ -305,7 +299,7 @@ def etcd_work(plans: dict[str, HostPlan], membership: Membership) -> list[tuple[
     execs: list[tuple[str, list[str]]] = []
 
     def answer(asked: Host, _: str, stdin: bytes) -> Result:
-        execs.append((asked.name, [row[1] for row in operations(stdin)]))
+        execs.append((asked.name, words(received(stdin))))
         return obeying(asked, "", stdin)
 
     engine(plans, FakeTransport(handler=answer), [], membership=membership).run()
@@ -346,11 +340,11 @@ def starting(asked: Host, _: str, stdin: bytes) -> Result:
     """Tells when kubelet started, and that no heartbeat came after."""
     said = {"started": ("told", "1796046080123456"), "heartbeats": ("fail", "b: started …, last heartbeat never")}
     lines = []
-    for row in operations(stdin):
-        word, text = said.get(row[1], ("ok", "-"))
-        lines += [f"{word}\t{row[0]}\t{base64.b64encode(text.encode()).decode()}"]
+    for number, operation in enumerate(received(stdin), start=1):
+        word, text = said.get(operation.word, ("ok", "-"))
+        lines += [f"{word}\t{number}\t{base64.b64encode(text.encode()).decode()}"]
         if word == "told":
-            lines += [f"ok\t{row[0]}\t-"]
+            lines += [f"ok\t{number}\t-"]
     return Result(status=0, stdout="\n".join([*lines, "done\t0\t-", ""]).encode(), stderr=b"")
 
 
@@ -367,19 +361,18 @@ def test_the_canary_has_a_heartbeat_newer_than_its_start_before_the_others_are_t
 
 def test_heartbeats_are_asked_after_each_batch_of_restarted_kubelets_also_of_drained_ones() -> None:
     def answer(asked: Host, command: str, stdin: bytes) -> Result:
-        rows = operations(stdin)
-        sent.extend(row[2] for row in rows if row[1] == "heartbeats")
+        sent.extend(one.starts for one in received(stdin) if isinstance(one, wire.Heartbeats))
         result = starting(asked, command, stdin)
         return replace(result, stdout=result.stdout.replace(b"fail\t", b"ok\t"))
 
-    sent: list[str] = []
+    sent: list[tuple[str, ...]] = []
     engine(kubelets("a", "b", "c"), FakeTransport(handler=answer), []).run()
     start = "2026-11-30T13:41:20.123456Z"
-    assert sent == [f"a={start}", f"b={start},c={start}"]
+    assert sent == [(f"a={start}",), (f"b={start}", f"c={start}")]
     sent.clear()
     plans = {
         name: replace(plan, restarts=tuple(replace(restart, stage="upgrade") for restart in plan.restarts))
         for name, plan in kubelets("a").items()
     }
     engine(plans, FakeTransport(handler=answer), [], NodeUpgrades(drain=("a",))).run()
-    assert sent == [f"a={start}"]
+    assert sent == [(f"a={start}",)]

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from sent import heads
 
 from kprov.addon.certificates import SecretCertificate
 from kprov.addon.desired import AddonObjects
 from kprov.addon.readiness import Unready
+from kprov.apply import wire
+from kprov.apply.batch import Batch
 from kprov.apply.objects import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
-from kprov.apply.operations import Batch
 from kprov.objects.listing import NAME, departures, list_object, listed
 from kprov.objects.objects import Object, compare, identity, stamped
 from kprov.plan.cluster import ClusterPlan
@@ -90,8 +92,7 @@ def plan(
 def documents(batch: Batch, word: str) -> list[dict[str, Any]]:
     """The objects in the payloads of all operations of that name, in order."""
     payload = dict(batch.payload)
-    place = 2 if word == "addon" else 1
-    texts = [payload[operation[place]] for operation in batch.operations if operation[0] == word]
+    texts = [payload[operation.payload] for operation in batch.operations if operation.word == word]  # type: ignore[attr-defined]
     return [found for text in texts for found in yaml.safe_load_all(text)]  # type: ignore[arg-type]
 
 
@@ -100,7 +101,11 @@ def applied(batch: Batch, word: str = "objects") -> list[str]:
 
 
 def words(batch: Batch) -> list[str]:
-    return [operation[0] for operation in batch.operations]
+    return [operation.word for operation in batch.operations]
+
+
+def asked(batch: Batch) -> list[str]:
+    return [operation.argument for operation in batch.operations if isinstance(operation, wire.Gate)]
 
 
 def issue(_: CertificateSpec) -> tuple[bytes, bytes]:
@@ -112,7 +117,7 @@ def test_what_makes_pods_waits_until_all_nodes_are_ready() -> None:
     assert applied(objects_batch(made)) == ["settings"]
     later = workloads_batch(made, ["a", "b"])
     assert words(later) == ["gate", "objects"]
-    assert later.operations[0][4].endswith("node/a node/b")
+    assert asked(later)[0].endswith("node/a node/b")
     assert applied(later) == ["web"]
 
 
@@ -132,9 +137,7 @@ def test_only_what_differs_is_sent() -> None:
 
 def test_without_nodes_nothing_waits_for_nodes() -> None:
     assert words(workloads_batch(plan(WANTED, None), [])) == ["objects"]
-    assert [operation[4].split()[-1] for operation in ready_batch(plan(WANTED, None), []).operations] == [
-        "deployment/web"
-    ]
+    assert [command.split()[-1] for command in asked(ready_batch(plan(WANTED, None), []))] == ["deployment/web"]
 
 
 def node(name: str, pod_cidr: str) -> dict[str, Any]:
@@ -144,7 +147,7 @@ def node(name: str, pod_cidr: str) -> dict[str, Any]:
 def test_nodes_are_asked_through_the_tunnel_before_a_run_ends() -> None:
     desired = (node("a", "10.244.0.0/24"), node("b", "10.244.7.0/24"), node("c", "10.244.9.0/24"), *WANTED)
     tunnelled = ready_batch(plan(desired, None, network=NetworkSettings(mode="vxlan")), ["a", "b"])
-    assert [operation[4].split()[1:] for operation in tunnelled.operations if "kprov-network" in operation[4]] == [
+    assert [command.split()[1:] for command in asked(tunnelled) if "kprov-network" in command] == [
         ["reach", "10.244.0.1", "10.244.7.1"]
     ]
     assert "reach" not in str(ready_batch(plan(desired, None), ["a", "b"]).operations)
@@ -155,18 +158,18 @@ def test_without_a_network_of_kprovs_nodes_are_registered_and_nothing_waits_for_
     first = plan(WANTED, None, addon("one", item("Deployment", "web"), ready=("deployment/web",)), network=none)
     assert words(workloads_batch(first, ["a", "b"])) == ["registered", "objects"]
     assert words(addons_batch(first, {}, issue)) == ["addon"]
-    assert ready_batch(first, ["a", "b"]).operations == [("registered", "a,b", "180")]
+    assert ready_batch(first, ["a", "b"]).operations == [wire.Registered(nodes=("a", "b"), seconds=180)]
 
 
 def test_an_add_on_that_is_the_pod_network_goes_before_the_others_and_alone() -> None:
     network = addon("flannel", item("Deployment", "agent"), ready=("daemonset/kube-flannel-ds",))
     other = addon("other", item("Deployment", "web"))
     made = plan((), None, network, other, network=NetworkSettings(mode="flannel"))
-    assert [operation[:2] for operation in network_batch(made, {}, issue).operations] == [
+    assert heads(network_batch(made, {}, issue).operations) == [
         ("addon", "flannel"),
         ("addon_ready", "flannel"),
     ]
-    assert [operation[1] for operation in addons_batch(made, {}, issue).operations] == ["other"]
+    assert heads(addons_batch(made, {}, issue).operations) == [("addon", "other")]
     assert words(network_batch(plan((), None, other), {}, issue)) == []
 
 
@@ -218,7 +221,7 @@ def test_what_stands_before_the_api_goes_first_and_namespaces_last() -> None:
     old = [item("Namespace", "ns"), item("ConfigMap", "c"), item("Deployment", "d"), item("APIService", "v1.x")]
     made = plan((), (*old, list_of(old)))
     assert applied(objects_batch(made), "delete_objects") == ["v1.x", "d", "c", "ns"]
-    assert addons_batch(made, {}, issue).operations[0][:2] == ("namespace_gone", "ns")
+    assert heads(addons_batch(made, {}, issue).operations)[0] == ("namespace_gone", "ns")
 
 
 def test_a_webhook_goes_before_the_list_is_written_that_it_would_refuse() -> None:
@@ -239,7 +242,7 @@ def test_data_and_the_namespace_it_is_in_stay_until_they_are_asked_for() -> None
     gone = plan((), (*old[:2], list_of(old[:2])), delete_data=True)
     batch = objects_batch(gone)
     assert applied(batch, "delete_objects") == ["data", "ns"]
-    assert batch.operations[0][2] == "with-data"
+    assert [operation.data for operation in batch.operations if isinstance(operation, wire.DeleteObjects)] == [True]
 
 
 def test_a_volume_of_an_add_on_stays_with_its_claim() -> None:
@@ -252,10 +255,12 @@ def test_a_volume_of_an_add_on_stays_with_its_claim() -> None:
 def test_each_addon_is_applied_for_itself_and_waited_for_after_all_are_applied() -> None:
     addons = (addon("one", WANTED[1], ready=("deployment/web",)), addon("two", item("ConfigMap", "c")))
     batch = addons_batch(plan((), None, *addons), {}, issue)
-    assert [operation[:2] for operation in batch.operations] == [
+    assert heads(batch.operations) == [
         *(("addon", "one"), ("addon", "two"), ("addon_ready", "one")),
     ]
-    assert batch.operations[2][2:5] == ("deployment", "ns", "web")
+    assert batch.operations[2] == wire.AddonReady(
+        addon="one", kind="deployment", namespace="ns", name="web", seconds=180
+    )
 
 
 def test_the_clouds_controller_goes_first_and_the_others_wait_for_nodes_it_has_taken_over() -> None:
@@ -264,10 +269,10 @@ def test_the_clouds_controller_goes_first_and_the_others_wait_for_nodes_it_has_t
         addon("cloud-x", item("ConfigMap", "c"), ready=("daemonset/x",)),
     )
     made = replace(plan((), None, *addons), cloud=CloudSettings(provider="x"), uninitialized=("a", "b"))
-    assert [operation[:2] for operation in network_batch(made, {}, issue).operations] == [
+    assert heads(network_batch(made, {}, issue).operations) == [
         *(("addon", "cloud-x"), ("addon_ready", "cloud-x"), ("nodes_initialized", "cloud-x")),
     ]
-    assert [operation[:2] for operation in addons_batch(made, {}, issue).operations] == [
+    assert heads(addons_batch(made, {}, issue).operations) == [
         *(("addon", "another"), ("addon_ready", "another")),
     ]
 
@@ -304,7 +309,8 @@ def test_workloads_are_made_anew_only_for_addons_that_were_named() -> None:
         made = plan((), (live, list_of([live])), addon("one", WANTED[1]), recreate=recreate)
         (operation,) = addons_batch(made, {}, issue).operations
         payload = dict(addons_batch(made, {}, issue).payload)
-        found = [] if operation[3] == "-" else list(yaml.safe_load_all(payload[operation[3]]))  # type: ignore[arg-type]
+        assert isinstance(operation, wire.Addon)
+        found = list(yaml.safe_load_all(payload[operation.recreated])) if operation.recreated else []  # type: ignore[arg-type]
         assert [one["metadata"]["name"] for one in found] == anew
 
 
@@ -313,14 +319,15 @@ def test_a_storage_class_is_made_anew_like_workloads_and_nothing_else_is() -> No
     desired = [{**one, "spec": {"x": 2}} for one in live]
     made = plan((), (*live, list_of(live)), addon("one", *desired), recreate=frozenset({"one"}))
     batch = addons_batch(made, {}, issue)
-    payload = dict(batch.payload)[batch.operations[0][3]]
+    (operation,) = (one for one in batch.operations if isinstance(one, wire.Addon))
+    payload = dict(batch.payload)[operation.recreated]
     assert [one["metadata"]["name"] for one in yaml.safe_load_all(payload)] == ["fast"]  # type: ignore[arg-type]
 
 
 def test_volumes_in_a_folder_that_goes_are_asked_for_when_namespaces_are_gone() -> None:
     old = [item("Namespace", "ns")]
     made = plan((), (*old, list_of(old)), delete_data=True, leaving_data=("/var/lib/volumes",))
-    assert [operation[:2] for operation in addons_batch(made, {}, issue).operations[:2]] == [
+    assert heads(addons_batch(made, {}, issue).operations[:2]) == [
         ("namespace_gone", "ns"),
         ("volumes_gone", "/var/lib/volumes"),
     ]

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 from observed import bare, in_order, planned, record
 
-from kprov.apply import scripts
-from kprov.apply.operations import Batch, Sources, removal_order, stage_batch, stream, write_removal
+from kprov.apply import scripts, wire
+from kprov.apply.batch import Batch, stream
+from kprov.apply.operations import Sources, removal_order, stage_batch, write_removal
+from kprov.apply.wire_format import Operation
 from kprov.observe.probe import probe_program
 from kprov.plan import delivery
 from kprov.plan.desired import expand
@@ -90,7 +92,7 @@ def batch_of(desired: dict[str, list[object]], **options: bool) -> Batch:
 
 
 def words(batch: Batch) -> list[str]:
-    return [operation[0] for operation in batch.operations]
+    return [operation.word for operation in batch.operations]
 
 
 def test_what_must_exist_comes_before_what_needs_it(artifact: Artifact) -> None:
@@ -102,8 +104,8 @@ def test_what_must_exist_comes_before_what_needs_it(artifact: Artifact) -> None:
 def test_units_are_enabled_before_systemd_reads_them_again(artifact: Artifact) -> None:
     """With systemd 257 the other order leaves every unit of the machine in need of a reload, and the next run restarts."""
     operations = batch_of(everything(artifact)).operations
-    reload = next(operation for operation in operations if operation[0] == "reload_units")
-    assert reload[1].split() == [operation[1] for operation in operations if operation[0] == "restart"]
+    reload = next(operation for operation in operations if isinstance(operation, wire.ReloadUnits))
+    assert list(reload.enable) == [operation.unit for operation in operations if isinstance(operation, wire.Restart)]
 
 
 def test_the_stamp_goes_before_any_input_changes_and_returns_after_the_gate(artifact: Artifact) -> None:
@@ -128,24 +130,26 @@ def test_a_foreign_unit_comes_back_when_the_one_that_had_its_name_is_cleaned_up(
 
 
 def test_a_key_is_never_readable_by_others(artifact: Artifact) -> None:
-    rows = {
-        operation[2]: operation for operation in batch_of(everything(artifact)).operations if operation[0] == "file"
-    }
-    assert rows["/etc/x/c.key"][5] == "0600"
-    assert rows["/etc/x/c.crt"][5] == "0644"
-    assert rows["/etc/x/conf"][3:6] == ("x", "x", "0600")
+    files = [operation for operation in batch_of(everything(artifact)).operations if isinstance(operation, wire.File)]
+    rows = {file.path: (file.owner, file.group, file.mode) for file in files}
+    assert rows["/etc/x/c.key"] == ("root", "root", "0600")
+    assert rows["/etc/x/c.crt"] == ("root", "root", "0644")
+    assert rows["/etc/x/conf"] == ("x", "x", "0600")
+
+
+def had(batch: Batch) -> tuple[str, str, str, str]:
+    """How the one program of a batch gets to the host."""
+    (one,) = (operation for operation in batch.operations if isinstance(operation, wire.Binary))
+    return one.source, one.encoding, one.member, one.download_sha256
 
 
 def test_a_host_that_reaches_the_source_downloads_and_another_is_sent_the_bytes(artifact: Artifact) -> None:
     url = replace(artifact, url="https://dl/x.tgz", url_sha256="b" * 64, member="bin/x")
     binary = {"one": [Binary(path="/opt/kprov/bin/x", artifact=url)]}
-    pulled = next(op for op in batch_of(binary, reachable=True).operations if op[0] == "binary")
-    assert pulled[4:] == ("https://dl/x.tgz", "archive", "bin/x", "b" * 64)
-    pushed = next(op for op in batch_of(binary).operations if op[0] == "binary")
-    assert pushed[4:] == ("0000/content", "gzip", "-", "-")
+    assert had(batch_of(binary, reachable=True)) == ("https://dl/x.tgz", "archive", "bin/x", "b" * 64)
+    assert had(batch_of(binary)) == ("0000/content", "gzip", "", "")
     plain = {"one": [Binary(path="/x", artifact=replace(artifact, url="https://dl/x"))]}
-    raw = next(op for op in batch_of(plain, reachable=True).operations if op[0] == "binary")
-    assert raw[4:] == ("https://dl/x", "raw", "-", "a" * 64)
+    assert had(batch_of(plain, reachable=True)) == ("https://dl/x", "raw", "", "a" * 64)
 
 
 def test_permissions_and_records_send_no_content(artifact: Artifact) -> None:
@@ -161,8 +165,8 @@ def test_permissions_and_records_send_no_content(artifact: Artifact) -> None:
     }
     seen = replace(seen, records=records)
     batch = stage_batch(planned(expanded, seen), "one", seen, sources())
-    assert ("mode", path, "x", "x", "0600") in batch.operations
-    adopted = {operation[1:3] for operation in batch.operations if operation[0] == "adopt"}
+    assert wire.Mode(path=path, owner="x", group="x", mode="0600") in batch.operations
+    adopted = {(one.kind, one.name) for one in batch.operations if isinstance(one, wire.Adopt)}
     assert adopted == {("binary", "/opt/kprov/bin/x"), ("file", "/etc/systemd/system/x.service")}
     assert not batch.payload
 
@@ -170,26 +174,26 @@ def test_permissions_and_records_send_no_content(artifact: Artifact) -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "value", "before", "operation"),
     [
-        ("file", "/a", "h", "saved", ("remove", "file", "/a", "saved")),
-        ("binary", "/a", "h", "absent", ("remove", "binary", "/a", "absent")),
+        ("file", "/a", "h", "saved", wire.Remove(kind="file", path="/a", before="saved")),
+        ("binary", "/a", "h", "absent", wire.Remove(kind="binary", path="/a", before="absent")),
         (
             "directory",
             "/d",
             "purge",
             "present 755 root root",
-            ("remove_directory", "/d", "present 755 root root", "purge"),
+            wire.RemoveDirectory(path="/d", before="present 755 root root", content="purge"),
         ),
-        ("package", "p", "p", "absent", ("remove_package", "p", "absent", "apt")),
-        ("swap", "off", "off", "/dev/sda2", ("remove_swapoff", "/dev/sda2")),
-        ("unit", "u.service", "-", "absent", ("remove_unit", "u.service")),
-        ("image", "i:1", "h", "absent", ("remove_image", "i:1")),
-        ("user", "u", "-", "absent", ("remove_user", "u", "absent")),
-        ("module", "m", "-", "absent", ("remove_module", "m", "absent")),
-        ("sysctl", "a.b", "1", "0", ("remove_sysctl", "a.b", "0")),
+        ("package", "p", "p", "absent", wire.RemovePackage(name="p", before="absent", manager="apt")),
+        ("swap", "off", "off", "/dev/sda2", wire.RemoveSwapoff(before="/dev/sda2")),
+        ("unit", "u.service", "-", "absent", wire.RemoveUnit(unit="u.service")),
+        ("image", "i:1", "h", "absent", wire.RemoveImage(name="i:1")),
+        ("user", "u", "-", "absent", wire.RemoveUser(name="u", before="absent")),
+        ("module", "m", "-", "absent", wire.RemoveModule(name="m", before="absent")),
+        ("sysctl", "a.b", "1", "0", wire.RemoveSysctl(name="a.b", before="0")),
     ],
 )
 def test_removals_know_what_was_there_before(
-    kind: str, name: str, value: str, before: str, operation: tuple[str, ...]
+    kind: str, name: str, value: str, before: str, operation: Operation
 ) -> None:
     seen = replace(bare(), records=dict([record(kind, name, value, before)]))
     batch = Batch()
@@ -199,9 +203,9 @@ def test_removals_know_what_was_there_before(
 
 def test_values_that_would_break_the_table_are_refused() -> None:
     with pytest.raises(ValueError, match="line break"):
-        Batch().add("x", "file", "/a\n/b")
+        Batch().add("x", wire.Unmount(path="/a\n/b"))
     with pytest.raises(ValueError, match="tab"):
-        Batch().add("x", "file", "/a\t/b")
+        Batch().add("x", wire.Unmount(path="/a\t/b"))
 
 
 def test_the_stream_is_one_tar_with_program_operations_and_payload(artifact: Artifact) -> None:
@@ -232,7 +236,9 @@ def test_a_deletion_is_written_by_its_record() -> None:
     seen = replace(bare(), records=dict([record("file", "/etc/old", "h", "absent")]))
     plan = planned({}, seen)
     assert isinstance(plan.changes[0], Change)
-    assert stage_batch(plan, "cleanup", seen, sources()).operations == [("remove", "file", "/etc/old", "absent")]
+    assert stage_batch(plan, "cleanup", seen, sources()).operations == [
+        wire.Remove(kind="file", path="/etc/old", before="absent")
+    ]
 
 
 def test_a_unit_goes_while_its_file_is_there_and_a_folder_when_it_is_empty() -> None:
@@ -248,7 +254,7 @@ def test_a_unit_goes_while_its_file_is_there_and_a_folder_when_it_is_empty() -> 
         ("image", "i:1"),
     ]
     seen = replace(bare(), records=dict(record(kind, name, "-", "absent") for kind, name in names))
-    found = [operation[0] for operation in stage_batch(planned({}, seen), "cleanup", seen, sources()).operations]
+    found = [operation.word for operation in stage_batch(planned({}, seen), "cleanup", seen, sources()).operations]
     assert found == [
         *("remove_image", "remove_unit", "remove", "remove", "remove_package", "remove_user"),
         *("remove_directory", "remove_directory", "reload_units"),
@@ -256,10 +262,11 @@ def test_a_unit_goes_while_its_file_is_there_and_a_folder_when_it_is_empty() -> 
     assert removal_order(names)[-2:] == [("directory", "/etc/x/y"), ("directory", "/etc/x")]
 
 
-def test_every_part_of_the_program_is_sent_and_none_is_long() -> None:
+def test_every_part_of_the_program_is_sent_and_none_is_long_or_wide() -> None:
     parts = sorted((Path(scripts.__file__).parent / "apply").glob("*.sh"))
     joined = scripts.text("apply.sh")
     for part in parts:
         assert part.read_bytes() in joined, part
         assert len(part.read_text().splitlines()) <= 150, part
+        assert max(map(len, part.read_text().splitlines())) <= 120, part
     assert len(joined.splitlines()) == sum(len(part.read_text().splitlines()) + 1 for part in parts) - 1

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from observed import FACTS
+from sent import heads
 
+from kprov.apply import wire
 from kprov.apply.operations import Sources
 from kprov.apply.runtime_swap import swap_batch
 from kprov.apply.upgrades import reopen_batch
@@ -141,7 +143,7 @@ def test_the_old_one_is_gone_before_the_new_one_comes_and_kubelet_is_last() -> N
     own = plan(*OLD)
     upgrades = decided(own, cluster())
     batch = swap_batch(deferred(own, upgrades), "upgrade", upgrades.swaps["w1"], observation(*OLD), SOURCES)
-    words = [(operation[0], *operation[1:2]) for operation in batch.operations]
+    words = heads(batch.operations)
     assert words[:2] == [("stop", "kubelet.service"), ("sandboxes", "/run/containerd/containerd.sock")]
     order = [
         ("stop", "containerd.service"),
@@ -168,8 +170,8 @@ def test_what_the_old_one_has_in_the_firewall_goes_after_it_has_stopped(monkeypa
     monkeypatch.setitem(RUNTIMES, "containerd", replace(RUNTIMES["containerd"], tables=(("ip", "its-ports"),)))
     swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
     operations = swap_batch(plan(*OLD), "runtime", swap, observation(*OLD), SOURCES).operations
-    assert ("drop_table", "ip", "its-ports") in operations
-    assert operations.index(("stop", "containerd.service")) < operations.index(("drop_table", "ip", "its-ports"))
+    stopped, dropped = wire.Stop(unit="containerd.service"), wire.DropTable(family="ip", name="its-ports")
+    assert operations.index(stopped) < operations.index(dropped)
 
 
 def test_a_runtime_whose_unit_is_not_recorded_is_never_spoken_to() -> None:
@@ -177,7 +179,7 @@ def test_a_runtime_whose_unit_is_not_recorded_is_never_spoken_to() -> None:
     left = [key for key in OLD if key[0] != "unit"]
     swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
     batch = swap_batch(plan(*left), "upgrade", swap, observation(*left), SOURCES)
-    words = {operation[0] for operation in batch.operations}
+    words = {operation.word for operation in batch.operations}
     assert not words & {"sandboxes", "unmount", "clear", "remove_unit"}
     assert {"remove", "remove_directory"} <= words, "what is recorded goes"
 
@@ -188,7 +190,7 @@ def test_a_foreign_unit_whose_name_the_old_one_had_taken_runs_again() -> None:
     taken = {**seen.records, key: replace(seen.records[key], before="present enabled active")}
     swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
     batch = swap_batch(plan(*OLD), "upgrade", swap, replace(seen, records=taken), SOURCES)
-    words = [operation[0] for operation in batch.operations]
+    words = [operation.word for operation in batch.operations]
     assert words.index("remove") < words.index("reload_units") < words.index("give_back_unit")
 
 
@@ -196,14 +198,16 @@ def test_a_kubelet_that_needs_no_change_is_started_again() -> None:
     own = replace(plan(("directory", "/var/lib/containerd")), changes=(), restarts=())
     swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
     operations = swap_batch(own, "upgrade", swap, observation(), SOURCES).operations
-    assert operations[0][:2] == ("stop", "kubelet.service")
-    assert [operation[0] for operation in operations[-5:]] == ["restart", "steady", "gate", "started", "stamp"]
-    assert operations[-1] == ("stamp", "kubelet.service", "2")
+    assert operations[0] == wire.Stop(unit="kubelet.service")
+    assert [operation.word for operation in operations[-5:]] == ["restart", "steady", "gate", "started", "stamp"]
+    assert operations[-1] == wire.Stamp(unit="kubelet.service", value="2")
 
 
 def test_a_node_is_opened_when_it_runs_the_new_one() -> None:
     swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
     batch = reopen_batch(["w1"], "1.37.2", {"w1": swap}, b"credential")
-    assert [operation[0] for operation in batch.operations] == ["gate", "gate", "gate", "uncordon"]
-    assert batch.operations[2][2] == "says"
-    assert batch.operations[2][4].startswith("other:// /opt/kprov/bin/kubectl get node w1 ")
+    assert [operation.word for operation in batch.operations] == ["gate", "gate", "gate", "uncordon"]
+    asked = batch.operations[2]
+    assert isinstance(asked, wire.Gate)
+    assert asked.kind == "says"
+    assert asked.argument.startswith("other:// /opt/kprov/bin/kubectl get node w1 ")

@@ -5,7 +5,7 @@ refuse() { # what an add-on met: it is told, and the next one has its turn
 
 server_side() { kubectl apply --server-side --field-manager=kprov -f "$1"; } # no force: what others own is not taken
 
-do_addon() { # name, payload, payload with workloads that may be made anew or -
+do_addon() { # addon, payload, recreated: a payload with workloads that may be made anew, or -
     limit=$(($(date +%s) + 60))
     until log=$(server_side "$stage/payload/$2"); do
         if [ "$3" != - ] && printf %s "$log" | grep -Eqi 'field is immutable|spec for fields other than'; then
@@ -15,21 +15,24 @@ do_addon() { # name, payload, payload with workloads that may be made anew or -
         fi
         # A kind that was made a moment ago is not known yet, and a webhook's pods may still start.
         if printf %s "$log" | grep -Eqi 'conflict with|is invalid|immutable' || [ "$(date +%s)" -ge $limit ] ||
-            ! printf %s "$log" | grep -Eqi 'refused|timed? ?out|unavailable|try again|not yet ready|no matches for kind|TLS handshake|not found|failed calling webhook'; then
+            ! passes_soon "$log" 'not found'; then
             refuse "$log"; : > "$stage/refused.$1"; return
         fi
         sleep 0.5
     done
 }
 
-do_addon_ready() { # add-on, kind, namespace, name, seconds
+do_addon_ready() { # addon, kind, namespace, name, seconds
     [ ! -e "$stage/refused.$1" ] || return 0 # it was told already
     limit=$(($(date +%s) + $5)); stuck=0; labels=
     until addon_is_ready "$2" "$3" "$4"; do
         [ -n "$labels" ] || labels=$(pod_labels "$2" "$3" "$4")
         log=$(unready_pods "$3" "$labels")
         # Three attempts of the kubelet are enough: what a registry does not give by then, it does not give.
-        case $log in *': ErrImagePull: '*|*': ImagePullBackOff: '*|*': InvalidImageName: '*) stuck=$((stuck + 1)) ;; *) stuck=0 ;; esac
+        case $log in
+        *': ErrImagePull: '* | *': ImagePullBackOff: '* | *': InvalidImageName: '*) stuck=$((stuck + 1)) ;;
+        *) stuck=0 ;;
+        esac
         if [ $stuck -ge 10 ] || [ "$(date +%s)" -ge $limit ]; then
             refuse "$2 $4 is not ready: $(head -n 1 "$stage/ready")
 $log"
@@ -49,15 +52,22 @@ addon_is_ready() { # kind, namespace, name
 
 pod_labels() { # kind, namespace, name: what its pods carry, as kubectl takes it; nothing when that cannot be said
     [ "$1" != apiservice ] || return 0
-    log=$(kubectl -n "$2" get "$1/$3" -o 'go-template={{range $k, $v := .spec.selector.matchLabels}}{{$k}}={{$v}},{{end}}') && printf %s "${log%,}"
+    log=$(kubectl -n "$2" get "$1/$3" \
+        -o 'go-template={{range $k, $v := .spec.selector.matchLabels}}{{$k}}={{$v}},{{end}}') &&
+        printf %s "${log%,}"
 }
 
-# The pods that are not ready, and where; below each what it says, and each container that waits: image, reason, message.
-UNREADY='{{define "waits"}}{{$image := .image}}{{with .state.waiting}}  {{$image}}: {{.reason}}: {{with .message}}{{.}}{{end}}
+# The pods that are not ready, and where; below each what it says, and each container that waits: image, reason,
+# message.
+UNREADY='{{define "waits"}}{{$image := .image}}{{with .state.waiting}}  {{$image}}: {{.reason}}: {{with .message -}}
+{{.}}{{end}}
 {{end}}{{end}}{{range .items}}pod {{.metadata.name}}{{with .spec.nodeName}} on {{.}}{{end}}
-{{range .status.conditions}}{{if and (eq .status "False") (eq .type "Ready" "PodScheduled")}}  {{with .message}}{{.}}{{end}}
-{{end}}{{end}}{{range .status.initContainerStatuses}}{{template "waits" .}}{{end}}{{range .status.containerStatuses}}{{template "waits" .}}{{end}}{{end}}'
+{{range .status.conditions}}{{if and (eq .status "False") (eq .type "Ready" "PodScheduled")}}  {{with .message -}}
+{{.}}{{end}}
+{{end}}{{end}}{{range .status.initContainerStatuses}}{{template "waits" .}}{{end -}}
+{{range .status.containerStatuses}}{{template "waits" .}}{{end}}{{end}}'
 
 unready_pods() { # namespace, labels or nothing
-    kubectl -n "$1" get pods ${2:+-l "$2"} -o "go-template=$UNREADY" | awk '/^pod / {pod = $0; next} pod != "" {print pod; pod = ""} {print}' | head -n 20
+    kubectl -n "$1" get pods ${2:+-l "$2"} -o "go-template=$UNREADY" |
+        awk '/^pod / {pod = $0; next} pod != "" {print pod; pod = ""} {print}' | head -n 20
 }

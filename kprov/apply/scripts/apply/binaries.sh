@@ -4,7 +4,8 @@ fetch() { # url, file
     else wget -nv -T 20 -t 3 -O "$2" "$1"; fi
 }
 
-obtain() { # payload file name or URL, sha256 of the download: sets `source`; an archive is downloaded once for all of it
+# Sets `source`; an archive is downloaded once for all of it.
+obtain() { # payload file name or URL, sha256 of the download
     case $1 in
     http://* | https://*) source=$stage/$2; [ -e "$source" ] || download "$1" "$source" "$2" ;;
     *) source=$stage/payload/$1 ;;
@@ -36,11 +37,11 @@ unpack() { # file, encoding, member, out: a raw file is moved, and only copied w
     esac
 }
 
-do_binary() { # path, mode, sha256, source (payload file name or URL), encoding, member, sha256 of the download
+do_binary() { # path, mode, sha256, source, encoding, member, download sha256
     obtain "$4" "$7"
     folder=${1%/*}; new=$folder/.kprov-new/${1##*/}
-    log=$({ { [ -d "$folder" ] || mkdir -p "$folder"; } && fresh "$folder" && unpack "$source" "$5" "$6" "$new"; } 2>&1) ||
-        { sweep; fail "cannot write $1: $log"; }
+    log=$({ { [ -d "$folder" ] || mkdir -p "$folder"; } && fresh "$folder" &&
+        unpack "$source" "$5" "$6" "$new"; } 2>&1) || { sweep; fail "cannot write $1: $log"; }
     [ "$5" != gzip ] || rm -f "$source"
     sha256 "$new"
     if [ "$found" != "$3" ]; then sweep; fail "$1 arrived with sha256 $found, needed $3: nothing was installed"; fi

@@ -1,4 +1,4 @@
-do_directory() { # path, owner, group, mode, purge or keep: what `down` does with its content
+do_directory() { # path, owner, group, mode, content: keep or purge, what `down` does with it
     printf '%s\t%s\t%s\n' "$number" "$1" "$5" >> "$stage/directories"
 }
 

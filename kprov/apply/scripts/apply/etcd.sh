@@ -3,12 +3,13 @@ etcdctl() {
         --key=/etc/etcd/pki/healthcheck-client.key --command-timeout=10s --dial-timeout=5s "$@" 2>&1
 }
 
-do_quorum() { # endpoints of the other members, how many of them must be healthy
+do_quorum() { # endpoints, needed: of the other members, how many must be healthy
     healthy=0
     for endpoint in $(printf %s "$1" | tr , ' '); do
         log=$(etcdctl --endpoints="$endpoint" endpoint health) && healthy=$((healthy + 1))
     done
-    [ "$healthy" -ge "$2" ] || fail "only $healthy of the other etcd members are healthy, $2 are needed to keep quorum while this one restarts: $log"
+    [ "$healthy" -ge "$2" ] || fail "only $healthy of the other etcd members are healthy, $2 are needed to keep quorum \
+while this one restarts: $log"
 }
 
 join_env() { # value of ETCD_JOIN
@@ -32,17 +33,19 @@ change_members() { # deadline, arguments of etcdctl
     done
 }
 
-do_etcd_join() { # name, peer URL, endpoints of live members, deadline
+do_etcd_join() { # name, peer url, endpoints, seconds: endpoints of live members
     members=$(etcdctl --endpoints="$3" member list) || fail "cannot ask the live etcd members: $members"
     if ! printf %s "$members" | grep -qF ", $2, "; then
-        change_members "$4" --endpoints="$3" member add "$1" --learner --peer-urls="$2" || fail "cannot add etcd member $1: $log"
+        change_members "$4" --endpoints="$3" member add "$1" --learner --peer-urls="$2" ||
+            fail "cannot add etcd member $1: $log"
         members=$(etcdctl --endpoints="$3" member list) || fail "cannot ask the live etcd members: $members"
     fi
-    initial=$(printf '%s\n' "$members" | awk -F', ' -v n="$1" -v u="$2" '{name = ($4 == u) ? n : $3; if (name != "") {printf "%s%s=%s", sep, name, $4; sep = ","}}')
+    initial=$(printf '%s\n' "$members" | awk -F', ' -v n="$1" -v u="$2" '
+        {name = ($4 == u) ? n : $3; if (name != "") {printf "%s%s=%s", sep, name, $4; sep = ","}}')
     join_env "--initial-cluster=$initial --initial-cluster-state=existing"
 }
 
-do_etcd_promote() { # peer URL, endpoints of live members, deadline
+do_etcd_promote() { # peer url, endpoints, seconds: endpoints of live members
     id=$(etcdctl --endpoints="$2" member list | awk -F', ' -v u="$1" '$4 == u {print $1}')
     limit=$(($(date +%s) + $3))
     until log=$(etcdctl --endpoints="$2" member promote "$id"); do
@@ -57,6 +60,6 @@ do_etcd_promote() { # peer URL, endpoints of live members, deadline
 
 do_etcd_settled() { join_env ''; }
 
-do_etcd_remove() { # id, endpoints, deadline
+do_etcd_remove() { # member, endpoints, seconds
     change_members "$3" --endpoints="$2" member remove "$1" || fail "cannot remove etcd member $1: $log"
 }

@@ -1,7 +1,9 @@
-# Files go into place in groups, so that many cost hardly more programs than one: each is complete, with owner and mode,
-# in a folder `.kprov-new` beside its place and on the disk, before it gets its name (-Z: with its place's SELinux label).
+# Files go into place in groups, so that many cost hardly more programs than one: each is complete, with owner and
+# mode, in a folder `.kprov-new` beside its place and on the disk, before it gets its name (-Z: with its place's
+# SELinux label).
 do_file() { # payload, path, owner, group, mode, sha256
-    printf '%s\t%s\t%s\t%s\tfile\t%s\t%s\t%s\n' "$number" "${2%/*}" "${2##*/}" "$6" "$3:$4" "$5" "$stage/payload/$1" >> "$stage/pending"
+    printf '%s\t%s\t%s\t%s\tfile\t%s\t%s\t%s\n' \
+        "$number" "${2%/*}" "${2##*/}" "$6" "$3:$4" "$5" "$stage/payload/$1" >> "$stage/pending"
 }
 
 fresh() { # folders: the `.kprov-new` of each, remembered until it is gone
@@ -29,7 +31,8 @@ place() { # every file since the last call
     # shellcheck disable=SC2086 # names of folders have no blanks
     log=$(fresh $folders 2>&1) || blame "$log"
     by_folder stage_files
-    log=$(awk -F"$T" '{print $2 "/.kprov-new/" $3}' "$stage/pending" | xargs -d '\n' sync 2>&1) || blame "the disk did not take the data: $log"
+    log=$(awk -F"$T" '{print $2 "/.kprov-new/" $3}' "$stage/pending" | xargs -d '\n' sync 2>&1) ||
+        blame "the disk did not take the data: $log"
     by_folder name_files
     sweep
     while IFS="$T" read -r number folder name hash kind _; do
@@ -104,6 +107,6 @@ record_same() { # the content is as recorded, the inode's times moved
     if [ -n "$kind" ]; then record "$kind" "$1" "$hash"; fi
 }
 
-do_adopt() { # kind, name, hash: it is right already and only has to be recorded
+do_adopt() { # kind, name, value: it is right already and only has to be recorded
     record "$1" "$2" "$3"
 }

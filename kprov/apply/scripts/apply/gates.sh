@@ -5,7 +5,10 @@ http_ok() { # port, path: 200 on loopback; curl where it is, else bash's own soc
     fi
 }
 
-listens() { awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p {f = 1} END {exit !f}' /proc/net/tcp /proc/net/tcp6 2> /dev/null; }
+listens() { # port
+    awk -v p="$(printf ':%04X' "$1")" '$4 == "0A" && substr($2, length($2) - 4) == p {f = 1} END {exit !f}' \
+        /proc/net/tcp /proc/net/tcp6 2> /dev/null
+}
 
 says() { # how the answer begins, a command
     # shellcheck disable=SC2086 # arguments are words on purpose
@@ -19,7 +22,9 @@ passes() { # kind, argument
     http) http_ok $2 ;;
     listens) listens "$2" ;;
     says) says "$2" ;;
-    command) KUBECACHEDIR=/run/kprov/cache KUBECONFIG=$stage/payload/kubeconfig timeout 20 $2 < /dev/null > "$stage/gate" 2>&1 ;;
+    command)
+        KUBECACHEDIR=/run/kprov/cache KUBECONFIG=$stage/payload/kubeconfig \
+            timeout 20 $2 < /dev/null > "$stage/gate" 2>&1 ;;
     esac
 }
 
@@ -35,7 +40,7 @@ gate_failure() { # unit or -: the cause first, which is what a program that does
     unit_log "$1"
 }
 
-do_gate() { # unit or -, kind, deadline, argument
+do_gate() { # unit, kind, seconds, argument
     limit=$(($(date +%s) + $3))
     : > "$stage/gate"
     until settled "$1" && passes "$2" "$4"; do

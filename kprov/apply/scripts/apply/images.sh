@@ -12,7 +12,8 @@ crictl() { $BIN/crictl --runtime-endpoint "unix://$store" --timeout 10s "$@"; }
 import() { # tar of an OCI layout
     case ${store##*/} in
     docker.sock)
-        answer=$(curl -sS --unix-socket "$store" -H 'Content-Type: application/x-tar' -T "$1" -X POST http://docker/images/load 2>&1)
+        answer=$(curl -sS --unix-socket "$store" -H 'Content-Type: application/x-tar' -T "$1" -X POST \
+            http://docker/images/load 2>&1)
         case $answer in *'Loaded image'*) ;; *) printf '%s\n' "$answer"; return 1 ;; esac ;;
     crio.sock)
         CONTAINERS_STORAGE_CONF=/etc/crio/storage.conf skopeo --policy /etc/crio/policy.json copy -q "oci-archive:$1" \
@@ -21,7 +22,7 @@ import() { # tar of an OCI layout
     esac
 }
 
-do_image() { # name, payload or URL, encoding, sha256 of the tar
+do_image() { # name, source, encoding, sha256: of the tar
     obtain "$2" "$4"
     log=$(unpack "$source" "$3" - "$stage/image.tar" 2>&1) || fail "cannot unpack image $1: $log"
     rm -f "$source"

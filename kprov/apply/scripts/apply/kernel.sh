@@ -1,24 +1,42 @@
-do_module() { log=$(modprobe "$1" 2>&1) || [ -d "/sys/module/$1" ] || fail "cannot load kernel module $1: $log"; record module "$1" -; }
-do_remove_module() { if [ "$2" = absent ]; then modprobe -r "$1" 2> /dev/null; fi; forget module "$1"; }
+do_module() { # name
+    log=$(modprobe "$1" 2>&1) || [ -d "/sys/module/$1" ] || fail "cannot load kernel module $1: $log"
+    record module "$1" -
+}
+
+do_remove_module() { # name, before
+    if [ "$2" = absent ]; then modprobe -r "$1" 2> /dev/null; fi
+    forget module "$1"
+}
 
 set_sysctl() { printf '%s\n' "$2" > "/proc/sys/$(printf %s "$1" | tr . /)"; }
-do_sysctl() {
+
+do_sysctl() { # name, value
     log=$(set_sysctl "$1" "$2" 2>&1) || fail "cannot set sysctl $1 to $2: $log"
     record sysctl "$1" "$2"
 }
-do_remove_sysctl() { if [ "$2" != absent ]; then set_sysctl "$1" "$2" 2> /dev/null; fi; forget sysctl "$1"; }
+
+do_remove_sysctl() { # name, before
+    if [ "$2" != absent ]; then set_sysctl "$1" "$2" 2> /dev/null; fi
+    forget sysctl "$1"
+}
+
+SWAP='^[^#[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+swap[[:space:]]' # a line of fstab
 
 do_swapoff() {
     log=$(swapoff -a 2>&1) || fail "cannot switch swap off: $log"
-    if [ -f /etc/fstab ] && grep -Eq '^[^#[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+swap[[:space:]]' /etc/fstab; then
+    if [ -f /etc/fstab ] && grep -Eq "$SWAP" /etc/fstab; then
         [ -e $STATE/before/etc/fstab ] || { mkdir -p $STATE/before/etc && cp -a /etc/fstab $STATE/before/etc/fstab; }
-        sed -E '/^[^#[:space:]]+[[:space:]]+[^[:space:]]+[[:space:]]+swap[[:space:]]/s/^/# kprov: /' /etc/fstab > "$stage/fstab" &&
-            staged "$stage/fstab" /etc/fstab root root 0644 && mv -f /etc/fstab.kprov-new /etc/fstab || fail 'cannot take swap out of /etc/fstab'
+        sed -E "/$SWAP/s/^/# kprov: /" /etc/fstab > "$stage/fstab" &&
+            staged "$stage/fstab" /etc/fstab root root 0644 && mv -f /etc/fstab.kprov-new /etc/fstab ||
+            fail 'cannot take swap out of /etc/fstab'
     fi
     record swap off off
 }
-do_remove_swapoff() { # what /proc/swaps listed before, blanks between
-    if [ -e $STATE/before/etc/fstab ]; then cp -a $STATE/before/etc/fstab /etc/fstab && rm -f $STATE/before/etc/fstab; fi
+
+do_remove_swapoff() { # before: what /proc/swaps listed, blanks between
+    if [ -e $STATE/before/etc/fstab ]; then
+        cp -a $STATE/before/etc/fstab /etc/fstab && rm -f $STATE/before/etc/fstab
+    fi
     for device in $1; do [ "$device" = none ] || swapon "$device" 2> /dev/null; done
     forget swap off
 }

@@ -4,13 +4,18 @@ before() { # what was there before kprov came, told once, at the first touch
         if [ -e "$2" ] || [ -L "$2" ]; then
             mkdir -p "$STATE/before${2%/*}" && cp -a "$2" "$STATE/before$2" && echo saved
         else echo absent; fi ;;
-    directory) if [ -d "$2" ]; then stat -L -c "present %a %U %G$(holds_anything "$2" && echo ' full')" "$2"; else echo absent; fi ;;
+    directory)
+        if [ -d "$2" ]; then stat -L -c "present %a %U %G$(holds_anything "$2" && echo ' full')" "$2"
+        else echo absent; fi ;;
     sysctl) tr '\t' ' ' < "/proc/sys/$(printf %s "$2" | tr . /)" 2> /dev/null || echo absent ;;
     module) if [ -d "/sys/module/$2" ]; then echo present; else echo absent; fi ;;
     user) if getent passwd "$2" > /dev/null; then echo present; else echo absent; fi ;;
     package) if command -v "$3" > /dev/null 2>&1; then echo present; else echo absent; fi ;;
-    unit) if ! grep -qF "file$T/etc/systemd/system/$2$T" $STATE/manifest && [ "$(systemctl show -p LoadState --value "$2")" = loaded ]; then
-            printf 'present %s %s\n' "$(systemctl is-enabled "$2" 2> /dev/null)" "$(systemctl is-active "$2" 2> /dev/null)"
+    unit)
+        if ! grep -qF "file$T/etc/systemd/system/$2$T" $STATE/manifest &&
+            [ "$(systemctl show -p LoadState --value "$2")" = loaded ]; then
+            printf 'present %s %s\n' \
+                "$(systemctl is-enabled "$2" 2> /dev/null)" "$(systemctl is-active "$2" 2> /dev/null)"
         else echo absent; fi ;;
     swap) awk 'NR > 1 {printf "%s%s", sep, $1; sep = " "} END {if (NR < 2) printf "none"; print ""}' /proc/swaps ;;
     *) echo absent ;;
@@ -23,13 +28,15 @@ holds_anything() { [ -n "$(find "$1/" -mindepth 1 -maxdepth 1 ! -name lost+found
 empty() { find "$1/" -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf --one-file-system {} + 2> /dev/null; }
 
 announce() { # write-ahead: what is about to be made is in the manifest before it exists
-    awk -F"$T" 'FILENAME == ARGV[1] {known[$1, $2]; next} !(($1, $2) in known)' $STATE/manifest "$stage/announce" > "$stage/unknown"
+    awk -F"$T" 'FILENAME == ARGV[1] {known[$1, $2]; next} !(($1, $2) in known)' \
+        $STATE/manifest "$stage/announce" > "$stage/unknown"
     [ -s "$stage/unknown" ] || return 0
     new=$stage/new; : > "$new"
     while IFS="$T" read -r kind name value; do
         { printf '%s\t%s\t%s\t-\t' "$kind" "$name" "$value" && before "$kind" "$name" "$value"; } >> "$new" || return 1
     done < "$stage/unknown"
-    cat $STATE/manifest "$new" > $STATE/manifest.new && sync $STATE/manifest.new && mv -f $STATE/manifest.new $STATE/manifest
+    cat $STATE/manifest "$new" > $STATE/manifest.new && sync $STATE/manifest.new &&
+        mv -f $STATE/manifest.new $STATE/manifest
 }
 
 record() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >> "$stage/done"; } # kind, name, hash or value

@@ -1,10 +1,12 @@
-do_sandboxes() { # socket of a runtime's store: take down all its pods, before it goes
+do_sandboxes() { # store: the socket of a runtime's; take down all its pods, before it goes
     store=$1
     [ -S "$store" ] || return 0
     case ${store##*/} in
     docker.sock)
         # Only what cri-dockerd made: the label is its own ({"label":["io.kubernetes.docker.type"]}).
-        for id in $(docker GET '/containers/json?all=1&filters=%7B%22label%22%3A%5B%22io.kubernetes.docker.type%22%5D%7D' 2> /dev/null | grep -o '"Id":"[0-9a-f]*"' | cut -d'"' -f4); do
+        label='%7B%22label%22%3A%5B%22io.kubernetes.docker.type%22%5D%7D'
+        for id in $(docker GET "/containers/json?all=1&filters=$label" 2> /dev/null | grep -o '"Id":"[0-9a-f]*"' |
+            cut -d'"' -f4); do
             docker DELETE "/containers/$id?force=1&v=1" > /dev/null 2>&1
         done
         return 0 ;;
@@ -16,15 +18,17 @@ do_sandboxes() { # socket of a runtime's store: take down all its pods, before i
     for id in $(ctr containers ls -q 2> /dev/null); do ctr containers delete "$id" > /dev/null 2>&1; done
 }
 
-do_clear() { # what a program that was stopped left in /run; a socket on which somebody still listens is not its own:
-    # shims of every containerd, Docker's too, have theirs in /run/containerd/s
-    awk '$4 == "00010000" && $8 ~ /^\// {sub(/^\/var\/run\//, "/run/", $8); print $8}' /proc/net/unix > "$stage/listening"
+# What a program that was stopped left in /run. A socket on which somebody still listens is not its own: shims of every
+# containerd, Docker's too, have theirs in /run/containerd/s.
+do_clear() { # path
+    awk '$4 == "00010000" && $8 ~ /^\// {sub(/^\/var\/run\//, "/run/", $8); print $8}' /proc/net/unix \
+        > "$stage/listening"
     find "$1" -xdev ! -type d 2> /dev/null | grep -vxF -f "$stage/listening" | xargs -r -d '\n' rm -f
     find "$1" -xdev -depth -type d -empty -delete 2> /dev/null
     return 0
 }
 
-do_drop_table() { # family and name of an nft table that a runtime made
+do_drop_table() { # family, name: of an nft table that a runtime made
     command -v nft > /dev/null 2>&1 && nft list table "$1" "$2" > /dev/null 2>&1 || return 0
     log=$(nft delete table "$1" "$2" 2>&1) || fail "cannot delete the nft table $1 $2: $log"
 }

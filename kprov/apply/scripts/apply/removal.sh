@@ -6,7 +6,8 @@ do_remove() { # kind, path, before
     forget "$1" "$2"
 }
 
-do_remove_directory() { # path, before (absent, or: present MODE OWNER GROUP, and full when it held something), purge
+# Before is absent, or present MODE OWNER GROUP, and full when it held something; content is keep or purge.
+do_remove_directory() { # path, before, content
     forget directory "$1"
     case $2 in
     absent) if [ "$3" = purge ]; then purge "$1"; else rmdir "$1" 2> /dev/null; fi ;;

@@ -11,6 +11,10 @@ stage=$1
 
 say() { printf '%s\t%s\t-\n' "$1" "$2"; }
 
+words() { printf %s "$1" | tr '\037' ' '; } # of one field; for those that have no blanks in them
+
+tell() { printf 'told\t%s\t%s\n' "$number" "$(printf %s "$1" | base64 -w0)"; } # what was asked
+
 fail() { # what happened, with a log: ends the program, the manifest is written first
     printf 'fail\t%s\t%s\n' "$number" "$(printf %s "$1" | base64 -w0)"
     exit 1

@@ -1,7 +1,8 @@
 restarted= # units, since the exec began
 
-watch() { # all units restarted so far, side by side. Of each, a line: unit, main process, since when it is that one, how
-    # many ended before, whether it has lived for longer than systemd waits before a restart, ActiveState, SubState
+# Looks at all units restarted so far, side by side. Of each, a line: unit, main process, since when it is that one, how
+# many ended before, whether it has lived for longer than systemd waits before a restart, ActiveState, SubState.
+watch() {
     read -r now _ < /proc/uptime # a clock that nobody sets
     # shellcheck disable=SC2086 # names of units have no blanks
     systemctl show -p Id,Type,ActiveState,SubState,MainPID,ExecMainStartTimestampMonotonic,RestartUSec,Job $restarted |
@@ -9,7 +10,9 @@ watch() { # all units restarted so far, side by side. Of each, a line: unit, mai
         BEGIN {
             split("us 0.000001 ms 0.001 s 1 min 60 h 3600 d 86400", word, " ")
             for (i = 1; i in word; i += 2) scale[word[i]] = word[i + 1]
-            while ((getline line < watched) > 0) {split(line, word, " "); known[word[1]] = word[2]; since[word[1]] = word[3]; ends[word[1]] = word[4]}
+            while ((getline line < watched) > 0) {
+                split(line, word, " "); known[word[1]] = word[2]; since[word[1]] = word[3]; ends[word[1]] = word[4]
+            }
         }
         function seconds(span,   count, part, i, unit, sum) { # as systemd writes it: `1min 30s`
             count = split(span, part, " ")
@@ -21,17 +24,19 @@ watch() { # all units restarted so far, side by side. Of each, a line: unit, mai
             if (name == "") return
             if (v["Job"] + 0 == 0) { # until then the old process may still be there
                 if (v["Type"] == "oneshot") {if (v["ActiveState"] == "active") lives = "yes"}
-                else if (v["SubState"] == "running" && v["MainPID"] > 0) process = v["MainPID"] "@" v["ExecMainStartTimestampMonotonic"]
+                else if (v["SubState"] == "running" && v["MainPID"] > 0)
+                    process = v["MainPID"] "@" v["ExecMainStartTimestampMonotonic"]
             }
             if (process != known[name]) {if (known[name] != "" && known[name] != "-") ends[name]++; since[name] = now}
             if (process != "-" && now - since[name] > seconds(v["RestartUSec"])) lives = "yes"
             print name, process, since[name], ends[name] + 0, lives, v["ActiveState"], v["SubState"]
             split("", v)
         }
-        $1 == "" {put(); next} {v[$1] = $2} END {put()}' > "$stage/watched.new" && mv -f "$stage/watched.new" "$stage/watched"
+        $1 == "" {put(); next} {v[$1] = $2} END {put()}' > "$stage/watched.new" &&
+        mv -f "$stage/watched.new" "$stage/watched"
 }
 
-do_steady() { # unit, deadline: its main process stays. One that ends soon after each start answers well in between
+do_steady() { # unit, seconds: its main process stays. One that ends soon after each start answers well in between
     limit=$(($(date +%s) + $2)); began=$(date +%s)
     while :; do
         watch
@@ -40,7 +45,8 @@ do_steady() { # unit, deadline: its main process stays. One that ends soon after
         [ "${4:-}" != yes ] || return 0
         if [ "${3:-0}" -ge 5 ]; then
             words=$(last_words "$1")
-            fail "it ended $3 times within $(($(date +%s) - began)) s of its restart, and systemd starts it again and again${words:+: $words}
+            fail "it ended $3 times within $(($(date +%s) - began)) s of its restart, and systemd starts it again \
+and again${words:+: $words}
 $(unit_log "$1")"
         elif [ "$(date +%s)" -ge $limit ]; then
             words=$(last_words "$1")
@@ -61,8 +67,10 @@ unit_log() { # how a unit ended last, and its last lines
     journalctl -u "$1" -n 20 --no-pager -o cat 2> /dev/null
 }
 
-do_started() { # a service as an object of systemd's: tells when its main process started, in microseconds of the epoch
-    log=$(busctl get-property org.freedesktop.systemd1 "$1" org.freedesktop.systemd1.Service ExecMainStartTimestamp 2>&1) ||
+# The service is an object of systemd's on D-Bus. Tells when its main process started, in microseconds of the epoch.
+do_started() { # service
+    log=$(busctl get-property org.freedesktop.systemd1 "$1" \
+        org.freedesktop.systemd1.Service ExecMainStartTimestamp 2>&1) ||
         fail "cannot ask systemd when it started: $log"
-    printf 'told\t%s\t%s\n' "$number" "$(printf %s "${log#t }" | base64 -w0)"
+    tell "${log#t }"
 }

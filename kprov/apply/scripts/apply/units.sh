@@ -1,13 +1,18 @@
-do_unstamp() { rm -f "$STATE/stamps/$1"; sync $STATE/stamps; }
+do_unstamp() { # unit
+    rm -f "$STATE/stamps/$1"
+    sync $STATE/stamps
+}
 
 do_stamp() { # unit, value
     printf '%s\n' "$2" > "$STATE/stamps/.$1" && sync "$STATE/stamps/.$1" && mv -f "$STATE/stamps/.$1" "$STATE/stamps/$1"
     record unit "$1" -
 }
 
-do_reload_units() { # units to enable, blanks between; before the reload: after it, systemd 257 would take all units for outdated
+# Units are enabled before the reload: after it, systemd 257 would take all units for outdated.
+do_reload_units() { # enable
+    set -- "$(words "$1")"
     # shellcheck disable=SC2086 # names of units have no blanks
-    if [ -n "$1" ]; then log=$(systemctl enable --no-reload -q $1 2>&1) || fail "cannot enable $1: $log"; fi
+    if [ "$1" != - ]; then log=$(systemctl enable --no-reload -q $1 2>&1) || fail "cannot enable $1: $log"; fi
     log=$(systemctl daemon-reload 2>&1) || fail "systemctl daemon-reload: $log"
 }
 
@@ -24,7 +29,7 @@ do_stop() { # unit: until what it needs is there again
     kill_rest "$1" "$group"
 }
 
-do_checkpoint() { write_manifest; } # what was done so far is not done again, whatever happens next
+do_checkpoint() { write_manifest; } # : what was done so far is not done again, whatever happens next
 
 do_remove_unit() { # unit
     group=$(group_of "$1")
@@ -42,7 +47,8 @@ group_of() { # unit: its cgroup, told of one that does not run too
 
 kill_rest() { # unit, its cgroup: what KillMode=process spares, such as shims of containers whose runtime goes, or hangs
     limit=$(($(date +%s) + 60))
-    set -- "$1" "/sys/fs/cgroup$2" "/sys/fs/cgroup/systemd$2" "/sys/fs/cgroup/unified$2" # 0 is a process of another namespace
+    set -- "$1" "/sys/fs/cgroup$2" "/sys/fs/cgroup/systemd$2" "/sys/fs/cgroup/unified$2"
+    # 0 is a process of another namespace.
     while rest=$(find "$2" "$3" "$4" -name cgroup.procs -exec cat {} + 2> /dev/null | awk '$1 > 0' | sort -un) &&
         [ -n "$rest" ]; do
         # shellcheck disable=SC2086 # process ids
@@ -52,9 +58,12 @@ kill_rest() { # unit, its cgroup: what KillMode=process spares, such as shims of
     done
 }
 
-do_give_back_unit() { # name, what it was before (present ENABLED ACTIVE): somebody else's unit of that name, whose file is back
+# Somebody else's unit of that name, whose file is back. Before is present ENABLED ACTIVE.
+do_give_back_unit() { # unit, before
     # shellcheck disable=SC2086 # words on purpose
     set -- "$1" ${2#present }
     case $2 in enabled | enabled-runtime) systemctl enable -q "$1" 2> /dev/null ;; esac
-    if [ "$3" = active ]; then log=$(systemctl start --no-block "$1" 2>&1) || fail "cannot start $1 again, which ran before kprov came: $log"; fi
+    if [ "$3" = active ]; then
+        log=$(systemctl start --no-block "$1" 2>&1) || fail "cannot start $1 again, which ran before kprov came: $log"
+    fi
 }

@@ -1,7 +1,9 @@
-do_nodes_initialized() { # add-on, seconds: until the cloud's controller has said of every node what machine it is
+do_nodes_initialized() { # addon, seconds: until the cloud's controller has said of every node what machine it is
     limit=$(($(date +%s) + $2))
-    until left=$(kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{.spec.taints[*].key}{"\n"}{end}') &&
-        left=$(printf '%s\n' "$left" | awk '/node\.cloudprovider\.kubernetes\.io\/uninitialized/ {printf " %s", $1}') && [ -z "$left" ]; do
+    taints='{range .items[*]}{.metadata.name}{" "}{.spec.taints[*].key}{"\n"}{end}'
+    until left=$(kubectl get nodes -o "jsonpath=$taints") &&
+        left=$(printf '%s\n' "$left" | awk '/node\.cloudprovider\.kubernetes\.io\/uninitialized/ {printf " %s", $1}') &&
+        [ -z "$left" ]; do
         if [ "$(date +%s)" -ge "$limit" ]; then
             refuse "not taken over by the cloud's controller within $2 s:$left
 $(kubectl -n kube-system logs -l kprov.io/cloud-controller --tail=6 --prefix)"
@@ -16,24 +18,33 @@ do_namespace_gone() { # name, seconds
     limit=$(($(date +%s) + $2))
     until log=$(kubectl get namespace "$1" --ignore-not-found -o 'jsonpath={.metadata.name}') && [ -z "$log" ]; do
         if [ "$(date +%s)" -ge $limit ]; then
-            refuse "namespace $1 is still there: $(kubectl get namespace "$1" -o 'jsonpath={range .status.conditions[?(@.status=="True")]}{.message}{"; "}{end}')"
+            refuse "namespace $1 is still there: $(kubectl get namespace "$1" \
+                -o 'jsonpath={range .status.conditions[?(@.status=="True")]}{.message}{"; "}{end}')"
             return
         fi
         sleep 0.5
     done
 }
 
-do_volumes_gone() { # folder on hosts that is about to go, seconds: volumes that are claimed keep it, the others go with it
+# Name, phase, namespace and name of the claim, node, path.
+VOLUMES='{range .items[*]}{.metadata.name}{"\t"}{.status.phase}{"\t"}{.spec.claimRef.namespace}{"\t"}'
+VOLUMES=$VOLUMES'{.spec.claimRef.name}{"\t"}'
+VOLUMES=$VOLUMES'{.spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].values[0]}{"\t"}'
+VOLUMES=$VOLUMES'{.spec.local.path}{.spec.hostPath.path}{"\n"}{end}'
+
+# The folder on hosts is about to go: volumes that are claimed keep it, the others go with it.
+do_volumes_gone() { # folder, seconds
     limit=$(($(date +%s) + $2))
     while :; do
-        log=$(kubectl get persistentvolumes -o 'jsonpath={range .items[*]}{.metadata.name}{"\t"}{.status.phase}{"\t"}{.spec.claimRef.namespace}{"\t"}{.spec.claimRef.name}{"\t"}{.spec.nodeAffinity.required.nodeSelectorTerms[0].matchExpressions[0].values[0]}{"\t"}{.spec.local.path}{.spec.hostPath.path}{"\n"}{end}') ||
+        log=$(kubectl get persistentvolumes -o "jsonpath=$VOLUMES") ||
             fail "cannot ask for volumes: $log"
         printf '%s\n' "$log" | awk -F"$T" -v below="$1/" 'index($6, below) == 1' > "$stage/volumes"
         claimed=; leaving=
         while IFS="$T" read -r volume phase space claim node _; do
             [ "$phase" = Bound ] || continue
             # A claim that is gone, or about to be, is given up by its volume in a moment.
-            if [ "$(kubectl -n "$space" get persistentvolumeclaim "$claim" --ignore-not-found -o 'jsonpath={.metadata.name}{.metadata.deletionTimestamp}')" = "$claim" ]
+            if [ "$(kubectl -n "$space" get persistentvolumeclaim "$claim" --ignore-not-found \
+                -o 'jsonpath={.metadata.name}{.metadata.deletionTimestamp}')" = "$claim" ]
             then claimed="$claimed
 $volume on node $node, claimed by $space/$claim"
             else leaving=yes; fi
@@ -50,7 +61,7 @@ Delete these claims and run again, or switch the add-on on again."
     [ -z "$volumes" ] || log=$(kubectl delete persistentvolume --ignore-not-found --wait=false $volumes) || fail "$log"
 }
 
-do_delete_object() { # kind, namespace or -, name
+do_delete_object() { # kind, namespace, name
     if [ "$2" = - ]; then log=$(kubectl delete --ignore-not-found --wait=false "$1" "$3")
     else log=$(kubectl delete --ignore-not-found --wait=false -n "$2" "$1" "$3"); fi || fail "cannot delete $1 $3: $log"
 }

@@ -1,0 +1,107 @@
+"""What one exec carries to a host: steps, what the ledger must know first, payload; and the one tar stream of it all.
+
+Pure apart from reading artifacts while they are streamed. The program that carries operations out is scripts/apply.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kprov.apply import scripts, wire
+from kprov.apply.wire_format import Operation
+from kprov.objects.objects import Identity
+from kprov.values.resources import Key
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """An operation, and what it is about, for messages. objects: those that it applies."""
+
+    title: str
+    operation: Operation
+    objects: tuple[Identity, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Batch:
+    """Steps of one exec, growing while they are written down; `announce` is what the manifest must know first."""
+
+    steps: list[Step] = field(default_factory=list)
+    announce: list[tuple[str, str, str]] = field(default_factory=list)
+    payload: list[tuple[str, bytes | Path]] = field(default_factory=list)
+
+    def add(self, title: str, operation: Operation, objects: tuple[Identity, ...] = ()) -> None:
+        """Write down one step. Raises ValueError for a value that would break its row."""
+        operation.row()
+        self.steps.append(Step(title=title, operation=operation, objects=objects))
+
+    @property
+    def operations(self) -> list[Operation]:
+        """Return what is carried out, in order."""
+        return [step.operation for step in self.steps]
+
+    @property
+    def start(self) -> int:
+        """Return the number of the operation that tells when kubelet started, 0 without one."""
+        return next((n for n, one in enumerate(self.operations, start=1) if isinstance(one, wire.Started)), 0)
+
+    def attach(self, content: bytes | Path, path: str = "content") -> str:
+        """Adds a payload file; returns its name, which ends like `path`: the host moves it to its folder under that."""
+        name = f"{len(self.payload):04d}/{path.rpartition('/')[2]}"
+        self.payload.append((name, content))
+        return name
+
+    def attach_as(self, name: str, content: bytes) -> None:
+        self.payload.append((name, content))
+
+    def know(self, key: Key, value: str = "-") -> None:
+        self.announce.append((key[0], key[1], value))
+
+
+def stream(batch: Batch, generation: str) -> Iterator[bytes]:
+    """The tar stream of a batch: program, operations, announcements, then the payload, never all in memory."""
+    numbered = "".join(
+        "\t".join((str(number), *operation.row())) + "\n" for number, operation in enumerate(batch.operations, start=1)
+    )
+    announced = "".join("\t".join(row) + "\n" for row in dict.fromkeys(batch.announce))
+    small: Mapping[str, bytes] = {
+        "apply.sh": scripts.text("apply.sh"),
+        "ops": numbered.encode(),
+        "announce": announced.encode(),
+        "generation": f"{generation}\n".encode(),
+    }
+    for name, content in small.items():
+        yield from _member(name, content)
+    yield _header("payload/", 0, directory=True)
+    for name, item in batch.payload:
+        yield from _member(f"payload/{name}", item)
+    yield b"\0" * 1024
+
+
+def _header(name: str, size: int, *, directory: bool = False) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, 0o700 if directory else 0o600
+    info.type = tarfile.DIRTYPE if directory else tarfile.REGTYPE
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def _member(name: str, item: bytes | Path) -> Iterable[bytes]:
+    with io.BytesIO(item) if isinstance(item, bytes) else item.open("rb") as source:
+        size = source.seek(0, io.SEEK_END)
+        source.seek(0)
+        yield _header(name, size)
+        left = size
+        while left:
+            chunk = source.read(min(_CHUNK, left))
+            if not chunk:
+                raise OSError(f"{name}: the file became shorter while it was sent")
+            left -= len(chunk)
+            yield chunk
+    if size % tarfile.BLOCKSIZE:
+        yield b"\0" * (tarfile.BLOCKSIZE - size % tarfile.BLOCKSIZE)

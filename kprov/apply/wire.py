@@ -1,0 +1,403 @@
+"""The wire: every operation that the apply program carries out on a host, as a typed value. It sends nothing.
+
+Each class is one function `do_*` of scripts/apply: its name in the program's spelling, its fields in the order of the
+function's arguments, and how it may answer. A test holds the two against each other, both ways.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from kprov.apply.wire_format import Operation
+
+# Files, folders and programs. Modes are octal, as chmod takes them; payload: the name of what was attached.
+
+
+class File(Operation):
+    payload: str
+    path: str
+    owner: str
+    group: str
+    mode: str
+    sha256: str
+
+
+class Directory(Operation):
+    """content: what becomes of what is in it when it goes: `keep`, `purge`, or `data` (kprov.plan.host.DATA)."""
+
+    path: str
+    owner: str
+    group: str
+    mode: str
+    content: str
+
+
+class Mode(Operation):
+    path: str
+    owner: str
+    group: str
+    mode: str
+
+
+class Adopt(Operation):
+    """Records what is right already. value: the hash of content, `-` where there is none."""
+
+    kind: str
+    name: str
+    value: str
+
+
+Encoding = Literal["raw", "gzip", "archive"]
+
+
+class Binary(Operation):
+    """source: a payload or a URL. member: of an archive. download_sha256: of what the URL gives."""
+
+    path: str
+    mode: str
+    sha256: str
+    source: str
+    encoding: Encoding
+    member: str = ""
+    download_sha256: str = ""
+
+
+class Image(Operation):
+    """name: reference, and the socket of its store unless that is containerd's. sha256: of the tar."""
+
+    name: str
+    source: str
+    encoding: Encoding
+    sha256: str
+
+
+# What was there before comes back: `absent`, `saved`, a value, or `present MODE OWNER GROUP`.
+
+
+class Remove(Operation):
+    kind: str
+    path: str
+    before: str
+
+
+class RemoveDirectory(Operation):
+    path: str
+    before: str
+    content: str
+
+
+class RemoveImage(Operation):
+    name: str
+
+
+# Accounts, packages, kernel.
+
+
+class User(Operation):
+    name: str
+    home: str
+
+
+class RemoveUser(Operation):
+    name: str
+    before: str
+
+
+class Package(Operation):
+    """command: the program it is wanted for. service: its own, which is kept from starting."""
+
+    name: str
+    command: str
+    service: str
+    manager: str
+
+
+class RemovePackage(Operation):
+    name: str
+    before: str
+    manager: str
+
+
+class Module(Operation):
+    name: str
+
+
+class RemoveModule(Operation):
+    name: str
+    before: str
+
+
+class Sysctl(Operation):
+    name: str
+    value: str
+
+
+class RemoveSysctl(Operation):
+    name: str
+    before: str
+
+
+class Swapoff(Operation):
+    pass
+
+
+class RemoveSwapoff(Operation):
+    """before: what /proc/swaps listed, blanks between, or `none`."""
+
+    before: str
+
+
+# Units.
+
+
+class Unstamp(Operation):
+    unit: str
+
+
+class Stamp(Operation):
+    unit: str
+    value: str
+
+
+class ReloadUnits(Operation):
+    """enable: units that are enabled first, so that systemd reads them once."""
+
+    enable: tuple[str, ...] = ()
+
+
+class Restart(Operation):
+    unit: str
+
+
+class Stop(Operation):
+    unit: str
+
+
+class RemoveUnit(Operation):
+    unit: str
+
+
+class GiveBackUnit(Operation):
+    """Enables and starts somebody else's unit again, whose name kprov had. before: `present ENABLED ACTIVE`."""
+
+    unit: str
+    before: str
+
+
+class Gate(Operation):
+    """Asks again and again; kind and argument as kprov.values.resources.Gate has them, and `says`.
+
+    unit: the one that was restarted, nothing where none was.
+    """
+
+    unit: str = ""
+    kind: Literal["active", "http", "listens", "command", "says"]
+    seconds: int
+    argument: str
+
+    @property
+    def expected(self) -> str:
+        return f"{self.kind} {self.argument} within {self.seconds} s"
+
+
+class Steady(Operation):
+    """Waits until the unit's main process has lived for longer than systemd waits before a restart."""
+
+    unit: str
+    seconds: int
+
+    @property
+    def expected(self) -> str:
+        return f"the same main process for longer than the unit's RestartSec, within {self.seconds} s"
+
+
+class Started(Operation, answers=("ok", "told")):
+    """Tells when the main process started, in microseconds of the epoch. service: its path on D-Bus."""
+
+    service: str
+
+
+class Checkpoint(Operation):
+    """Writes down what was done so far, so that it is not done again whatever happens next."""
+
+
+# etcd. endpoints: client URLs, commas between, as etcdctl takes them.
+
+
+class Quorum(Operation):
+    """needed: how many of the others must be healthy."""
+
+    endpoints: str
+    needed: int
+
+
+class EtcdBootstrap(Operation):
+    initial_cluster: str
+    token: str
+
+
+class EtcdJoin(Operation):
+    name: str
+    peer_url: str
+    endpoints: str
+    seconds: int
+
+
+class EtcdPromote(Operation):
+    peer_url: str
+    endpoints: str
+    seconds: int
+
+
+class EtcdSettled(Operation):
+    pass
+
+
+class EtcdRemove(Operation):
+    """member: its id, hexadecimal."""
+
+    member: str
+    endpoints: str
+    seconds: int
+
+
+# Kubernetes objects, on a control plane with the payload `kubeconfig`. payload: manifests.
+
+
+class Objects(Operation):
+    payload: str
+
+
+class FirstList(Operation):
+    """Writes the list of objects where there is none."""
+
+    payload: str
+
+
+class DeleteObjects(Operation):
+    """payload: the least of each, in order. data: whether volumes go too that are claimed there."""
+
+    payload: str
+    data: bool
+
+
+class DeleteObject(Operation):
+    kind: str
+    namespace: str = ""
+    name: str
+
+
+class Addon(Operation, answers=("ok", "refused")):
+    """recreated: a payload with workloads that may be deleted and made again, or nothing."""
+
+    addon: str
+    payload: str
+    recreated: str = ""
+
+    @property
+    def expected(self) -> str:
+        return "the API server to take its objects"
+
+
+class AddonReady(Operation, answers=("ok", "refused")):
+    addon: str
+    kind: str
+    namespace: str
+    name: str
+    seconds: int
+
+    @property
+    def expected(self) -> str:
+        return f"{self.kind} {self.name} to be ready within {self.seconds} s"
+
+
+class NodesInitialized(Operation, answers=("ok", "refused")):
+    addon: str
+    seconds: int
+
+    @property
+    def expected(self) -> str:
+        return f"no node with the taint node.cloudprovider.kubernetes.io/uninitialized within {self.seconds} s"
+
+
+class NamespaceGone(Operation, answers=("ok", "refused")):
+    name: str
+    seconds: int
+
+
+class VolumesGone(Operation):
+    """folder: on hosts, about to go. Volumes that are claimed keep it, the others go with it."""
+
+    folder: str
+    seconds: int
+
+
+class Registered(Operation, answers=("ok", "note")):
+    """nodes: each is Ready, or lacks nothing but a pod network that is not kprov's."""
+
+    nodes: tuple[str, ...]
+    seconds: int
+
+
+class Heartbeats(Operation):
+    """starts: NODE=TIME, a Lease's MicroTime; kubelet of each has renewed its lease since."""
+
+    starts: tuple[str, ...]
+    seconds: int
+
+    @property
+    def expected(self) -> str:
+        return f"a heartbeat (lease in kube-node-lease) newer than kubelet's start, within {self.seconds} s"
+
+
+class Cordon(Operation):
+    node: str
+
+
+class Uncordon(Operation):
+    """Opens a node that kprov cordoned; one that a user cordoned stays closed."""
+
+    node: str
+
+
+class Drain(Operation):
+    """force: takes pods without a controller too."""
+
+    nodes: tuple[str, ...]
+    seconds: int
+    force: bool = False
+
+
+# When a runtime, or kprov, leaves a host.
+
+
+class Sandboxes(Operation):
+    """Takes down all pods. store: the socket through which images are stored and containers listed."""
+
+    store: str
+
+
+class Clear(Operation):
+    path: str
+
+
+class Unmount(Operation):
+    path: str
+
+
+class DropTable(Operation):
+    """Deletes an nft table that a runtime made for host ports."""
+
+    family: str
+    name: str
+
+
+class Run(Operation):
+    """Runs a program of kprov's own."""
+
+    payload: str
+    argument: str
+
+
+class StateGone(Operation):
+    pass
