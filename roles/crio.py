@@ -1,4 +1,4 @@
-"""CRI-O with conmon and runc as kubelet's runtime: programs of its release bundle, configuration, unit.
+"""CRI-O with runc, and the distribution's conmon, as kubelet's runtime: programs, configuration, unit.
 
 Its images and configuration are apart from what podman keeps. Mirrors and authorities of registries are where podman looks
 for them too: CRI-O looks nowhere else.
@@ -22,7 +22,7 @@ from kprov.values.runtimes import RUNTIMES
 
 CONFIG = "/etc/crio/crio.conf"
 REGISTRIES = "/etc/containers/registries.conf.d/10-kprov.conf"
-_PROGRAMS = ("crio", "pinns", "conmon", "runc")
+_PROGRAMS = ("crio", "pinns", "runc")
 _UNIT = "crio.service"
 # Registries that a mirror for all takes the place of: CRI-O wants each by its name.
 KNOWN = (
@@ -43,6 +43,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     for name in (*_PROGRAMS, "crictl"):
         yield program(ctx, name)
     yield Package(name="skopeo", command="skopeo")  # it puts images into CRI-O's store, which has no import of its own
+    yield Package(name="conmon", command="conmon")  # which holds a container's terminal and outlives CRI-O
     yield Directory(path="/var/lib/crio", mode=0o700, purge=True)
     yield from (Directory(path=path, mode=mode, purge=purge) for path, mode, purge in _MADE)
     files = list(_files(ctx))

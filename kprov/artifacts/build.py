@@ -12,9 +12,10 @@ import os
 import subprocess
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 
 from kprov.artifacts import catalog, elf, toolchain
 from kprov.artifacts.cache import MODULES, Cache, Record
@@ -24,12 +25,16 @@ from kprov.values.release import Build, Component, ImageEntry, built_name
 from kprov.values.resources import Artifact
 
 _UNSET = ("GOFLAGS", "GOOS", "GOARCH", "GOARM64", "GOEXPERIMENT", "GOWORK", "GODEBUG")
+_C = ("-std=c99", "-O2", "-Wall", "-static", "-s")
 _TAIL = 30  # lines of a failed build that are shown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What one call of `go build` makes. `programs`: artifact name → package; `module`: whose date is {time}."""
+    """What one call of `go build` makes. `programs`: artifact name → package; `module`: whose date is {time}.
+
+    c: those of the programs that are C, and the folder of the module with their source: the C compiler makes them.
+    """
 
     name: str
     version: str
@@ -37,6 +42,12 @@ class Target:
     programs: Mapping[str, str]
     build: Build
     module: str = ""
+    c: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Go packages of its programs."""
+        return tuple(package for name, package in self.programs.items() if name not in self.c)
 
 
 def modules_root() -> Path:
@@ -57,7 +68,7 @@ def module_folder(component: str, version: str) -> Path:
         f"{component} {version} cannot be built: kprov holds no pinned modules of that version",
         found=f"modules for {', '.join(there) or 'no version'}",
         needed=f"modules for {version}",
-        todo="choose one of these versions, or set artifacts.source to upstream",
+        todo=f"choose one of these versions, or let it come from upstream: artifacts.sources: {{{component}: upstream}}",
     )
 
 
@@ -73,7 +84,7 @@ def target_of(component: Component, version: str) -> Target:
             f"{component.name} {version} cannot be built: it is had from upstream's releases only",
             found="no Go modules of it",
             needed=f"a network that reaches {component.url.split('/')[2]}, or a mirror of it",
-            todo="set artifacts.source to upstream, or choose another runtime for the nodes that ask for it",
+            todo=f"let it come from upstream: artifacts.sources: {{{component.name}: upstream}}",
         )
     return Target(
         name=component.name,
@@ -82,6 +93,7 @@ def target_of(component: Component, version: str) -> Target:
         programs=component.programs,
         build=component.build,
         module=component.module,
+        c=component.c,
     )
 
 
@@ -118,6 +130,7 @@ def key(target: Target, arch: str) -> str:
         "settings": asdict(target.build),
         "go": toolchain.go_version(target.folder),
         "arch": arch,
+        **({"c": dict(target.c), "compiler": _C} if target.c else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -187,7 +200,7 @@ def _command(target: Target, out: Path, time: str) -> list[str]:
         command += ["-tags", ",".join(target.build.tags)]
     if target.build.mode:
         command += [f"-buildmode={target.build.mode}"]
-    return [*command, "-o", f"{out}/", *target.programs.values()]
+    return [*command, "-o", f"{out}/", *target.packages]
 
 
 def _environment(target: Target, arch: str) -> dict[str, str]:
@@ -207,14 +220,23 @@ def _compile(target: Target, arch: str, out: Path, progress: Progress) -> None:
     environment = _environment(target, arch)
     label = f"build {target.name} {target.version} ({arch})"
     progress.note(f"building {target.name} {target.version} for {arch} from pinned Go modules")
-    packages = _output(target, environment, ["go", "list", "-deps", *_tags(target), *target.programs.values()])
+    packages = _output(target, environment, ["go", "list", "-deps", *_tags(target), *target.packages])
     module = ["go", "list", "-m", "-f", '{{.Time.UTC.Format "2006-01-02T15:04:05Z"}}', target.module]
     time = _output(target, environment, module).strip() if "{time}" in " ".join(target.build.ldflags) else ""
     progress.started(label, len(packages.splitlines()))
     try:
         _run(target, environment, ["nice", "-n", "5", *_command(target, out, time)], progress, label)
+        for name, folder in target.c.items():
+            _run(target, environment, _c_command(target, environment, out / name, folder), progress, label)
     finally:
         progress.finished(label)
+
+
+def _c_command(target: Target, environment: dict[str, str], out: Path, folder: str) -> list[str]:
+    """One call of the C compiler for a program whose source the Go module holds."""
+    module = _output(target, environment, ["go", "list", "-m", "-f", "{{.Dir}}", target.module]).strip()
+    sources = sorted(str(path) for path in (Path(module) / folder).glob("*.c"))
+    return ["nice", "-n", "5", *environment["CC"].split(), *_C, "-o", str(out), *sources]
 
 
 def _tags(target: Target) -> list[str]:

@@ -77,6 +77,7 @@ def component_entry(name: str, raw: Mapping[str, Any]) -> Component:
         checksum=raw.get("checksum", ""),
         member=raw.get("member", ""),
         build=_build(raw.get("build", {})),
+        c=MappingProxyType(dict(raw.get("c", {}))),
     )
 
 

@@ -86,7 +86,7 @@ def _module(addon: Addon, cluster: Cluster, pins: Lock, downloads: Downloads) ->
     module = addon.description.manifest_module
     if module is None or addon.parameters.get(MANIFEST):
         return None
-    setting = cluster.artifacts.source
+    setting = cluster.artifacts.sources.get(addon.name, cluster.artifacts.source)
     source = pins.source if setting == "auto" else setting
     if source:
         return module if source == MODULES else None

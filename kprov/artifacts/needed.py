@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from kprov.artifacts import catalog
@@ -35,6 +35,27 @@ class Needed:
     def built_images(self) -> tuple[VersionedImage, ...]:
         """Those that can be built here; where nothing is fetched, nodes pull the others themselves."""
         return tuple((entry, version) for entry, version in self.images if entry.package)
+
+    def only(self, names: Collection[str]) -> Needed:
+        """Return what of it belongs to the components of these names."""
+        return Needed(
+            components={name: version for name, version in self.components.items() if name in names},
+            images=tuple(row for row in self.images if row[0].component in names),
+            programs=tuple(row for row in self.programs if row[0].name in names),
+        )
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Names of the components that anything of it belongs to, each once."""
+        return tuple(
+            dict.fromkeys(
+                (
+                    *self.components,
+                    *(component.name for component, _ in self.programs),
+                    *(entry.component for entry, _ in self.images),
+                )
+            )
+        )
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Catalog name and version of every artifact."""

@@ -1,4 +1,4 @@
-"""Every artifact a cluster needs, from where its inventory says: upstream, or built from pinned Go modules.
+"""Every artifact a cluster needs, from where its inventory says: upstream, or built from pinned Go modules, or some of each.
 
 This module decides the source and asks the others to get it. With everything in the cache it asks nobody and takes
 milliseconds.
@@ -52,10 +52,11 @@ def provide(
     downloads = Downloads(cluster.artifacts.mirror)
     try:
         upstream = Upstream(cache=store, lock=pins, downloads=downloads, progress=progress)
-        built = _decide(cluster, parts, desired, upstream) == MODULES
+        built = _to_build(cluster, parts, desired, upstream)
+        fetched = [name for name in parts.owners if name not in built]
         found: dict[tuple[str, str], Artifact] = {}
         for arch in desired:
-            got = _modules(parts, arch, upstream) if built else upstream.get(parts, arch)
+            got = {**_modules(parts.only(built), arch, upstream), **upstream.get(parts.only(fetched), arch)}
             found |= {(name, arch): artifact for name, artifact in got.items()}
     finally:
         downloads.close()
@@ -102,6 +103,20 @@ def _known(archs: Iterable[str]) -> list[str]:
     return desired
 
 
+def _to_build(cluster: Cluster, parts: Needed, archs: list[str], upstream: Upstream) -> list[str]:
+    """Names of the components that are built: those with a source of their own by that, all others by one decision.
+
+    Raises ArtifactError for an image that shall be built and cannot be: without that wish, its nodes would pull it.
+    """
+    own = cluster.artifacts.sources
+    for entry, version in parts.images:
+        if own.get(entry.component) == MODULES:
+            build.image_target(entry, version)
+    others = [name for name in parts.owners if name not in own]
+    rest = _decide(cluster, parts.only(others), archs, upstream) if others else UPSTREAM
+    return [name for name in parts.owners if own.get(name, rest) == MODULES]
+
+
 def _decide(cluster: Cluster, parts: Needed, archs: list[str], upstream: Upstream) -> str:
     """`upstream` or `modules`. What is complete in the cache settles an open choice without asking the network."""
     setting = cluster.artifacts.source
@@ -114,7 +129,7 @@ def _decide(cluster: Cluster, parts: Needed, archs: list[str], upstream: Upstrea
     elif all(_built(parts, arch, upstream.cache) for arch in archs):
         chosen = MODULES
     else:
-        chosen = _ask(cluster, archs[0], upstream)
+        chosen = _ask(cluster, parts, archs[0], upstream)
     upstream.lock.choose(chosen)
     return chosen
 
@@ -130,12 +145,19 @@ def _built(parts: Needed, arch: str, cache: Cache) -> bool:
         return False
 
 
-def _ask(cluster: Cluster, arch: str, upstream: Upstream) -> str:
+def _first_file(parts: Needed, arch: str) -> str:
+    """A small file of the first component that has one: the checksum of its first program."""
+    for component, version in parts.releases:
+        if component.checksum:
+            return component.checksum_of(next(iter(component.programs)), version, arch)
+    return ""
+
+
+def _ask(cluster: Cluster, parts: Needed, arch: str, upstream: Upstream) -> str:
     """A mirror has upstream's files when it has the first one that is needed: it may also be a folder for hosts only."""
     probe = PROBE
     if cluster.artifacts.mirror:
-        kubernetes = catalog.load().components["kubernetes"]
-        probe = kubernetes.checksum_of("kubelet", cluster.versions["kubernetes"], arch)
+        probe = _first_file(parts, arch) or probe
     url = upstream.downloads.url(probe)
     if upstream.downloads.reachable(probe):
         return UPSTREAM

@@ -138,7 +138,7 @@ def cluster(
         api_endpoint=keys.api_endpoint,
         api_sans=tuple(dict.fromkeys(keys.api_sans)),
         pki=PkiSettings(**keys.pki.model_dump()),
-        artifacts=ArtifactSettings(**keys.artifacts.model_dump()),
+        artifacts=ArtifactSettings(**{**keys.artifacts.model_dump(), "sources": _frozen(keys.artifacts.sources)}),
         registry=registry,
         upgrade=UpgradeSettings(**keys.upgrade.model_dump()),
         network=NetworkSettings(**keys.network.model_dump()),

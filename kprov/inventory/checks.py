@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from kprov.artifacts.catalog import numbers
+from kprov.artifacts import catalog
 from kprov.inventory import networks
 from kprov.inventory.merge import Merger, clashes
 from kprov.inventory.mistakes import Path
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostVariables
+from kprov.values.addon import Addon
 from kprov.values.model import GROUPS
 from kprov.values.runtimes import REFUSES_HANDLERS
+from kprov.values.spelling import did_you_mean
 
 OWNED_FLAGS: Mapping[str, frozenset[str]] = {
     "etcd": frozenset({"data-dir", "name", "initial-cluster", "initial-cluster-state", "initial-advertise-peer-urls",
@@ -153,7 +155,7 @@ def _identity(review: Review) -> None:
 def handlers(review: Review, versions: Mapping[str, str]) -> None:
     """Refuse OCI handlers on nodes whose cri-dockerd takes none: no pod that asks for one would ever start there."""
     version = versions.get("cri-dockerd", "")
-    if not version or numbers(version) > numbers(REFUSES_HANDLERS) or not review.sound("hosts"):
+    if not version or catalog.numbers(version) > catalog.numbers(REFUSES_HANDLERS) or not review.sound("hosts"):
         return
     merger = Merger(review.inventory)
     refused: dict[Path, list[str]] = {}
@@ -170,6 +172,23 @@ def handlers(review: Review, versions: Mapping[str, str]) -> None:
             todo="write `handlers` only at groups or hosts with another runtime, or name such a release as "
             "`versions: {cri-dockerd: …}`",
         )
+
+
+def sources(review: Review, addons: tuple[Addon, ...]) -> None:
+    """Refuse a source for a component that nothing of this cluster can be of."""
+    table = catalog.load()
+    known = {*table.components, *(image.component for image in table.images.values())}
+    known |= {image.entry.component for addon in addons for image in addon.images}
+    known |= {program.component.name for addon in addons for program in addon.programs}
+    for name in review.inventory.cluster.artifacts.sources:
+        if name not in known:
+            review.fault(
+                ("cluster", "artifacts", "sources", name),
+                "not a component of this cluster",
+                found=name,
+                needed=f"one of {', '.join(sorted(known))}",
+                todo=did_you_mean(name, known) or "take it out",
+            )
 
 
 def _nearest(review: Review, name: str, key: str) -> Path:

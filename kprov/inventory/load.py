@@ -121,6 +121,7 @@ def parse(
     hosts = build.hosts(review, path.parent, reader)
     chosen = addons(review, path.parent, reader, _minor(versions))
     check_hosts(review, chosen)
+    checks.sources(review, chosen)
     images_from = registry(review, path.parent, reader)
     if mistakes:
         raise mistakes.error()

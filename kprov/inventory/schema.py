@@ -39,7 +39,9 @@ from kprov.inventory.runtime_fields import HandlerName, RuntimeName
 from kprov.inventory.runtime_keys import HandlerKeys, RegistryKeys
 from kprov.values.model import Component, Group
 
-Part = Literal["etcd", "containerd", "runc", "cni-plugins", "coredns", "pause", "docker", "cri-dockerd", "crio"]
+Part = Literal[
+    "etcd", "containerd", "runc", "cni-plugins", "coredns", "pause", "docker", "cri-dockerd", "crio", "cri-tools"
+]
 
 
 class HostVariables(Keys):
@@ -139,6 +141,11 @@ class ArtifactKeys(Keys):
         default="auto",
         description="`upstream`: published binaries; `modules`: built from pinned Go modules; `auto`: upstream, "
         "and modules where upstream cannot be reached.",
+    )
+    sources: dict[str, Literal["upstream", "modules"]] = Field(
+        default_factory=dict,
+        description="The same for single components, by name, as `kprov artifacts list` shows them: "
+        "`{cri-dockerd: upstream}` in a cluster whose `source` is `modules`.",
     )
     compress: bool = Field(
         default=True,

@@ -156,12 +156,14 @@ class ArtifactSettings:
     delivery: `auto` lets each host download what it can reach and pushes the rest; `push` and `download` force one way.
     mirror: base URL that replaces upstream's scheme and host, or None.
     source: `upstream`, or `modules` (built from pinned Go modules), or `auto` (upstream, else modules).
+    sources: by component, for those that come from elsewhere than `source` says.
     compress: what is pushed goes as gzip, or else as it is.
     """
 
     delivery: Literal["auto", "push", "download"] = "auto"
     mirror: str | None = None
     source: Literal["auto", "upstream", "modules"] = "auto"
+    sources: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     compress: bool = True
 
 
@@ -233,7 +235,7 @@ class Cluster:
     """A validated inventory.
 
     `versions` maps each component to its version without "v" (keys: kubernetes, etcd, containerd, runc, cni-plugins,
-    coredns, pause, docker, cri-dockerd, crio).
+    coredns, pause, docker, cri-dockerd, crio, cri-tools).
     `api_endpoint` is None for the local proxy on each host, else "HOST:PORT" of a load balancer or virtual IP.
     """
 

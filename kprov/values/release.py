@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 _MACHINES = MappingProxyType({"amd64": "x86_64", "arm64": "aarch64"})  # as `uname -m` says
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,8 @@ class Build:
 class Component:
     """What upstream releases together. `programs`: catalog name → Go package. The URLs are templates.
 
-    module is empty for what cannot be built here, checksum for files beside which upstream publishes none.
+    module is empty for what cannot be built here, checksum for files beside which upstream publishes none. c: programs that
+    are C, and the folder of the module that holds their source.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Component:
     checksum: str = ""
     member: str = ""
     build: Build = Build()
+    c: Mapping[str, str] = field(default_factory=lambda: _NONE)
 
     def url_of(self, program: str, version: str, arch: str) -> str:
         return self._fill(self.url, program, version, arch)

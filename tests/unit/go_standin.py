@@ -13,7 +13,7 @@ _SCRIPT = """#!/bin/sh
 echo "$* | GOFLAGS=$GOFLAGS CGO=$CGO_ENABLED ARCH=$GOARCH" >> "{log}"
 case "$1" in
 env) echo "{version}" ;;
-list) case "$2" in -m) echo 2026-10-27T12:01:04Z ;; *) echo a; echo b ;; esac ;;
+list) case "$*" in *.Dir*) echo "{modules}" ;; "list -m"*) echo 2026-10-27T12:01:04Z ;; *) echo a; echo b ;; esac ;;
 build)
   if [ -e "{broken}" ]; then echo "go: some.module@v1: 404 Not Found" >&2; exit 1; fi
   echo some/package >&2
@@ -34,6 +34,14 @@ build)
 esac
 """
 
+_COMPILER = """#!/bin/sh
+echo "gcc $*" >> "{log}"
+while [ $# -gt 0 ]; do
+  [ "$1" != -o ] || printf '\\177ELF\\002\\001\\001\\0\\0\\0\\0\\0\\0\\0\\0\\0\\002\\0\\076\\0 c' > "$2"
+  shift
+done
+"""
+
 
 class Go:
     """The stand-in, first on PATH. `calls`: what it was asked to do, one line each."""
@@ -43,14 +51,15 @@ class Go:
         self._log = folder / "log"
         self.broken = folder / "broken"  # while this file exists, builds fail
         folder.mkdir(parents=True)
+        self.modules = folder / "module"  # where it says that the module's source is
         self.version("go1.26.8")
-        for name in ("gcc", "pkg-config"):
-            self._write(name, "#!/bin/sh\nexit 0\n")
+        self._write("gcc", _COMPILER.format(log=self._log))
+        self._write("pkg-config", "#!/bin/sh\nexit 0\n")
         monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
         monkeypatch.delenv("CC", raising=False)
 
     def version(self, version: str) -> None:
-        self._write("go", _SCRIPT.format(log=self._log, version=version, broken=self.broken))
+        self._write("go", _SCRIPT.format(log=self._log, version=version, broken=self.broken, modules=self.modules))
         toolchain._ask.cache_clear()
 
     def remove(self, name: str) -> None:

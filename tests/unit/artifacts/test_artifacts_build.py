@@ -160,6 +160,23 @@ def test_a_program_for_the_wrong_machine_never_enters_the_cache(go: Go, cache: C
     assert list(cache.records()) == []
 
 
+def test_a_program_that_is_c_is_made_by_one_call_of_the_compiler(go: Go, cache: Cache) -> None:
+    """From the source in the very module that is pinned; Go is not asked for it."""
+    source = go.modules / "pinns" / "src"
+    source.mkdir(parents=True)
+    for name in ("sysctl.c", "pinns.c", "sysctl.h"):
+        (source / name).touch()
+    made = build.build(build.component_target("crio", "1.36.3"), "amd64", cache, Kept())
+    assert set(made) == {"crio", "pinns"}
+    assert Path(made["pinns"].local).read_bytes().endswith(b" c")
+    (call,) = [call for call in go.calls if call.startswith("gcc ")]
+    assert call.endswith(f" {source}/pinns.c {source}/sysctl.c")
+    assert " -static " in call
+    (built,) = go.builds
+    assert built.split(" | ")[0].endswith(" github.com/cri-o/cri-o/cmd/crio")
+    assert "-linkmode external -extldflags -static" in built, "it asks for no C library of the host's"
+
+
 def test_build_all_builds_every_component_once(go: Go, tmp_path: Path) -> None:
     made = build.build_all(BUILT, "amd64", tmp_path / "cache", Kept())
     assert len(made) == 18

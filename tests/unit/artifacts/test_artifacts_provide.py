@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -56,9 +57,10 @@ class Run:
         mirror: str = NOBODY,
         archs: tuple[str, ...] = ("amd64",),
         addons: tuple[Addon, ...] = (),
+        sources: Mapping[str, str] = MappingProxyType({}),
     ) -> Provided:
         self.progress = Kept()
-        settings = ArtifactSettings(source=source, mirror=mirror)  # type: ignore[arg-type]
+        settings = ArtifactSettings(source=source, mirror=mirror, sources=sources)  # type: ignore[arg-type]
         cluster = Cluster(name="c", versions=VERSIONS, hosts=(), artifacts=settings, addons=addons)
         return provide(cluster, archs, self.folder / "cache", self.progress, lock=self.lock)
 
@@ -248,7 +250,7 @@ def test_auto_builds_when_upstream_does_not_answer_and_says_so(go: Go, run: Run)
 def test_auto_builds_when_the_mirror_is_a_folder_for_hosts_only(site: Site, go: Go, run: Run) -> None:
     site.files = {"/contents.txt": b""}
     assert run("auto", site.base)[("kubelet", "amd64")].url == ""
-    assert [path for path, _ in site.asked] == ["/release/v1.37.2/bin/linux/amd64/kubelet.sha256"]
+    assert [path for path, _ in site.asked] == ["/release/v1.37.2/bin/linux/amd64/kube-apiserver.sha256"]
     assert run.locked["source"] == "modules"
 
 
@@ -287,6 +289,39 @@ def test_the_first_failure_ends_the_run_and_what_came_before_is_kept(site: Site,
     assert not run.lock.exists() or "kube-apiserver" not in run.lock.read_text()
 
 
+def test_a_component_may_have_a_source_of_its_own(site: Site, go: Go, run: Run) -> None:
+    """What cannot be built comes from a mirror that has nothing else, though everything else is built."""
+    site.files = {path: content for path, content in site.files.items() if "etcd" in path}
+    found = run(source="modules", mirror=site.base, sources={"etcd": "upstream"})
+    assert found[("etcd", "amd64")].url
+    assert not found[("kubelet", "amd64")].url
+    assert all("etcd" in path for path, _ in site.asked)
+    assert not any("etcd" in call for call in go.builds)
+
+
+def test_a_component_may_be_built_though_the_others_are_published(site: Site, go: Go, run: Run) -> None:
+    found = run(source="upstream", mirror=site.base, sources={"coredns": "modules", "runc": "modules"})
+    assert found[("kubelet", "amd64")].url
+    assert not found[("runc", "amd64")].url
+    assert found[("image-coredns", "amd64")].reference.startswith("kprov.local/coredns:")
+    assert found[("image-pause", "amd64")].reference.startswith("registry.k8s.io/pause:")
+    assert len(go.builds) == 2
+
+
+def test_the_open_choice_is_about_what_has_no_source_of_its_own(site: Site, go: Go, run: Run) -> None:
+    del site.files["/release/v1.37.2/bin/linux/amd64/kube-apiserver.sha256"]
+    found = run(source="auto", mirror=site.base, sources={"kubernetes": "modules"})
+    assert not found[("kubelet", "amd64")].url
+    assert found[("etcd", "amd64")].url
+    assert run.locked["source"] == "upstream"
+
+
+def test_an_image_that_cannot_be_built_is_refused_when_that_is_asked_for(go: Go, run: Run) -> None:
+    entry = ImageEntry(name="image-x", component="x", reference="example.org/x:{version}")
+    with pytest.raises(ArtifactError, match=r"the image example\.org/x:1\.0\.0 cannot be built"):
+        run(source="upstream", addons=(addon_with(entry),), sources={"x": "modules"})
+
+
 def with_runtime(run: Run, runtime: str, source: str, mirror: str) -> Provided:
     host = Host(name="w1", groups=frozenset({"worker"}), connection=Connection(address="w1"), runtime=runtime)
     settings = ArtifactSettings(source=source, mirror=mirror)  # type: ignore[arg-type]
@@ -296,7 +331,7 @@ def with_runtime(run: Run, runtime: str, source: str, mirror: str) -> Provided:
 
 def test_only_clusters_with_a_runtime_need_its_programs(site: Site, run: Run) -> None:
     found = {name for name, _ in with_runtime(run, "crio", "upstream", site.base)}
-    assert {"crio", "conmon", "pinns", "crictl", "runc"} <= found
+    assert {"crio", "pinns", "crictl", "runc"} <= found
     assert not found & {"containerd", "ctr", "dockerd", "cri-dockerd"}
     assert "dockerd" not in {name for name, _ in run(mirror=site.base)}
 
@@ -316,4 +351,5 @@ def test_what_cannot_be_built_here_says_where_it_is_had(site: Site, go: Go, run:
     with pytest.raises(ArtifactError) as caught:
         with_runtime(run, "crio", "modules", site.base)
     assert "crio 1.37.0 cannot be built" in str(caught.value)
-    assert "storage.googleapis.com" in caught.value.needed
+    assert caught.value.found == "modules for 1.36.3"
+    assert "artifacts.sources: {crio: upstream}" in caught.value.todo

@@ -84,3 +84,23 @@ def test_a_later_cri_dockerd_may_have_handlers() -> None:
     """What the refusal says to do."""
     hosts = f"hosts: {{c: {{address: 192.0.2.1, groups: [control_plane, worker], runtime: docker, {KATA}}}}}"
     assert loaded(cluster("versions: {cri-dockerd: 0.5.0}", hosts=hosts))
+
+
+def test_single_components_may_come_from_elsewhere() -> None:
+    text = cluster("artifacts: {source: modules, sources: {cri-dockerd: upstream, pause: upstream}}")
+    assert loaded(text).cluster.artifacts.sources == {"cri-dockerd": "upstream", "pause": "upstream"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "told"),
+    [("{crioo: upstream}", "did you mean 'crio'?"), ("{crio: mirror}", "upstream"), ("{headlamp: upstream}", "one of")],
+)
+def test_a_source_that_cannot_be_is_refused(sources: str, told: str) -> None:
+    found = str(only(cluster(f"artifacts: {{sources: {sources}}}")))
+    assert "cluster.artifacts.sources" in found
+    assert told in found
+
+
+def test_components_of_addons_may_have_a_source_too() -> None:
+    text = cluster("artifacts: {sources: {headlamp: upstream}}", "addons: {headlamp: true}")
+    assert loaded(text).cluster.artifacts.sources == {"headlamp": "upstream"}
