@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from kprov.roles import containerd, crio, docker
 from kprov.roles.documents import dump
-from kprov.roles.layout import CNI_BIN, CNI_CONF
+from kprov.roles.layout import CNI_BIN, cni_conf
 from kprov.values.context import Context
 from kprov.values.resources import Artifact, Binary, Directory, File, Image, Resource
 from kprov.values.runtimes import RUNTIMES
@@ -29,7 +29,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
         return
     for plugin in _PLUGINS:
         yield Binary(path=f"{CNI_BIN}/{plugin}", artifact=ctx.artifact(f"cni-{plugin}"))
-    yield Directory(path=CNI_CONF)
+    yield Directory(path=cni_conf(ctx.cluster.network))
     yield Directory(path="/var/lib/cni", mode=0o700, purge=True)
     yield _crictl(ctx)
     yield from ROLES[ctx.host.runtime](ctx)

@@ -12,7 +12,7 @@ from typing import Any
 
 from kprov.roles import handlers, registries
 from kprov.roles.documents import arguments
-from kprov.roles.layout import CNI_BIN, CNI_CONF, program
+from kprov.roles.layout import CNI_BIN, cni_conf, program
 from kprov.roles.templating import render
 from kprov.values.context import Context
 from kprov.values.model import Host
@@ -88,7 +88,7 @@ def _config(ctx: Context, setup: Setup) -> bytes:
         sandbox_image=ctx.artifact("image-pause").reference,
         handlers=handlers.of_containerd(ctx.host),
         cni_bin=CNI_BIN,
-        cni_conf=CNI_CONF,
+        cni_conf=cni_conf(ctx.cluster.network),
         runtime=_toml_values({**_restriction(ctx.host), **ctx.host.containerd}),
         metrics_port=METRICS_PORT if setup == KUBELETS and ctx.cluster.addon("monitoring") else None,
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from kprov.roles import handlers, registries
 from kprov.roles.documents import arguments
-from kprov.roles.layout import CNI_BIN, CNI_CONF, program
+from kprov.roles.layout import CNI_BIN, cni_conf, program
 from kprov.roles.templating import render
 from kprov.values.context import Context
 from kprov.values.image_reference import place
@@ -80,7 +80,7 @@ def _files(ctx: Context) -> Iterable[File]:
         sandbox_image=ctx.artifact("image-pause").reference,
         credentials=bool(credentials),
         cni_bin=CNI_BIN,
-        cni_conf=CNI_CONF,
+        cni_conf=cni_conf(ctx.cluster.network),
     )
     yield File(path=CONFIG, content=config, mode=0o600)
     yield File(path="/etc/crio/policy.json", content=(json.dumps(_POLICY, indent=2) + "\n").encode())

@@ -11,7 +11,7 @@ from typing import Any
 
 from kprov.roles import containerd, handlers, registries
 from kprov.roles.documents import arguments
-from kprov.roles.layout import CNI_BIN, CNI_CONF, program
+from kprov.roles.layout import CNI_BIN, cni_conf, program
 from kprov.roles.templating import render
 from kprov.values.context import Context
 from kprov.values.paths import BIN
@@ -99,7 +99,7 @@ def _cri(ctx: Context) -> Unit:
         "cri-dockerd-root-directory": "/var/lib/cri-dockerd",
         "network-plugin": "cni",
         "cni-bin-dir": CNI_BIN,
-        "cni-conf-dir": CNI_CONF,
+        "cni-conf-dir": cni_conf(ctx.cluster.network),
         "cni-cache-dir": "/var/lib/cni/cache",
         "pod-infra-container-image": ctx.artifact("image-pause").reference,
         "streaming-bind-addr": "127.0.0.1",

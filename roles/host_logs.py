@@ -29,6 +29,7 @@ INTAKE_PORT = 9427
 UNITS = (
     *("etcd.service", "kube-apiserver.service", "kube-controller-manager.service", "kube-scheduler.service"),
     *("kubelet.service", "kube-proxy.service", "kube-api-proxy.service", "kprov-network.service"),
+    "kprov-service-rules.service",
     *("kprov-metrics-proxy.service", "kprov-node-exporter.service", "kprov-node-dns.service"),
     *dict.fromkeys(unit for runtime in RUNTIMES.values() for unit in runtime.units),
     *("kprov-journal.service", "kprov-logs.service"),

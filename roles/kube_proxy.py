@@ -20,12 +20,15 @@ from kprov.roles.layout import (
 )
 from kprov.roles.templating import render
 from kprov.values.context import Context
+from kprov.values.model import Cluster, Facts
 from kprov.values.paths import BIN
 from kprov.values.resources import Directory, File, Gate, Resource, Unit
 
 METRICS_PORT = 10249
 KUBECONFIG = f"{KUBERNETES}/proxy.conf"
 CONFIG = "/var/lib/kube-proxy/config.yaml"
+RULES_SCRIPT = f"{BIN}/kprov-service-rules"
+RULES_UNIT = "kprov-service-rules.service"
 _CLIENT = f"{PKI}/kube-proxy"
 
 
@@ -52,6 +55,25 @@ def resources(ctx: Context) -> Iterable[Resource]:
         reloads=leaf_paths(leaves),
         gates=(Gate(kind="http", argument="10256 /healthz"),),
     )
+    yield from _watch(ctx)
+
+
+def _watch(ctx: Context) -> Iterable[Resource]:
+    """The unit that notices when something flushed the rules."""
+    user = ctx.cluster.templates_dir
+    mode = kube_proxy_mode(ctx.cluster, ctx.own)
+    yield File(path=RULES_SCRIPT, content=render(user, "kube_proxy/kprov-service-rules.sh"), mode=0o755)
+    yield Unit(
+        name=RULES_UNIT,
+        content=render(user, "kube_proxy/kprov-service-rules.service.j2", script=RULES_SCRIPT, mode=mode),
+        reads=frozenset({RULES_SCRIPT}),
+        gates=(Gate(kind="active", argument=RULES_UNIT),),
+    )
+
+
+def rules_table(cluster: Cluster, facts: Facts) -> str:
+    """Where kube-proxy keeps its rules, as the probe names it: a table of nftables, or a chain of iptables."""
+    return "ip kube-proxy" if kube_proxy_mode(cluster, facts) == "nftables" else "iptables KUBE-SERVICES"
 
 
 def _config(ctx: Context) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from kprov.pki.table import leaf_specs
 from kprov.values.context import Context
-from kprov.values.model import Cluster, Facts
+from kprov.values.model import Cluster, Facts, NetworkSettings
 from kprov.values.paths import BIN
 from kprov.values.resources import Binary, Certificate, Directory, File
 
@@ -27,7 +27,8 @@ PROXY_PORT = 6444
 METRICS_PROXY_PORT = 10270
 LOCAL_API = f"https://127.0.0.1:{API_PORT}"
 CNI_BIN = "/opt/cni/bin"
-CNI_CONF = "/etc/cni/net.d"
+CNI_CONF = "/etc/kprov/cni/net.d"  # of the built-in network: what others put into theirs never comes before it
+SHARED_CNI_CONF = "/etc/cni/net.d"  # where networks that are not built in, and other software, write theirs
 
 # CIS 1.2.29: what TLS 1.2 may use; TLS 1.3's suites are not configurable. Go's names.
 CIPHER_SUITES: tuple[str, ...] = (
@@ -45,10 +46,18 @@ def api_server_url(cluster: Cluster) -> str:
     return f"https://127.0.0.1:{PROXY_PORT}" if cluster.api_endpoint is None else f"https://{cluster.api_endpoint}"
 
 
+def cni_conf(network: NetworkSettings) -> str:
+    """The folder whose first file is the pod network: runtimes take it by name, whoever wrote it."""
+    return CNI_CONF if network.built_in else SHARED_CNI_CONF
+
+
 def kube_proxy_mode(cluster: Cluster, facts: Facts) -> str:
     """`nftables` where kernel (5.13) and nft (1.0) allow it and the inventory leaves the choice, else `iptables`."""
-    if cluster.kube_proxy_mode != "auto":
-        return cluster.kube_proxy_mode
+    return firewall(facts) if cluster.kube_proxy_mode == "auto" else cluster.kube_proxy_mode
+
+
+def firewall(facts: Facts) -> str:
+    """What a host can do best, `nftables` or `iptables`."""
     return "nftables" if facts.kernel >= (5, 13) and facts.nft is not None and facts.nft >= (1, 0) else "iptables"
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Interface, IPv4Network, ip_address
 
-from kprov.roles.layout import CNI_CONF, kube_proxy_mode
+from kprov.roles.layout import CNI_CONF, SHARED_CNI_CONF, firewall, kube_proxy_mode
 from kprov.roles.pod_network import mode_file
 from kprov.roles.templating import render
 from kprov.values.addresses import bare
@@ -23,6 +23,7 @@ from kprov.values.resources import File, Gate, Resource, Unit
 BRIDGE = "cni0"
 TUNNEL = "kprov-vxlan"
 CONFLIST = f"{CNI_CONF}/10-kprov.conflist"
+FIRST_CONFLIST = f"{SHARED_CNI_CONF}/10-kprov.conflist"  # of clusters older than the record of their network
 SCRIPT = f"{BIN}/kprov-network"
 UNIT = "kprov-network.service"
 SETTINGS = "/etc/kprov/network.conf"
@@ -112,7 +113,7 @@ def _conflist(ctx: Context) -> bytes:
     }
     portmap = {
         "type": "portmap",
-        "backend": kube_proxy_mode(ctx.cluster, ctx.own),
+        "backend": firewall(ctx.own),  # never another while pods live: what the one wrote, the other does not remove
         "snat": True,
         "capabilities": {"portMappings": True},
     }

@@ -28,7 +28,7 @@ from kprov.values.runtimes import RUNTIMES
 STAGE = "down"
 
 # Units in the order they stop: what feeds on others first. Units that are not named here stop between the two groups.
-_FIRST = ("kubelet.service", "kube-proxy.service")
+_FIRST = ("kubelet.service", "kprov-service-rules.service", "kube-proxy.service")
 _LAST = (
     *(unit for runtime in RUNTIMES.values() for unit in reversed(runtime.units)),
     *("kprov-network.service", "kube-api-proxy.service", "kube-scheduler.service"),

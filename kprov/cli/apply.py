@@ -131,7 +131,7 @@ def _show_what_is_coming(work: Work, prepared: Prepared, *, diff: bool) -> None:
 
 
 def _warn(work: Work, prepared: Prepared) -> None:
-    for warning in prepared.warnings:
+    for warning in (*prepared.warnings, *map(str, prepared.plan.findings)):
         work.hub.emit(Note(text=warning, warning=True))
 
 

@@ -57,6 +57,10 @@ def lines(found: Status) -> Iterator[str]:
             yield f"{host.name}: nothing of kprov's is here"
     yield ""
     yield from columns([*_etcd(found), *_api_servers(found), *_nodes(found)])
+    if found.findings:
+        yield ""
+        for finding in found.findings:
+            yield from f"{finding}".splitlines()
     if found.addons:
         yield ""
         yield from columns([("ADD-ON", "VERSION", "STATE"), *map(_addon, found.addons)])

@@ -99,4 +99,5 @@ def ask_again(fleet: Fleet, questions: Mapping[str, Question], *, forks: int) ->
 def _completed(seen: Observation, question: Question, before: Observation) -> Observation:
     """What a host said now, with what it was not asked again."""
     facts = seen.facts if question.facts else before.facts
-    return replace(seen, facts=facts, versions={**before.versions, **seen.versions})
+    beside = seen.surroundings if question.facts else before.surroundings
+    return replace(seen, facts=facts, surroundings=beside, versions={**before.versions, **seen.versions})

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kprov.observe.surroundings import Surroundings, surroundings
 from kprov.values.errors import TransportError
 from kprov.values.model import Facts, Interface, Listener, PackageManager
 from kprov.values.resources import Key
@@ -127,6 +128,7 @@ class Observation:
     health: Mapping[str, str] = field(default_factory=dict)  # component → ok or failing, when asked
     reachable: frozenset[str] = frozenset()  # of the URLs that were asked about: those this host can download
     out_of_reach: Mapping[str, str] = field(default_factory=dict)  # the others, and why
+    surroundings: Surroundings = field(default_factory=Surroundings)
     holder: str = ""  # who holds the run lock, empty when nobody
     generation: str = ""
     asked: frozenset[Key] = frozenset()  # everything that was looked at, found or not
@@ -163,6 +165,7 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         health=dict(table.get("health", ())),
         reachable=frozenset(name for name, rest in table.get("reach", ()) if rest == "yes"),
         out_of_reach={name: printable(rest) for name, rest in table.get("reach", ()) if rest != "yes"},
+        surroundings=surroundings(table, _decode(dict(table.get("etcd", ())).get("health", ""))),
         holder=dict(table.get("fact", ())).get("holder", ""),
         generation=dict(table.get("fact", ())).get("generation", ""),
         asked=frozenset(asked) | frozenset(records),

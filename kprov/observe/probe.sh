@@ -118,12 +118,13 @@ units() {
     ! asked unit || while read -r name; do names="$names $name"; done < "$work/unit"
     read -r now _ < /proc/uptime
     # shellcheck disable=SC2086 # unit names have no blanks
-    [ -n "$names" ] && systemctl show -p Id,ActiveState,UnitFileState,NeedDaemonReload,LoadState,SubState,NRestarts,ExecMainStartTimestampMonotonic,FragmentPath,RestartUSec $names 2>/dev/null |
+    [ -n "$names" ] && systemctl show -p Id,ActiveState,UnitFileState,NeedDaemonReload,LoadState,SubState,NRestarts,ExecMainStartTimestampMonotonic,FragmentPath,RestartUSec,DropInPaths $names 2>/dev/null |
         awk -F= -v now="$now" '$1 != "" {v[$1] = $2} $1 == "" {put()} END {put()}
             function word(name) {return v[name] == "" ? "-" : v[name]}
             function put() {if ("Id" in v) print "unit\t" v["Id"] "\t" word("ActiveState") " " word("UnitFileState") " " word("NeedDaemonReload") " " word("LoadState") \
                 " " word("SubState") " " v["NRestarts"] + 0 " " now " " v["ExecMainStartTimestampMonotonic"] + 0 " " v["RestartUSec"]
-                if ("Id" in v && v["FragmentPath"] != "" && v["FragmentPath"] != "/etc/systemd/system/" v["Id"]) print "fragment\t" v["Id"] "\t" v["FragmentPath"]; split("", v)}'
+                if ("Id" in v && v["FragmentPath"] != "" && v["FragmentPath"] != "/etc/systemd/system/" v["Id"]) print "fragment\t" v["Id"] "\t" v["FragmentPath"]
+                if (v["DropInPaths"] != "") print "dropin\t" v["Id"] "\t" v["DropInPaths"]; split("", v)}'
     for stamp in $STATE/stamps/*; do
         [ -f "$stamp" ] && { read -r value < "$stamp"; say stamp "${stamp##*/}" "$value"; }
     done
@@ -186,11 +187,39 @@ stored() { # socket of a store: reference and digest of all it holds
     esac
 }
 
+surroundings() { # of a host of a cluster: what can undo kprov's work though every file and unit of its is in order
+    asked facts && [ -e /etc/kprov/network-mode ] || return 0
+    say surroundings asked yes
+    if command -v nft > /dev/null 2>&1; then nft list tables 2>/dev/null | while read -r _ value; do say table "$value" -; done; fi
+    if [ -r /var/lib/kube-proxy/config.yaml ]; then
+        while read -r value; do
+            [ "$value" = 'mode: iptables' ] && iptables -w -t nat -S KUBE-SERVICES > /dev/null 2>&1 && say table 'iptables KUBE-SERVICES' -
+        done < /var/lib/kube-proxy/config.yaml
+    fi
+    for path in /etc/kprov/cni/net.d/* /etc/cni/net.d/*; do [ -f "$path" ] && say cni "$path" -; done
+    [ -r /etc/kprov/network.conf ] || return 0
+    # What the kernel answers for the first pod of each peer: asked by the host itself, and by one of its pods.
+    pods=; [ ! -e /sys/class/net/cni0 ] || pods=yes
+    awk -v pods=$pods -v batch="$work/batch" '
+        function first(network,   part, byte) {split(network, part, "/"); split(part[1], byte, "."); return byte[1] "." byte[2] "." byte[3] "." byte[4] + 2}
+        $1 == "own" {own = first($2)}
+        $1 == "route" {print first($2), $2, $3; to[++peers] = first($2)}
+        END {for (i = 1; i <= peers; i++) {print "route get " to[i] > batch; if (pods) print "route get " to[i] " from " own " iif cni0" > batch}}
+    ' /etc/kprov/network.conf > "$work/peers"
+    asked batch || return 0
+    ip -4 -force -batch "$work/batch" 2> /dev/null | awk -v pods=$pods '
+        FILENAME == ARGV[1] {network[$1] = $2; gateway[$1] = $3; order[++peers] = $1; next}
+        {to = ($1 in network) ? $1 : $2; if (!(to in network)) next; if ($0 ~ / from /) bypod[to] = $0; else byhost[to] = $0}
+        END {for (i = 1; i <= peers; i++) {to = order[i]
+            print "peer\t" network[to] "\t" gateway[to] "\t" byhost[to] "\t" (pods ? bypod[to] : "?")}}' "$work/peers" -
+}
+
 etcd_members() {
     [ -x $BIN/etcdctl ] && [ -d /etc/etcd/pki ] || return 0
     [ -d /var/lib/etcd/member/wal ] && say etcd data yes
     grep -q '^ETCD_JOIN=.' /etc/etcd/join.env 2>/dev/null && say etcd joining yes
     systemctl is-active -q etcd.service || return 0
+    say etcd health "$(plain_text 2381 /health | base64 -w0)"
     value=$(ETCDCTL_API=3 timeout 5 $BIN/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt \
         --cert=/etc/etcd/pki/healthcheck-client.crt --key=/etc/etcd/pki/healthcheck-client.key \
         --command-timeout=4s member list -w json 2>/dev/null | base64 -w0)
@@ -223,6 +252,13 @@ plain_http() { # port, path: 200 on loopback
     if command -v curl > /dev/null 2>&1; then curl -fs -o /dev/null --max-time 2 "http://127.0.0.1:$1$2"
     else bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" "$2" >&3 &&
         read -t 2 -r _ code _ <&3 && [ "$code" = 200 ]' sh "$1" "$2" 2> /dev/null
+    fi
+}
+
+plain_text() { # port, path: what loopback answers, whatever its code
+    if command -v curl > /dev/null 2>&1; then curl -s --noproxy '*' --max-time 6 "http://127.0.0.1:$1$2"
+    else timeout 6 bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && printf "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" "$2" >&3 &&
+        sed "1,/^\r*$/d" <&3' sh "$1" "$2" 2> /dev/null
     fi
 }
 
@@ -292,6 +328,7 @@ main() {
     accounts
     reach
     images
+    surroundings
     etcd_members
     objects
     programs

@@ -16,6 +16,7 @@ from kprov.observe.silent_hosts import cluster_facts
 from kprov.plan import network_change
 from kprov.plan.desired import Desired, expand
 from kprov.plan.etcd import Membership, Peer, decide
+from kprov.plan.findings import Finding, findings
 from kprov.plan.host import DATA, HostPlan, plan_host
 from kprov.plan.stages import desired
 from kprov.plan.upgrades import NodeUpgrades, deferred
@@ -36,7 +37,8 @@ class ClusterPlan:
     wanted_objects are applied once one runs. wanted_objects are kprov's own; those of add-ons are in `addons`.
     known: every object that the list in the cluster names; apis: apiVersion of what lives; kept: wanted no more, but
     holding data; leaving_data: folders on hosts that go with all they hold, once no claim has a volume in them;
-    uninitialized: nodes that the cloud's controller has yet to take over, as far as known.
+    uninitialized: nodes that the cloud's controller has yet to take over, as far as known; findings: what is not well
+    on hosts though everything is in sync.
     """
 
     hosts: Mapping[str, HostPlan]
@@ -58,6 +60,7 @@ class ClusterPlan:
     leaving_data: tuple[str, ...] = ()
     cloud: CloudSettings | None = None
     uninitialized: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -80,7 +83,8 @@ class ClusterPlan:
         What add-ons wait for is not waited for: it may be on a host that is left alone.
         """
         hosts = {name: plan for name, plan in self.hosts.items() if name in names}
-        return replace(self, hosts=hosts, upgrades=self.upgrades.of(names), unready=())
+        told = tuple(finding for finding in self.findings if finding.host in names)
+        return replace(self, hosts=hosts, upgrades=self.upgrades.of(names), unready=(), findings=told)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +196,7 @@ def plan_cluster(
         cloud=cluster.cloud,
         uninitialized=waiting(desired_objects),
         leaving_data=_leaving_data(plans, observations),
+        findings=findings(cluster, observations, inputs.now),
     )
 
 

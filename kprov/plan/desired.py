@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from kprov.values.resources import Certificate, Directory, File, KernelModule, Key, Resource, SwapOff, Sysctl, Unit
 
-SYSCTL_FILE = "/etc/sysctl.d/90-kprov.conf"
+SYSCTL_FILE = "/etc/sysctl.d/zz-kprov.conf"  # the last name wins at boot, wherever a file lies
 MODULES_FILE = "/etc/modules-load.d/kprov.conf"
 
 # Folders of the distribution: never made and never removed by kprov.

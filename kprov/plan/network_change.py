@@ -13,7 +13,7 @@ from typing import Literal
 
 from kprov.observe.observation import Observation
 from kprov.plan.host import Change, HostPlan
-from kprov.roles.network import CONFLIST, SCRIPT, SETTINGS, TUNNEL, UNIT, gateway, settings
+from kprov.roles.network import FIRST_CONFLIST, SCRIPT, SETTINGS, TUNNEL, UNIT, gateway, settings
 from kprov.roles.pod_network import identity
 from kprov.values.context import Context
 from kprov.values.model import Cluster, NetworkMode, NetworkSettings
@@ -34,7 +34,7 @@ def recorded(seen: Observation) -> str | None:
         return None
     if ("file", NETWORK_MODE) in seen.records and NETWORK_MODE in seen.texts:
         return seen.texts[NETWORK_MODE].decode(errors="replace").strip()
-    return "routed" if ("file", CONFLIST) in seen.records else None
+    return "routed" if ("file", FIRST_CONFLIST) in seen.records else None
 
 
 def networks(record: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from kprov.objects.objects import titled
@@ -149,6 +150,7 @@ def plan_values(plan: ClusterPlan) -> dict[str, Any]:
         "reopen": list(plan.upgrades.reopen),
         "not_ready": list(plan.not_ready),
         "uninitialized": list(plan.uninitialized),
+        "findings": [asdict(finding) for finding in plan.findings],
         "unready": [{"addon": row.addon, "object": row.row, "reason": row.reason} for row in plan.unready],
     }
 

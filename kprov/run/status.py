@@ -14,8 +14,9 @@ from cryptography import x509
 from kprov.addon.state import AddonStatus, addon_states
 from kprov.objects.objects import Object
 from kprov.observe.gather import Fleet, gather
-from kprov.observe.observation import EtcdMember, Observation
+from kprov.observe.observation import EtcdMember, Observation, UnitState
 from kprov.observe.probe import Question
+from kprov.plan.findings import Finding, findings
 from kprov.plan.questions import with_objects
 from kprov.run.workspace import Workspace
 from kprov.values.errors import KprovError
@@ -92,11 +93,13 @@ class Status:
     api_servers: Mapping[str, bool]
     nodes: tuple[NodeStatus, ...] | None
     addons: tuple[AddonStatus, ...] | None = None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def good(self) -> bool:
         return (
-            all(not host.error and all(component.good for component in host.components) for host in self.hosts)
+            not any(finding.grave for finding in self.findings)
+            and all(not host.error and all(component.good for component in host.components) for host in self.hosts)
             and any(member.leader for member in self.members)
             and all(self.api_servers.values())
             and bool(self.nodes)
@@ -124,6 +127,7 @@ def summarize(
         },
         nodes=None if live is None else _nodes(cluster, live),
         addons=None if live is None else addon_states(cluster.addons, live),
+        findings=findings(cluster, observations, now),
     )
 
 
@@ -136,10 +140,16 @@ def _components(host: Host, seen: Observation, now: datetime) -> Iterable[Compon
         yield ComponentStatus(
             name=name,
             version=_version(seen.versions.get(name, "")),
-            unit=state.active if state else "not kprov's",
+            unit=_unit(state),
             health=health,
             expires_in=_first_end(seen, _CERTIFICATES.get(name, ()), now),
         )
+
+
+def _unit(state: UnitState | None) -> str:
+    if state is None:
+        return "not kprov's"
+    return state.active if state.running or state.active != "active" else "restless"
 
 
 def _expected(host: Host) -> Iterable[str]:

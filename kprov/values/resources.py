@@ -164,7 +164,7 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class Sysctl:
-    """A kernel parameter, set now and at boot (/etc/sysctl.d/90-kprov.conf is written from all of a host's)."""
+    """A kernel parameter, set now and at boot (/etc/sysctl.d/zz-kprov.conf is written from all of a host's)."""
 
     name: str  # net.ipv4.ip_forward
     value: str

@@ -159,7 +159,15 @@ forward() {
         iptables -w -A KPROV-FORWARD -d "$PODS" -j ACCEPT
 }
 
-apply() { set_tunnel && set_filters && set_routes && rules_"$NAT" && forward; }
+drop_other() { # what we wrote while kube-proxy's mode was another one
+    case $NAT in
+    nftables) drop_chain nat POSTROUTING KPROV-MASQUERADE; drop_chain filter INPUT KPROV-VXLAN ;;
+    iptables) nft delete table ip kprov 2> /dev/null ;;
+    esac
+    return 0
+}
+
+apply() { set_tunnel && set_filters && set_routes && rules_"$NAT" && forward && drop_other; }
 
 rule() { iptables -w -t "$1" -C "$2" $3 > /dev/null 2>&1; } # $3: words on purpose
 

@@ -194,7 +194,7 @@ def test_owners_and_modes() -> None:
         item = files[f"/etc/kubernetes/{name}"]
         assert (item.owner, item.group, item.mode) == ("root", "root", 0o600)
     assert files["/var/lib/kubelet/config.yaml"].mode == 0o600
-    assert all(item.mode == 0o600 for path, item in files.items() if path.startswith("/etc/cni/net.d/"))
+    assert all(item.mode == 0o600 for path, item in files.items() if path.startswith("/etc/kprov/cni/net.d/"))
     for item in _resources():
         if getattr(item, "path", "").startswith("/etc/kubernetes/pki/") and not isinstance(item, Directory):
             assert (item.owner, item.group) == ("root", "root")  # type: ignore[union-attr]

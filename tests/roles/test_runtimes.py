@@ -38,7 +38,7 @@ def test_every_runtime_has_a_role() -> None:
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_what_a_role_wants_is_its_runtimes_or_everybodys(name: str) -> None:
     """What is not goes in no swap: CNI plugins, packages, and what of registries other programs see too."""
-    shared = ("/opt/cni/bin", "/etc/cni/net.d", "/var/lib/cni", "/etc/crictl.yaml", "/etc/containers")
+    shared = ("/opt/cni/bin", "/etc/kprov/cni/net.d", "/var/lib/cni", "/etc/crictl.yaml", "/etc/containers")
     shared = (*shared, "/var/lib/containers", "/usr/share/containers")
     for resource in desired(name, registry=REGISTRY):
         kind, path = resource.key

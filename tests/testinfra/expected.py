@@ -15,7 +15,7 @@ _UNITS: Mapping[Group, tuple[str, ...]] = {
     "etcd": ("etcd",),
     "control_plane": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
 }
-_NODE_UNITS = ("kubelet", "kube-proxy")
+_NODE_UNITS = ("kubelet", "kube-proxy", "kprov-service-rules")
 _NETWORK_UNIT = "kprov-network"
 _RUNTIME_UNITS: Mapping[str, tuple[str, ...]] = {
     "containerd": ("containerd",),

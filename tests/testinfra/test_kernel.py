@@ -24,7 +24,7 @@ def test_inotify_limits(host: Machine, name: str) -> None:
 
 
 def test_settings_last_over_a_reboot(host: Machine) -> None:
-    assert "net.ipv4.ip_forward = 1" in host.check_output("cat /etc/sysctl.d/90-kprov.conf")
+    assert "net.ipv4.ip_forward = 1" in host.check_output("cat /etc/sysctl.d/zz-kprov.conf")
     assert {"overlay", "br_netfilter"} <= set(host.check_output("cat /etc/modules-load.d/kprov.conf").split())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from inventory_text import cluster as inventory
 from inventory_text import loaded
-from observed import bare
+from observed import bare, record
 from pki_cases import NOW
 
 from kprov.addon.choose import by_name
@@ -18,6 +18,7 @@ from kprov.cli.status import lines
 from kprov.objects.listing import list_object
 from kprov.objects.objects import ADDON_LABEL, identity
 from kprov.observe.observation import EtcdMember, EtcdView, Observation, UnitState
+from kprov.observe.surroundings import Surroundings
 from kprov.pki.authority import CertificateAuthority
 from kprov.run.status import Status, summarize
 from kprov.values.certificate import CertificateSpec
@@ -221,3 +222,26 @@ def test_days_are_those_of_the_first_certificate_to_end(cluster: Cluster) -> Non
     assert not later.good
     unreadable = {**seen, "cp1": replace(seen["cp1"], texts={"/etc/etcd/pki/x.crt": b"no certificate"})}
     assert not of(cluster, unreadable).good
+
+
+def test_a_finding_is_shown_with_its_remedy_and_only_a_grave_one_makes_the_cluster_unwell(cluster: Cluster) -> None:
+    beside = Surroundings(dropins={"kubelet.service": ("/etc/a.conf",)})
+    records = dict([record("unit", "kubelet.service")])
+    seen = {"cp1": running(*CONTROL_PLANE, objects=(node("cp1"),), etcd=MEMBERS, records=records, surroundings=beside)}
+    alone = replace(cluster, hosts=cluster.hosts[:1], addons=())
+    found = summarize(alone, seen, {}, NOW)
+    assert found.good
+    assert "cp1: kubelet.service is changed by /etc/a.conf, which is not kprov's (DropIn)" in list(lines(found))
+    full = replace(seen["cp1"], surroundings=replace(beside, etcd="ALARM NOSPACE"))
+    found = summarize(alone, {"cp1": full}, {}, NOW)
+    assert not found.good
+    assert any(line.startswith("  do: of a full store: raise") for line in lines(found))
+
+
+def test_a_unit_that_does_not_stay_up_is_not_active(cluster: Cluster) -> None:
+    seen = running(*WORKER)
+    restless = replace(ACTIVE, restarts=4, age=0.3, pause=2.0)
+    seen = replace(seen, units={**seen.units, "kubelet.service": restless})
+    found = summarize(cluster, {host.name: seen for host in cluster.hosts}, {}, NOW)
+    (kubelet,) = [one for one in found.hosts[-1].components if one.name == "kubelet"]
+    assert (kubelet.unit, kubelet.good) == ("restless", False)

@@ -1,0 +1,219 @@
+"""What is not well on hosts of a living cluster though every file and unit of kprov's is in order: a table, fact → finding.
+
+`kprov status` shows the findings and ends with 1 while there is one; `kprov plan` and `kprov up` warn of them. A row is
+a name, a function of one host's observation that yields sentences, and what to do. Pure; what a host may be like before
+the first run is preflight's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+
+from cryptography import x509
+
+from kprov.observe.observation import Observation
+from kprov.observe.surroundings import PeerRoute
+from kprov.roles.kube_proxy import rules_table
+from kprov.roles.network import CONFLIST
+from kprov.values.model import Cluster, Host
+
+_DISK_LEAST = 0.1  # of its size: where kubelet begins to evict pods (evictionHard nodefs.available)
+_CLOCK_SECONDS = 10.0  # a quarter of a node's lease; `kprov up` refuses hosts that are 30 s apart
+_CERTIFICATE_DAYS = 7  # kprov renews long before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """name: of its row, a word to search for. what: a sentence. todo: what leads out of it."""
+
+    name: str
+    host: str
+    what: str
+    todo: str
+    grave: bool = True  # whether the cluster is not well with it
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.what} ({self.name})\n  do: {self.todo}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """One host as it was seen."""
+
+    cluster: Cluster
+    host: Host
+    seen: Observation
+    now: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    name: str
+    find: Callable[[Sight], Iterable[str]]
+    todo: str
+    grave: bool = True
+
+
+def findings(cluster: Cluster, observations: Mapping[str, Observation], now: datetime) -> tuple[Finding, ...]:
+    """Return all findings, host by host in the order of the inventory. Of hosts without anything of kprov's there are none.
+
+    now: aware UTC.
+    """
+    return tuple(
+        Finding(name=row.name, host=host.name, what=what, todo=row.todo, grave=row.grave)
+        for host in cluster.hosts
+        if host.name in observations and observations[host.name].records
+        for row in ROWS
+        for what in row.find(Sight(cluster=cluster, host=host, seen=observations[host.name], now=now))
+    )
+
+
+def _restless_units(sight: Sight) -> Iterable[str]:
+    for name, state in sight.seen.units.items():
+        if state.loaded and state.restarts and not state.running:
+            yield f"{name} does not stay up: {state}"
+
+
+def _service_rules(sight: Sight) -> Iterable[str]:
+    proxy = sight.seen.units.get("kube-proxy.service")
+    table = rules_table(sight.cluster, sight.seen.facts)
+    if (
+        sight.seen.surroundings.asked
+        and proxy is not None
+        and proxy.running
+        and table not in sight.seen.surroundings.tables
+    ):
+        yield f"kube-proxy runs, but its rules ({table}) are not in the kernel: no Service is reached from here"
+
+
+def _peer_routes(sight: Sight) -> Iterable[str]:
+    for peer in sight.seen.surroundings.peers:
+        by_pods = f"from its pods {_answer(peer.by_pods)}" if peer.by_pods is not None else ""
+        wrong = [
+            text
+            for answer, text in ((peer.by_host, f"from the host {_answer(peer.by_host)}"), (peer.by_pods, by_pods))
+            if answer is not None and not _leads(peer, answer)
+        ]
+        if wrong:
+            yield f"packets to the pods in {peer.network} do not go via {peer.gateway}: {'; '.join(wrong)}"
+
+
+def _leads(peer: PeerRoute, answer: str) -> bool:
+    return f" via {peer.gateway} " in f"{answer} "
+
+
+def _answer(answer: str | None) -> str:
+    return f"the kernel answers `{answer}`" if answer else "there is no route"
+
+
+def _cni_files(sight: Sight) -> Iterable[str]:
+    """The runtime takes the file whose name comes first; it reads names with these endings only."""
+    if not sight.cluster.network.built_in:
+        return
+    own = PurePosixPath(CONFLIST)
+    for path in map(PurePosixPath, sight.seen.surroundings.cni):
+        if path.parent == own.parent and path.suffix in (".conf", ".conflist", ".json") and path.name < own.name:
+            yield f"{path} comes before {own.name}: new pods get the network that it describes, and not the cluster's"
+
+
+def _dropins(sight: Sight) -> Iterable[str]:
+    for unit, paths in sight.seen.surroundings.dropins.items():
+        if ("unit", unit) in sight.seen.records:
+            yield f"{unit} is changed by {', '.join(paths)}, which is not kprov's"
+
+
+def _etcd_alarm(sight: Sight) -> Iterable[str]:
+    reason = sight.seen.surroundings.etcd
+    if "NOSPACE" in reason:
+        yield f"etcd's store is full ({reason}): the API answers, and refuses every change"
+    elif reason:
+        yield f"etcd says of itself that it is not healthy: {reason}"
+
+
+def _disks(sight: Sight) -> Iterable[str]:
+    facts = sight.seen.facts
+    for folder, free in facts.disk_free.items():
+        size = facts.disk_size.get(folder, 0)
+        if size and free < size * _DISK_LEAST:
+            yield f"the disk of {folder} is nearly full: {free / 2**30:.1f} of {size / 2**30:.1f} GiB are free"
+
+
+def _clock(sight: Sight) -> Iterable[str]:
+    skew = sight.seen.facts.clock_skew
+    if abs(skew) > _CLOCK_SECONDS:
+        yield f"its clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+
+
+def _certificates(sight: Sight) -> Iterable[str]:
+    for path, pem in sight.seen.texts.items():
+        if not path.endswith(".crt") or ("file", path) not in sight.seen.records:
+            continue
+        try:
+            left = x509.load_pem_x509_certificate(pem).not_valid_after_utc - sight.now
+        except ValueError:
+            yield f"{path} is no certificate"
+            continue
+        if left.days < _CERTIFICATE_DAYS:
+            yield f"{path} ends in {left.days} days" if left.days >= 0 else f"{path} has ended"
+
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        name="UnitRestless",
+        find=_restless_units,
+        todo="look at `journalctl -u UNIT -n 50`; the next `kprov up` restarts it and waits until it stays up",
+    ),
+    Row(
+        name="ServiceRules",
+        find=_service_rules,
+        todo=(
+            "something flushed the firewall (`nft flush ruleset`, nftables.service): kprov-service-rules.service puts the "
+            "rules back within 15 s; if they stay away, `systemctl restart kube-proxy` on the host"
+        ),
+    ),
+    Row(
+        name="PeerRoute",
+        find=_peer_routes,
+        todo=(
+            "look at `ip rule` and `ip route get ADDRESS` on the host: another program's policy rule or route (a VPN's, a "
+            "mesh's) covers the pod network; take the pod network out of it"
+        ),
+    ),
+    Row(
+        name="CniFile",
+        find=_cni_files,
+        todo="remove the file, or move it to another folder, then delete the pods that have an address of the other network",
+    ),
+    Row(
+        name="DropIn",
+        find=_dropins,
+        todo="leave it if it is meant; else remove the file and run `systemctl daemon-reload`",
+        grave=False,  # a drop-in may be somebody's decision
+    ),
+    Row(
+        name="DiskSpace",
+        find=_disks,
+        todo="make room, or give it a larger disk: kubelet evicts pods below 10 %, and etcd stops at a full disk",
+    ),
+    Row(
+        name="Clock",
+        find=_clock,
+        todo="let a time service run there (chrony, systemd-timesyncd): certificates, leases and logs are compared by clocks",
+    ),
+    Row(
+        name="Certificate",
+        find=_certificates,
+        todo="run `kprov up`, which renews it",
+    ),
+    Row(
+        name="EtcdAlarm",
+        find=_etcd_alarm,
+        todo=(
+            "of a full store: raise `etcd: {quota_bytes: …}` in the inventory and run `kprov up`, which clears the alarm; "
+            "otherwise look at `journalctl -u etcd -n 50`"
+        ),
+    ),
+)

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Puts back what something flushed (`nft flush ruleset`, a restart of nftables.service): kube-proxy would miss its rules for up
+# to an hour, and host ports of pods are written only once, when a pod starts.
+# Usage: kprov-service-rules nftables | iptables     where kube-proxy keeps its rules
+# It only ever restarts kube-proxy and loads the host ports again as they last were. It decides nothing about rules.
+set -u
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL=C
+HOST_PORTS=/run/kprov/host-ports # the table of host ports as it last was
+AGAIN=60 # seconds between two restarts that brought no rules: without an API server there are none yet
+
+present() {
+    case $1 in
+    nftables) nft -t list chain ip kube-proxy services 2> /dev/null | grep -q ' vmap ' ;;
+    iptables) iptables -w -t nat -S KUBE-SERVICES > /dev/null 2>&1 ;;
+    esac
+}
+
+look() { # where the rules are
+    if present "$1"; then seen=yes
+    elif [ -n "$seen" ] || [ "$waited" -ge $AGAIN ]; then
+        seen=; waited=0
+        if systemctl is-active -q kube-proxy.service; then
+            echo "the rules of kube-proxy ($1) are gone: something flushed the firewall; kube-proxy writes them again" >&2
+            systemctl restart --no-block kube-proxy.service
+        fi
+    fi
+    host_ports
+}
+
+host_ports() { # of portmap, in a table of its own, which never goes by itself
+    command -v nft > /dev/null 2>&1 || return 0
+    if nft list table ip cni_hostport > $HOST_PORTS.new 2> /dev/null; then mv -f $HOST_PORTS.new $HOST_PORTS
+    elif [ -s $HOST_PORTS ]; then
+        echo 'the host ports of pods are gone: they are loaded again as they last were' >&2
+        nft -f $HOST_PORTS
+    fi
+    rm -f $HOST_PORTS.new
+}
+
+mkdir -p ${HOST_PORTS%/*}
+seen=; waited=0
+while :; do
+    look "$1"
+    sleep 10
+    waited=$((waited + 10))
+done

@@ -1,0 +1,150 @@
+"""The table of findings: each row finds what it is for, and nothing on a host that is well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from inventory_text import cluster as inventory
+from inventory_text import loaded
+from observed import bare, record
+from pki_cases import NOW
+
+from kprov.observe.observation import Observation, UnitState
+from kprov.observe.surroundings import PeerRoute, Surroundings
+from kprov.pki.authority import CertificateAuthority
+from kprov.plan.findings import ROWS, Finding, findings
+from kprov.values.certificate import CertificateSpec
+from kprov.values.model import Cluster, NetworkSettings
+
+ACTIVE = UnitState(active="active", enabled="enabled", needs_reload=False, loaded=True, sub="running")
+PEER = PeerRoute(
+    network="10.244.1.0/24",
+    gateway="192.0.2.12",
+    by_host="10.244.1.2 via 192.0.2.12 dev eth0 src 192.0.2.11 uid 0",
+    by_pods="10.244.1.2 from 10.244.0.2 via 192.0.2.12 dev eth0",
+)
+BESIDE = Surroundings(
+    asked=True,
+    tables=frozenset({"ip kube-proxy", "ip kprov"}),
+    peers=(PEER,),
+    cni=("/etc/kprov/cni/net.d/10-kprov.conflist", "/etc/cni/net.d/05-old.conflist"),
+)
+CRT = "/etc/kubernetes/pki/kubelet.crt"
+AUTHORITY = CertificateAuthority.generate("kubernetes", "ecdsa-p256", 3650, NOW)
+
+
+def certificate(days: int) -> bytes:
+    spec = CertificateSpec(name="x", authority="kubernetes", common_name="x", server=True, days=days)
+    return AUTHORITY.issue(spec, NOW).cert_pem
+
+
+def well() -> Observation:
+    return replace(
+        bare(disk_free={"/var/lib": 50 << 30}, disk_size={"/var/lib": 99 << 30}, clock_skew=1.5, kernel=(6, 1)),
+        records=dict([record("unit", "kube-proxy.service"), record("unit", "kubelet.service"), record("file", CRT)]),
+        units={"kube-proxy.service": ACTIVE, "kubelet.service": replace(ACTIVE, restarts=3, age=900.0, pause=2.0)},
+        texts={CRT: certificate(365), "/etc/ssl/theirs.crt": b"theirs"},
+        surroundings=BESIDE,
+    )
+
+
+def units(**changes: Any) -> Observation:
+    seen = well()
+    return replace(seen, units={**seen.units, "kubelet.service": replace(ACTIVE, **changes)})
+
+
+def beside(**changes: Any) -> Observation:
+    return replace(well(), surroundings=replace(BESIDE, **changes))
+
+
+def peer(**changes: Any) -> Observation:
+    return beside(peers=(replace(PEER, **changes),))
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return loaded(inventory()).cluster
+
+
+def found(cluster: Cluster, seen: Observation) -> tuple[Finding, ...]:
+    return findings(cluster, {cluster.hosts[0].name: seen}, NOW)
+
+
+def test_a_host_that_is_well_has_none(cluster: Cluster) -> None:
+    assert found(cluster, well()) == ()
+
+
+CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
+    (
+        "UnitRestless",
+        lambda: units(active="activating", sub="auto-restart", restarts=41),
+        "kubelet.service does not stay up",
+    ),
+    ("UnitRestless", lambda: units(restarts=1, age=0.4, pause=2.0), "restarted 1 times by systemd"),
+    ("ServiceRules", lambda: beside(tables=frozenset({"ip kprov"})), "(ip kube-proxy) are not in the kernel"),
+    ("PeerRoute", lambda: peer(by_host="10.244.1.2 dev tailscale0 table 52 src 100.64.0.1"), "tailscale0"),
+    ("PeerRoute", lambda: peer(by_pods="10.244.1.2 from 10.244.0.2 dev wg0"), "from its pods the kernel answers"),
+    ("PeerRoute", lambda: peer(by_host="10.244.1.2 via 192.0.2.120 dev eth0"), "do not go via 192.0.2.12:"),
+    ("PeerRoute", lambda: peer(by_pods=""), "from its pods there is no route"),
+    ("CniFile", lambda: beside(cni=(*BESIDE.cni, "/etc/kprov/cni/net.d/05-x.conf")), "05-x.conf comes before"),
+    (
+        "DropIn",
+        lambda: beside(dropins={"kubelet.service": ("/etc/a.conf",)}),
+        "kubelet.service is changed by /etc/a.conf",
+    ),
+    ("EtcdAlarm", lambda: beside(etcd="ALARM NOSPACE"), "the API answers, and refuses every change"),
+    ("EtcdAlarm", lambda: beside(etcd="RAFT NO LEADER"), "RAFT NO LEADER"),
+    (
+        "DiskSpace",
+        lambda: replace(well(), facts=replace(well().facts, disk_free={"/var/lib": 9 << 30})),
+        "9.0 of 99.0 GiB",
+    ),
+    ("Clock", lambda: replace(well(), facts=replace(well().facts, clock_skew=-11.0)), "11.0 s behind"),
+    ("Certificate", lambda: replace(well(), texts={CRT: certificate(3)}), "ends in 3 days"),
+    ("Certificate", lambda: replace(well(), texts={CRT: b"?"}), "is no certificate"),
+)
+
+
+@pytest.mark.parametrize(("name", "seen", "text"), CASES, ids=[f"{name}-{text[:20]}" for name, _, text in CASES])
+def test_each_row_finds_what_it_is_for(cluster: Cluster, name: str, seen: Callable[[], Observation], text: str) -> None:
+    (finding,) = found(cluster, seen())
+    assert (finding.name, finding.host) == (name, cluster.hosts[0].name)
+    assert text in finding.what
+    assert finding.todo
+
+
+def test_each_row_has_a_case() -> None:
+    assert {name for name, _, _ in CASES} == {row.name for row in ROWS}
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        lambda: beside(asked=False, tables=frozenset()),
+        lambda: replace(beside(tables=frozenset()), units={"kubelet.service": ACTIVE}),
+        lambda: peer(by_pods=None),
+        lambda: beside(cni=("/etc/kprov/cni/net.d/05-x.conf.bak", "/etc/kprov/cni/net.d/99-x.conf")),
+        lambda: beside(dropins={"cron.service": ("/etc/a.conf",)}),
+        lambda: replace(beside(etcd="ALARM NOSPACE"), records={}),
+    ],
+    ids=["not asked", "no proxy yet", "no pods yet", "not read first", "not kprov's unit", "not kprov's host"],
+)
+def test_what_says_nothing_is_no_finding(cluster: Cluster, seen: Callable[[], Observation]) -> None:
+    assert found(cluster, seen()) == ()
+
+
+def test_other_modes_of_kube_proxy_and_other_networks_are_looked_at_as_they_are(cluster: Cluster) -> None:
+    seen = beside(tables=frozenset({"iptables KUBE-SERVICES"}))
+    assert [one.name for one in found(cluster, seen)] == ["ServiceRules"]
+    assert found(replace(cluster, kube_proxy_mode="iptables"), seen) == ()
+    seen = beside(cni=("/etc/kprov/cni/net.d/05-x.conf",))
+    assert found(replace(cluster, network=NetworkSettings(mode="flannel")), seen) == ()
+
+
+def test_a_certificate_that_has_ended_is_told(cluster: Cluster) -> None:
+    (finding,) = findings(cluster, {cluster.hosts[0].name: well()}, NOW + timedelta(days=366))
+    assert finding.what == f"{CRT} has ended"
