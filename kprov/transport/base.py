@@ -209,6 +209,20 @@ class Session(Protocol):
         """
         ...
 
+    def fetch(self, path: str, sink: OnOutput, *, root: bool = True, timeout: float | None = None) -> int:
+        """Stream a file of the host into `sink`, piece by piece, and return its size in bytes; costs one exec.
+
+        Args:
+            path: any path; it is visible in the host's process list.
+            sink: called with each piece from this thread; while it works, the host waits. What it raises ends the exec.
+            root, timeout: as for `execute`.
+
+        Never more than a few MiB are in memory, whatever the file's size.
+
+        Raises TransportError when the file cannot be read to its end: what came before that is worth nothing.
+        """
+        ...
+
     def hold(self, command: str, *, root: bool = True) -> Held:
         """Starts a command whose stdin stays open until `Held.close()` or until the connection is gone."""
         ...

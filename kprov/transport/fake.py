@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
+from kprov.transport.outcome import fetch_file
 from kprov.transport.streams import SocketStream, unreached
 from kprov.values.errors import TransportError
 from kprov.values.model import Host
@@ -82,6 +83,12 @@ class FakeSession:
         if on_output is not None and result.stdout:
             on_output(result.stdout)
         return result
+
+    def fetch(self, path: str, sink: OnOutput, *, root: bool = True, timeout: float | None = None) -> int:
+        def read(command: str, on_output: OnOutput) -> Result:
+            return self.execute(command, root=root, on_output=on_output)
+
+        return fetch_file(read, path, sink, self.host.name)
 
     def hold(self, command: str, *, root: bool = True) -> Held:
         """The handler is asked at once, with empty stdin; its stdout is what the held command printed first.

@@ -13,7 +13,7 @@ from io import FileIO
 from typing import IO
 
 from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
-from kprov.transport.outcome import result_of
+from kprov.transport.outcome import fetch_file, result_of
 from kprov.transport.pump import CHUNK, Pump
 from kprov.transport.shell import wrap
 from kprov.transport.streams import SocketStream, dial_here
@@ -52,6 +52,24 @@ class LocalSession:
         timeout: float | None = None,
         on_output: OnOutput | None = None,
     ) -> Result:
+        return self._run(command, stdin=stdin, root=root, timeout=timeout, on_output=on_output, keep=True)
+
+    def fetch(self, path: str, sink: OnOutput, *, root: bool = True, timeout: float | None = None) -> int:
+        def read(command: str, on_output: OnOutput) -> Result:
+            return self._run(command, stdin=b"", root=root, timeout=timeout, on_output=on_output, keep=False)
+
+        return fetch_file(read, path, sink, self.host.name)
+
+    def _run(
+        self,
+        command: str,
+        *,
+        stdin: Input,
+        root: bool,
+        timeout: float | None,
+        on_output: OnOutput | None,
+        keep: bool,
+    ) -> Result:
         connection = self.host.connection
         sudo = root and connection.become and os.geteuid() != 0
         wrapped = wrap(command, sudo=sudo, password=connection.become_password, timeout=timeout)
@@ -63,14 +81,14 @@ class LocalSession:
         self._counters.add(self.host.name, Count(execs=1))
         began = time.monotonic()
         try:
-            outcome = Pump(process, wrapped, stdin, timeout, on_output).run()
+            outcome = Pump(process, wrapped, stdin, timeout, on_output, keep=keep).run()
         finally:
             with self._lock:
                 self._running.discard(process)
             process.release()
         self._counters.add(
             self.host.name,
-            Count(bytes_sent=outcome.sent, bytes_received=len(outcome.stdout) + len(outcome.stderr)),
+            Count(bytes_sent=outcome.sent, bytes_received=outcome.received),
         )
         lost = None if self._open else "the session was closed"
         seconds = time.monotonic() - began

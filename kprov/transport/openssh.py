@@ -14,7 +14,7 @@ from kprov.transport.mux import Control, MuxClosed, MuxRefused
 from kprov.transport.openssh_client import Client, Opener
 from kprov.transport.openssh_config import Files
 from kprov.transport.openssh_explain import last
-from kprov.transport.outcome import result_of
+from kprov.transport.outcome import fetch_file, result_of
 from kprov.transport.pump import CHUNK, Pump
 from kprov.transport.shell import wrap
 from kprov.transport.streams import PairStream, forbidden, silent, unreached
@@ -84,6 +84,24 @@ class OpenSshSession:
         timeout: float | None = None,
         on_output: OnOutput | None = None,
     ) -> Result:
+        return self._run(command, stdin=stdin, root=root, timeout=timeout, on_output=on_output, keep=True)
+
+    def fetch(self, path: str, sink: OnOutput, *, root: bool = True, timeout: float | None = None) -> int:
+        def read(command: str, on_output: OnOutput) -> Result:
+            return self._run(command, stdin=b"", root=root, timeout=timeout, on_output=on_output, keep=False)
+
+        return fetch_file(read, path, sink, str(self.target))
+
+    def _run(
+        self,
+        command: str,
+        *,
+        stdin: Input,
+        root: bool,
+        timeout: float | None,
+        on_output: OnOutput | None,
+        keep: bool,
+    ) -> Result:
         settings = self.host.connection
         sudo = root and settings.become and self.target.user != "root"
         wrapped = wrap(command, sudo=sudo, password=settings.become_password, timeout=timeout)
@@ -91,10 +109,10 @@ class OpenSshSession:
         client, pipes = self._start(wrapped.line)
         self._count(Count(execs=1))
         try:
-            outcome = Pump(pipes, wrapped, stdin, timeout, on_output).run()
+            outcome = Pump(pipes, wrapped, stdin, timeout, on_output, keep=keep).run()
         finally:
             pipes.release()
-        self._count(Count(bytes_sent=outcome.sent, bytes_received=len(outcome.stdout) + len(outcome.stderr)))
+        self._count(Count(bytes_sent=outcome.sent, bytes_received=outcome.received))
         lost = self._why_lost(client) if outcome.status == -1 and not outcome.stopped else None
         seconds = time.monotonic() - began
         return result_of(outcome, wrapped, str(self.target), sudo=sudo, seconds=seconds, lost=lost)

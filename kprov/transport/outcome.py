@@ -1,8 +1,11 @@
-"""Turns the outcome of a command into a Result, or into the TransportError that explains it. Pure."""
+"""Turns the outcome of a command into a Result or a file, or into the TransportError that explains it. Does no I/O itself."""
 
 from __future__ import annotations
 
-from kprov.transport.base import Result
+import shlex
+from collections.abc import Callable
+
+from kprov.transport.base import OnOutput, Result
 from kprov.transport.pump import MAX_OUTPUT, PROMPT_SECONDS, Outcome
 from kprov.transport.shell import Wrapped, not_started, printable
 from kprov.values.errors import TransportError
@@ -43,3 +46,25 @@ def result_of(
             todo="see that the host is up, then run the same command again: it continues where it stopped", log=log,
         )  # fmt: skip
     raise not_started(where, outcome.noise, outcome.status, sudo=sudo, prompt=wrapped.prompt)
+
+
+def fetch_file(read: Callable[[str, OnOutput], Result], path: str, sink: OnOutput, where: str) -> int:
+    """Read a file with a command that gives what it prints to a sink; return how many bytes it had.
+
+    Raises TransportError when the file cannot be read to its end.
+    """
+    count = 0
+
+    def take(piece: bytes) -> None:
+        nonlocal count
+        count += len(piece)
+        sink(piece)
+
+    result = read(f"exec cat < {shlex.quote(path)}", take)
+    if result.status == 0:
+        return count
+    log = printable(result.stderr)
+    raise TransportError(
+        "the file could not be read", where=where, found=f"{path}: {log.splitlines()[-1]}" if log else path,
+        needed="a file that can be read to its end", todo="look at what it names, then run the same command again", log=log,
+    )  # fmt: skip

@@ -58,6 +58,7 @@ class Outcome:
     started: whether the command began (sudo and the login shell let it).
     stopped: why this side ended it: "timeout", "output" (too much), "password" (wrong), "prompt" (sudo neither asked
         nor ran), or "".
+    sent, received: bytes of stdin, and of both outputs together.
     noise: what was printed on both outputs before the command began.
     """
 
@@ -68,19 +69,33 @@ class Outcome:
     started: bool
     stopped: Stopped
     sent: int
+    received: int = 0
 
 
 class Pump:
-    """One command's streams. Use `run()` once."""
+    """One command's streams. Use `run()` once.
+
+    Args:
+        keep: whether stdout is part of the outcome; without it, only `on_output` gets it, and it may be of any size.
+    """
 
     def __init__(
-        self, pipes: Pipes, wrapped: Wrapped, stdin: Input, timeout: float | None, on_output: OnOutput | None
+        self,
+        pipes: Pipes,
+        wrapped: Wrapped,
+        stdin: Input,
+        timeout: float | None,
+        on_output: OnOutput | None,
+        *,
+        keep: bool = True,
     ) -> None:
         self._pipes = pipes
         self._wrapped = wrapped
         self._stdin = stdin
         self._timeout = timeout
         self._on_output = on_output
+        self._keep = keep
+        self._received = 0
         self._out, self._err = AfterMark(wrapped.mark), AfterMark(wrapped.mark)
         self._stdout, self._stderr = bytearray(), bytearray()
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -119,6 +134,7 @@ class Pump:
             started=self._out.seen and self._err.seen,
             stopped=self._stopped,
             sent=self._sent,
+            received=self._received + len(self._stderr),
         )
 
     def _thread(self, target: object) -> threading.Thread:
@@ -143,7 +159,9 @@ class Pump:
             data = self._out.feed(data)
             if not data:
                 continue
-            self._stdout += data
+            self._received += len(data)
+            if self._keep:
+                self._stdout += data
             if self._on_output is not None:
                 self._on_output(data)
             if len(self._stdout) > MAX_OUTPUT:

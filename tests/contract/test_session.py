@@ -139,6 +139,60 @@ def test_closed_session_refuses(session: Session) -> None:
         held.close()
 
 
+def test_a_file_is_fetched_whole(session: Session, transport: Transport, tmp_path: Path) -> None:
+    file = tmp_path / "it's a $file"
+    file.write_bytes(FIVE_MB)
+    pieces: list[bytes] = []
+    before = transport.counters["one"]
+    assert session.fetch(str(file), pieces.append) == len(FIVE_MB)
+    assert b"".join(pieces) == FIVE_MB
+    after = transport.counters["one"]
+    assert (after.execs - before.execs, after.bytes_received - before.bytes_received) == (1, len(FIVE_MB))
+
+
+def test_a_file_that_cannot_be_read_is_an_error_and_not_an_empty_one(session: Session, tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "none", "one"), (tmp_path, "directory")):
+        with pytest.raises(TransportError, match="could not be read") as caught:
+            session.fetch(str(path), lambda _: None)
+        assert str(path) in caught.value.found
+        assert why in caught.value.log
+
+
+def test_a_sink_that_fails_is_the_callers_error(real: Session, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(FIVE_MB)
+
+    def full(_: bytes) -> None:
+        raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space left"):
+        real.fetch(str(tmp_path / "file"), full)
+    assert real.execute("echo usable").stdout == b"usable\n"
+
+
+def test_a_large_file_is_never_in_memory(real: Session, tmp_path: Path) -> None:
+    """300 MB, with a sink that is slower than the host at first: the host has to wait, and no buffer grows."""
+    size = 300 * 1000 * 1000
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(size)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again with what is there now
+    before = _peak()
+    count = 0
+
+    def sink(piece: bytes) -> None:
+        nonlocal count
+        if count == 0:
+            time.sleep(1)
+        count += len(piece)
+
+    assert real.fetch(str(tmp_path / "large"), sink) == count == size
+    assert _peak() - before < 64 * 1024
+
+
+def _peak() -> int:
+    """KiB that this process had in memory at most."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+
 def test_timeout_stops_the_command(real: Session) -> None:
     seen: list[bytes] = []
     with pytest.raises(TransportError, match="too long") as caught:
