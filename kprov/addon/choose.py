@@ -21,6 +21,9 @@ _DURATION = re.compile(r"[1-9][0-9]{0,5}(s|m|h|d|w|y)")
 _SIZE = re.compile(r"[1-9][0-9]{0,6}(Mi|Gi|Ti)")
 
 
+Caution = Callable[[tuple[str, ...], str], None]  # path below `addons`, what to know
+
+
 class Faults(Protocol):
     """Where mistakes are noted: the path is that below `addons`."""
 
@@ -36,6 +39,7 @@ def chosen(
     secret: Callable[[tuple[str, ...], Any], Any],
     base: Path = Path(),
     kubernetes: tuple[int, int] | None = None,
+    caution: Caution = lambda _path, _what: None,
 ) -> tuple[Addon, ...]:
     """The add-ons that are on, in the order of their names, those that others need first.
 
@@ -46,6 +50,7 @@ def chosen(
         secret: reads a parameter of type secret; it notes its own mistakes and returns None then.
         base: where relative paths of manifests start.
         kubernetes: the cluster's minor version, which decides the default version of some; None: the newest.
+        caution: notes what to know of a value that is taken.
     """
     shelves = shelf(folder)
     descriptions: dict[str, Description] = {}
@@ -58,7 +63,7 @@ def chosen(
             except AddonError as error:
                 fault((name,), str(error))
     on = {
-        name: _chosen(description, entries.get(name, True), fault, secret, base, kubernetes)
+        name: _chosen(description, entries.get(name, True), fault, caution, secret, base, kubernetes)
         for name, description in descriptions.items()
         if entries.get(name, description.default) is not False
     }
@@ -106,6 +111,7 @@ def _chosen(
     description: Description,
     entry: Entry,
     fault: Faults,
+    caution: Caution,
     secret: Callable[[tuple[str, ...], Any], Any],
     base: Path,
     kubernetes: tuple[int, int] | None,
@@ -133,6 +139,8 @@ def _chosen(
             fault(path, wrong[0], needed=wrong[1])
         else:
             values[name] = value
+            if isinstance(value, str) and value in parameter.cautions:
+                caution(path, parameter.cautions[value])
     parts = description.versions.get(version, {})
     return Addon(
         description=description,
@@ -210,11 +218,21 @@ def why_not(parameter: Parameter, value: Any) -> tuple[str, str] | None:
         case "boolean":
             return None if isinstance(value, bool) else ("the wrong kind of value", "true or false")
         case "list":
-            return None if isinstance(value, list) else ("the wrong kind of value", "a list ([a, b])")
+            return _why_no_list(parameter, value)
         case "mapping":
             return None if isinstance(value, dict) else ("the wrong kind of value", "a mapping (`key: value` lines)")
         case _:
             return _why_no_text(parameter, value)
+
+
+def _why_no_list(parameter: Parameter, value: Any) -> tuple[str, str] | None:
+    if not isinstance(value, list):
+        return "the wrong kind of value", "a list ([a, b])"
+    for item in map(str, value):
+        for pattern, why in parameter.refused.items():
+            if re.fullmatch(pattern, item):
+                return f"{item} cannot be set here", why
+    return None
 
 
 def _why_no_text(parameter: Parameter, value: Any) -> tuple[str, str] | None:

@@ -68,6 +68,8 @@ class _Parameter(_Keys):
     pattern: str = ""
     required: bool = False
     certificate: str = ""
+    cautions: dict[str, str] = Field(default_factory=dict)
+    refused: dict[str, str] = Field(default_factory=dict)
 
 
 class _Certificate(_Keys):
@@ -230,9 +232,14 @@ def _check(file: _File, folder: Path, path: Path) -> None:
     for name, parameter in file.parameters.items():
         if parameter.type == "choice" and not parameter.choices:
             raise AddonError(f"the parameter {name} is a choice without choices", where=str(path))
+        if unknown := sorted(parameter.cautions.keys() - set(parameter.choices)):
+            what = f"the parameter {name} has a caution for a choice that there is not"
+            raise AddonError(what, where=str(path), found=", ".join(unknown))
+        if parameter.refused and parameter.type != "list":
+            raise AddonError(f"the parameter {name} refuses values and is no list", where=str(path))
         if parameter.certificate and parameter.certificate not in {row.secret for row in file.certificates}:
             raise AddonError(f"the certificate of parameter {name} is not below `certificates`", where=str(path))
-        if parameter.pattern and not _compiles(parameter.pattern):
+        if not all(map(_compiles, (parameter.pattern, *parameter.refused))):
             raise AddonError(f"the pattern of parameter {name} is no regular expression", where=str(path))
 
 

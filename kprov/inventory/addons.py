@@ -28,9 +28,14 @@ def addons(
     listed, cloud = entries(review, own)
     desired = _with_network(review, listed)
 
+    def place(path: tuple[str, ...]) -> tuple[str, ...]:
+        return ("cluster", "cloud", *path[1:]) if path[0] == cloud else (*_AT, *path)
+
     def fault(path: tuple[str, ...], what: str, *, needed: str = "", todo: str = "", found: str = "") -> None:
-        place = ("cluster", "cloud", *path[1:]) if path[0] == cloud else (*_AT, *path)
-        review.fault(place, what, needed=needed, todo=todo, found=found)
+        review.fault(place(path), what, needed=needed, todo=todo, found=found)
+
+    def caution(path: tuple[str, ...], what: str) -> None:
+        review.caution(place(path), what)
 
     def secret(path: tuple[str, ...], value: Any) -> Secret | None:
         needed = "`{env: NAME}` or `{file: PATH}`"
@@ -42,7 +47,7 @@ def addons(
             fault(path, str(error), found="a reference", needed=needed)
         return None
 
-    return chosen(desired, own, fault, secret, folder, kubernetes)
+    return chosen(desired, own, fault, secret, folder, kubernetes, caution)
 
 
 def _with_network(review: Review, entries: Mapping[str, Any]) -> dict[str, Any]:

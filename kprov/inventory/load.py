@@ -175,7 +175,7 @@ def _examine_text(text: str, mark: Mark, path: KeyPath, found: str, mistakes: Mi
             needed="one line of visible characters",
             todo="remove the line break or control character",
         )
-    elif text.startswith("-") and not _NUMBER.match(text):
+    elif text.startswith("-") and not _NUMBER.match(text) and not _is_argument(path):
         mistakes.add(
             mark,
             "text that begins with '-', which programs take for an option",
@@ -184,6 +184,11 @@ def _examine_text(text: str, mark: Mark, path: KeyPath, found: str, mistakes: Mi
             needed="text that begins otherwise",
             todo="for a flag, leave out the leading '--'" if text.startswith("--") else "",
         )
+
+
+def _is_argument(path: KeyPath) -> bool:
+    """Whether it is an item of an add-on's list, such as the arguments of a program in its pods."""
+    return path[:2] == ("cluster", "addons") and len(path) == 5 and isinstance(path[4], int)
 
 
 def _versions(review: Review, resolve: Resolver) -> Mapping[str, str]:

@@ -27,7 +27,8 @@ class Parameter:
     """One setting of an add-on. `duration` is like 14d, `size` like 10Gi; `secret` is read by reference.
 
     `exposure` says how it is reached from outside (`exposure.py`), and certificate names the Secret that its pods serve
-    there; without one they speak plain HTTP.
+    there; without one they speak plain HTTP. cautions: what to know of a choice, by its word. refused: patterns of what may
+    not be in a list, and why.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Parameter:
     pattern: str = ""
     required: bool = False
     certificate: str = ""
+    cautions: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    refused: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
 
 
 @dataclass(frozen=True, kw_only=True)

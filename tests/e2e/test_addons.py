@@ -6,7 +6,9 @@ The tests build on each other, in the order they stand in.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -336,7 +338,7 @@ def test_the_web_ui_is_reached_with_a_short_lived_token_that_may_only_look(clust
             assert standin_program.WORDS in client.get("/").text
             assert "-in-cluster-context-name=ui" in client.get("/arguments").text.splitlines()
             assert client.get("/tmp").text.strip() == "<nil>"
-            assert "read-only file system" in client.get("/root").text
+            assert "permission denied" in client.get("/root").text
             asked = {
                 path: client.get(f"/clusters/ui{path}", headers={"Authorization": f"Bearer {token}"}) for path in SEEN
             }
@@ -349,14 +351,60 @@ def test_the_web_ui_is_reached_with_a_short_lived_token_that_may_only_look(clust
     assert claims["exp"] - claims["iat"] <= 3700
 
 
-def may(cluster: LabCluster, token: str, verb: str) -> str:
-    """What `kubectl auth can-i` says to whoever has that token, and nothing else to show."""
+def test_any_number_of_starts_keeps_one_copy_of_the_pages(cluster: LabCluster) -> None:
+    """The stand-in does as Headlamp does: 31 MB in a new folder at each start, in one pod."""
+
+    def restarts() -> int:
+        (pod,) = cluster.get("pods", "-n", "headlamp", "-l", "app.kubernetes.io/name=headlamp")["items"]
+        return int(pod["status"]["containerStatuses"][0]["restartCount"])
+
+    def end() -> None:
+        before = restarts()
+        with tunnel(cluster, "ui") as page, contextlib.suppress(httpx.HTTPError):
+            httpx.get(f"{page.url}end", timeout=5)
+        until(lambda: restarts() > before, seconds=60, what="it is started again")
+        cluster.kubectl("rollout", "status", "deployment/headlamp", "-n", "headlamp", "--timeout=60s", timeout=70)
+
+    def copies() -> str:
+        with tunnel(cluster, "ui") as page, httpx.Client(base_url=page.url, timeout=20) as client:
+            return client.get("/copies").text.strip()
+
+    end()
+    end()
+    assert until(copies, seconds=60, what="the page answers again") == "1 <nil>"
+
+
+def test_view_covers_every_kind_of_kubernetes_but_secrets_and_roles(cluster: LabCluster) -> None:
+    with tunnel(cluster, "ui") as page:
+        config = as_bearer(cluster, page.said["token"])
+        rules = cluster.kubectl("auth", "can-i", "--list", "--no-headers", "--kubeconfig", str(config)).splitlines()
+    seen = {line.split()[0] for line in rules if re.search(r"\[[^]]*\blist\b[^]]*\]$", line)}
+    kinds = set(cluster.kubectl("api-resources", "--verbs=list", "--no-headers", "-o", "name").split())
+    custom = set(cluster.kubectl("get", "customresourcedefinitions", "-o", "name").replace(CRD, "").split())
+    roles = {
+        f"{kind}.rbac.authorization.k8s.io" for kind in ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
+    }
+    assert len(kinds) > 50
+    assert kinds - seen - custom == {"secrets", *roles}
+
+
+CRD = "customresourcedefinition.apiextensions.k8s.io/"
+
+
+def as_bearer(cluster: LabCluster, token: str) -> Path:
+    """A kubeconfig of whoever has that token, and nothing else to show."""
     config = yaml.safe_load(cluster.kubeconfig.read_text())
     config["users"] = [{"name": config["users"][0]["name"], "user": {"token": token}}]
     path = cluster.folder / "token.conf"
     path.touch(mode=0o600)
     path.write_text(yaml.safe_dump(config))
-    return cluster.kubectl("auth", "can-i", *verb.split(), "-A", "--kubeconfig", str(path), check=False).strip()
+    return path
+
+
+def may(cluster: LabCluster, token: str, verb: str) -> str:
+    """What `kubectl auth can-i` says to whoever has that token."""
+    config = as_bearer(cluster, token)
+    return cluster.kubectl("auth", "can-i", *verb.split(), "-A", "--kubeconfig", str(config), check=False).strip()
 
 
 SEEN = {

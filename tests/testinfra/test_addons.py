@@ -11,6 +11,7 @@ from cryptography import x509
 from testinfra.host import Host as Machine
 
 from kprov.testinfra.fleet import Fleet
+from kprov.testinfra.pods import complaints, conditions, evictions
 from kprov.testinfra.test_certificates import check_validity
 from kprov.values.addon import CertificateRow, HostDirectory
 from kprov.values.model import Cluster
@@ -19,15 +20,12 @@ WORKLOADS = {"deployment": "deployments", "daemonset": "daemonsets", "statefulse
 APISERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 
 
-def conditions(item: Any) -> dict[str, Any]:
-    return {row["type"]: row for row in item.get("status", {}).get("conditions", ())}
-
-
 def workload(fleet: Fleet, namespace: str, kind: str, name: str) -> Any:
     return fleet.objects(f"/apis/apps/v1/namespaces/{namespace}/{WORKLOADS[kind]}/{name}")
 
 
 def pods_of(fleet: Fleet, namespace: str, item: Any) -> list[Any]:
+    """Those of a workload, the ones that are about to go left out."""
     labels = item["spec"]["selector"]["matchLabels"]
     return [
         pod
@@ -60,22 +58,15 @@ def test_pods_of_an_addon_run(fleet: Fleet, addon_workload: tuple[str, str, str]
     """As many as are wanted, each Running with every container ready, and none that crashes again and again."""
     namespace, kind, name = addon_workload
     item = workload(fleet, namespace, kind, name)
-    pods = pods_of(fleet, namespace, item)
     desired = item["status"]["desiredNumberScheduled"] if kind == "daemonset" else item["spec"]["replicas"]
-    assert len(pods) == desired
-    wrong = {pod["metadata"]["name"]: what for pod in pods if (what := complaint(pod))}
-    assert wrong == {}
+    assert complaints(pods_of(fleet, namespace, item), desired) == []
 
 
-def complaint(pod: Any) -> str:
-    """What is wrong with a pod, empty when it runs as it should."""
-    for container in pod["status"].get("containerStatuses", ()):
-        if waiting := container["state"].get("waiting"):
-            return f"{container['image']}: {waiting.get('reason')}: {waiting.get('message', '')}"
-    ready = conditions(pod).get("Ready", {})
-    if pod["status"]["phase"] != "Running" or ready.get("status") != "True":
-        return f"{pod['status']['phase']}: {ready.get('message', '')}"
-    return ""
+def test_no_pod_of_an_addon_was_evicted(fleet: Fleet, addon_workload: tuple[str, str, str]) -> None:
+    """One that used more than it may, or that its node had no room for, will meet the same again."""
+    namespace, kind, name = addon_workload
+    found = evictions(pods_of(fleet, namespace, workload(fleet, namespace, kind, name)))
+    assert found == {}, f"once the cause is gone: kubectl -n {namespace} delete pod {' '.join(found)}"
 
 
 def test_metrics_of_every_node_are_served(fleet: Fleet, cluster: Cluster, metrics_served: str) -> None:

@@ -13,6 +13,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,11 @@ func main() {
 	http.HandleFunc("/root", writes("/probe"))
 	http.HandleFunc("/tmp", writes("/tmp/probe"))
 	http.HandleFunc("/burn", burn)
+	http.HandleFunc("/copies", copies)
+	http.HandleFunc("/end", func(w http.ResponseWriter, r *http.Request) { os.Exit(1) })
+	if err := copyPages(); err != nil {
+		log.Fatal(err)
+	}
 	if api, err := apiServer(); err == nil {
 		http.Handle("/clusters/", api)
 	} else {
@@ -64,6 +70,20 @@ func writes(path string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, os.WriteFile(path, []byte("x"), 0o600))
 	}
+}
+
+// copyPages leaves a new folder of 31 MB behind at each start, as Headlamp does with its pages.
+func copyPages() error {
+	folder, err := os.MkdirTemp("", "pages")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, "pages"), make([]byte, 31<<20), 0o600)
+}
+
+func copies(w http.ResponseWriter, r *http.Request) {
+	folders, err := filepath.Glob(filepath.Join(os.TempDir(), "pages*"))
+	fmt.Fprintln(w, len(folders), err)
 }
 
 // burn keeps one processor busy for a part of each tenth of a second.

@@ -182,3 +182,53 @@ def test_nothing_chosen_is_nothing_but_the_defaults() -> None:
     faults: list[Any] = []
     found = chosen({}, None, lambda *arguments, **_: faults.append(arguments), lambda *_: None)
     assert ([addon.name for addon in found], faults) == (["metrics-server"], [])
+
+
+UI = """\
+name: ui
+summary: A page
+namespace: ui
+images: {}
+parameters:
+  rights: {type: choice, choices: [view, edit], default: view, description: Rights., cautions: {edit: as good as root}}
+  arguments: {type: list, default: [], description: More., refused: {'--?base-url(=.*)?': the page at /}}
+"""
+
+
+def test_a_choice_that_has_a_caution_is_taken_and_told(beside: Path) -> None:
+    (beside / "addons" / "ui").mkdir()
+    (beside / "addons" / "ui" / "addon.yaml").write_text(UI)
+    path = beside / "inventory.yaml"
+    path.write_text(INVENTORY.format("ui: {rights: edit}"))
+    (caution,) = [one for one in load(path).warnings if "addons" in one.what]
+    assert caution.what == "cluster.addons.ui.rights: as good as root"
+    assert caution.where.endswith("inventory.yaml:4:10")
+    path.write_text(INVENTORY.format("ui: true"))
+    assert not [one for one in load(path).warnings if "addons" in one.what]
+
+
+@pytest.mark.parametrize("argument", ["-base-url=/ui", "--base-url=/ui", "-base-url"])
+def test_an_argument_that_would_break_the_add_on_is_refused_with_the_reason(beside: Path, argument: str) -> None:
+    (beside / "addons" / "ui").mkdir()
+    (beside / "addons" / "ui" / "addon.yaml").write_text(UI)
+    with pytest.raises(InventoryError) as caught:
+        loaded(beside, f"ui: {{arguments: [-oidc-scopes=a, {argument}]}}")
+    found = str(caught.value)
+    assert f"{argument} cannot be set here" in found
+    assert "the page at /" in found
+    assert loaded(beside, "ui: {arguments: [-oidc-scopes=base-url]}")["ui"].parameters["arguments"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("cautions: {edit:", "cautions: {admin:", "a caution for a choice that there is not"),
+        ("type: list, default: []", "type: text", "refuses values and is no list"),
+        ("--?base-url(=.*)?", "base-url(", "no regular expression"),
+    ],
+)
+def test_a_description_that_says_it_wrongly_is_refused(beside: Path, old: str, new: str, told: str) -> None:
+    (beside / "addons" / "ui").mkdir()
+    (beside / "addons" / "ui" / "addon.yaml").write_text(UI.replace(old, new))
+    with pytest.raises(InventoryError, match=told):
+        loaded(beside, "ui: true")
