@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from kprov.roles.layout import API_PORT, CA, PROXY_PORT, ca_file
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.addresses import hostport
 from kprov.values.context import Context
 from kprov.values.resources import File, Gate, Resource, Unit
@@ -30,7 +31,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield ca_file(ctx)
     yield File(path=CONFIG, content=config)
     yield Unit(
-        name="kube-api-proxy.service",
+        name=components.API_PROXY.unit,
         content=render(ctx.cluster.templates_dir, "api_proxy/kube-api-proxy.service.j2", config=CONFIG),
         reads=frozenset({CONFIG, CA}),
         gates=(Gate(kind="listens", argument=str(PROXY_PORT)),),

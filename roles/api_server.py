@@ -20,14 +20,14 @@ from kprov.roles.layout import (
     certificates,
     component_folder,
     credential,
-    leaf_paths,
     program,
     raw_query,
 )
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.paths import BIN
-from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit, User
+from kprov.values.resources import Directory, File, Gate, Resource, Unit, User
 
 USER = "kube-apiserver"
 FOLDER = f"{KUBERNETES}/{USER}"
@@ -40,25 +40,23 @@ CREDENTIALS = {
     "audit-policy.yaml": f"{KUBERNETES}/audit-policy.yaml",
     "authentication.yaml": f"{KUBERNETES}/authentication.yaml",
 }
-_LEAVES = {
-    "kube-apiserver": f"{FOLDER}/serving",
-    "kube-apiserver-kubelet-client": f"{FOLDER}/kubelet-client",
-    "kube-apiserver-etcd-client": f"{FOLDER}/etcd-client",
-    "front-proxy-client": f"{FOLDER}/front-proxy-client",
-}
+_RECORD = components.KUBE_APISERVER
+_SERVING = _RECORD.leaf("kube-apiserver")
+_KUBELET_CLIENT = _RECORD.leaf("kube-apiserver-kubelet-client")
+_ETCD_CLIENT = _RECORD.leaf("kube-apiserver-etcd-client")
+_FRONT_PROXY = _RECORD.leaf("front-proxy-client")
 
 
 def resources(ctx: Context) -> Iterable[Resource]:
     if not ctx.host.in_group("control_plane"):
         return
-    leaves = certificates(ctx, _LEAVES, owner=USER)
     yield User(name=USER)
     yield component_folder(USER)
     yield Directory(path=AUDIT_LOGS, owner=USER, group=USER, mode=0o700, purge=True)
     yield from _files(ctx)
-    yield from leaves
+    yield from certificates(ctx, _RECORD, owner=USER)
     yield from (program(ctx, name) for name in (USER, "kubectl"))
-    yield _unit(ctx, leaves)
+    yield _unit(ctx)
 
 
 def _files(ctx: Context) -> Iterable[File]:
@@ -81,10 +79,10 @@ def service_account_key(ctx: Context) -> File:
     return File(path=SERVICE_ACCOUNT_KEY, content=ctx.trust.service_account_key, mode=0o600, secret=True)
 
 
-def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
+def _unit(ctx: Context) -> Unit:
     flags = _cluster_flags(ctx) | _access_flags(ctx) | _certificate_flags() | _policy_flags()
     return Unit(
-        name=f"{USER}.service",
+        name=_RECORD.unit,
         content=render(
             ctx.cluster.templates_dir,
             "api_server/kube-apiserver.service.j2",
@@ -95,10 +93,8 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
             arguments=arguments(flags, ctx.host.extra_args.get("kube-apiserver", {})),
         ),
         reads=frozenset({f"{BIN}/{USER}", CA, ETCD_CA, FRONT_PROXY_CA, SERVICE_ACCOUNT_PUBLIC, *CREDENTIALS.values()}),
-        reloads=leaf_paths(leaves) | {ENCRYPTION},
-        gates=(
-            Gate(kind="command", argument=raw_query("/readyz", API_PORT, f"{FOLDER}/kubelet-client"), deadline=120),
-        ),
+        reloads=_RECORD.read_again | {ENCRYPTION},
+        gates=(Gate(kind="command", argument=raw_query("/readyz", API_PORT, _KUBELET_CLIENT), deadline=120),),
     )
 
 
@@ -143,18 +139,18 @@ def _access_flags(ctx: Context) -> dict[str, str]:
 
 def _certificate_flags() -> dict[str, str]:
     return {
-        "tls-cert-file": f"{FOLDER}/serving.crt",
-        "tls-private-key-file": f"{FOLDER}/serving.key",
+        "tls-cert-file": f"{_SERVING}.crt",
+        "tls-private-key-file": f"{_SERVING}.key",
         "tls-min-version": "VersionTLS12",
         "tls-cipher-suites": ",".join(CIPHER_SUITES),
         "etcd-cafile": ETCD_CA,
-        "etcd-certfile": f"{FOLDER}/etcd-client.crt",
-        "etcd-keyfile": f"{FOLDER}/etcd-client.key",
+        "etcd-certfile": f"{_ETCD_CLIENT}.crt",
+        "etcd-keyfile": f"{_ETCD_CLIENT}.key",
         "kubelet-certificate-authority": CA,
-        "kubelet-client-certificate": f"{FOLDER}/kubelet-client.crt",
-        "kubelet-client-key": f"{FOLDER}/kubelet-client.key",
-        "proxy-client-cert-file": f"{FOLDER}/front-proxy-client.crt",
-        "proxy-client-key-file": f"{FOLDER}/front-proxy-client.key",
+        "kubelet-client-certificate": f"{_KUBELET_CLIENT}.crt",
+        "kubelet-client-key": f"{_KUBELET_CLIENT}.key",
+        "proxy-client-cert-file": f"{_FRONT_PROXY}.crt",
+        "proxy-client-key-file": f"{_FRONT_PROXY}.key",
     }
 
 

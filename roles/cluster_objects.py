@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network
 from typing import Any
 
-from kprov.pki.table import CLUSTER_ADMINS, KUBELET_API_ADMINS
+from kprov.pki.table import CLUSTER_ADMINS
 from kprov.roles import handlers
 from kprov.roles.cloud_nodes import PROVIDER
 from kprov.roles.coredns import coredns_objects
+from kprov.values.components import KUBELET_API_ADMINS
 from kprov.values.model import CloudSettings, Cluster, ClusterFacts, Host
 
 Object = dict[str, Any]

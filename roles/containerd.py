@@ -14,13 +14,13 @@ from kprov.roles import handlers, registries
 from kprov.roles.documents import arguments
 from kprov.roles.layout import CNI_BIN, cni_conf, program
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.model import Host
 from kprov.values.paths import BIN
 from kprov.values.resources import CONTAINERD, Directory, File, Gate, Resource, Unit
 
 CERTS = "/etc/containerd/certs.d"
-METRICS_PORT = 1338  # on loopback, while monitoring is on
 _PROGRAMS = ("containerd", "containerd-shim-runc-v2", "runc")
 
 
@@ -36,7 +36,7 @@ class Setup:
 
 
 KUBELETS = Setup(
-    unit="containerd.service",
+    unit=components.CONTAINERD.unit,
     config="/etc/containerd/config.toml",
     root="/var/lib/containerd",
     state="/run/containerd",
@@ -90,7 +90,9 @@ def _config(ctx: Context, setup: Setup) -> bytes:
         cni_bin=CNI_BIN,
         cni_conf=cni_conf(ctx.cluster.network),
         runtime=_toml_values({**_restriction(ctx.host), **ctx.host.containerd}),
-        metrics_port=METRICS_PORT if setup == KUBELETS and ctx.cluster.addon("monitoring") else None,
+        metrics_port=components.CONTAINERD.port("metrics")
+        if setup == KUBELETS and ctx.cluster.addon("monitoring")
+        else None,
     )
 
 

@@ -18,22 +18,23 @@ from kprov.roles.layout import (
     certificates,
     component_folder,
     credential,
-    leaf_paths,
     program,
     raw_query,
 )
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.paths import BIN
-from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit, User
+from kprov.values.resources import Directory, File, Gate, Resource, Unit, User
 
 USER = "kube-controller-manager"
-PORT = 10257
+_RECORD = components.KUBE_CONTROLLER_MANAGER
+PORT = _RECORD.port("https")
 FOLDER = f"{KUBERNETES}/{USER}"
 KUBECONFIG = f"{KUBERNETES}/controller-manager.conf"
 VOLUME_PLUGINS = f"{FOLDER}/volume-plugins"  # looked into at start; the default is a folder of the distribution's
 CREDENTIALS = {"kubeconfig": KUBECONFIG, "sa.key": SERVICE_ACCOUNT_KEY}
-_LEAVES = {"kube-controller-manager": f"{FOLDER}/client", "kube-controller-manager-serving": f"{FOLDER}/serving"}
+_CLIENT, _SERVING = _RECORD.leaf("kube-controller-manager"), _RECORD.leaf("kube-controller-manager-serving")
 # kprov issues kubelets' certificates itself: without a CA key on the host nobody could sign what these approve.
 _OFF = ("certificatesigningrequest-signing-controller", "certificatesigningrequest-approving-controller")
 
@@ -41,8 +42,7 @@ _OFF = ("certificatesigningrequest-signing-controller", "certificatesigningreque
 def resources(ctx: Context) -> Iterable[Resource]:
     if not ctx.host.in_group("control_plane"):
         return
-    leaves = certificates(ctx, _LEAVES, owner=USER)
-    kubeconfig = referencing(LOCAL_API, CA, f"{FOLDER}/client.crt", f"{FOLDER}/client.key", "system:" + USER)
+    kubeconfig = referencing(LOCAL_API, CA, f"{_CLIENT}.crt", f"{_CLIENT}.key", "system:" + USER)
     yield User(name=USER)
     yield component_folder(USER)
     yield Directory(path=VOLUME_PLUGINS)
@@ -50,14 +50,14 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield File(path=FRONT_PROXY_CA, content=ctx.trust.bundle["front-proxy"])
     yield service_account_key(ctx)
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
-    yield from leaves
+    yield from certificates(ctx, _RECORD, owner=USER)
     yield from (program(ctx, name) for name in (USER, "kubectl"))
-    yield _unit(ctx, leaves)
+    yield _unit(ctx)
 
 
-def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
+def _unit(ctx: Context) -> Unit:
     return Unit(
-        name=f"{USER}.service",
+        name=_RECORD.unit,
         content=render(
             ctx.cluster.templates_dir,
             "controller_manager/kube-controller-manager.service.j2",
@@ -67,8 +67,8 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
             arguments=arguments(_flags(ctx), ctx.host.extra_args.get("kube-controller-manager", {})),
         ),
         reads=frozenset({f"{BIN}/{USER}", CA, FRONT_PROXY_CA, *CREDENTIALS.values()}),
-        reloads=leaf_paths(leaves),
-        gates=(Gate(kind="command", argument=raw_query("/healthz", PORT, f"{FOLDER}/client")),),
+        reloads=_RECORD.read_again,
+        gates=(Gate(kind="command", argument=raw_query("/healthz", PORT, _CLIENT)),),
     )
 
 
@@ -80,8 +80,8 @@ def _flags(ctx: Context) -> dict[str, str]:
         "authorization-kubeconfig": kubeconfig,
         "bind-address": "127.0.0.1",
         "secure-port": str(PORT),
-        "tls-cert-file": f"{FOLDER}/serving.crt",
-        "tls-private-key-file": f"{FOLDER}/serving.key",
+        "tls-cert-file": f"{_SERVING}.crt",
+        "tls-private-key-file": f"{_SERVING}.key",
         "tls-min-version": "VersionTLS12",
         "tls-cipher-suites": ",".join(CIPHER_SUITES),
         "client-ca-file": CA,

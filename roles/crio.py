@@ -13,6 +13,7 @@ from kprov.roles import handlers, registries
 from kprov.roles.documents import arguments
 from kprov.roles.layout import CNI_BIN, cni_conf, program
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.image_reference import place
 from kprov.values.model import RegistrySettings
@@ -23,7 +24,7 @@ from kprov.values.runtimes import RUNTIMES
 CONFIG = "/etc/crio/crio.conf"
 REGISTRIES = "/etc/containers/registries.conf.d/10-kprov.conf"
 _PROGRAMS = ("crio", "pinns", "runc")
-_UNIT = "crio.service"
+_UNIT = components.CRIO.unit
 # Registries that a mirror for all takes the place of: CRI-O wants each by its name.
 KNOWN = (
     *("docker.io", "gcr.io", "ghcr.io", "mcr.microsoft.com", "nvcr.io", "public.ecr.aws", "quay.io"),

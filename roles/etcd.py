@@ -9,25 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kprov.roles.documents import arguments
-from kprov.roles.layout import CIPHER_SUITES, certificates, leaf_paths, program
+from kprov.roles.layout import CIPHER_SUITES, certificates, program
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.addresses import hostport
 from kprov.values.context import Context
 from kprov.values.model import Cluster, ClusterFacts, Host
 from kprov.values.paths import BIN
-from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit, User
+from kprov.values.resources import Directory, File, Gate, Resource, Unit, User
 
 DATA = "/var/lib/etcd"
 PKI = "/etc/etcd/pki"
 JOIN_FILE = "/etc/etcd/join.env"  # ETCD_JOIN=--initial-cluster=… --initial-cluster-state=… --initial-cluster-token=…
-CLIENT_PORT = 2379
-PEER_PORT = 2380
-METRICS_PORT = 2381
-_LEAVES = {
-    "etcd-server": f"{PKI}/server",
-    "etcd-peer": f"{PKI}/peer",
-    "etcd-healthcheck-client": f"{PKI}/healthcheck-client",
-}
+_RECORD = components.ETCD
+CLIENT_PORT = _RECORD.port("clients")
+PEER_PORT = _RECORD.port("peers")
+_SERVER, _PEER, _CHECK = (_RECORD.leaf(f"etcd-{name}") for name in ("server", "peer", "healthcheck-client"))
 
 
 def member_name(host: Host) -> str:
@@ -50,7 +47,7 @@ def client_urls(cluster: Cluster, facts: ClusterFacts) -> tuple[str, ...]:
 def resources(ctx: Context) -> Iterable[Resource]:
     if not ctx.host.in_group("etcd"):
         return
-    leaves = certificates(ctx, _LEAVES, owner="etcd")
+    leaves = certificates(ctx, _RECORD, owner="etcd")
     yield User(name="etcd", home=DATA)
     yield Directory(path="/etc/etcd")
     yield Directory(path=PKI, owner="etcd", group="etcd", mode=0o700)
@@ -58,12 +55,12 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield File(path=f"{PKI}/ca.crt", content=ctx.trust.bundle["etcd"], owner="etcd", group="etcd")
     yield from leaves
     yield from (program(ctx, name) for name in ("etcd", "etcdctl", "etcdutl"))
-    yield _unit(ctx, leaves)
+    yield _unit(ctx)
 
 
-def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
+def _unit(ctx: Context) -> Unit:
     return Unit(
-        name="etcd.service",
+        name=_RECORD.unit,
         content=render(
             ctx.cluster.templates_dir,
             "etcd/etcd.service.j2",
@@ -73,13 +70,13 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
             arguments=arguments(_flags(ctx), ctx.host.extra_args.get("etcd", {})),
         ),
         reads=frozenset({f"{BIN}/etcd", f"{PKI}/ca.crt"}),
-        reloads=leaf_paths(leaves),
+        reloads=_RECORD.read_again,
         gates=(
             Gate(
                 kind="command",
                 argument=(
                     f"{BIN}/etcdctl --endpoints=https://127.0.0.1:{CLIENT_PORT} --cacert={PKI}/ca.crt"
-                    f" --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key endpoint health"
+                    f" --cert={_CHECK}.crt --key={_CHECK}.key endpoint health"
                 ),
                 deadline=120,
             ),
@@ -97,17 +94,17 @@ def _flags(ctx: Context) -> dict[str, str]:
         "listen-peer-urls": peer_url(ctx.host, ctx.facts),
         "initial-advertise-peer-urls": peer_url(ctx.host, ctx.facts),
         "initial-cluster-state": "existing",  # a wiped disk must not silently become a second cluster
-        "cert-file": f"{PKI}/server.crt",
-        "key-file": f"{PKI}/server.key",
+        "cert-file": f"{_SERVER}.crt",
+        "key-file": f"{_SERVER}.key",
         "client-cert-auth": "true",
         "trusted-ca-file": f"{PKI}/ca.crt",
-        "peer-cert-file": f"{PKI}/peer.crt",
-        "peer-key-file": f"{PKI}/peer.key",
+        "peer-cert-file": f"{_PEER}.crt",
+        "peer-key-file": f"{_PEER}.key",
         "peer-client-cert-auth": "true",
         "peer-trusted-ca-file": f"{PKI}/ca.crt",
         "tls-min-version": "TLS1.2",
         "cipher-suites": ",".join(CIPHER_SUITES),
-        "listen-metrics-urls": f"http://127.0.0.1:{METRICS_PORT}",
+        "listen-metrics-urls": f"http://127.0.0.1:{_RECORD.port('metrics')}",
         "quota-backend-bytes": str(settings.get("quota_bytes", 8 * 2**30)),
         "heartbeat-interval": str(settings.get("heartbeat_ms", 100)),
         "election-timeout": str(settings.get("election_ms", 1000)),

@@ -15,25 +15,18 @@ from kprov.roles.documents import arguments
 from kprov.roles.layout import credential, program
 from kprov.roles.stores import store_folder
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.addon import Addon
 from kprov.values.context import Context
 from kprov.values.paths import BIN
 from kprov.values.resources import Directory, File, Gate, Resource, Unit, User
-from kprov.values.runtimes import RUNTIMES
 
 ADDON = "logging"
 USER = "kprov-logging"
 INTAKE_USER = "collector"  # a user, and the name of its password, in addons/logging
 INTAKE_PORT = 9427
-# Everything that kprov runs on hosts, whether this one has it or not: the journal is asked for these and no others.
-UNITS = (
-    *("etcd.service", "kube-apiserver.service", "kube-controller-manager.service", "kube-scheduler.service"),
-    *("kubelet.service", "kube-proxy.service", "kube-api-proxy.service", "kprov-network.service"),
-    "kprov-service-rules.service",
-    *("kprov-metrics-proxy.service", "kprov-node-exporter.service", "kprov-node-dns.service"),
-    *dict.fromkeys(unit for runtime in RUNTIMES.values() for unit in runtime.units),
-    *("kprov-journal.service", "kprov-logs.service"),
-)
+# The journal is asked for the units of all components, whether this host has them or not, and for no others.
+UNITS = tuple(component.unit for component in components.COMPONENTS)
 _SETTINGS = "/etc/kprov-logging"
 _CA = f"{_SETTINGS}/ca.crt"
 _NAMES = {True: f"{_SETTINGS}/resolv.conf", False: f"{_SETTINGS}/hosts"}  # by whether the host is a node
@@ -43,7 +36,7 @@ _DATA = "/var/lib/kprov-logging"
 _JOURNAL = f"{_DATA}/journal"
 _STATE = f"{_DATA}/host"
 _STORE = "/var/lib/kprov-logging-store"
-_COLLECTOR = "kprov-logs"
+_COLLECTOR = components.LOGS.name
 
 
 def resources(ctx: Context) -> Iterable[Resource]:
@@ -84,7 +77,7 @@ def _names(ctx: Context) -> bytes:
 
 def _journal(ctx: Context) -> Unit:
     return Unit(
-        name="kprov-journal.service",
+        name=components.JOURNAL.unit,
         content=render(
             ctx.cluster.templates_dir,
             "host_logs/kprov-journal.service.j2",
@@ -94,7 +87,7 @@ def _journal(ctx: Context) -> Unit:
             units=UNITS,
         ),
         reads=frozenset({_SCRIPT}),
-        gates=(Gate(kind="active", argument="kprov-journal.service"),),
+        gates=(Gate(kind="active", argument=components.JOURNAL.unit),),
     )
 
 
@@ -102,7 +95,7 @@ def _collector(ctx: Context, addon: Addon) -> Unit:
     audit = bool(addon.parameters["audit"]) and ctx.host.in_group("control_plane")
     names = _NAMES[ctx.host.is_node]
     return Unit(
-        name=f"{_COLLECTOR}.service",
+        name=components.LOGS.unit,
         content=render(
             ctx.cluster.templates_dir,
             "host_logs/kprov-logs.service.j2",
@@ -118,7 +111,7 @@ def _collector(ctx: Context, addon: Addon) -> Unit:
             arguments=(*arguments(_flags(ctx, addon), {}), *_sources(ctx, audit=audit)),
         ),
         reads=frozenset({f"{BIN}/vlagent", _CA, names, _PASSWORD}),
-        gates=(Gate(kind="active", argument=f"{_COLLECTOR}.service"),),
+        gates=(Gate(kind="active", argument=components.LOGS.unit),),
     )
 
 

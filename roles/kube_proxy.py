@@ -10,41 +10,39 @@ from kprov.roles.documents import arguments, dump, laid_over
 from kprov.roles.layout import (
     CA,
     KUBERNETES,
-    PKI,
     api_server_url,
     ca_file,
     certificates,
     kube_proxy_mode,
-    leaf_paths,
     program,
 )
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.model import Cluster, Facts
 from kprov.values.paths import BIN
 from kprov.values.resources import Directory, File, Gate, Resource, Unit
 
-METRICS_PORT = 10249
 KUBECONFIG = f"{KUBERNETES}/proxy.conf"
 CONFIG = "/var/lib/kube-proxy/config.yaml"
 RULES_SCRIPT = f"{BIN}/kprov-service-rules"
-RULES_UNIT = "kprov-service-rules.service"
-_CLIENT = f"{PKI}/kube-proxy"
+RULES_UNIT = components.SERVICE_RULES.unit
+_RECORD = components.KUBE_PROXY
+_CLIENT = _RECORD.leaf("kube-proxy")
 
 
 def resources(ctx: Context) -> Iterable[Resource]:
     if not ctx.host.is_node:
         return
-    leaves = certificates(ctx, {"kube-proxy": _CLIENT})
     kubeconfig = referencing(api_server_url(ctx.cluster), CA, f"{_CLIENT}.crt", f"{_CLIENT}.key", "kube-proxy")
     yield Directory(path="/var/lib/kube-proxy", mode=0o700)
     yield ca_file(ctx)
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
     yield File(path=CONFIG, content=dump(laid_over(_config(ctx), ctx.host.kube_proxy)), mode=0o600)
-    yield from leaves
+    yield from certificates(ctx, _RECORD)
     yield program(ctx, "kube-proxy")
     yield Unit(
-        name="kube-proxy.service",
+        name=_RECORD.unit,
         content=render(
             ctx.cluster.templates_dir,
             "kube_proxy/kube-proxy.service.j2",
@@ -52,8 +50,8 @@ def resources(ctx: Context) -> Iterable[Resource]:
             arguments=arguments({"config": CONFIG}, ctx.host.extra_args.get("kube-proxy", {})),
         ),
         reads=frozenset({f"{BIN}/kube-proxy", CA, KUBECONFIG, CONFIG}),
-        reloads=leaf_paths(leaves),
-        gates=(Gate(kind="http", argument="10256 /healthz"),),
+        reloads=_RECORD.read_again,
+        gates=(Gate(kind="http", argument=_RECORD.health.argument),),
     )
     yield from _watch(ctx)
 
@@ -86,6 +84,6 @@ def _config(ctx: Context) -> dict[str, Any]:
         "detectLocalMode": "ClusterCIDR",
         "hostnameOverride": ctx.host.name,
         "bindAddress": ctx.node_ip,
-        "healthzBindAddress": "0.0.0.0:10256",  # load balancers ask it from outside
-        "metricsBindAddress": f"127.0.0.1:{METRICS_PORT}",
+        "healthzBindAddress": f"0.0.0.0:{_RECORD.port('health')}",  # load balancers ask it from outside
+        "metricsBindAddress": f"127.0.0.1:{_RECORD.port('metrics')}",
     }

@@ -13,27 +13,27 @@ from kprov.roles.layout import (
     CA,
     CIPHER_SUITES,
     KUBERNETES,
-    PKI,
     api_server_url,
     ca_file,
     certificates,
-    leaf_paths,
     program,
 )
 from kprov.roles.node_dns import name_servers
 from kprov.roles.reservations import kube_reserved, system_reserved
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.model import Facts
 from kprov.values.paths import BIN
-from kprov.values.resources import Certificate, Directory, File, Gate, Resource, Unit
+from kprov.values.resources import Directory, File, Gate, Resource, Unit
 from kprov.values.runtimes import RUNTIMES
 
 KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
 CONFIG = "/var/lib/kubelet/config.yaml"
-UNIT = "kubelet.service"
-HEALTHY = Gate(kind="http", argument="10248 /healthz", deadline=120)
-_LEAVES = {"kubelet-client": f"{PKI}/kubelet-client", "kubelet-serving": f"{PKI}/kubelet"}
+_RECORD = components.KUBELET
+UNIT = _RECORD.unit
+HEALTHY = Gate(kind="http", argument=_RECORD.health.argument, deadline=120)
+_CLIENT, _SERVING = _RECORD.leaf("kubelet-client"), _RECORD.leaf("kubelet-serving")
 _WEBSOCKETS = (1, 36)  # since when kubelet is sent WebSockets, if it says that it takes them
 _RESOLVED_STUB = "127.0.0.53"
 
@@ -41,18 +41,16 @@ _RESOLVED_STUB = "127.0.0.53"
 def resources(ctx: Context) -> Iterable[Resource]:
     if not ctx.host.is_node:
         return
-    leaves = certificates(ctx, _LEAVES)
-    client = f"{PKI}/kubelet-client"
-    kubeconfig = referencing(api_server_url(ctx.cluster), CA, f"{client}.crt", f"{client}.key", "kubelet")
+    kubeconfig = referencing(api_server_url(ctx.cluster), CA, f"{_CLIENT}.crt", f"{_CLIENT}.key", "kubelet")
     yield Directory(path="/var/lib/kubelet", mode=0o750, purge=True)
     yield ca_file(ctx)
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
     config = laid_over(_config(ctx), ctx.host.kubelet)
     yield File(path=CONFIG, content=dump(config), mode=0o600)
     yield from _shutdown_delay(str(config["shutdownGracePeriod"]))
-    yield from leaves
+    yield from certificates(ctx, _RECORD)
     yield program(ctx, "kubelet")
-    yield _unit(ctx, leaves)
+    yield _unit(ctx)
 
 
 def _shutdown_delay(period: str) -> Iterable[File]:
@@ -71,7 +69,7 @@ def go_seconds(duration: str) -> float:
     return sum(float(number) * {"h": 3600, "m": 60, "s": 1, "ms": 0.001}[unit] for number, unit in parts)
 
 
-def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
+def _unit(ctx: Context) -> Unit:
     return Unit(
         name=UNIT,
         content=render(
@@ -82,7 +80,7 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
             arguments=arguments(_flags(ctx), ctx.host.extra_args.get("kubelet", {})),
         ),
         reads=frozenset({f"{BIN}/kubelet", CA, KUBECONFIG, CONFIG}),
-        reloads=leaf_paths(leaves),
+        reloads=_RECORD.read_again,
         gates=(HEALTHY,),
         heartbeat=True,
     )
@@ -116,9 +114,9 @@ def _access() -> dict[str, Any]:
         "authorization": {"mode": "Webhook"},
         "readOnlyPort": 0,
         "healthzBindAddress": "127.0.0.1",
-        "healthzPort": 10248,
-        "tlsCertFile": f"{PKI}/kubelet.crt",
-        "tlsPrivateKeyFile": f"{PKI}/kubelet.key",
+        "healthzPort": _RECORD.port("health"),
+        "tlsCertFile": f"{_SERVING}.crt",
+        "tlsPrivateKeyFile": f"{_SERVING}.key",
         "tlsMinVersion": "VersionTLS12",
         # CIS 4.2.12 knows the CHACHA20 suites by their older names only; kubelet takes both.
         "tlsCipherSuites": [name.replace("POLY1305_SHA256", "POLY1305") for name in CIPHER_SUITES],

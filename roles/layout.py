@@ -6,9 +6,9 @@ again when it is renewed, is in a folder of its own that belongs to root and is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from kprov.pki.table import leaf_specs
+from kprov.values import components
+from kprov.values.component import Component
 from kprov.values.context import Context
 from kprov.values.model import Cluster, Facts, NetworkSettings
 from kprov.values.paths import BIN
@@ -22,9 +22,8 @@ ETCD_CA = "/etc/kubernetes/pki/etcd-ca.crt"  # the API server's copy: /etc/etcd/
 SERVICE_ACCOUNT_KEY = "/etc/kubernetes/pki/sa.key"
 SERVICE_ACCOUNT_PUBLIC = "/etc/kubernetes/pki/sa.pub"
 
-API_PORT = 6443
-PROXY_PORT = 6444
-METRICS_PROXY_PORT = 10270
+API_PORT = components.KUBE_APISERVER.port("https")
+PROXY_PORT = components.API_PROXY.port("api")
 LOCAL_API = f"https://127.0.0.1:{API_PORT}"
 CNI_BIN = "/opt/cni/bin"
 CNI_CONF = "/etc/kprov/cni/net.d"  # of the built-in network: what others put into theirs never comes before it
@@ -79,18 +78,13 @@ def ca_file(ctx: Context) -> File:
     return File(path=CA, content=ctx.trust.bundle["kubernetes"])
 
 
-def certificates(ctx: Context, places: Mapping[str, str], owner: str = "root") -> tuple[Certificate, ...]:
-    """Leaves of the certificate table at `places` (name → path without suffix), both files owned by `owner`."""
+def certificates(ctx: Context, component: Component, owner: str = "root") -> tuple[Certificate, ...]:
+    """The leaves of a component, both files of each owned by `owner`."""
     specs = leaf_specs(ctx.cluster, ctx.host, ctx.facts)
     return tuple(
-        Certificate(path=f"{place}.crt", key_path=f"{place}.key", spec=specs[name], owner=owner, group=owner)
-        for name, place in places.items()
+        Certificate(path=leaf.paths[0], key_path=leaf.paths[1], spec=specs[leaf.name], owner=owner, group=owner)
+        for leaf in component.leaves
     )
-
-
-def leaf_paths(leaves: tuple[Certificate, ...]) -> frozenset[str]:
-    """Both paths of each: what a unit's `reads` or `reloads` holds."""
-    return frozenset(path for leaf in leaves for path in (leaf.path, leaf.key_path))
 
 
 def raw_query(path: str, port: int, client: str) -> str:

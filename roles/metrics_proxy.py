@@ -10,21 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kprov.roles import (
-    api_server,
-    containerd,
-    controller_manager,
-    etcd,
-    kube_proxy,
-    kubelet,
-    node_exporter,
-    scheduler,
-)
-from kprov.roles.layout import CA, METRICS_PROXY_PORT, PKI, ca_file, certificates, credential
+from kprov.roles.layout import CA, ca_file, certificates, credential
 from kprov.roles.templating import render
+from kprov.values import components
+from kprov.values.component import Component
 from kprov.values.context import Context
 from kprov.values.paths import BIN
-from kprov.values.resources import Certificate, File, Gate, Resource, Unit
+from kprov.values.resources import File, Gate, Resource, Unit
 
 ADDON = "monitoring"
 SCRAPER = "kprov-monitoring-scraper"  # the common name of the add-on's client certificate: see its addon.yaml
@@ -32,10 +24,8 @@ CONFIG = "/etc/kubernetes/metrics-proxy.cfg"
 SCRIPT = f"{BIN}/kprov-certificate-ends"
 _RUN = "/run/kprov-metrics-proxy"
 _ENDS = f"{_RUN}/certificates"
-_UNIT = "kprov-metrics-proxy"
-_LEAF = f"{PKI}/metrics-proxy"
-# Whose certificates are told of.
-_COMPONENTS = (etcd, api_server, controller_manager, scheduler, kubelet, kube_proxy)
+_RECORD = components.METRICS_PROXY
+_PORT = _RECORD.port("https")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,31 +40,24 @@ class Listener:
 
 def listeners(ctx: Context) -> Iterable[Listener]:
     """What is asked at /NAME/metrics of the proxy."""
-    yield Listener(name="node", port=node_exporter.PORT)
-    if ctx.host.in_group("etcd"):
-        yield Listener(name="etcd", port=etcd.METRICS_PORT)
-    if ctx.host.in_group("control_plane"):
-        yield Listener(name="kube-controller-manager", port=controller_manager.PORT, tls=True)
-        yield Listener(name="kube-scheduler", port=scheduler.PORT, tls=True)
-    if ctx.host.is_node:
-        yield Listener(name="kube-proxy", port=kube_proxy.METRICS_PORT)
-        if ctx.host.runtime == "containerd":
-            yield Listener(name="containerd", port=containerd.METRICS_PORT, path="/v1/metrics")
+    for component in _here(ctx):
+        if shown := component.metrics:
+            yield Listener(name=shown.name, port=component.port(shown.port), path=shown.path, tls=shown.tls)
 
 
 def resources(ctx: Context) -> Iterable[Resource]:
     if ctx.cluster.addon(ADDON) is None:
         return
     user = ctx.cluster.templates_dir
-    (leaf,) = certificates(ctx, {"metrics-proxy": _LEAF})
+    (leaf,) = certificates(ctx, _RECORD)
     served = {"server.crt": leaf.path, "server.crt.key": leaf.key_path}
-    told = (leaf.path, *(item.path for item in _certificates(ctx)))
+    told = tuple(leaf.paths[0] for component in _here(ctx) for leaf in component.leaves)
     config = render(
         user,
         "metrics_proxy/haproxy.cfg.j2",
         address=ctx.node_ip,
-        port=METRICS_PROXY_PORT,
-        certificate=credential(_UNIT, "server.crt"),
+        port=_PORT,
+        certificate=credential(_RECORD.name, "server.crt"),
         ca=CA,
         scraper=SCRAPER,
         listeners=tuple(listeners(ctx)),
@@ -85,7 +68,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield File(path=CONFIG, content=config)
     yield File(path=SCRIPT, content=render(user, "metrics_proxy/kprov-certificate-ends.sh"), mode=0o755)
     yield Unit(
-        name=f"{_UNIT}.service",
+        name=_RECORD.unit,
         content=render(
             user,
             "metrics_proxy/kprov-metrics-proxy.service.j2",
@@ -96,14 +79,10 @@ def resources(ctx: Context) -> Iterable[Resource]:
             ends=_ENDS,
             told=(CA, *told),
         ),
-        reads=frozenset({CONFIG, SCRIPT, CA, *served.values(), *told}),
-        gates=(Gate(kind="listens", argument=str(METRICS_PROXY_PORT)),),
+        reads=frozenset({CONFIG, SCRIPT, CA, *told} | _RECORD.read_at_start),
+        gates=(Gate(kind="listens", argument=str(_PORT)),),
     )
 
 
-def _certificates(ctx: Context) -> Iterable[Certificate]:
-    """Those that the components of this host serve or call with."""
-    for component in _COMPONENTS:
-        for resource in component.resources(ctx):
-            if isinstance(resource, Certificate):
-                yield resource
+def _here(ctx: Context) -> Iterable[Component]:
+    return (component for component in components.COMPONENTS if component.runs_on(ctx.cluster, ctx.host))

@@ -14,6 +14,7 @@ from ipaddress import IPv4Interface, IPv4Network, ip_address
 from kprov.roles.layout import CNI_CONF, SHARED_CNI_CONF, firewall, kube_proxy_mode
 from kprov.roles.pod_network import mode_file
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.addresses import bare
 from kprov.values.context import Context
 from kprov.values.model import Facts, Host, NetworkMode, NetworkSettings
@@ -25,7 +26,7 @@ TUNNEL = "kprov-vxlan"
 CONFLIST = f"{CNI_CONF}/10-kprov.conflist"
 FIRST_CONFLIST = f"{SHARED_CNI_CONF}/10-kprov.conflist"  # of clusters older than the record of their network
 SCRIPT = f"{BIN}/kprov-network"
-UNIT = "kprov-network.service"
+UNIT = components.NETWORK.unit
 SETTINGS = "/etc/kprov/network.conf"
 NETWORKD = "/etc/systemd/networkd.conf.d/10-kprov.conf"
 NETWORKD_LINKS = "/etc/systemd/network/00-kprov.network"  # the first file that matches a link decides

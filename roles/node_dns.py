@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.model import Cluster
 from kprov.values.resources import Gate, Resource, Unit
 
 ADDON = "node-local-dns"
-UNIT = "kprov-node-dns.service"
+UNIT = components.NODE_DNS.unit
 
 
 def resources(ctx: Context) -> Iterable[Resource]:

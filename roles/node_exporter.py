@@ -9,12 +9,13 @@ from collections.abc import Iterable
 
 from kprov.roles.layout import program
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.paths import BIN
 from kprov.values.resources import Gate, Resource, Unit, User
 
-PORT = 19100
-_NAME = "kprov-node-exporter"
+_RECORD = components.NODE_EXPORTER
+_NAME = _RECORD.name
 # What dashboards and alerts are about; the other collectors cost more than they tell.
 _COLLECTORS = (
     *("conntrack", "cpu", "diskstats", "edac", "filefd", "filesystem", "loadavg", "mdadm", "meminfo", "netdev", "os"),
@@ -31,7 +32,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield User(name=_NAME)
     yield program(ctx, "node-exporter")
     yield Unit(
-        name=f"{_NAME}.service",
+        name=_RECORD.unit,
         content=render(
             ctx.cluster.templates_dir,
             "node_exporter/kprov-node-exporter.service.j2",
@@ -40,13 +41,13 @@ def resources(ctx: Context) -> Iterable[Resource]:
             arguments=_arguments(),
         ),
         reads=frozenset({f"{BIN}/node-exporter"}),
-        gates=(Gate(kind="http", argument=f"{PORT} /"),),
+        gates=(Gate(kind="http", argument=_RECORD.health.argument),),
     )
 
 
 def _arguments() -> tuple[str, ...]:
     return (
-        f"--web.listen-address=127.0.0.1:{PORT}",
+        f"--web.listen-address=127.0.0.1:{_RECORD.port('metrics')}",
         "--web.disable-exporter-metrics",
         f"--collector.filesystem.mount-points-exclude={_MOUNTS}",
         f"--collector.netdev.device-exclude={_DEVICES}",

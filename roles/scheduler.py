@@ -17,38 +17,38 @@ from kprov.roles.layout import (
     certificates,
     component_folder,
     credential,
-    leaf_paths,
     program,
     raw_query,
 )
 from kprov.roles.templating import render
+from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.paths import BIN
-from kprov.values.resources import Certificate, File, Gate, Resource, Unit, User
+from kprov.values.resources import File, Gate, Resource, Unit, User
 
 USER = "kube-scheduler"
-PORT = 10259
+_RECORD = components.KUBE_SCHEDULER
+PORT = _RECORD.port("https")
 FOLDER = f"{KUBERNETES}/{USER}"
 KUBECONFIG = f"{KUBERNETES}/scheduler.conf"
 CONFIG = f"{KUBERNETES}/scheduler-config.yaml"
 CREDENTIALS = {"kubeconfig": KUBECONFIG, "config.yaml": CONFIG}
-_LEAVES = {"kube-scheduler": f"{FOLDER}/client", "kube-scheduler-serving": f"{FOLDER}/serving"}
+_CLIENT, _SERVING = _RECORD.leaf("kube-scheduler"), _RECORD.leaf("kube-scheduler-serving")
 
 
 def resources(ctx: Context) -> Iterable[Resource]:
     if not ctx.host.in_group("control_plane"):
         return
-    leaves = certificates(ctx, _LEAVES, owner=USER)
-    kubeconfig = referencing(LOCAL_API, CA, f"{FOLDER}/client.crt", f"{FOLDER}/client.key", "system:" + USER)
+    kubeconfig = referencing(LOCAL_API, CA, f"{_CLIENT}.crt", f"{_CLIENT}.key", "system:" + USER)
     yield User(name=USER)
     yield component_folder(USER)
     yield ca_file(ctx)
     yield File(path=FRONT_PROXY_CA, content=ctx.trust.bundle["front-proxy"])
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
     yield File(path=CONFIG, content=dump(_config()), mode=0o600)
-    yield from leaves
+    yield from certificates(ctx, _RECORD, owner=USER)
     yield from (program(ctx, name) for name in (USER, "kubectl"))
-    yield _unit(ctx, leaves)
+    yield _unit(ctx)
 
 
 def _config() -> dict[str, Any]:
@@ -61,9 +61,9 @@ def _config() -> dict[str, Any]:
     }
 
 
-def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
+def _unit(ctx: Context) -> Unit:
     return Unit(
-        name=f"{USER}.service",
+        name=_RECORD.unit,
         content=render(
             ctx.cluster.templates_dir,
             "scheduler/kube-scheduler.service.j2",
@@ -73,8 +73,8 @@ def _unit(ctx: Context, leaves: tuple[Certificate, ...]) -> Unit:
             arguments=arguments(_flags(), ctx.host.extra_args.get("kube-scheduler", {})),
         ),
         reads=frozenset({f"{BIN}/{USER}", CA, FRONT_PROXY_CA, *CREDENTIALS.values()}),
-        reloads=leaf_paths(leaves),
-        gates=(Gate(kind="command", argument=raw_query("/readyz", PORT, f"{FOLDER}/client")),),
+        reloads=_RECORD.read_again,
+        gates=(Gate(kind="command", argument=raw_query("/readyz", PORT, _CLIENT)),),
     )
 
 
@@ -86,8 +86,8 @@ def _flags() -> dict[str, str]:
         "authorization-kubeconfig": kubeconfig,
         "bind-address": "127.0.0.1",
         "secure-port": str(PORT),
-        "tls-cert-file": f"{FOLDER}/serving.crt",
-        "tls-private-key-file": f"{FOLDER}/serving.key",
+        "tls-cert-file": f"{_SERVING}.crt",
+        "tls-private-key-file": f"{_SERVING}.key",
         "tls-min-version": "VersionTLS12",
         "tls-cipher-suites": ",".join(CIPHER_SUITES),
         "client-ca-file": CA,

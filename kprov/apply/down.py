@@ -19,6 +19,8 @@ from kprov.apply.runtime_swap import drop_tables
 from kprov.apply.sending import send
 from kprov.observe.gather import Fleet
 from kprov.observe.observation import Observation
+from kprov.values.component import ORDINARY
+from kprov.values.components import BY_UNIT, COMPONENTS, ETCD
 from kprov.values.errors import KprovError
 from kprov.values.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
 from kprov.values.model import Cluster
@@ -27,13 +29,6 @@ from kprov.values.runtimes import RUNTIMES
 
 STAGE = "down"
 
-# Units in the order they stop: what feeds on others first. Units that are not named here stop between the two groups.
-_FIRST = ("kubelet.service", "kprov-service-rules.service", "kube-proxy.service")
-_LAST = (
-    *(unit for runtime in RUNTIMES.values() for unit in reversed(runtime.units)),
-    *("kprov-network.service", "kube-api-proxy.service", "kube-scheduler.service"),
-    *("kube-controller-manager.service", "kube-apiserver.service", "etcd.service"),
-)
 _KINDS = ("image", "file", "binary", "package", "user", "sysctl", "module", "swap", "directory")
 
 
@@ -69,7 +64,7 @@ def host_batch(seen: Observation) -> Batch:
     if not seen.records:
         return batch
     units = _stop_order([name for kind, name in seen.records if kind == "unit"])
-    before_pods = [name for name in units if name in _FIRST]
+    before_pods = [name for name in units if _stops(name)[0] < ORDINARY]
     for name in before_pods:
         write_removal(batch, ("unit", name), seen)
     runtimes = [runtime for runtime in RUNTIMES.values() if runtime.runs_for(seen.records)]
@@ -105,8 +100,15 @@ def host_batch(seen: Observation) -> Batch:
 
 
 def _stop_order(names: Sequence[str]) -> list[str]:
-    middle = [name for name in reversed(names) if name not in (*_FIRST, *_LAST)]
-    return [*(n for n in _FIRST if n in names), *middle, *(n for n in _LAST if n in names)]
+    """What feeds on others first: see `Component.stops`. Units that no component has stop as ordinary ones do."""
+    latest_first = list(reversed(names))
+    latest_first.sort(key=_stops)
+    return latest_first
+
+
+def _stops(name: str) -> tuple[int, int]:
+    component = BY_UNIT.get(name)
+    return (ORDINARY, 0) if component is None else (component.stops, -COMPONENTS.index(component))
 
 
 def _of_kind(kind: str, seen: Observation) -> list[Key]:
@@ -173,7 +175,7 @@ def farewells(cluster: Cluster, fleet: Fleet, names: Sequence[str], kubeconfig: 
                 needed="a control plane that stays, or `kprov down` without --limit for the whole cluster",
             )
         endpoints = tuple(
-            url.replace(":2380", ":2379")
+            url.replace(f":{ETCD.port('peers')}", f":{ETCD.port('clients')}")
             for other in members or ()
             if other.name not in names and not other.learner
             for url in other.peer_urls

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from kprov.artifacts import catalog
+from kprov.values.components import COMPONENTS
 from kprov.values.model import Cluster
 from kprov.values.release import Component, ImageEntry
 from kprov.values.runtimes import DEFAULT, RUNTIMES
@@ -66,7 +67,7 @@ class Needed:
             yield entry.name, version
 
 
-_ALWAYS = ("kubernetes", "etcd", "cni-plugins")
+_ALWAYS = ("cni-plugins",)  # which no unit runs: the runtime calls them
 
 
 def needed(cluster: Cluster) -> Needed:
@@ -79,7 +80,11 @@ def needed(cluster: Cluster) -> Needed:
     images = [(entry, cluster.versions[entry.component]) for entry in table.images.values() if entry.reference]
     images += [(image.entry, image.version) for addon in cluster.addons for image in addon.images]
     runtimes = {host.runtime for host in cluster.nodes} or {DEFAULT}
-    names = (*_ALWAYS, *(name for runtime in runtimes for name in RUNTIMES[runtime].components))
+    names = (
+        *_ALWAYS,
+        *(component.release for component in COMPONENTS if component.release and not component.runtime),
+        *(name for runtime in runtimes for name in RUNTIMES[runtime].components),
+    )
     return Needed(
         components={name: cluster.versions[name] for name in table.components if name in names},
         images=tuple(dict.fromkeys(images)),

@@ -77,7 +77,7 @@ def api_url(cluster: Cluster) -> str:
     if cluster.api_endpoint is not None:
         return f"https://{cluster.api_endpoint}"
     host = cluster.group("control_plane")[0]
-    return f"https://{hostport(host.node_ip or host.connection.address, API_PORT)}"
+    return f"https://{hostport(str(host.node_ip or host.connection.address), API_PORT)}"
 
 
 def merge_target() -> Path:

@@ -15,33 +15,10 @@ from kprov.inventory.mistakes import Path
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostVariables
 from kprov.values.addon import Addon
+from kprov.values.components import BY_NAME
 from kprov.values.model import GROUPS
 from kprov.values.runtimes import REFUSES_HANDLERS
 from kprov.values.spelling import did_you_mean
-
-OWNED_FLAGS: Mapping[str, frozenset[str]] = {
-    "etcd": frozenset({"data-dir", "name", "initial-cluster", "initial-cluster-state", "initial-advertise-peer-urls",
-                       "advertise-client-urls", "listen-client-urls", "listen-peer-urls", "cert-file", "key-file",
-                       "trusted-ca-file", "client-cert-auth", "peer-cert-file", "peer-key-file",
-                       "peer-trusted-ca-file", "peer-client-cert-auth", "config-file"}),
-    "kube-apiserver": frozenset({"etcd-servers", "etcd-cafile", "etcd-certfile", "etcd-keyfile", "client-ca-file",
-                                 "tls-cert-file", "tls-private-key-file", "service-account-key-file",
-                                 "service-account-signing-key-file", "service-cluster-ip-range", "secure-port",
-                                 "kubelet-certificate-authority", "kubelet-client-certificate", "kubelet-client-key",
-                                 "encryption-provider-config", "proxy-client-cert-file", "proxy-client-key-file",
-                                 "requestheader-client-ca-file"}),
-    "kube-controller-manager": frozenset({"cloud-provider", "kubeconfig", "service-account-private-key-file",
-                                          "root-ca-file", "cluster-cidr", "service-cluster-ip-range"}),
-    "kube-scheduler": frozenset({"kubeconfig"}),
-    "kubelet": frozenset({"cloud-provider", "config", "kubeconfig", "provider-id", "hostname-override", "node-ip",
-                          "container-runtime-endpoint"}),
-    "kube-proxy": frozenset({"config", "hostname-override"}),
-    "containerd": frozenset({"config"}),
-    "crio": frozenset({"config", "listen", "root", "runroot"}),
-    "dockerd": frozenset({"config-file", "host", "containerd", "data-root", "exec-root"}),
-    "cri-dockerd": frozenset({"container-runtime-endpoint", "docker-endpoint", "cri-dockerd-root-directory",
-                              "network-plugin", "cni-bin-dir", "cni-conf-dir", "cni-cache-dir"}),
-}  # fmt: skip
 
 
 def _hosts(review: Review) -> None:
@@ -135,13 +112,14 @@ def _variables(review: Review) -> Iterator[tuple[Path, HostVariables]]:
 def _flags(review: Review) -> None:
     for path, variables in _variables(review):
         for component, flags in variables.extra_args.items():
-            for flag in sorted(OWNED_FLAGS[component] & flags.keys()):
-                review.fault(
-                    (*path, "extra_args", component, flag),
-                    f"kprov sets --{flag} of {component} itself",
-                    needed="flags that the rest of the cluster does not depend on",
-                    todo="remove it",
-                )
+            for taken in BY_NAME[component].flags or ():
+                for flag in sorted(flags.keys() & set(taken.flags)):
+                    review.fault(
+                        (*path, "extra_args", component, flag),
+                        f"kprov sets --{flag} of {component} itself: {taken.why}",
+                        needed="flags that the rest of the cluster does not depend on",
+                        todo=taken.todo,
+                    )
 
 
 def _identity(review: Review) -> None:

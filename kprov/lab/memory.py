@@ -7,18 +7,14 @@ of files, their programs' among them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from kprov.lab import machines
 from kprov.lab.layout import Lab
 from kprov.values.addon import Addon
+from kprov.values.components import COMPONENTS
 
-# What add-ons have on every host beside their pods.
-UNITS: Mapping[str, tuple[str, ...]] = {
-    "logging": ("kprov-journal.service", "kprov-logs.service"),
-    "monitoring": ("kprov-metrics-proxy.service", "kprov-node-exporter.service"),
-}
 _SHARED = "kube-system"  # a namespace in which an add-on's pods are told by their names
 _SCRIPT = r"""for unit; do
     group=$(systemctl show -p ControlGroup --value "$unit"); [ -n "$group" ] || { echo "$unit does not run" >&2; exit 1; }
@@ -48,9 +44,14 @@ def held(
                 count(node, owner, int(pod.get("memory", {}).get("workingSetBytes", 0)))
     for machine in lab.machines:
         for addon in addons:
-            for size in _of_units(lab, machine.name, UNITS.get(addon.name, ())):
+            for size in _of_units(lab, machine.name, units(addon.name)):
                 count(machine.name, addon.name, size)
     return found
+
+
+def units(addon: str) -> tuple[str, ...]:
+    """What an add-on has on every host beside its pods."""
+    return tuple(component.unit for component in COMPONENTS if component.addon == addon)
 
 
 def _owner(namespace: str, pod: str, addons: Sequence[Addon]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources as package_resources
 
+from kprov.values.components import COMPONENTS
 from kprov.values.paths import NETWORK_MODE, POD_CIDRS
 from kprov.values.resources import Key
 
@@ -25,7 +26,8 @@ class Question:
 
     keys: things to look at. kubeconfig: a short-lived credential for the host that also lists Kubernetes objects
     (selector and kinds as kubectl takes them). urls: whether the host can reach them. texts: files to show.
-    programs: those whose running version is asked. facts: about the machine, which may be known from a moment ago.
+    programs: those whose running version is asked; their units have the same name. facts: about the machine, which may
+    be known from a moment ago.
     status: versions and health.
     locked: the run lock is ours, so that nobody has to be told who holds it.
     """
@@ -59,7 +61,8 @@ class Question:
         if self.deep:
             yield ("deep", "yes")
         if self.status:
-            yield ("status", "yes")
+            for one in COMPONENTS:
+                yield ("status", one.name, one.program or "-", one.health.kind, one.health.argument)
         if self.locked:
             yield ("locked", "yes")
 

@@ -15,7 +15,8 @@ sort_out() { # says what is recorded, and lists in a file of $work for each kind
         FILENAME == ARGV[1] {print "record\t" $0}
         $1 ~ /^(file|binary|directory|path)$/ {look("path", $2)}
         $1 ~ /^(file|path)$/ && $2 ~ /\.crt$/ {look("text", $2)}
-        $1 ~ /^(text|unit|sysctl|module|user|holds|reach|program|facts|deep|locked|status)$/ {look($1, $2)}
+        $1 ~ /^(text|unit|sysctl|module|user|holds|reach|program|facts|deep|locked)$/ {look($1, $2)}
+        $1 == "status" {look($1, $2 "\t" $3 "\t" $4 "\t" $5)}
         $1 == "objects" {look($1, $2 "\t" $3 "\t" $4)}
         # The socket of the store an image is in is the second word of its name.
         $1 == "image" {look("store", split($2, word, " ") < 2 ? "/run/containerd/containerd.sock" : word[2])}
@@ -262,39 +263,35 @@ plain_text() { # port, path: what loopback answers, whatever its code
     fi
 }
 
-healthy() { # component: asks it, as far as it can be asked without rights
-    case $1 in
-    etcd) plain_http 2381 /readyz ;;
-    kube-apiserver) HOME=$work KUBECACHEDIR=/run/kprov/cache timeout 10 $BIN/kubectl --kubeconfig "$work/kubeconfig" get --raw /readyz > /dev/null 2>&1 ;;
-    kubelet) plain_http 10248 /healthz ;;
-    kube-proxy) plain_http 10256 /healthz ;;
-    containerd) timeout 5 $BIN/ctr --connect-timeout 2s version > /dev/null 2>&1 ;;
-    dockerd) curl -fsS -o /dev/null --max-time 5 --unix-socket /run/docker.sock http://docker/_ping 2> /dev/null ;;
-    crio) timeout 5 $BIN/crictl --runtime-endpoint unix:///run/crio/crio.sock version > /dev/null 2>&1 ;;
+healthy() { # unit, kind of question, its argument: as far as it can be asked without rights
+    # shellcheck disable=SC2086 # an argument is words
+    case $2 in
+    http) plain_http $3 ;;
+    api) HOME=$work KUBECACHEDIR=/run/kprov/cache timeout 10 $BIN/kubectl --kubeconfig "$work/kubeconfig" get --raw "$3" > /dev/null 2>&1 ;;
+    socket) curl -fsS -o /dev/null --max-time 5 --unix-socket $3 2> /dev/null ;;
+    command) timeout 5 $BIN/$3 > /dev/null 2>&1 ;;
     *) systemctl is-active -q "$1.service" ;;
     esac
 }
 
-version() { # program, its unit if that has another name: what runs says it of itself, even when the file is another by now
-    pid=$(systemctl show -p MainPID --value "${2:-$1}.service" 2>/dev/null)
-    exe=$BIN/$1; [ "${pid:-0}" != 0 ] && [ -x "/proc/$pid/exe" ] && exe=/proc/$pid/exe
-    [ -x "$exe" ] && say version "${2:-$1}" "$(timeout 10 "$exe" --version 2>/dev/null | head -n 1)"
+version() { # unit, program: what runs says it of itself, even when the file is another by now
+    pid=$(systemctl show -p MainPID --value "$1.service" 2>/dev/null)
+    exe=$BIN/$2; [ "${pid:-0}" != 0 ] && [ -x "/proc/$pid/exe" ] && exe=/proc/$pid/exe
+    [ -x "$exe" ] && say version "$1" "$(timeout 10 "$exe" --version 2>/dev/null | head -n 1)"
 }
 
 programs() { # those whose version is asked
-    ! asked program || while read -r name; do version "$name" < /dev/null; done < "$work/program"
+    ! asked program || while read -r name; do version "$name" "$name" < /dev/null; done < "$work/program"
 }
 
-status() { # only for `kprov status`: versions and health, which a run does not need
+status() { # only for `kprov status`: versions and health of components, which a run does not need
     asked status || return 0
-    for name in etcd kube-apiserver kube-controller-manager kube-scheduler containerd crio dockerd cri-dockerd runc kubelet kube-proxy; do
-        version $name
-    done
-    [ ! -f /etc/systemd/system/dockerd-containerd.service ] || version containerd dockerd-containerd
-    for name in $({ printf '%s\n' etcd kube-apiserver kube-controller-manager kube-scheduler containerd kube-api-proxy kprov-network kubelet kube-proxy
-        awk -F"$T" '$1 == "unit" {sub(/\.service$/, "", $2); print $2}' "$records"; } | awk '!seen[$0]++'); do
+    # Units of an older kprov are not asked for, but recorded.
+    awk -F"$T" -v OFS="$T" '$1 == "unit" {sub(/\.service$/, "", $2); print $2, "-", "active", "-"}' "$records" |
+        cat "$work/status" - | awk -F"$T" '!seen[$1]++' | while IFS="$T" read -r name program kind argument; do
         [ -f "/etc/systemd/system/$name.service" ] || continue
-        if healthy "$name"; then say health "$name" ok; else say health "$name" failing; fi
+        [ "$program" = - ] || version "$name" "$program" < /dev/null
+        if healthy "$name" "$kind" "$argument" < /dev/null; then say health "$name" ok; else say health "$name" failing; fi
     done
     if [ -d /etc/etcd/pki ] && [ -x $BIN/etcdctl ]; then
         value=$(timeout 5 $BIN/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt \

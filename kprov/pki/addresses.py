@@ -84,13 +84,3 @@ def api_names(cluster: Cluster, host: Host, facts: ClusterFacts) -> tuple[str, .
     if as_address(reached_at) or _DNS_NAME.match(reached_at):
         names.append(reached_at)
     return (*names, *cluster.api_sans, *host_names(cluster, host, facts), *LOOPBACK)
-
-
-def loopback_names(cluster: Cluster, host: Host, facts: ClusterFacts) -> tuple[str, ...]:
-    """Names of a server that listens on the loopback address only."""
-    return LOOPBACK
-
-
-def no_names(cluster: Cluster, host: Host, facts: ClusterFacts) -> tuple[str, ...]:
-    """Clients are known by their subject and carry no names."""
-    return ()

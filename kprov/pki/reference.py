@@ -9,7 +9,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kprov.pki.table import ADMIN, CLUSTER_ADMINS, SUPER_ADMIN, TREE, Leaf
+from kprov.pki.table import ADMIN, CLUSTER_ADMINS, SUPER_ADMIN
+from kprov.values.certificate import AUTHORITIES
+from kprov.values.component import Leaf
+from kprov.values.components import COMPONENTS
 from kprov.values.model import Group
 
 BEGIN = "<!-- Rendered: python -m kprov.pki.reference docs/reference/certificates.md -->\n"
@@ -25,7 +28,13 @@ _OPERATOR = (
 
 def render() -> str:
     """Return the table as Markdown, ending with a line break."""
-    hosts = [_row(authority, leaf) for authority, leaves in TREE.items() for leaf in leaves]
+    hosts = [
+        _row(leaf, component.groups)
+        for authority in AUTHORITIES
+        for component in COMPONENTS
+        for leaf in component.leaves
+        if leaf.authority == authority
+    ]
     return "".join(f"| {' | '.join(row)} |\n" for row in (_HEAD, ("---",) * len(_HEAD), *hosts, *_OPERATOR))
 
 
@@ -38,9 +47,9 @@ def rewrite(page: str) -> str:
     return f"{before}{BEGIN}\n{render()}\n{END}{after}"
 
 
-def _row(authority: str, leaf: Leaf) -> Iterable[str]:
+def _row(leaf: Leaf, groups: frozenset[Group]) -> Iterable[str]:
     name = leaf.cn.replace("{host}", "NAME")
-    return authority, leaf.name, ", ".join(_places(leaf.on)), name, ", ".join(leaf.o), _USAGES[leaf.usage]
+    return leaf.authority, leaf.name, ", ".join(_places(groups)), name, ", ".join(leaf.o), _USAGES[leaf.usage]
 
 
 def _places(groups: frozenset[Group]) -> Iterator[str]:

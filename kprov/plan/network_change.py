@@ -15,13 +15,14 @@ from kprov.observe.observation import Observation
 from kprov.plan.host import Change, HostPlan
 from kprov.roles.network import FIRST_CONFLIST, SCRIPT, SETTINGS, TUNNEL, UNIT, gateway, settings
 from kprov.roles.pod_network import identity
+from kprov.values.components import KUBELET
 from kprov.values.context import Context
 from kprov.values.model import Cluster, NetworkMode, NetworkSettings
 from kprov.values.paths import NETWORK_MODE
 from kprov.values.resources import File, Gate, Unit
 
 Step = Literal["both-ways", "routes", "one-way"]  # stages, in their order
-_NODE_UNIT = ("unit", "kubelet.service")  # what a host that has been a node has on record
+_NODE_UNIT = ("unit", KUBELET.unit)  # what a host that has been a node has on record
 _AND = ", "  # between the two networks that a node has while it changes
 
 

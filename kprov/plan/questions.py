@@ -10,6 +10,7 @@ from kprov.observe.observation import Observation
 from kprov.observe.probe import Question
 from kprov.plan import delivery
 from kprov.plan.desired import Desired, questions
+from kprov.values.components import KUBE_APISERVER
 from kprov.values.model import Cluster
 
 Credential = Callable[[], bytes]  # makes a short-lived kubeconfig for the host that is asked
@@ -64,7 +65,7 @@ def further_questions(
     if credential is not None and all(seen.objects is None for seen in observations.values()):
         for host in cluster.group("control_plane")[1:]:
             # The first control plane could not list the objects: ask another whose API server runs.
-            state = observations[host.name].units.get("kube-apiserver.service") if host.name in desired else None
+            state = observations[host.name].units.get(KUBE_APISERVER.unit) if host.name in desired else None
             if state is not None and state.active == "active":
                 again[host.name] = with_objects(again.get(host.name, Question(facts=False)), credential)
                 break

@@ -14,6 +14,7 @@ from typing import Any
 from kprov.observe.observation import Observation
 from kprov.plan.host import HostPlan
 from kprov.plan.runtime_swap import Swap, moved, swaps
+from kprov.values.components import KUBELET
 from kprov.values.model import Cluster, Host
 from kprov.values.paths import BIN
 from kprov.values.resources import Binary, Key
@@ -22,7 +23,6 @@ from kprov.values.versions import numbers
 
 STAGE = "upgrade"
 CORDONED = "kprov.io/cordoned"  # the annotation of nodes that kprov itself cordoned; apply.sh writes it
-_KUBELET = "kubelet.service"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +91,9 @@ def _is_upgraded(
     runs = numbers(seen.versions.get("kubelet", ""))
     other_minor = runs[:2] != desired if runs is not None else f"{BIN}/kubelet" in replaced
     return (
-        (_KUBELET in serving and other_minor)
+        (KUBELET.unit in serving and other_minor)
         or (bool(serving & {*runtime.units}) and bool(replaced & {f"{BIN}/{name}" for name in runtime.drained_for}))
-        or (resumed and bool(serving & {_KUBELET, *runtime.units}))
+        or (resumed and bool(serving & {KUBELET.unit, *runtime.units}))
     )
 
 

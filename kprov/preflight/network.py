@@ -13,7 +13,9 @@ from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
 from kprov.roles.network import BRIDGE, TUNNEL
 from kprov.values.addresses import bare
-from kprov.values.model import Cluster, ClusterFacts, Facts, Group, Host, Interface, Listener
+from kprov.values.component import Component, Port
+from kprov.values.components import COMPONENTS
+from kprov.values.model import Cluster, ClusterFacts, Facts, Host, Interface, Listener
 
 _ALIVE = frozenset({"active", "activating", "reloading", "deactivating"})
 _EVERYWHERE = frozenset({"*", "0.0.0.0", "[::]", "::"})  # noqa: S104 - compared with, never bound to
@@ -21,53 +23,21 @@ _COMM = 15  # characters of a program's name that the kernel keeps
 
 
 @dataclass(frozen=True, kw_only=True)
-class Port:
-    """A TCP port that a unit of kprov will listen on; `loopback`: on 127.0.0.1 alone."""
+class Wanted:
+    """A port that a component will listen on at a host."""
 
-    number: int
-    unit: str
-    program: str
-    loopback: bool = False
+    port: Port
+    component: Component
 
 
-def _unit(name: str, *numbers: int, loopback: tuple[int, ...] = (), program: str = "") -> tuple[Port, ...]:
-    return tuple(
-        Port(number=number, unit=f"{name}.service", program=program or name, loopback=number in loopback)
-        for number in (*numbers, *loopback)
-    )
-
-
-_PORTS: tuple[tuple[frozenset[Group], tuple[Port, ...]], ...] = (
-    (frozenset({"etcd"}), _unit("etcd", 2379, 2380, loopback=(2381,))),
-    (
-        frozenset({"control_plane"}),
-        (
-            *_unit("kube-apiserver", 6443),
-            *_unit("kube-controller-manager", loopback=(10257,)),
-            *_unit("kube-scheduler", loopback=(10259,)),
-        ),
-    ),
-    (
-        frozenset({"control_plane", "worker"}),
-        (*_unit("kubelet", 10250, loopback=(10248,)), *_unit("kube-proxy", 10256, loopback=(10249,))),
-    ),
-)
-_PROXY = _unit("kube-api-proxy", loopback=(6444,), program="haproxy")
-_MONITORED = (
-    *_unit("kprov-metrics-proxy", 10270, program="haproxy"),
-    *_unit("kprov-node-exporter", loopback=(19100,), program="node-exporter"),
-)
-_MONITORED_CONTAINERD = _unit("containerd", loopback=(1338,))
-
-
-def ports(cluster: Cluster, host: Host) -> tuple[Port, ...]:
+def ports(cluster: Cluster, host: Host) -> tuple[Wanted, ...]:
     """The ports that kprov's units listen on at this host."""
-    found = [port for groups, group in _PORTS if groups & host.groups for port in group]
-    if host.is_node and cluster.api_endpoint is None:
-        found += _PROXY
-    if cluster.addon("monitoring"):
-        found += _MONITORED + (_MONITORED_CONTAINERD if host.is_node and host.runtime == "containerd" else ())
-    return tuple(found)
+    return tuple(
+        Wanted(port=port, component=component)
+        for component in COMPONENTS
+        if component.runs_on(cluster, host)
+        for port in component.open_ports(cluster)
+    )
 
 
 def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
@@ -77,11 +47,14 @@ def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
 
 
 def _ports(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
-    for port in ports(cluster, host):
+    for wanted in ports(cluster, host):
+        port, unit = wanted.port, wanted.component.unit
         takers = [
             listener
             for listener in seen.facts.listeners
-            if listener.port == port.number and _in_the_way(port, listener) and not _ours(port, listener, seen)
+            if listener.port == port.number
+            and _in_the_way(port, listener)
+            and not _ours(wanted.component, listener, seen)
         ]
         if takers:
             taken = ", ".join(
@@ -90,9 +63,9 @@ def _ports(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]
             yield Problem(
                 name=f"Port-{port.number}",
                 host=host.name,
-                what=f"port {port.number} is taken, and {port.unit} needs it",
+                what=f"port {port.number} is taken, and {unit} needs it",
                 found=taken,
-                needed=f"nobody but {port.unit} on port {port.number}",
+                needed=f"nobody but {unit} on port {port.number}",
                 todo=f"stop and disable that program (ss -ltnp 'sport = :{port.number}')",
             )
 
@@ -101,12 +74,15 @@ def _in_the_way(port: Port, listener: Listener) -> bool:
     return not port.loopback or listener.address in _EVERYWHERE or listener.address == "127.0.0.1"
 
 
-def _ours(port: Port, listener: Listener, seen: Observation) -> bool:
+def _ours(component: Component, listener: Listener, seen: Observation) -> bool:
     """Our unit must be recorded, alive and, as far as the host tells, the program that listens."""
-    state = seen.units.get(port.unit)
-    recorded = ("unit", port.unit) in seen.records or ("file", f"/etc/systemd/system/{port.unit}") in seen.records
+    state = seen.units.get(component.unit)
+    recorded = ("unit", component.unit) in seen.records or (
+        "file",
+        f"/etc/systemd/system/{component.unit}",
+    ) in seen.records
     program = listener.process.split(" ")[0]
-    return recorded and state is not None and state.active in _ALIVE and program in ("", port.program[:_COMM])
+    return recorded and state is not None and state.active in _ALIVE and program in ("", component.listener[:_COMM])
 
 
 def _address(host: Host, facts: Facts) -> Iterable[Problem]:

@@ -15,7 +15,6 @@ from kprov.values.versions import Version, numbers
 
 Minor = tuple[int, int]
 
-PROGRAMS = ("etcd", "kube-apiserver", "kubelet")  # whose running version decides what may come next
 OLDEST_KUBELET = 3  # minors behind the API server
 # etcd's minor → what every member must run before the first of them takes the step to it.
 _FLOORS: Mapping[Minor, Version] = {(3, 7): (3, 6, 11)}

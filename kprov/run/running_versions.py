@@ -14,8 +14,12 @@ from kprov.artifacts.cache import Cache
 from kprov.observe.gather import Fleet, ask_again
 from kprov.observe.observation import Observation
 from kprov.observe.probe import Question
-from kprov.preflight.versions import PROGRAMS, has_run
+from kprov.preflight.versions import has_run
+from kprov.values.components import COMPONENTS
 from kprov.values.paths import BIN
+
+# Whose running version decides what may come next; their units have the names of their programs.
+PROGRAMS = tuple(component.program for component in COMPONENTS if component.version_decides)
 
 
 def cached(root: Path) -> Mapping[str, str]:

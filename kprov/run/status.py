@@ -19,26 +19,10 @@ from kprov.observe.probe import Question
 from kprov.plan.findings import Finding, findings
 from kprov.plan.questions import with_objects
 from kprov.run.workspace import Workspace
+from kprov.values.components import BY_NAME, COMPONENTS
 from kprov.values.errors import KprovError
 from kprov.values.model import Cluster, Host
-from kprov.values.runtimes import RUNTIMES
 
-# Which certificates belong to a component, by the folder or name they have on a host.
-_CERTIFICATES: Mapping[str, tuple[str, ...]] = {
-    "etcd": ("/etc/etcd/pki/",),
-    "kube-apiserver": ("/etc/kubernetes/kube-apiserver/",),
-    "kube-controller-manager": ("/etc/kubernetes/kube-controller-manager/",),
-    "kube-scheduler": ("/etc/kubernetes/kube-scheduler/",),
-    "kubelet": ("/etc/kubernetes/pki/kubelet",),
-    "kube-proxy": ("/etc/kubernetes/pki/kube-proxy",),
-}
-_AUTHORITIES = ("/etc/etcd/pki/ca.crt",)
-# What a host of each group runs.
-_EXPECTED: Mapping[str, tuple[str, ...]] = {
-    "etcd": ("etcd",),
-    "control_plane": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
-    "node": ("kubelet", "kube-proxy"),
-}
 MISSING = "missing"  # the unit state of a component that should be there
 
 
@@ -115,7 +99,7 @@ def summarize(
     live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
     return Status(
         hosts=tuple(
-            HostStatus(name=host.name, components=tuple(_components(host, observations[host.name], now)))
+            HostStatus(name=host.name, components=tuple(_components(cluster, host, observations[host.name], now)))
             if host.name in observations
             else HostStatus(name=host.name, error=failures[host.name].what)
             for host in cluster.hosts
@@ -131,10 +115,10 @@ def summarize(
     )
 
 
-def _components(host: Host, seen: Observation, now: datetime) -> Iterable[ComponentStatus]:
-    for name in _expected(host):
-        if name not in seen.health:
-            yield ComponentStatus(name=name, version="", unit=MISSING, health="-", expires_in=None)
+def _components(cluster: Cluster, host: Host, seen: Observation, now: datetime) -> Iterable[ComponentStatus]:
+    for component in COMPONENTS:
+        if component.runs_on(cluster, host) and component.name not in seen.health:
+            yield ComponentStatus(name=component.name, version="", unit=MISSING, health="-", expires_in=None)
     for name, health in seen.health.items():
         state = seen.units.get(f"{name}.service")
         yield ComponentStatus(
@@ -142,7 +126,7 @@ def _components(host: Host, seen: Observation, now: datetime) -> Iterable[Compon
             version=_version(seen.versions.get(name, "")),
             unit=_unit(state),
             health=health,
-            expires_in=_first_end(seen, _CERTIFICATES.get(name, ()), now),
+            expires_in=_first_end(seen, name, now),
         )
 
 
@@ -150,14 +134,6 @@ def _unit(state: UnitState | None) -> str:
     if state is None:
         return "not kprov's"
     return state.active if state.running or state.active != "active" else "restless"
-
-
-def _expected(host: Host) -> Iterable[str]:
-    if host.is_node:
-        yield from (unit.removesuffix(".service") for unit in RUNTIMES[host.runtime].units)
-    for group, names in _EXPECTED.items():
-        if host.is_node if group == "node" else group in host.groups:
-            yield from names
 
 
 def _version(text: str) -> str:
@@ -169,14 +145,17 @@ def _version(text: str) -> str:
     return text
 
 
-def _first_end(seen: Observation, prefixes: tuple[str, ...], now: datetime) -> int | None:
+def _first_end(seen: Observation, name: str, now: datetime) -> int | None:
     ends = []
-    for path, pem in seen.texts.items():
-        if path.endswith(".crt") and path.startswith(prefixes or ("-",)) and path not in _AUTHORITIES:
-            try:
-                ends.append(x509.load_pem_x509_certificate(pem).not_valid_after_utc)
-            except ValueError:
-                return 0  # a certificate that cannot be read serves nobody
+    component = BY_NAME.get(name)  # what an older kprov left is not known any more
+    for leaf in component.leaves if component is not None else ():
+        pem = seen.texts.get(leaf.paths[0])
+        if pem is None:
+            continue
+        try:
+            ends.append(x509.load_pem_x509_certificate(pem).not_valid_after_utc)
+        except ValueError:
+            return 0  # a certificate that cannot be read serves nobody
     return (min(ends) - now.astimezone(UTC)).days if ends else None
 
 

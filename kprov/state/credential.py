@@ -14,9 +14,11 @@ from kprov.pki.kubeconfig import embedded
 from kprov.pki.table import super_admin_spec
 from kprov.state.store import Store
 from kprov.values.certificate import CertificateSpec
+from kprov.values.components import KUBE_APISERVER
 from kprov.values.model import Cluster
 
 LIFE = timedelta(hours=1)
+_LOCAL_API = f"https://127.0.0.1:{KUBE_APISERVER.port('https')}"
 
 
 def credential(cluster: Cluster, store: Store) -> bytes:
@@ -24,7 +26,12 @@ def credential(cluster: Cluster, store: Store) -> bytes:
     authority = store.authority("kubernetes")
     issued = authority.issue(super_admin_spec(cluster), datetime.now(UTC), life=LIFE)
     text = embedded(
-        "kprov", "https://127.0.0.1:6443", store.ca["kubernetes"], issued.cert_pem, issued.key_pem, "kprov-run"
+        "kprov",
+        f"https://127.0.0.1:{KUBE_APISERVER.port('https')}",
+        store.ca["kubernetes"],
+        issued.cert_pem,
+        issued.key_pem,
+        "kprov-run",
     )
     return text.encode()
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from kprov.transport.base import Stream
 from kprov.tunnel.tls import TlsStream
+from kprov.values.components import KUBE_APISERVER
 from kprov.values.errors import TransportError
 
-PORT = 6443
+PORT = KUBE_APISERVER.port("https")
 NAME = "kubernetes"  # a name that every API server's certificate has
 _LIMIT = 16 * 1024 * 1024  # bytes of one answer
 

@@ -1,27 +1,23 @@
-"""What must be found on a host of an inventory. Written down a second time on purpose, and not taken from the roles:
-a check that reads the same table as the program under check finds nothing."""
+"""What must be found on a host of an inventory: which component runs where, and what it listens on, by its record.
+
+The rest is written down a second time on purpose, and not taken from the roles: a check that reads the same table as the
+program under check finds nothing. Of components there is one record each, which tests hold against the roles, and what
+is found is asked of the machines.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
 from kprov.values.addon import CertificateRow, HostDirectory
+from kprov.values.component import Component
+from kprov.values.components import API_PROXY as API_PROXY_RECORD
+from kprov.values.components import COMPONENTS
 from kprov.values.model import Cluster, Group, Host
 
 BIN = "/opt/kprov/bin"
 CNI = "/opt/cni/bin"
 
-_UNITS: Mapping[Group, tuple[str, ...]] = {
-    "etcd": ("etcd",),
-    "control_plane": ("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
-}
-_NODE_UNITS = ("kubelet", "kube-proxy", "kprov-service-rules")
-_NETWORK_UNIT = "kprov-network"
-_RUNTIME_UNITS: Mapping[str, tuple[str, ...]] = {
-    "containerd": ("containerd",),
-    "crio": ("crio",),
-    "docker": ("dockerd-containerd", "dockerd", "cri-dockerd"),
-}
 # What a node says of its runtime: scheme, and the component whose version follows it.
 RUNTIME_VERSION: Mapping[str, tuple[str, str]] = {
     "containerd": ("containerd", "containerd"),
@@ -29,54 +25,17 @@ RUNTIME_VERSION: Mapping[str, tuple[str, str]] = {
     "docker": ("docker", "docker"),
 }
 
-# Path → arguments that make it tell its version, and the component whose version that is.
-_PROGRAMS: Mapping[Group, Mapping[str, tuple[str, str]]] = {
-    "etcd": {
-        f"{BIN}/etcd": ("--version", "etcd"),
-        f"{BIN}/etcdctl": ("version", "etcd"),
-        f"{BIN}/etcdutl": ("version", "etcd"),
-    },
-    "control_plane": {
-        f"{BIN}/kube-apiserver": ("--version", "kubernetes"),
-        f"{BIN}/kube-controller-manager": ("--version", "kubernetes"),
-        f"{BIN}/kube-scheduler": ("--version", "kubernetes"),
-        f"{BIN}/kubectl": ("version --client", "kubernetes"),
-    },
+# Path → arguments that make it tell its version, and the component whose version that is: what no unit runs.
+_TOOLS: Mapping[Group, Mapping[str, tuple[str, str]]] = {
+    "etcd": {f"{BIN}/etcdctl": ("version", "etcd"), f"{BIN}/etcdutl": ("version", "etcd")},
+    "control_plane": {f"{BIN}/kubectl": ("version --client", "kubernetes")},
 }
-_NODE_PROGRAMS: Mapping[str, tuple[str, str]] = {
-    f"{BIN}/kubelet": ("--version", "kubernetes"),
-    f"{BIN}/kube-proxy": ("--version", "kubernetes"),
+_NODE_TOOLS: Mapping[str, tuple[str, str]] = {
     f"{BIN}/runc": ("--version", "runc"),
     **{f"{CNI}/{plugin}": ("", "cni-plugins") for plugin in ("bridge", "loopback", "host-local", "portmap")},
 }
 
-_RUNTIME_PROGRAMS: Mapping[str, Mapping[str, tuple[str, str]]] = {
-    "containerd": {f"{BIN}/containerd": ("--version", "containerd")},
-    "crio": {f"{BIN}/crio": ("--version", "crio")},
-    "docker": {
-        f"{BIN}/dockerd": ("--version", "docker"),
-        f"{BIN}/cri-dockerd": ("--version", "cri-dockerd"),
-        f"{BIN}/containerd": ("--version", "containerd"),
-    },
-}
-
 _KUBERNETES = "/etc/kubernetes"
-_CERTIFICATES: Mapping[Group, tuple[str, ...]] = {
-    "etcd": ("/etc/etcd/pki/server", "/etc/etcd/pki/peer", "/etc/etcd/pki/healthcheck-client"),
-    "control_plane": (
-        *(
-            f"{_KUBERNETES}/kube-apiserver/{name}"
-            for name in ("serving", "kubelet-client", "etcd-client", "front-proxy-client")
-        ),
-        *(
-            f"{_KUBERNETES}/{user}/{name}"
-            for user in ("kube-controller-manager", "kube-scheduler")
-            for name in ("client", "serving")
-        ),
-    ),
-}
-_NODE_CERTIFICATES = tuple(f"{_KUBERNETES}/pki/{name}" for name in ("kubelet", "kubelet-client", "kube-proxy"))
-
 _PRIVATE: Mapping[Group, tuple[tuple[str, str], ...]] = {
     "etcd": (),
     "control_plane": (
@@ -94,29 +53,13 @@ _NODE_PRIVATE = (
 )
 
 # What comes with the add-on logging.
-_LOGGING_UNITS = ("kprov-journal", "kprov-logs")
 _LOGGING_PRIVATE = ("/etc/kprov-logging/password", "root")
-# What comes with the add-on monitoring.
-_MONITORED_UNITS = ("kprov-metrics-proxy", "kprov-node-exporter")
-_METRICS_PROXY_CERTIFICATE = f"{_KUBERNETES}/pki/metrics-proxy"
-_CONTAINERD_METRICS, _NODE_EXPORTER = 1338, 19100
-
-# Ports that nobody but the host itself may reach, and those that others need.
-_LOOPBACK: Mapping[Group, tuple[int, ...]] = {"etcd": (2381,), "control_plane": (10257, 10259)}
-_NODE_LOOPBACK = (10248, 10249)
-API_PROXY = 6444
+API_PROXY = API_PROXY_RECORD.port("api")
+# By the name of a process, of which the kernel keeps 15 characters: the ports that others may reach.
 PUBLIC: Mapping[str, frozenset[int]] = {
-    "etcd": frozenset({2379, 2380}),
-    "kube-apiserver": frozenset({6443}),
-    "kube-controller": frozenset(),  # the kernel keeps 15 characters of a name
-    "kube-scheduler": frozenset(),
-    "kubelet": frozenset({10250}),
-    "kube-proxy": frozenset({10256}),
-    "containerd": frozenset(),
-    "crio": frozenset(),
-    "dockerd": frozenset(),
-    "vlagent": frozenset(),
-    "cri-dockerd": frozenset(),
+    component.program[:15]: frozenset(port.number for port in component.ports if not port.loopback)
+    for component in COMPONENTS
+    if component.program
 }
 READ_ONLY_KUBELET = 10255
 
@@ -139,33 +82,28 @@ API_FLAGS: Mapping[str, str] = {
 API_FLAGS_SET = ("encryption-provider-config", "audit-log-path", "audit-policy-file", "authentication-config")
 
 
+def _here(cluster: Cluster, host: Host) -> Iterable[Component]:
+    return (component for component in COMPONENTS if component.runs_on(cluster, host))
+
+
 def units(cluster: Cluster, host: Host) -> Iterable[str]:
     """Names of services, without suffix."""
-    yield from (unit for group, found in _UNITS.items() if group in host.groups for unit in found)
-    if host.is_node:
-        yield from _RUNTIME_UNITS[host.runtime]
-        yield from _NODE_UNITS
-        if cluster.network.mode in ("routed", "vxlan"):
-            yield _NETWORK_UNIT
-        if cluster.api_endpoint is None:
-            yield "kube-api-proxy"
-    if cluster.addon("logging"):
-        yield from _LOGGING_UNITS
-    if cluster.addon("monitoring"):
-        yield from _MONITORED_UNITS
+    return (component.name for component in _here(cluster, host))
 
 
 def programs(cluster: Cluster, host: Host) -> Mapping[str, tuple[str, str]]:
-    found = {path: how for group, all_of in _PROGRAMS.items() if group in host.groups for path, how in all_of.items()}
-    return {**found, **_NODE_PROGRAMS, **_RUNTIME_PROGRAMS[host.runtime]} if host.is_node else found
+    found = {path: how for group, all_of in _TOOLS.items() if group in host.groups for path, how in all_of.items()}
+    if host.is_node:
+        found.update(_NODE_TOOLS)
+    for component in _here(cluster, host):
+        if component.release:
+            found[f"{BIN}/{component.program}"] = ("--version", component.release)
+    return found
 
 
 def certificates(cluster: Cluster, host: Host) -> Iterable[str]:
     """Paths without suffix: `.crt` and `.key` belong to each."""
-    yield from (path for group, found in _CERTIFICATES.items() if group in host.groups for path in found)
-    yield from _NODE_CERTIFICATES if host.is_node else ()
-    if cluster.addon("monitoring"):
-        yield _METRICS_PROXY_CERTIFICATE
+    return (leaf.path for component in _here(cluster, host) for leaf in component.leaves)
 
 
 def private_files(cluster: Cluster, host: Host) -> Mapping[str, str]:
@@ -189,15 +127,8 @@ def _registry_files(cluster: Cluster, host: Host) -> Iterable[str]:
 
 
 def loopback_ports(cluster: Cluster, host: Host) -> Iterable[int]:
-    yield from (port for group, found in _LOOPBACK.items() if group in host.groups for port in found)
-    if host.is_node:
-        yield from _NODE_LOOPBACK
-        if cluster.api_endpoint is None:
-            yield API_PROXY
-        if cluster.addon("monitoring") and host.runtime == "containerd":
-            yield _CONTAINERD_METRICS
-    if cluster.addon("monitoring"):
-        yield _NODE_EXPORTER
+    for component in _here(cluster, host):
+        yield from (port.number for port in component.open_ports(cluster) if port.loopback)
 
 
 def sysctls(cluster: Cluster, host: Host) -> Mapping[str, str]:

@@ -18,8 +18,8 @@ from kprov.addon.choose import by_name, why_not
 from kprov.addon.render import Surroundings, rendered
 from kprov.objects.objects import Object
 from kprov.roles import metrics_proxy, metrics_store
-from kprov.roles.layout import METRICS_PROXY_PORT
 from kprov.roles.stores import store_host
+from kprov.values.components import METRICS_PROXY
 from kprov.values.errors import AddonError
 from kprov.values.model import Cluster, Connection, Host
 
@@ -90,7 +90,7 @@ def test_every_component_is_asked_where_it_runs() -> None:
 def test_what_listens_on_loopback_is_asked_through_the_proxy_and_nothing_is_unverified() -> None:
     for name, job in jobs().items():
         targets = [target for row in job.get("static_configs", ()) for target in row["targets"]]
-        proxied = [target for target in targets if target.endswith(f":{METRICS_PROXY_PORT}")]
+        proxied = [target for target in targets if target.endswith(f":{METRICS_PROXY.port('https')}")]
         assert proxied in ([], targets), name
         assert bool(proxied) == ("cert_file" in job.get("tls_config", {})), name
         if proxied:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from inventory_text import FILE, HOSTS, cluster, loaded, mistakes, only, with_hosts
 
-from kprov.inventory import parse
-from kprov.inventory.checks import OWNED_FLAGS
+from kprov.inventory import parse, schema
+from kprov.values.components import COMPONENTS
 from kprov.values.errors import ArtifactError, InventoryError
 from kprov.values.model import NetworkSettings
 
@@ -305,10 +306,17 @@ def test_a_proper_host_key_is_kept() -> None:
 
 
 def test_every_component_has_flags_that_kprov_owns() -> None:
-    for component, flags in OWNED_FLAGS.items():
-        for flag in flags:
-            mistake = only(cluster(f"extra_args: {{{component}: {{{flag}: x}}}}"))
-            assert f"kprov sets --{flag} of {component} itself" in mistake.what
+    for component in COMPONENTS:
+        for taken in component.flags or ():
+            for flag in taken.flags:
+                mistake = only(cluster(f"extra_args: {{{component.name}: {{{flag}: x}}}}"))
+                assert mistake.what.endswith(f"kprov sets --{flag} of {component.name} itself: {taken.why}")
+                assert mistake.todo == taken.todo
+
+
+def test_extra_args_take_every_component_that_takes_flags() -> None:
+    """A component whose record has `flags` must be named in schema.Component, or nobody can write any."""
+    assert set(get_args(schema.Component)) == {one.name for one in COMPONENTS if one.flags is not None}
 
 
 def test_warnings_stand_beside_the_cluster() -> None:

@@ -46,4 +46,4 @@ def test_pods_and_units_are_counted_by_machine_and_add_on(monkeypatch: pytest.Mo
         (first, "storage"): 8,
         **{(name, "monitoring"): 3 for name in others},
     }
-    assert asked == [(name, list(memory.UNITS["monitoring"])) for name in (first, *others)]
+    assert asked == [(name, list(memory.units("monitoring"))) for name in (first, *others)]

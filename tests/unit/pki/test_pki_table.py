@@ -9,7 +9,7 @@ import pytest
 from pki_cases import cluster, facts, host, told
 
 from kprov.pki.addresses import split_names
-from kprov.pki.table import TREE, admin_spec, leaf_specs, super_admin_spec
+from kprov.pki.table import TREE, admin_spec, leaf_specs, names, super_admin_spec
 from kprov.values.addresses import host_of
 from kprov.values.certificate import AUTHORITIES
 from kprov.values.errors import PkiError
@@ -37,9 +37,9 @@ def specs(groups=("etcd", "control_plane", "worker"), interfaces=None, host_opti
 
 def test_the_table_is_a_tree():
     assert tuple(TREE) == AUTHORITIES
-    names = Counter(leaf.name for leaves in TREE.values() for leaf in leaves)
-    assert set(names) == CONTROL_PLANE | ETCD | NODE | ALL
-    assert set(names.values()) == {1}, "a leaf has one authority"
+    found = Counter(leaf.name for leaves in TREE.values() for leaf in leaves)
+    assert set(found) == CONTROL_PLANE | ETCD | NODE | ALL
+    assert set(found.values()) == {1}, "a leaf has one authority"
     for authority, leaves in TREE.items():
         subjects = Counter((leaf.cn, leaf.usage, leaf.names) for leaf in leaves if leaf.usage == "client")
         assert set(subjects.values()) == {1}, f"two clients of {authority} could not be told apart"
@@ -49,8 +49,7 @@ def test_the_table_is_a_tree():
 def test_servers_have_names_and_clients_have_none(leaves):
     one = host()
     for leaf in leaves:
-        names = leaf.names(cluster(one), one, told(cp1=facts()))
-        assert bool(names) == (leaf.usage != "client"), leaf.name
+        assert bool(names(leaf, cluster(one), one, told(cp1=facts()))) == (leaf.usage != "client"), leaf.name
 
 
 def test_only_etcd_members_may_both_serve_and_call():

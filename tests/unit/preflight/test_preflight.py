@@ -208,7 +208,7 @@ def test_a_port_of_ours_that_another_program_has(port: int) -> None:
 
 def test_each_group_has_its_own_ports() -> None:
     def numbers(*groups: Group) -> set[int]:
-        return {port.number for port in ports(cluster(), host(groups=groups))}
+        return {wanted.port.number for wanted in ports(cluster(), host(groups=groups))}
 
     assert numbers("etcd") == {2379, 2380, 2381}
     assert numbers("worker") == {10250, 10248, 10249, 10256, 6444}
@@ -224,7 +224,7 @@ def test_monitoring_has_a_port_on_every_host_and_packages_of_its_own() -> None:
     monitored = cluster(addons=by_name(["monitoring"]))
 
     def numbers(*groups: Group) -> set[int]:
-        return {port.number for port in ports(monitored, host(groups=groups))}
+        return {wanted.port.number for wanted in ports(monitored, host(groups=groups))}
 
     assert numbers("etcd") == {2379, 2380, 2381, 10270, 19100}
     assert {10270, 1338, 19100} <= numbers("worker")

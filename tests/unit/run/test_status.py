@@ -26,9 +26,10 @@ from kprov.values.errors import TransportError
 from kprov.values.model import Cluster
 
 CONTROL_PLANE = (
-    "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet", "kube-proxy",
+    "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kube-api-proxy",
+    "kprov-network", "kubelet", "kube-proxy", "kprov-service-rules",
 )  # fmt: skip
-WORKER = ("containerd", "kubelet", "kube-proxy")
+WORKER = ("containerd", "kube-api-proxy", "kprov-network", "kubelet", "kube-proxy", "kprov-service-rules")
 ACTIVE = UnitState(active="active", enabled="enabled", needs_reload=False, loaded=True)
 
 
@@ -211,16 +212,16 @@ def test_a_host_that_could_not_be_asked_is_told_with_the_reason(cluster: Cluster
 def test_days_are_those_of_the_first_certificate_to_end(cluster: Cluster) -> None:
     authority = CertificateAuthority.generate("etcd", "ecdsa-p256", 3650, NOW)
     texts = {}
-    for days in (30, 300):
+    for name, days in (("peer", 30), ("server", 300)):
         spec = CertificateSpec(name="etcd-peer", authority="etcd", common_name="cp1", server=True, days=days)
-        texts[f"/etc/etcd/pki/{days}.crt"] = authority.issue(spec, NOW).cert_pem
+        texts[f"/etc/etcd/pki/{name}.crt"] = authority.issue(spec, NOW).cert_pem
     seen = healthy()
     seen["cp1"] = replace(seen["cp1"], texts=texts)
     etcd = next(one for one in of(cluster, seen).hosts[0].components if one.name == "etcd")
     assert etcd.expires_in in (29, 30)
     later = summarize(cluster, seen, {}, NOW + timedelta(days=31))
     assert not later.good
-    unreadable = {**seen, "cp1": replace(seen["cp1"], texts={"/etc/etcd/pki/x.crt": b"no certificate"})}
+    unreadable = {**seen, "cp1": replace(seen["cp1"], texts={"/etc/etcd/pki/peer.crt": b"no certificate"})}
     assert not of(cluster, unreadable).good
 
 
