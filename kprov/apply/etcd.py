@@ -11,24 +11,23 @@ from dataclasses import replace
 from kprov.apply import wire
 from kprov.apply.batch import Batch, Step
 from kprov.apply.operations import Sources, stage_batch, write_gates, write_stamp
-from kprov.apply.rolls import batches
 from kprov.observe.observation import Observation
 from kprov.plan.cluster import ClusterPlan
 from kprov.plan.etcd import Membership, initial_cluster
 from kprov.plan.host import JOIN_FILE, HostPlan
-from kprov.plan.stages import Stage
+from kprov.plan.rolls import Members, host_batches
 
 _MEMBERSHIP = "etcd membership"
 _PROMOTION_SECONDS = 120
 _CHANGE_SECONDS = 30
 
 
-def etcd_batches(stage: Stage, plan: ClusterPlan) -> list[list[str]]:
+def etcd_batches(stage: str, plan: ClusterPlan) -> list[list[str]]:
     """Founders together, then members that are there, then those who join, one by one."""
     membership = plan.membership
     new = {*membership.bootstrap, *membership.join}
     founders = [name for name in membership.bootstrap if name in plan.hosts]
-    regular = batches(stage, {name: changed for name, changed in plan.hosts.items() if name not in new})
+    regular = host_batches(Members(), stage, {name: changed for name, changed in plan.hosts.items() if name not in new})
     settling = [[name] for name in membership.settle if name in plan.hosts]
     joining = [[name] for name in membership.join if name in plan.hosts]
     return [

@@ -1,27 +1,206 @@
-"""In which batches the hosts of a stage are changed. Pure."""
+"""What each roll of a stage does in a run: its batches of hosts, and what every host of a batch is sent. It sends nothing.
+
+A roll is a value of plan/rolls.py; `rolling` gives the class that carries it out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
 
-from kprov.plan.host import HostPlan
+from kprov.apply.batch import Batch
+from kprov.apply.etcd import etcd_batch, etcd_batches, removals
+from kprov.apply.objects import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
+from kprov.apply.operations import Issue, Sources, stage_batch
+from kprov.apply.runtime_swap import swap_batch
+from kprov.apply.upgrades import drain_batch, reopen_batch
+from kprov.observe.observation import Observation
+from kprov.plan import rolls, stage_names
+from kprov.plan.cluster import ClusterPlan
 from kprov.plan.stages import Stage
+from kprov.transport.base import Session
+from kprov.values.certificate import Authority
+from kprov.values.events import HostFailed
+from kprov.values.model import Cluster
+
+SourcesOf = Callable[[str], Sources]  # host name → where its content comes from
 
 
-def batches(stage: Stage, plans: Mapping[str, HostPlan]) -> list[list[str]]:
-    """Hosts with work in a stage, in the batches that its roll asks for.
+@dataclass(kw_only=True)
+class Run:
+    """What a roll may look at: the plan, what hosts said, and what has happened so far.
 
-    Hosts that serve nothing yet go first and together: starting something takes nothing away.
+    `kubeconfig` makes a short-lived credential for work on a control plane host; bundle: the CAs to trust, PEM.
     """
-    idle: list[str] = []
-    serving: list[str] = []
-    for name, plan in plans.items():
-        changes, restarts = plan.stage(stage.name)
-        if not changes and not restarts:
-            continue
-        (serving if any(restart.running for restart in restarts) else idle).append(name)
-    if stage.roll in ("serial", "etcd"):
-        return [group for group in (idle, *([name] for name in serving)) if group]
-    if stage.roll == "canary" and serving:
-        return [group for group in (idle, serving[:1], serving[1:]) if group]
-    return [group for group in (idle + serving,) if group]
+
+    cluster: Cluster
+    plan: ClusterPlan
+    observations: Mapping[str, Observation]
+    sessions: Mapping[str, Session]
+    sources: SourcesOf
+    kubeconfig: Callable[[], bytes]
+    bundle: Mapping[Authority, bytes]
+    failures: list[HostFailed] = field(default_factory=list)
+    changed: bool = False
+
+    @property
+    def control_plane(self) -> str:
+        """A control plane that was reached; one whose API server answered is preferred."""
+        names = [host.name for host in self.cluster.group("control_plane") if host.name in self.sessions]
+        return next((name for name in names if self.observations[name].objects is not None), names[0])
+
+    @property
+    def member(self) -> str:
+        """An etcd host that was reached; one whose member answered is preferred."""
+        names = [host.name for host in self.cluster.group("etcd") if host.name in self.sessions]
+        return next((name for name in names if self.observations[name].etcd.members), names[0])
+
+    @property
+    def nodes(self) -> list[str]:
+        """Nodes that are in the plan."""
+        return [host.name for host in self.cluster.nodes if host.name in self.plan.hosts]
+
+    @property
+    def issue(self) -> Issue:
+        return self.sources(self.control_plane).issue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A batch that one host is sent on behalf of others. what: its name in events, in the place of a stage's."""
+
+    what: str
+    host: str
+    batch: Batch
+
+
+class Rolling:
+    """How a stage goes over its hosts. Around a batch, other hosts may be asked for something."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    def batches(self, run: Run) -> list[list[str]]:
+        """Return the hosts with work, in the batches that follow each other."""
+        raise NotImplementedError
+
+    def batch(self, run: Run, host: str) -> Batch:
+        """Return what one host is sent. Issues certificates."""
+        raise NotImplementedError
+
+    def before(self, run: Run, names: Sequence[str]) -> Request | None:
+        """Return what must be done before a batch of hosts is changed; they stay as they are when it fails."""
+        return None
+
+    def after(self, run: Run, names: Sequence[str]) -> Request | None:
+        """Return what is done when a batch of hosts has ended, whether all of them ended well or not."""
+        return None
+
+    def ending(self, run: Run) -> Iterator[Request]:
+        """Yield what is done when all batches have ended well."""
+        return iter(())
+
+
+class _Hosts(Rolling):
+    """Hosts by what their own plans say."""
+
+    def __init__(self, stage: Stage, roll: rolls.HostRoll) -> None:
+        super().__init__(stage)
+        self.roll = roll
+
+    def batches(self, run: Run) -> list[list[str]]:
+        return rolls.host_batches(self.roll, self.stage.name, run.plan.hosts)
+
+    def batch(self, run: Run, host: str) -> Batch:
+        return stage_batch(run.plan.hosts[host], self.stage.name, run.observations[host], run.sources(host))
+
+
+class _Members(Rolling):
+    def batches(self, run: Run) -> list[list[str]]:
+        return etcd_batches(self.stage.name, run.plan)
+
+    def batch(self, run: Run, host: str) -> Batch:
+        token = f"kprov-{run.cluster.name}"
+        return etcd_batch(self.stage.name, host, run.plan, run.observations[host], run.sources(host), token=token)
+
+    def ending(self, run: Run) -> Iterator[Request]:
+        if run.plan.membership.remove:
+            yield Request(what=self.stage.name, host=run.member, batch=removals(run.plan.membership))
+
+
+class _Drained(Rolling):
+    """Empties nodes, changes them, opens them again. Those that fail stay cordoned: the next run goes on there."""
+
+    def batches(self, run: Run) -> list[list[str]]:
+        return run.plan.upgrades.rounds(run.cluster.upgrade.max_unavailable)
+
+    def before(self, run: Run, names: Sequence[str]) -> Request | None:
+        drained = [name for name in names if name in run.plan.upgrades.drain]
+        if not drained:
+            return None
+        batch = drain_batch(drained, run.cluster.upgrade.drain_timeout, run.kubeconfig())
+        return Request(what=stage_names.DRAIN, host=run.control_plane, batch=batch)
+
+    def batch(self, run: Run, host: str) -> Batch:
+        upgrades, plan = run.plan.upgrades, run.plan.hosts[host]
+        if host in upgrades.swaps:
+            swap = upgrades.swaps[host]
+            return swap_batch(plan, self.stage.name, swap, run.observations[host], run.sources(host))
+        if host in upgrades.drain:
+            return stage_batch(plan, self.stage.name, run.observations[host], run.sources(host))
+        return Batch()  # it only waits to be opened again
+
+    def after(self, run: Run, names: Sequence[str]) -> Request | None:
+        failed = {failure.host for failure in run.failures}
+        well = [name for name in names if name not in failed]
+        if not well:
+            return None
+        upgrades, version = run.plan.upgrades, run.cluster.versions["kubernetes"]
+        networkless = run.plan.not_ready if run.plan.network.mode == "none" else ()
+        batch = reopen_batch(well, version, upgrades.swaps, run.kubeconfig(), networkless=networkless)
+        return Request(what=stage_names.UNCORDON, host=run.control_plane, batch=batch)
+
+
+class _Once(Rolling):
+    """Work on Kubernetes objects, done by one control plane. work: the batch, without the credential it needs."""
+
+    def __init__(self, stage: Stage, work: Callable[[Run], Batch]) -> None:
+        super().__init__(stage)
+        self.work = work
+
+    def batches(self, run: Run) -> list[list[str]]:
+        return [[run.control_plane]] if self.work(run).operations else []
+
+    def batch(self, run: Run, host: str) -> Batch:
+        batch = self.work(run)
+        batch.attach_as("kubeconfig", run.kubeconfig())
+        return batch
+
+
+class _Ready(_Once):
+    def batches(self, run: Run) -> list[list[str]]:
+        return [[run.control_plane]] if run.changed or run.plan.not_ready else []
+
+
+def rolling(stage: Stage) -> Rolling:
+    """Return what carries out the roll of a stage."""
+    match stage.roll:
+        case rolls.Parallel() | rolls.Serial() | rolls.Canary() as roll:
+            return _Hosts(stage, roll)
+        case rolls.Members():
+            return _Members(stage)
+        case rolls.Drained():
+            return _Drained(stage)
+        case rolls.OwnObjects():
+            return _Once(stage, lambda run: objects_batch(run.plan))
+        case rolls.FirstAddons():
+            return _Once(stage, lambda run: network_batch(run.plan, run.bundle, run.issue))
+        case rolls.Workloads():
+            return _Once(stage, lambda run: workloads_batch(run.plan, run.nodes))
+        case rolls.OtherAddons():
+            return _Once(stage, lambda run: addons_batch(run.plan, run.bundle, run.issue))
+        case rolls.Ready():
+            return _Ready(stage, lambda run: ready_batch(run.plan, run.nodes))
+        case unknown:
+            assert_never(unknown)

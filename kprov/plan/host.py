@@ -13,11 +13,11 @@ from datetime import datetime
 from kprov.observe.observation import Observation
 from kprov.plan.desired import Desired, record_keys
 from kprov.plan.difference import Action, difference
+from kprov.plan.stage_names import CLEANUP
 from kprov.values.certificate import Authority
 from kprov.values.resources import Binary, Certificate, File, Key, Resource, Unit
 
 JOIN_FILE = "/etc/etcd/join.env"  # written by the etcd conversation, empty between joins
-CLEANUP = "cleanup"
 DATA = "data"  # how the manifest knows a folder that outlives the wish for it
 
 

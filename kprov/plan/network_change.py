@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from kprov.observe.observation import Observation
 from kprov.plan.host import Change, HostPlan
+from kprov.plan.stage_names import BOTH_WAYS, ONE_WAY, ROUTES
 from kprov.roles.network import FIRST_CONFLIST, SCRIPT, SETTINGS, TUNNEL, UNIT, gateway, settings
 from kprov.roles.pod_network import identity
 from kprov.values.components import KUBELET
@@ -21,7 +21,6 @@ from kprov.values.model import Cluster, NetworkMode, NetworkSettings
 from kprov.values.paths import NETWORK_MODE
 from kprov.values.resources import File, Gate, Unit
 
-Step = Literal["both-ways", "routes", "one-way"]  # stages, in their order
 _NODE_UNIT = ("unit", KUBELET.unit)  # what a host that has been a node has on record
 _AND = ", "  # between the two networks that a node has while it changes
 
@@ -90,21 +89,21 @@ def by_both_ways(plan: HostPlan, change: NetworkChange, ctx: Context) -> HostPla
     routes: tuple[NetworkMode, NetworkMode] = ("routed", "vxlan") if change.comes else ("vxlan", "routed")
     old, new = (settings(ctx, tunnel=tunnel, routes=way, both=True) for way in routes)
     changes = [
-        _with(final, "both-ways", old, "the new way comes beside the old one, which stays in use"),
-        _with(final, "routes", new, "packets go the new way; the other one stays for what still comes by it"),
-        replace(final, stage="one-way"),
+        _with(final, BOTH_WAYS, old, "the new way comes beside the old one, which stays in use"),
+        _with(final, ROUTES, new, "packets go the new way; the other one stays for what still comes by it"),
+        replace(final, stage=ONE_WAY),
     ]
     mode = _file_change(plan, NETWORK_MODE)
     if mode is not None:
         both = f"routed{_AND}{identity(tunnel)}\n".encode()
-        changes += [_with(mode, "both-ways", both, "it has both networks while it changes")]
-        changes += [replace(mode, stage="one-way")]
+        changes += [_with(mode, BOTH_WAYS, both, "it has both networks while it changes")]
+        changes += [replace(mode, stage=ONE_WAY)]
     rest = [item for item in plan.changes if item not in (final, mode)]
     restarts = [item for item in plan.restarts if item.unit.name != UNIT]
     for restart in (item for item in plan.restarts if item.unit.name == UNIT):
         reached = _reaching(restart.unit, ctx) if change.comes else restart.unit
-        restarts += [replace(restart, stage="both-ways", unit=reached)]
-        restarts += [replace(restart, stage=stage) for stage in ("routes", "one-way")]
+        restarts += [replace(restart, stage=BOTH_WAYS, unit=reached)]
+        restarts += [replace(restart, stage=stage) for stage in (ROUTES, ONE_WAY)]
     return replace(plan, changes=(*rest, *changes), restarts=tuple(restarts))
 
 
@@ -115,7 +114,7 @@ def _file_change(plan: HostPlan, path: str) -> Change | None:
     )
 
 
-def _with(change: Change, stage: Step, content: bytes, reason: str) -> Change:
+def _with(change: Change, stage: str, content: bytes, reason: str) -> Change:
     """The change with other content, for an earlier stage."""
     if not isinstance(change.resource, File):
         raise AssertionError(f"{change.title} is no file")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from kprov.plan.host import HostPlan
+from kprov.plan.stage_names import NODE
 from kprov.values.model import Cluster
 from kprov.values.resources import Key
 from kprov.values.runtimes import RUNTIMES, Runtime
@@ -59,7 +60,7 @@ def moved(plan: HostPlan, swap: Swap, stage: str) -> HostPlan:
     def belongs(key: Key, of: str, *, deleted: bool) -> bool:
         if deleted:
             return swap.takes_away(key)
-        return of == "node" or swap.coming.owns(key)
+        return of == NODE or swap.coming.owns(key)
 
     return replace(
         plan,

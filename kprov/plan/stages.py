@@ -7,8 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
 
+from kprov.plan import stage_names as names
+from kprov.plan.rolls import (
+    Canary,
+    Drained,
+    FirstAddons,
+    Members,
+    OtherAddons,
+    OwnObjects,
+    Parallel,
+    Ready,
+    Roll,
+    Serial,
+    Workloads,
+)
 from kprov.roles import (
     addon_directories,
     api_proxy,
@@ -33,25 +46,22 @@ from kprov.values.resources import Resource
 
 Role = Callable[[Context], Iterable[Resource]]
 
-# How a stage goes over its hosts. `parallel`: all at once. `serial`: hosts that serve now one by one, the others before
-# them at once. `canary`: one that serves first, then the rest at once. `etcd`: serial, with quorum and membership kept.
-# `drain`: nodes whose kubelet gets another minor version or whose runtime is replaced, each emptied first; what they
-# want of `runtime` and `node` waits for it (node_upgrades.py). `objects` and `workloads`: once, on a control plane; what
-# runs as pods waits for the nodes, so that it is spread over all of them. `addons`: the same, and one that fails stops
-# nothing. `network`: a cloud's controller and an add-on that is the pod network, before the nodes are waited for.
-# `ready`: once, on a control plane, only when something changed.
-Roll = Literal["parallel", "serial", "canary", "etcd", "objects", "network", "drain", "workloads", "addons", "ready"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One row of the program."""
+    """One row of the program.
+
+    counts: what it does changes something; a stage that only waits makes no host a changed one. ends_run: an add-on that
+    is refused in it ends the run, since what comes after it would wait for nodes in vain; elsewhere it stops nothing.
+    """
 
     name: str
     title: str
     roll: Roll
     roles: tuple[Role, ...] = ()
     hosts: Callable[[Host], bool] = lambda _: True
+    counts: bool = True
+    ends_run: bool = False
 
 
 def _node(host: Host) -> bool:
@@ -68,31 +78,35 @@ def _control_plane(host: Host) -> bool:
 
 # fmt: off
 STAGES: tuple[Stage, ...] = (
-    Stage(name="host", title="Hosts", roll="parallel", roles=(host.resources,)),
-    Stage(name="etcd", title="etcd", roll="etcd", hosts=_etcd, roles=(etcd.resources,)),
-    Stage(name="api-server", title="API servers", roll="serial", hosts=_control_plane, roles=(api_server.resources,)),
-    Stage(name="controllers", title="Controller managers and schedulers", roll="serial", hosts=_control_plane,
+    Stage(name=names.HOST, title="Hosts", roll=Parallel(), roles=(host.resources,)),
+    Stage(name=names.ETCD, title="etcd", roll=Members(), hosts=_etcd, roles=(etcd.resources,)),
+    Stage(name=names.API_SERVER, title="API servers", roll=Serial(), hosts=_control_plane, roles=(api_server.resources,)),
+    Stage(name=names.CONTROLLERS, title="Controller managers and schedulers", roll=Serial(), hosts=_control_plane,
           roles=(controller_manager.resources, scheduler.resources)),
-    Stage(name="runtime", title="Container runtime and pod network", roll="parallel", hosts=_node,
+    Stage(name=names.RUNTIME, title="Container runtime and pod network", roll=Parallel(), hosts=_node,
           roles=(container_runtime.resources, network.resources, node_dns.resources, api_proxy.resources,
                  addon_directories.resources)),
     # These three have work only while the pod network of a living cluster changes (network_change.py).
-    Stage(name="both-ways", title="Pod network: the new way beside the old one", roll="parallel", hosts=_node),
-    Stage(name="routes", title="Pod network: from the old way to the new one", roll="serial", hosts=_node),
-    Stage(name="one-way", title="Pod network: the old way goes", roll="parallel", hosts=_node),
-    Stage(name="objects", title="Cluster objects", roll="objects", hosts=_control_plane),
-    Stage(name="node", title="Nodes", roll="canary", hosts=_node, roles=(kubelet.resources, kube_proxy.resources)),
-    Stage(name="network", title="Cloud controller and pod network", roll="network", hosts=_control_plane),
-    Stage(name="upgrade", title="Nodes, drained for their upgrade", roll="drain", hosts=_node),
-    Stage(name="host-logs", title="Log collectors of hosts", roll="parallel", roles=(host_logs.resources,)),
-    Stage(name="metrics", title="Metrics for monitoring", roll="parallel",
+    Stage(name=names.BOTH_WAYS, title="Pod network: the new way beside the old one", roll=Parallel(), hosts=_node),
+    Stage(name=names.ROUTES, title="Pod network: from the old way to the new one", roll=Serial(), hosts=_node),
+    Stage(name=names.ONE_WAY, title="Pod network: the old way goes", roll=Parallel(), hosts=_node),
+    Stage(name=names.OBJECTS, title="Cluster objects", roll=OwnObjects(), hosts=_control_plane),
+    Stage(name=names.NODE, title="Nodes", roll=Canary(), hosts=_node, roles=(kubelet.resources, kube_proxy.resources)),
+    Stage(name=names.NETWORK, title="Cloud controller and pod network", roll=FirstAddons(), ends_run=True,
+          hosts=_control_plane),
+    Stage(name=names.UPGRADE, title="Nodes, drained for their upgrade", roll=Drained(), hosts=_node),
+    Stage(name=names.HOST_LOGS, title="Log collectors of hosts", roll=Parallel(), roles=(host_logs.resources,)),
+    Stage(name=names.METRICS, title="Metrics for monitoring", roll=Parallel(),
           roles=(node_exporter.resources, metrics_proxy.resources, metrics_store.resources)),
-    Stage(name="workloads", title="Workloads", roll="workloads", hosts=_control_plane),
-    Stage(name="addons", title="Add-ons", roll="addons", hosts=_control_plane),
-    Stage(name="ready", title="Ready", roll="ready", hosts=_control_plane),
-    Stage(name="cleanup", title="What is no longer wanted", roll="parallel"),
+    Stage(name=names.WORKLOADS, title="Workloads", roll=Workloads(), hosts=_control_plane),
+    Stage(name=names.ADDONS, title="Add-ons", roll=OtherAddons(), hosts=_control_plane),
+    Stage(name=names.READY, title="Ready", roll=Ready(), counts=False, hosts=_control_plane),
+    Stage(name=names.CLEANUP, title="What is no longer wanted", roll=Parallel()),
 )
 # fmt: on
+
+# Stages, and steps around them, that change nothing.
+WAITING = frozenset({names.HEARTBEATS, *(stage.name for stage in STAGES if not stage.counts)})
 
 
 def desired(context: Context) -> dict[str, list[Resource]]:

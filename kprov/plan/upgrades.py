@@ -14,6 +14,7 @@ from typing import Any
 from kprov.observe.observation import Observation
 from kprov.plan.host import HostPlan
 from kprov.plan.runtime_swap import Swap, moved, swaps
+from kprov.plan.stage_names import NODE, RUNTIME, UPGRADE
 from kprov.values.components import KUBELET
 from kprov.values.model import Cluster, Host
 from kprov.values.paths import BIN
@@ -21,7 +22,6 @@ from kprov.values.resources import Binary, Key
 from kprov.values.runtimes import RUNTIMES, Runtime
 from kprov.values.versions import numbers
 
-STAGE = "upgrade"
 CORDONED = "kprov.io/cordoned"  # the annotation of nodes that kprov itself cordoned; apply.sh writes it
 
 
@@ -100,7 +100,7 @@ def _is_upgraded(
 def deferred(plan: HostPlan, upgrades: NodeUpgrades) -> HostPlan:
     """The plan of a node: if it is drained, what disturbs its pods waits for the stage in which it is empty."""
     if plan.host in upgrades.swaps:
-        return moved(plan, upgrades.swaps[plan.host], STAGE)
+        return moved(plan, upgrades.swaps[plan.host], UPGRADE)
     return _waiting(plan) if plan.host in upgrades.drain else plan
 
 
@@ -110,20 +110,20 @@ def _waiting(plan: HostPlan) -> HostPlan:
     inputs = {path for unit in units.values() for path in (*unit.reads, unit.path)}
 
     def waits(stage: str, key: Key, *, program: bool) -> bool:
-        if stage == "runtime" and units:
+        if stage == RUNTIME and units:
             return program or key[1] in inputs or key[1] in units
-        return stage == "node"
+        return stage == NODE
 
     return replace(
         plan,
         changes=tuple(
-            replace(change, stage=STAGE)
+            replace(change, stage=UPGRADE)
             if waits(change.stage, change.key, program=isinstance(change.resource, Binary))
             else change
             for change in plan.changes
         ),
         restarts=tuple(
-            replace(restart, stage=STAGE) if restart.stage == "node" or restart.unit.name in units else restart
+            replace(restart, stage=UPGRADE) if restart.stage == NODE or restart.unit.name in units else restart
             for restart in plan.restarts
         ),
     )

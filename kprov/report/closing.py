@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kprov.plan.cluster import ClusterPlan
+from kprov.plan.stages import WAITING
 from kprov.report.tally import Tally
 from kprov.report.words import count, duration, names, size
 from kprov.transport.base import Count
@@ -17,7 +18,7 @@ LOG_LINES = 20
 def changed_hosts(tally: Tally) -> tuple[str, ...]:
     """Hosts on which something was done to the end, or all but what an add-on was refused, in order of names."""
     partly = {(failure.stage, failure.host) for failure in tally.failures if not failure.fatal} & tally.worked
-    return tuple(sorted({host for stage, host in tally.ended | partly if stage != "ready"}))
+    return tuple(sorted({host for stage, host in tally.ended | partly if stage not in WAITING}))
 
 
 def restarted_units(plan: ClusterPlan, tally: Tally) -> tuple[str, ...]:

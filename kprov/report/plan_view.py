@@ -8,12 +8,12 @@ from typing import Any
 
 from kprov.objects.objects import titled
 from kprov.plan.cluster import ClusterPlan
-from kprov.plan.host import CLEANUP, Change, HostPlan
+from kprov.plan.host import Change, HostPlan
 from kprov.plan.stages import STAGES
 from kprov.report.words import count
 
 SIGNS = {"create": "+", "update": "~", "permissions": "~", "record": "·", "delete": "-"}
-_STAGES = {stage.name: stage.title for stage in STAGES} | {CLEANUP: "What is no longer wanted"}
+_STAGES = {stage.name: stage.title for stage in STAGES}
 
 
 def plan_lines(plan: ClusterPlan) -> list[str]:

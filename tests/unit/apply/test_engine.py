@@ -17,14 +17,14 @@ from kprov.apply import wire
 from kprov.apply.batch import Batch
 from kprov.apply.engine import Engine
 from kprov.apply.operations import Sources
-from kprov.apply.rolls import batches
 from kprov.apply.sending import send
 from kprov.objects.objects import ObjectChange, identity
 from kprov.observe.observation import EtcdMember
 from kprov.plan.cluster import ClusterPlan
 from kprov.plan.etcd import Membership
 from kprov.plan.host import Change, HostPlan, Restart
-from kprov.plan.stages import STAGES, Stage
+from kprov.plan.rolls import Canary, Parallel, Serial, host_batches
+from kprov.plan.stages import STAGES
 from kprov.plan.upgrades import NodeUpgrades
 from kprov.transport.base import Result
 from kprov.transport.fake import FakeTransport
@@ -36,9 +36,6 @@ from kprov.values.resources import File, Unit
 
 NO_UPGRADES = NodeUpgrades()
 NO_MEMBERSHIP = Membership()
-SERIAL = Stage(name="api-server", title="API servers", roll="serial")
-PARALLEL = replace(SERIAL, roll="parallel")
-CANARY = replace(SERIAL, roll="canary")
 
 
 def host(name: str) -> Host:
@@ -63,19 +60,19 @@ def plan(name: str, *, running: bool = False, stage: str = "api-server", files: 
 
 def test_hosts_that_serve_go_one_by_one_after_those_that_do_not() -> None:
     plans = {"a": plan("a", running=True), "b": plan("b"), "c": plan("c", running=True), "d": plan("d")}
-    assert batches(SERIAL, plans) == [["b", "d"], ["a"], ["c"]]
+    assert host_batches(Serial(), "api-server", plans) == [["b", "d"], ["a"], ["c"]]
 
 
 def test_a_canary_goes_before_the_rest() -> None:
     plans = {name: plan(name, running=True) for name in "abc"}
-    assert batches(CANARY, plans) == [["a"], ["b", "c"]]
-    assert batches(CANARY, {name: plan(name) for name in "ab"}) == [["a", "b"]]
+    assert host_batches(Canary(), "api-server", plans) == [["a"], ["b", "c"]]
+    assert host_batches(Canary(), "api-server", {name: plan(name) for name in "ab"}) == [["a", "b"]]
 
 
 def test_parallel_stages_are_one_batch_and_idle_hosts_are_in_none() -> None:
     plans = {"a": plan("a"), "b": plan("b", stage="node")}
-    assert batches(PARALLEL, plans) == [["a"]]
-    assert batches(PARALLEL, {}) == []
+    assert host_batches(Parallel(), "api-server", plans) == [["a"]]
+    assert host_batches(Parallel(), "api-server", {}) == []
 
 
 def obeying(_: Host, __: str, stdin: bytes) -> Result:

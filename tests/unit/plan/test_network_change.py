@@ -12,11 +12,11 @@ import pytest
 sys.path.append(str(Path(__file__).parents[2] / "roles"))
 from given import context
 
-from kprov.apply.rolls import batches
 from kprov.observe.observation import Observation
 from kprov.plan.desired import expand
 from kprov.plan.host import HostPlan, plan_host
 from kprov.plan.network_change import NetworkChange, between, by_both_ways
+from kprov.plan.rolls import host_batches
 from kprov.plan.stages import STAGES
 from kprov.roles import network
 from kprov.values.context import Context
@@ -125,9 +125,9 @@ def test_nodes_turn_one_by_one_and_the_rest_is_for_all_at_once() -> None:
         for name, plan in plans.items()
     }
     stages = {stage.name: stage for stage in STAGES}
-    assert batches(stages["both-ways"], serving) == [["w1", "w2"]]
-    assert batches(stages["routes"], serving) == [["w1"], ["w2"]]
-    assert batches(stages["one-way"], serving) == [["w1", "w2"]]
+    assert host_batches(stages["both-ways"].roll, "both-ways", serving) == [["w1", "w2"]]
+    assert host_batches(stages["routes"].roll, "routes", serving) == [["w1"], ["w2"]]
+    assert host_batches(stages["one-way"].roll, "one-way", serving) == [["w1", "w2"]]
     names = [stage.name for stage in STAGES]
     assert names.index("runtime") < names.index("both-ways") < names.index("routes") < names.index("one-way")
 

@@ -1,0 +1,195 @@
+"""What each roll of the table does in a run: its batches, what a host is sent, what is asked around a batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from observed import bare
+
+from kprov.apply import wire
+from kprov.apply.operations import Sources
+from kprov.apply.rolls import Run, rolling
+from kprov.observe.observation import EtcdMember, EtcdView
+from kprov.plan import stage_names
+from kprov.plan.cluster import ClusterPlan
+from kprov.plan.etcd import Membership
+from kprov.plan.host import HostPlan, Restart
+from kprov.plan.runtime_swap import Swap
+from kprov.plan.stages import STAGES, WAITING, Stage
+from kprov.plan.upgrades import NodeUpgrades
+from kprov.transport.fake import FakeTransport
+from kprov.values.events import HostFailed
+from kprov.values.model import Cluster, Connection, Host, NetworkSettings, UpgradeSettings
+from kprov.values.resources import Unit
+from kprov.values.runtimes import RUNTIMES
+
+UNIT = Unit(name="x.service", content=b"")
+DEPLOYMENT = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "dns", "namespace": "n"}}
+CONFIG = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}}
+
+
+def stage(name: str) -> Stage:
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+def restarting(name: str, of: str) -> HostPlan:
+    restarts = (Restart(stage=of, unit=UNIT, reason="x", running=True),)
+    return HostPlan(
+        host=name, changes=(), restarts=restarts, stamps={UNIT.name: "s", "kubelet.service": "s"}, unstamps={}
+    )
+
+
+def run(of: str = "node", **changes: Any) -> Run:
+    """Three hosts that are everything, each with a unit to restart in stage `of`."""
+    names = ("a", "b", "c")
+    hosts = tuple(
+        Host(name=name, groups=frozenset({"control_plane", "etcd"}), connection=Connection(address=name))
+        for name in names
+    )
+    plan = ClusterPlan(
+        hosts={name: restarting(name, of) for name in names},
+        membership=Membership(),
+        peers=(),
+        objects=(),
+        objects_known=True,
+        desired_objects=(),
+        not_ready=(),
+        upgrades=NodeUpgrades(),
+    )
+    fake = FakeTransport(handler=lambda *_: pytest.fail("a roll sends nothing"))
+    return Run(
+        cluster=Cluster(
+            name="c", versions={"kubernetes": "1.37.2"}, hosts=hosts, upgrade=UpgradeSettings(max_unavailable=2)
+        ),
+        plan=replace(plan, **changes),
+        observations={name: bare() for name in names},
+        sessions={host.name: fake.connect(host) for host in hosts},
+        sources=lambda _: Sources(issue=lambda _: (b"", b""), packed=lambda _: None, download=lambda _: None),  # type: ignore[arg-type, return-value]
+        kubeconfig=lambda: b"credential",
+        bundle={},
+    )
+
+
+@pytest.mark.parametrize("one", STAGES, ids=lambda one: one.name)
+def test_every_row_of_the_table_can_be_carried_out(one: Stage) -> None:
+    found = run(one.name)
+    for names in rolling(one).batches(found):
+        assert rolling(one).batch(found, names[0]) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "batches"),
+    [
+        (stage_names.HOST, [["a", "b", "c"]]),
+        (stage_names.API_SERVER, [["a"], ["b"], ["c"]]),
+        (stage_names.NODE, [["a"], ["b", "c"]]),
+        (stage_names.ETCD, [["a"], ["b"], ["c"]]),
+        (stage_names.CLEANUP, [["a", "b", "c"]]),
+    ],
+)
+def test_hosts_that_serve_are_taken_as_their_row_says(name: str, batches: list[list[str]]) -> None:
+    assert rolling(stage(name)).batches(run(name)) == batches
+    assert rolling(stage(name)).before(run(name), ["a"]) is None
+    assert rolling(stage(name)).after(run(name), ["a"]) is None
+    assert list(rolling(stage(name)).ending(run(name))) == []
+
+
+def test_members_that_leave_are_removed_last_by_one_that_answers() -> None:
+    gone = EtcdMember(id="f", name="d", peer_urls=("https://192.0.2.9:2380",), learner=False)
+    found = run(stage_names.ETCD, membership=Membership(remove=(gone,), live=("https://b:2379",)))
+    found.observations = {**found.observations, "b": replace(bare(), etcd=EtcdView(has_data=True, members=(gone,)))}
+    (request,) = rolling(stage(stage_names.ETCD)).ending(found)
+    assert (request.what, request.host) == ("etcd", "b")
+    assert isinstance(request.batch.operations[0], wire.EtcdRemove)
+
+
+SWAP = Swap(going=(RUNTIMES["crio"],), coming=RUNTIMES["containerd"])
+
+
+def test_nodes_are_drained_before_and_opened_after_their_batch() -> None:
+    found = run(stage_names.UPGRADE, upgrades=NodeUpgrades(drain=("a", "b"), reopen=("c",)))
+    roll = rolling(stage(stage_names.UPGRADE))
+    assert roll.batches(found) == [["c"], ["a"], ["b"]]
+    before, after = roll.before(found, ["a", "b"]), roll.after(found, ["a", "b"])
+    assert before is not None
+    assert after is not None
+    assert (before.what, before.host) == (stage_names.DRAIN, "a")
+    assert [one.node for one in before.batch.operations if isinstance(one, wire.Cordon)] == ["a", "b"]
+    assert (after.what, after.host) == (stage_names.UNCORDON, "a")
+    assert [one.node for one in after.batch.operations if isinstance(one, wire.Uncordon)] == ["a", "b"]
+    assert all(("kubeconfig", b"credential") in request.batch.payload for request in (before, after))
+
+
+def test_a_node_that_failed_stays_cordoned() -> None:
+    found = run(stage_names.UPGRADE, upgrades=NodeUpgrades(drain=("a", "b")))
+    found.failures.append(HostFailed(stage="upgrade", host="a", resource="", expected="", found="", log="", todo=""))
+    roll = rolling(stage(stage_names.UPGRADE))
+    after = roll.after(found, ["a", "b"])
+    assert after is not None
+    assert [one.node for one in after.batch.operations if isinstance(one, wire.Uncordon)] == ["b"]
+    assert roll.after(found, ["a"]) is None
+
+
+def test_a_node_that_was_left_cordoned_is_opened_and_neither_drained_nor_changed() -> None:
+    found = run(stage_names.UPGRADE, upgrades=NodeUpgrades(reopen=("c",)))
+    roll = rolling(stage(stage_names.UPGRADE))
+    assert roll.before(found, ["c"]) is None
+    assert roll.batch(found, "c").operations == []
+
+
+def test_a_node_whose_runtime_is_swapped_is_sent_the_swap() -> None:
+    found = run(stage_names.UPGRADE, upgrades=NodeUpgrades(drain=("a",), swaps={"b": SWAP}))
+    roll = rolling(stage(stage_names.UPGRADE))
+    stopped = [one.unit for one in roll.batch(found, "b").operations if isinstance(one, wire.Stop)]
+    assert "kubelet.service" in stopped
+    assert not [one for one in roll.batch(found, "a").operations if isinstance(one, wire.Stop)]
+    assert roll.before(found, ["b"]) is None
+
+
+def test_only_on_a_network_of_the_users_own_may_a_node_stay_without_one() -> None:
+    for mode, kinds in (("none", wire.Registered), ("routed", wire.Gate)):
+        found = run(
+            stage_names.UPGRADE,
+            upgrades=NodeUpgrades(drain=("a",)),
+            not_ready=("a",),
+            network=NetworkSettings(mode=mode),  # type: ignore[arg-type]
+        )
+        after = rolling(stage(stage_names.UPGRADE)).after(found, ["a"])
+        assert after is not None
+        assert isinstance(after.batch.operations[1], kinds)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [stage_names.OBJECTS, stage_names.NETWORK, stage_names.WORKLOADS, stage_names.ADDONS, stage_names.READY],
+)
+def test_without_work_on_objects_no_control_plane_is_asked(name: str) -> None:
+    assert rolling(stage(name)).batches(run(name)) == []
+
+
+def test_work_on_objects_is_for_the_control_plane_that_answered_and_brings_its_credential() -> None:
+    found = run(stage_names.WORKLOADS, objects_known=False, desired_objects=(DEPLOYMENT, CONFIG))
+    found.observations = {**found.observations, "b": replace(bare(), objects=())}
+    for name in (stage_names.OBJECTS, stage_names.WORKLOADS):
+        assert rolling(stage(name)).batches(found) == [["b"]]
+        assert ("kubeconfig", b"credential") in rolling(stage(name)).batch(found, "b").payload
+
+
+def test_readiness_is_asked_when_something_changed_or_nodes_are_not_ready() -> None:
+    roll = rolling(stage(stage_names.READY))
+    changed = run()
+    changed.changed = True
+    assert roll.batches(changed) == [["a"]]
+    assert roll.batches(run(not_ready=("b",))) == [["a"]]
+    assert roll.batches(run()) == []
+
+
+def test_what_only_waits_counts_as_no_change() -> None:
+    """Nobody is told that a host was changed because it was asked for heartbeats, or whether nodes are Ready."""
+    assert {stage_names.READY, stage_names.HEARTBEATS} == WAITING
+
+
+def test_an_add_on_that_nodes_need_ends_the_run_when_it_is_refused() -> None:
+    assert [one.name for one in STAGES if one.ends_run] == [stage_names.NETWORK]
