@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, assert_never
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
 from kprov.observe.observation import Observation
 from kprov.plan.delivery import Download
+from kprov.plan.desired import resource_paths
 from kprov.plan.host import DATA, Change, HostPlan, Restart
 from kprov.values.certificate import CertificateSpec
 from kprov.values.resources import (
@@ -89,12 +90,7 @@ def _unstamp(batch: Batch, plan: HostPlan, changes: Sequence[Change], restarts: 
 
 
 def _paths(change: Change) -> tuple[str, ...]:
-    resource = change.resource
-    if isinstance(resource, Certificate):
-        return (resource.path, resource.key_path)
-    if isinstance(resource, File | Binary | Unit):
-        return (resource.path,)
-    return ()
+    return resource_paths(change.resource) if change.resource is not None else ()
 
 
 def write_restarts(batch: Batch, plan: HostPlan, restarts: Sequence[Restart]) -> None:
@@ -152,62 +148,66 @@ def removal_order(keys: Iterable[Key]) -> list[Key]:
 
 def write_change(batch: Batch, change: Change, seen: Observation, sources: Sources) -> None:
     """One change as operations."""
-    resource = change.resource
-    title = change.title
+    resource, title = change.resource, change.title
     if resource is None:
         write_removal(batch, change.key, seen)
-    elif change.action == "record":
+        return
+    if change.action == "record":
         _write_record(batch, change)
-    elif isinstance(resource, File):
-        _write_file(
-            batch, title, change, resource.path, resource.content, resource.owner, resource.group, resource.mode
-        )
-    elif isinstance(resource, Unit):
-        _write_file(batch, title, change, resource.path, resource.content, "root", "root", 0o600)
-    elif isinstance(resource, Certificate):
-        _write_certificate(batch, change, resource, sources)
-    elif isinstance(resource, Binary):
-        _write_binary(batch, change, resource, sources)
-    elif isinstance(resource, Image):
-        _write_image(batch, title, resource, sources)
-    else:
-        _write_simple(batch, title, resource, seen)
+        return
+    match resource:
+        case File(path=path, content=content, owner=owner, group=group, mode=mode):
+            _write_file(batch, title, change, path, content, owner, group, mode)
+        case Unit():
+            _write_file(batch, title, change, resource.path, resource.content, "root", "root", 0o600)
+        case Certificate():
+            _write_certificate(batch, change, resource, sources)
+        case Binary():
+            _write_binary(batch, change, resource, sources)
+        case Image():
+            _write_image(batch, title, resource, sources)
+        case Directory() | Sysctl() | KernelModule() | User() | Package() | SwapOff():
+            batch.know(resource.key, _recorded_value(resource))
+            batch.add(title, _simple(resource, seen))
+        case unknown:
+            assert_never(unknown)
 
 
-def _write_simple(
-    batch: Batch, title: str, resource: Directory | Sysctl | KernelModule | User | Package | SwapOff, seen: Observation
-) -> None:
-    batch.know(resource.key, _recorded_value(resource))
-    if isinstance(resource, Directory):
-        mode, content = _octal(resource.mode), _recorded_value(resource)
-        owner, group = resource.owner, resource.group
-        made = wire.Directory(path=resource.path, owner=owner, group=group, mode=mode, content=content)
-        batch.add(title, made)
-    elif isinstance(resource, Sysctl):
-        batch.add(title, wire.Sysctl(name=resource.name, value=resource.value))
-    elif isinstance(resource, KernelModule):
-        batch.add(title, wire.Module(name=resource.name))
-    elif isinstance(resource, User):
-        batch.add(title, wire.User(name=resource.name, home=resource.home))
-    elif isinstance(resource, Package):
-        manager = seen.facts.package_manager
-        name, command, service = resource.name, resource.command, resource.service
-        batch.add(title, wire.Package(name=name, command=command, service=service, manager=manager))
-    else:
-        batch.add(title, wire.Swapoff())
+def _simple(
+    resource: Directory | Sysctl | KernelModule | User | Package | SwapOff, seen: Observation
+) -> wire.Directory | wire.Sysctl | wire.Module | wire.User | wire.Package | wire.Swapoff:
+    """The one operation of what needs no payload."""
+    match resource:
+        case Directory(path=path, owner=owner, group=group):
+            mode, content = _octal(resource.mode), _recorded_value(resource)
+            return wire.Directory(path=path, owner=owner, group=group, mode=mode, content=content)
+        case Sysctl():
+            return wire.Sysctl(name=resource.name, value=resource.value)
+        case KernelModule():
+            return wire.Module(name=resource.name)
+        case User():
+            return wire.User(name=resource.name, home=resource.home)
+        case Package(name=name, command=command, service=service):
+            return wire.Package(name=name, command=command, service=service, manager=seen.facts.package_manager)
+        case SwapOff():
+            return wire.Swapoff()
 
 
 def _recorded_value(resource: Resource) -> str:
     """What the manifest keeps of a resource: the hash of content, a package's program, what becomes of a folder."""
-    if isinstance(resource, File):
-        return resource.sha256
-    if isinstance(resource, Binary | Image):
-        return resource.artifact.sha256
-    if isinstance(resource, Package):
-        return resource.command
-    if isinstance(resource, Directory):
-        return DATA if resource.data else "purge" if resource.purge else "keep"
-    return "-"
+    match resource:
+        case File():
+            return resource.sha256
+        case Binary() | Image():
+            return resource.artifact.sha256
+        case Package():
+            return resource.command
+        case Directory():
+            return DATA if resource.data else "purge" if resource.purge else "keep"
+        case Certificate() | Unit() | Sysctl() | KernelModule() | User() | SwapOff():
+            return "-"
+        case unknown:
+            assert_never(unknown)
 
 
 def _write_record(batch: Batch, change: Change) -> None:

@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import assert_never
 
-from kprov.values.resources import Certificate, Directory, File, KernelModule, Key, Resource, SwapOff, Sysctl, Unit
+from kprov.values.resources import (
+    Binary,
+    Certificate,
+    Directory,
+    File,
+    Image,
+    KernelModule,
+    Key,
+    Package,
+    Resource,
+    SwapOff,
+    Sysctl,
+    Unit,
+    User,
+)
 
 SYSCTL_FILE = "/etc/sysctl.d/zz-kprov.conf"  # the last name wins at boot, wherever a file lies
 MODULES_FILE = "/etc/modules-load.d/kprov.conf"
@@ -60,20 +75,34 @@ def _lasting(resources: Iterable[Resource]) -> Iterable[File]:
 
 def _parents(resource: Resource) -> Iterable[str]:
     """Folders above its files, outermost first; as text, since a run asks this of every file on every host."""
-    paths = [getattr(resource, name) for name in ("path", "key_path") if hasattr(resource, name)]
-    ends = [(path, end) for path in paths for end in range(1, len(path)) if path[end] == "/"]
+    ends = [(path, end) for path in resource_paths(resource) for end in range(1, len(path)) if path[end] == "/"]
     return [folder for folder in dict.fromkeys(path[:end] for path, end in ends) if folder not in _SYSTEM_FOLDERS]
+
+
+def resource_paths(resource: Resource) -> tuple[str, ...]:
+    """Return where a resource is in the file system; nowhere for what is no file."""
+    match resource:
+        case Certificate():
+            return (resource.path, resource.key_path)
+        case File() | Binary() | Unit() | Directory():
+            return (resource.path,)
+        case Image() | Sysctl() | KernelModule() | User() | Package() | SwapOff():
+            return ()
+        case unknown:
+            assert_never(unknown)
 
 
 def record_keys(resource: Resource) -> tuple[Key, ...]:
     """The keys under which the host's manifest knows a resource."""
-    if isinstance(resource, Certificate):
-        return (("file", resource.path), ("file", resource.key_path))
-    if isinstance(resource, Unit):
-        return (("unit", resource.name), ("file", resource.path))
-    if isinstance(resource, SwapOff):
-        return (("swap", "off"),)
-    return (resource.key,)
+    match resource:
+        case Certificate():
+            return (("file", resource.path), ("file", resource.key_path))
+        case Unit():
+            return (resource.key, ("file", resource.path))
+        case File() | Directory() | Binary() | Image() | Sysctl() | KernelModule() | User() | Package() | SwapOff():
+            return (resource.key,)
+        case unknown:
+            assert_never(unknown)
 
 
 def questions(desired: Desired, records: Container[Key]) -> tuple[Key, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, assert_never
 
 from kprov.observe.observation import FileState, Observation
 from kprov.pki.reissue import why_reissue
@@ -37,19 +37,41 @@ def difference(
 
     `authorities` are CA certificates in PEM; `now` is aware UTC.
     """
-    action: Action
-    if isinstance(resource, Certificate):
-        action, reasons = _certificate(resource, seen, authorities, now)
-    elif isinstance(resource, File | Binary | Unit):
-        action, reasons = _file(resource, seen)
-    else:
-        action, reasons = _simple(resource, seen)
+    action, reasons = _compared(resource, seen, authorities, now)
     if not reasons and not all(key in seen.records for key in record_keys(resource)):
         # A unit is recorded when it is stamped, so only its file counts here.
         missing = [key for key in record_keys(resource) if key not in seen.records and key[0] != "unit"]
         if missing:
             action, reasons = "record", ["it is as wanted, but was not recorded as kprov's"]
     return (action, tuple(reasons)) if reasons else None
+
+
+def _compared(
+    resource: Resource, seen: Observation, authorities: Mapping[Authority, bytes], now: datetime
+) -> tuple[Action, list[str]]:
+    match resource:
+        case Certificate():
+            return _certificate(resource, seen, authorities, now)
+        case File() | Binary() | Unit():
+            return _file(resource, seen)
+        case Directory():
+            return _directory(resource, seen)
+        case Sysctl():
+            reasons = _sysctl(resource, seen)
+        case KernelModule():
+            reasons = _absent(resource.name in seen.loaded | seen.facts.modules, "it is not loaded")
+        case User():
+            reasons = _absent(resource.name in seen.users, "it is not there")
+        case Package():
+            # What is there already is left as it is: to ask for it again would bring a newer version.
+            reasons = _absent(resource.command in seen.facts.commands, "it is not installed")
+        case SwapOff():
+            reasons = _absent(not seen.facts.swap, "swap is on")
+        case Image():
+            reasons = _image(resource, seen)
+        case unknown:
+            assert_never(unknown)
+    return ("update" if resource.key in seen.records else "create"), reasons
 
 
 def _owned(state: FileState, owner: str, group: str, mode: int) -> list[str]:
@@ -114,22 +136,6 @@ def _directory(resource: Directory, seen: Observation) -> tuple[Action, list[str
     if state.kind != "directory":
         return "update", [f"there is a {state.kind} in its place"]
     return "permissions", _owned(state, resource.owner, resource.group, resource.mode)
-
-
-def _simple(resource: Resource, seen: Observation) -> tuple[Action, list[str]]:
-    rules: Mapping[type, Callable[[], list[str]]] = {
-        Sysctl: lambda: _sysctl(resource, seen),  # type: ignore[arg-type]
-        KernelModule: lambda: _absent(resource.key[1] in seen.loaded | seen.facts.modules, "it is not loaded"),
-        User: lambda: _absent(resource.key[1] in seen.users, "it is not there"),
-        # What is there already is left as it is: to ask for it again would bring a newer version.
-        Package: lambda: _absent(resource.command in seen.facts.commands, "it is not installed"),  # type: ignore[union-attr]
-        SwapOff: lambda: _absent(not seen.facts.swap, "swap is on"),
-        Image: lambda: _image(resource, seen),  # type: ignore[arg-type]
-    }
-    if isinstance(resource, Directory):
-        return _directory(resource, seen)
-    reasons = rules[type(resource)]()
-    return ("update" if resource.key in seen.records else "create"), reasons
 
 
 def _absent(there: bool, reason: str) -> list[str]:

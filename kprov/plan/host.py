@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from kprov.observe.observation import Observation
-from kprov.plan.desired import Desired, record_keys
+from kprov.plan.desired import Desired, record_keys, resource_paths
 from kprov.plan.difference import Action, difference
 from kprov.plan.stage_names import CLEANUP
 from kprov.values.certificate import Authority
-from kprov.values.resources import Binary, Certificate, File, Key, Resource, Unit
+from kprov.values.resources import Binary, Directory, File, Key, Resource, Unit
 
 JOIN_FILE = "/etc/etcd/join.env"  # written by the etcd conversation, empty between joins
 DATA = "data"  # how the manifest knows a folder that outlives the wish for it
@@ -128,10 +128,8 @@ def written_paths(changes: Iterable[Change]) -> frozenset[str]:
     for change in changes:
         if change.action not in ("create", "update", "delete"):
             continue
-        if isinstance(change.resource, Certificate):
-            paths |= {change.resource.path, change.resource.key_path}
-        elif isinstance(change.resource, File | Binary | Unit):
-            paths.add(change.resource.path)
+        if change.resource is not None and not isinstance(change.resource, Directory):
+            paths.update(resource_paths(change.resource))
         elif change.resource is None and change.key[0] in ("file", "binary"):
             paths.add(change.key[1])
     return frozenset(paths)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import assert_never
 
 from kprov.observe.observation import printable
 from kprov.plan.host import Change
-from kprov.values.resources import File, Unit
+from kprov.values.resources import (
+    Binary,
+    Certificate,
+    Directory,
+    File,
+    Image,
+    KernelModule,
+    Package,
+    SwapOff,
+    Sysctl,
+    Unit,
+    User,
+)
 
 _LARGEST = 2000  # lines; what is longer is not read by anybody
 
@@ -36,8 +49,17 @@ def file_diffs(host: str, changes: Sequence[Change], present: Mapping[str, bytes
 
 
 def _plain(change: Change) -> File | Unit | None:
-    resource = change.resource
-    return resource if isinstance(resource, Unit) or (isinstance(resource, File) and not resource.secret) else None
+    match change.resource:
+        case File() as file:
+            return None if file.secret else file
+        case Unit() as unit:
+            return unit
+        case None | Binary() | Certificate() | Directory() | Image():
+            return None
+        case Sysctl() | KernelModule() | User() | Package() | SwapOff():
+            return None
+        case unknown:
+            assert_never(unknown)
 
 
 def _diff(host: str, resource: File | Unit, before: bytes | None, there: bool) -> str:
