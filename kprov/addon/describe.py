@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from kprov.artifacts.catalog import component_entry, image_entry
 from kprov.values.addon import (
@@ -25,6 +25,7 @@ from kprov.values.addon import (
     ParameterType,
     Setting,
 )
+from kprov.values.effect import Effect, read_effect
 from kprov.values.errors import AddonError
 from kprov.values.release import Component
 from kprov.values.yaml_text import load
@@ -70,6 +71,12 @@ class _Parameter(_Keys):
     certificate: str = ""
     cautions: dict[str, str] = Field(default_factory=dict)
     refused: dict[str, str] = Field(default_factory=dict)
+    change: Effect | None = None
+
+    @field_validator("change", mode="before")
+    @classmethod
+    def _read_change(cls, value: Any) -> Any:
+        return read_effect(value) if isinstance(value, str) else value
 
 
 class _Certificate(_Keys):
@@ -332,7 +339,7 @@ def _opening(row: _Open | None) -> Opening | None:
 
 
 def _parameter(name: str, row: _Parameter) -> Parameter:
-    return Parameter(name=name, **{**row.model_dump(), "choices": tuple(row.choices)})
+    return Parameter(name=name, **{**dict(row), "choices": tuple(row.choices)})
 
 
 def shelf(user: Path | None) -> Mapping[str, Path]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from kprov.inventory.fields import PathText, VariableName, refuse
+from kprov.values.effect import free
 
 
 class Keys(BaseModel):
@@ -17,12 +18,15 @@ class SecretReference(Keys):
     """Where a secret is read when the inventory is loaded: exactly one of the two keys."""
 
     env: VariableName | None = Field(
-        default=None, description="Name of an environment variable of the operator's shell."
+        default=None,
+        description="Name of an environment variable of the operator's shell.",
+        json_schema_extra=free("what the secret is for counts, not where it stands"),
     )
     file: PathText | None = Field(
         default=None,
         description="Path of a file of the operator; relative paths start at the inventory's folder. "
         "A line break at its end is not part of the secret.",
+        json_schema_extra=free("what the secret is for counts, not where it stands"),
     )
 
 

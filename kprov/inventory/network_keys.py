@@ -7,6 +7,7 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from kprov.inventory.fields import refuse
+from kprov.values.effect import procedure, restarts
 from kprov.values.model import NetworkMode
 from kprov.values.spelling import did_you_mean
 
@@ -21,10 +22,28 @@ class NetworkKeys(BaseModel):
         description="`routed`: host routes, for hosts in one network; `vxlan`: a tunnel, for hosts apart; `flannel`, "
         "`calico`, `cilium`: the add-on of that name, with its parameters below `addons`; `none`: kprov lays no pod "
         "network, and nodes stay NotReady until yours is there.",
+        json_schema_extra=procedure(
+            "routed and vxlan: node by node, in place, without --limit. Any other is fixed: build a second cluster "
+            "and move there (docs/networks.md)"
+        ),
     )
-    vni: int = Field(default=4096, ge=1, le=2**24 - 1, description="VXLAN network identifier; for `vxlan`.")
+    vni: int = Field(
+        default=4096,
+        ge=1,
+        le=2**24 - 1,
+        description="VXLAN network identifier; for `vxlan`.",
+        json_schema_extra=restarts(
+            "kprov-network", note="on all nodes at once, without --limit; connections between nodes stall for seconds"
+        ),
+    )
     port: int = Field(
-        default=4789, ge=1, le=65535, description="UDP port of VXLAN, open between all nodes; for `vxlan`."
+        default=4789,
+        ge=1,
+        le=65535,
+        description="UDP port of VXLAN, open between all nodes; for `vxlan`.",
+        json_schema_extra=restarts(
+            "kprov-network", note="on all nodes at once, without --limit; connections between nodes stall for seconds"
+        ),
     )
     mtu: int | None = Field(
         default=None,
@@ -32,6 +51,7 @@ class NetworkKeys(BaseModel):
         le=65535,
         description="MTU of pods' interfaces; default: that of the link with the node's address, for `vxlan` less 50. "
         "Smaller where the way between hosts carries less than their links. For `routed` and `vxlan`.",
+        json_schema_extra=restarts("kprov-network", note="pods keep the MTU that they were made with"),
     )
 
 

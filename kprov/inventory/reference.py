@@ -42,37 +42,40 @@ all mistakes at once, each with `file:line:column`, what was found, what is acce
   that begins with `-`. IPv4 only.
 """
 
+_MAPPINGS = (
+    ("cluster.pki", "PkiKeys"),
+    ("cluster.artifacts", "ArtifactKeys"),
+    ("cluster.registry", "RegistryKeys"),
+    ("cluster.registry.registries.NAME", "RegistryAccessKeys"),
+    ("cluster.upgrade", "UpgradeKeys"),
+    ("cluster.network", "NetworkKeys"),
+    ("cluster.cloud", "CloudKeys"),
+    ("cluster.coredns", "CorednsKeys"),
+    ("cluster.etcd", "EtcdKeys"),
+)
+
 
 def render(schema: Mapping[str, Any] | None = None) -> str:
     """The page as Markdown, ending with a line break."""
     whole = json_schema() if schema is None else schema
-    definitions: Mapping[str, Any] = whole["$defs"]
+    parts = [_section(title, model, whole["$defs"], without) for title, model, without in sections(whole)]
+    return "\n".join([_INTRODUCTION, *parts])
+
+
+def sections(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any], tuple[str, ...]]]:
+    """Every mapping of an inventory in the order of the page: title, its schema, and keys that another section has."""
+    definitions: Mapping[str, Any] = schema["$defs"]
     shared = tuple(HostVariables.model_fields)
-    sections = [
-        _section("Top level", whole, definitions),
-        _section("`cluster`", definitions["ClusterKeys"], definitions, without=shared),
-        _section("`cluster.pki`", definitions["PkiKeys"], definitions),
-        _section("`cluster.artifacts`", definitions["ArtifactKeys"], definitions),
-        _section("`cluster.registry`", definitions["RegistryKeys"], definitions),
-        _section("`cluster.registry.registries.NAME`", definitions["RegistryAccessKeys"], definitions),
-        _section("`cluster.upgrade`", definitions["UpgradeKeys"], definitions),
-        _section("`cluster.network`", definitions["NetworkKeys"], definitions),
-        _section("`cluster.cloud`", definitions["CloudKeys"], definitions),
-        _section("`cluster.coredns`", definitions["CorednsKeys"], definitions),
-        _section("`cluster.etcd`", definitions["EtcdKeys"], definitions),
-        _section("`hosts.NAME`", definitions["HostKeys"], definitions, without=shared),
-        _section(
-            "Variables: under `cluster`, `groups.GROUP` and `hosts.NAME`", definitions["HostVariables"], definitions
-        ),
-        _section("`handlers.NAME`", definitions["HandlerKeys"], definitions),
-        _section("`password` and `become_password`", definitions["SecretReference"], definitions),
-    ]
-    return "\n".join([_INTRODUCTION, *sections])
+    yield "Top level", schema, ()
+    yield "`cluster`", definitions["ClusterKeys"], shared
+    yield from ((f"`{path}`", definitions[name], ()) for path, name in _MAPPINGS)
+    yield "`hosts.NAME`", definitions["HostKeys"], shared
+    yield "Variables: under `cluster`, `groups.GROUP` and `hosts.NAME`", definitions["HostVariables"], ()
+    yield "`handlers.NAME`", definitions["HandlerKeys"], ()
+    yield "`password` and `become_password`", definitions["SecretReference"], ()
 
 
-def _section(
-    title: str, model: Mapping[str, Any], definitions: Mapping[str, Any], *, without: tuple[str, ...] = ()
-) -> str:
+def _section(title: str, model: Mapping[str, Any], definitions: Mapping[str, Any], without: tuple[str, ...]) -> str:
     rows = "\n".join(_rows(model, definitions, without))
     return f"## {title}\n\n| key | value | default | meaning |\n|---|---|---|---|\n{rows}\n"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from kprov.values.effect import Effect
 from kprov.values.release import Component, ImageEntry
 
 ParameterType = Literal[
@@ -28,7 +29,7 @@ class Parameter:
 
     `exposure` says how it is reached from outside (`exposure.py`), and certificate names the Secret that its pods serve
     there; without one they speak plain HTTP. cautions: what to know of a choice, by its word. refused: patterns of what may
-    not be in a list, and why.
+    not be in a list, and why. change: what another value means while the add-on is on, if it says so.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Parameter:
     certificate: str = ""
     cautions: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     refused: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    change: Effect | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
