@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
+from itertools import pairwise
+from types import MappingProxyType
 
+from kprov.observe.living import parse_table
 from kprov.values.errors import PreflightError
 from kprov.values.model import Cluster, NetworkSettings
 from kprov.values.paths import NETWORK_MODE, POD_CIDRS
 from kprov.values.resources import File
+
+_NONE: Mapping[str, IPv4Network] = MappingProxyType({})
 
 
 def identity(network: NetworkSettings) -> str:
@@ -28,48 +33,31 @@ def table_file(pod_cidrs: Mapping[str, IPv4Network]) -> File:
     )
 
 
-def parse_table(text: bytes) -> dict[str, IPv4Network]:
-    """Reads a host's record; lines that are not `HOST CIDR` are left out, as a host may have been tampered with."""
-    found: dict[str, IPv4Network] = {}
-    for line in text.decode(errors="replace").splitlines():
-        name, _, cidr = line.partition(" ")
-        try:
-            found[name] = IPv4Network(cidr.strip())
-        except ValueError:
-            continue
-    return found
+def allocate(
+    cluster: Cluster, tables: Mapping[str, bytes], nodes: Mapping[str, IPv4Network] = _NONE
+) -> dict[str, IPv4Network]:
+    """Return the pod network of every node.
 
+    Args:
+        tables: host name → the record found there.
+        nodes: what Node objects have, as far as it is known, also those of hosts that the inventory does not name.
 
-def allocate(cluster: Cluster, tables: Mapping[str, bytes]) -> dict[str, IPv4Network]:
-    """The pod network of every node. `tables`: host name → the record found there.
-
-    The inventory's own choice wins, then what is recorded (the host's own record before its peers'), then the lowest
-    free one. Raises PreflightError when two nodes claim one network or the cluster's pod network is used up.
+    A Node's own network wins: Kubernetes takes no other while it exists. Then the inventory's choice, then what is recorded
+    (the host's own record before its peers'), then the lowest that overlaps no other.
+    Raises PreflightError when two nodes claim one network or the cluster's pod network is used up.
     """
-    recorded: dict[str, IPv4Network] = {}
-    for table in tables.values():
-        recorded.update(parse_table(table))
-    for name, table in tables.items():
-        own = parse_table(table).get(name)
-        if own is not None:
-            recorded[name] = own
-    taken: dict[IPv4Network, str] = {}
+    recorded = _recorded(tables)
+    taken = dict(nodes)
     result: dict[str, IPv4Network] = {}
     for host in cluster.nodes:
-        cidr = host.pod_cidr or recorded.get(host.name)
+        cidr = nodes.get(host.name) or host.pod_cidr or recorded.get(host.name)
         if cidr is None or not cidr.subnet_of(cluster.pod_cidr):
             continue
-        if cidr in taken:
-            raise PreflightError(
-                "two nodes have the same pod network",
-                where=f"{taken[cidr]}, {host.name}",
-                found=str(cidr),
-                needed="a network of its own for each node",
-                todo="give one of them another pod_cidr in the inventory",
-            )
-        taken[cidr] = host.name
-        result[host.name] = cidr
-    free = (cidr for cidr in cluster.pod_cidr.subnets(new_prefix=cluster.pod_cidr_node_prefix) if cidr not in taken)
+        if host.name not in nodes and host.pod_cidr is None and any(cidr.overlaps(net) for net in nodes.values()):
+            continue  # a record of before that a node has by now
+        taken[host.name] = result[host.name] = cidr
+    _refuse_overlaps(taken)
+    free = _free(cluster.pod_cidr, cluster.pod_cidr_node_prefix, taken.values())
     for host in cluster.nodes:
         if host.name not in result:
             try:
@@ -80,6 +68,39 @@ def allocate(cluster: Cluster, tables: Mapping[str, bytes]) -> dict[str, IPv4Net
                     where=host.name,
                     found=f"{cluster.pod_cidr} in pieces of /{cluster.pod_cidr_node_prefix}",
                     needed=f"{len(cluster.nodes)} pieces",
-                    todo="remove hosts; a pod network cannot be changed while a cluster lives",
+                    todo="write a larger `pod_cidr` around the old one (not with another pod network than routed and vxlan), "
+                    "or remove hosts",
                 ) from None
     return result
+
+
+def _recorded(tables: Mapping[str, bytes]) -> dict[str, IPv4Network]:
+    read = {name: parse_table(table) for name, table in tables.items()}
+    peers = {name: cidr for table in read.values() for name, cidr in table.items()}
+    return peers | {name: table[name] for name, table in read.items() if name in table}
+
+
+def _refuse_overlaps(taken: Mapping[str, IPv4Network]) -> None:
+    ordered = sorted(taken.items(), key=lambda row: (row[1].network_address, row[1].prefixlen))
+    for (one, wide), (other, cidr) in pairwise(ordered):
+        if wide.overlaps(cidr):
+            raise PreflightError(
+                "two nodes have the same pod network",
+                where=f"{one}, {other}",
+                found=str(cidr) if wide == cidr else f"{wide} and {cidr}",
+                needed="a network of its own for each node",
+                todo="give one of them another pod_cidr in the inventory",
+            )
+
+
+def _free(whole: IPv4Network, prefix: int, taken: Iterable[IPv4Network]) -> Iterator[IPv4Network]:
+    """Yield pieces of a network that overlap nothing that is taken, the lowest first."""
+    size = 2 ** (32 - prefix)
+    spans = sorted((int(net.network_address), int(net.broadcast_address)) for net in taken)
+    at, end = int(whole.network_address), int(whole.broadcast_address)
+    for first, last in [*spans, (end + 1, end + 1)]:
+        while at + size <= min(first, end + 1):
+            yield IPv4Network((at, prefix))
+            at += size
+        if last >= at:
+            at = (last // size + 1) * size

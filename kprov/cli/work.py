@@ -81,6 +81,7 @@ def opened(given: Given, state: State, *, keep_log: bool, quiet: bool = False) -
             delete_data=given.delete_data,
             recreate=_addons_named(cluster, given.recreate),
         ),
+        places={key: f"{given.inventory}:{line}" for key, line in loaded.source_lines.items()},
     )
     try:
         yield Work(given=given, workspace=workspace, hub=hub)

@@ -46,9 +46,9 @@ _OFF: KeyPath = ("cluster", "swap")  # its accepted words are `off` and `keep`
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A cluster, what is odd about its inventory, and the line of each setting and host.
+    """A cluster, what is odd about its inventory, and the line of each key.
 
-    source_lines: keys are `cluster.name`, `groups.worker`, `hosts.cp1`; lines count from 1.
+    source_lines: keys are `cluster`, `cluster.name`, `hosts.cp1.pod_cidr`; lines count from 1.
     """
 
     cluster: Cluster
@@ -217,8 +217,8 @@ def _refused(review: Review, path: KeyPath, ask: Callable[[], object]) -> bool:
 
 def _lines(root: Node) -> Mapping[str, int]:
     return {
-        dotted((section, key)): mark.line
-        for section, node in root.value.items()
+        dotted((*path, key)): mark.line
+        for path, node in root.walk()
         if isinstance(node.value, dict)
         for key, mark in node.keys.items()
     }

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources as package_resources
 
+from kprov.observe.living import TEXTS
 from kprov.values.components import COMPONENTS
 from kprov.values.paths import NETWORK_MODE, POD_CIDRS
 from kprov.values.resources import Key
@@ -17,7 +18,7 @@ from kprov.values.resources import Key
 Query = tuple[str, ...]  # kind, name, more
 
 PROBE_COMMAND = "sh -s"
-_ALWAYS: tuple[Query, ...] = (("text", POD_CIDRS), ("text", NETWORK_MODE))
+_ALWAYS: tuple[Query, ...] = tuple(("text", path) for path in (POD_CIDRS, NETWORK_MODE, *TEXTS))
 
 
 @dataclass(frozen=True, kw_only=True)

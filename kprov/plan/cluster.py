@@ -11,6 +11,7 @@ from kprov.addon.desired import AddonObjects, addon_objects
 from kprov.addon.readiness import Unready, row_identity, unready
 from kprov.objects.listing import Departures, departures, list_object, listed
 from kprov.objects.objects import Identity, Object, ObjectChange, compare, identity, stamped
+from kprov.observe.living import node_object_networks
 from kprov.observe.observation import EtcdView, Observation
 from kprov.observe.silent_hosts import cluster_facts
 from kprov.plan import network_change
@@ -122,7 +123,7 @@ def _contexts(
     tables = {
         name: seen.texts[POD_CIDRS] for name, seen in observations.items() if seen.records and POD_CIDRS in seen.texts
     }
-    pod_cidrs = pod_network.allocate(cluster, tables)
+    pod_cidrs = pod_network.allocate(cluster, tables, node_object_networks(observations))
     contexts = {
         host.name: Context(
             cluster=cluster,

@@ -41,6 +41,13 @@ def with_objects(question: Question, credential: Credential) -> Question:
     return replace(question, kubeconfig=credential(), selector=f"{OWNER_LABEL}={OWNER}", kinds=OBJECT_KINDS)
 
 
+def other_askers(cluster: Cluster, observations: Mapping[str, Observation]) -> list[str]:
+    """Name the control planes whose API servers run, but for the first one, which was asked for the objects."""
+    names = [host.name for host in cluster.group("control_plane")[1:] if host.name in observations]
+    states = {name: observations[name].units.get(KUBE_APISERVER.unit) for name in names}
+    return [name for name, state in states.items() if state is not None and state.active == "active"]
+
+
 def further_questions(
     cluster: Cluster,
     credential: Credential | None,
@@ -59,16 +66,9 @@ def further_questions(
         urls = _downloads(cluster, resources, seen) if touched else ()
         if urls or any(key not in seen.asked for key in keys):
             again[name] = Question(keys=keys, urls=urls, facts=False, deep=deep)
-    asker = cluster.group("control_plane")[0].name
-    if asker in again and credential is not None:
+    asker = next((name for name, seen in observations.items() if seen.objects is not None), "")
+    if asker in again and credential is not None:  # a second answer takes the place of the first
         again[asker] = with_objects(again[asker], credential)
-    if credential is not None and all(seen.objects is None for seen in observations.values()):
-        for host in cluster.group("control_plane")[1:]:
-            # The first control plane could not list the objects: ask another whose API server runs.
-            state = observations[host.name].units.get(KUBE_APISERVER.unit) if host.name in desired else None
-            if state is not None and state.active == "active":
-                again[host.name] = with_objects(again.get(host.name, Question(facts=False)), credential)
-                break
     return again
 
 

@@ -6,22 +6,23 @@ Pure: it judges observations. Asking hosts, and stopping a run, is the caller's 
 from collections.abc import Iterable, Mapping
 
 from kprov.observe.observation import Observation
-from kprov.preflight import clocks, disk, identity, leftovers, machine, network, pod_network, versions
-from kprov.preflight.problem import OPERATOR, Problem, judged, raise_for, render
+from kprov.preflight import clocks, disk, fixed, identity, leftovers, machine, network, pod_network, versions
+from kprov.preflight.problem import INVENTORY, OPERATOR, Problem, judged, placed, raise_for, render
 from kprov.values.model import Cluster, Host
 
-__all__ = ["OPERATOR", "Problem", "check", "raise_for", "render"]
+__all__ = ["OPERATOR", "Problem", "check", "placed", "raise_for", "render"]
 
 
 def check(
     cluster: Cluster, observations: Mapping[str, Observation], limit: frozenset[str] | None = None
 ) -> tuple[Problem, ...]:
-    """All problems, in inventory order; those of the operator's machine first.
+    """All problems, in inventory order; those of the operator's machine and of the cluster's settings first.
 
     Args:
         observations: by host name, of all hosts that answered; also hosts outside `limit` are compared with. Their
             `versions` must be filled in (running_versions.identified).
-        limit: the hosts that are to be touched, None for all. Only their problems (and the operator's) are told.
+        limit: the hosts that are to be touched, None for all. Only their problems are told, the operator's, and
+            settings that would break the cluster.
 
     Names in `cluster.preflight_ignore` are warnings here, whatever they would be otherwise.
     """
@@ -30,7 +31,7 @@ def check(
         *_fleet(cluster, observations, limit),
         *(problem for host in hosts for problem in _one(cluster, host, observations)),
     ]
-    order = {OPERATOR: -1, **{host.name: number for number, host in enumerate(hosts)}}
+    order = {OPERATOR: -1, INVENTORY: -1, **{host.name: number for number, host in enumerate(hosts)}}
     told = sorted((problem for problem in found if problem.host in order), key=lambda problem: order[problem.host])
     return judged(dict.fromkeys(told), cluster.preflight_ignore)
 
@@ -43,6 +44,7 @@ def _fleet(
     yield from network.compare(cluster, observations)
     yield from pod_network.compare(cluster, observations, limit)
     yield from versions.compare(cluster, observations, limit)
+    yield from fixed.compare(cluster, observations, limit)
 
 
 def _one(cluster: Cluster, host: Host, observations: Mapping[str, Observation]) -> Iterable[Problem]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from kprov.observe.observation import printable
 from kprov.values.errors import PreflightError
+from kprov.values.model import GROUPS
 
 OPERATOR = "this machine"  # stands for a host where the operator's own machine is at fault
+INVENTORY = "the inventory"  # and this where a setting is, whichever hosts are to be touched
 
 Severity = Literal["error", "warning"]
 
@@ -20,9 +22,11 @@ class Problem:
 
     Args:
         name: a word to search for and to put into `preflight_ignore`; kubeadm's where it has the same check.
-        host: the inventory's name, or `this machine` for the operator's own.
+        host: the inventory's name, `this machine` for the operator's own, or `the inventory`.
         what: one sentence. found, needed, todo: what was there, what is wanted, the next thing to do.
         severity: an error stops a run before anything is touched; a warning is only shown.
+        key: the setting it is about, as `hosts.w1.pod_cidr`; where: its place in the file, once that is known.
+        ignorable: whether `preflight_ignore` may name it; what would break a living cluster may not be ignored.
     """
 
     name: str
@@ -32,10 +36,14 @@ class Problem:
     needed: str
     todo: str
     severity: Severity = "error"
+    key: str = ""
+    where: str = ""
+    ignorable: bool = True
 
     def __str__(self) -> str:
         lines = [f"[{self.severity} {self.name}] {self.what}"]
-        for label, text in (("found", self.found), ("needed", self.needed), ("do", self.todo)):
+        rows = (("at", self.where), ("found", self.found), ("needed", self.needed), ("do", self.todo))
+        for label, text in rows if self.where else rows[1:]:
             lines.append(f"  {label + ':':<8}{text}")
         # What hosts said is part of the text: a host must not drive the operator's terminal.
         return printable("\n".join(lines))
@@ -45,8 +53,30 @@ def judged(problems: Iterable[Problem], ignore: Iterable[str]) -> tuple[Problem,
     """The problems with those that the inventory ignores (by name, in any case of letters) turned into warnings."""
     names = {name.lower() for name in ignore}
     return tuple(
-        replace(problem, severity="warning") if problem.name.lower() in names else problem for problem in problems
+        replace(problem, severity="warning") if problem.ignorable and problem.name.lower() in names else problem
+        for problem in problems
     )
+
+
+def placed(problems: Iterable[Problem], places: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Add to each problem where its setting stands. places: dotted key → `FILE:LINE`, of every key that is written."""
+    return tuple(
+        replace(problem, where=_place(problem.key, places)) if problem.key else problem for problem in problems
+    )
+
+
+def _place(key: str, places: Mapping[str, str]) -> str:
+    """Where a key stands; a variable of a host may stand at a group or at the cluster."""
+    section, _, rest = key.partition(".")
+    _, _, variable = rest.partition(".") if section == "hosts" else ("", "", "")
+    shared = [f"groups.{group}.{variable}" for group in GROUPS] + [f"cluster.{variable}"]
+    for written in [key, *(shared if variable else [])]:
+        if written in places:
+            return f"{places[written]} ({written})"
+    above = key.rpartition(".")[0]
+    while above and above not in places:
+        above = above.rpartition(".")[0]
+    return f"{places[above]} ({key} is not written: its default counts)" if above else f"{key}, which is not written"
 
 
 def render(problems: Iterable[Problem]) -> str:
@@ -68,11 +98,12 @@ def raise_for(problems: Iterable[Problem]) -> None:
     if not errors:
         return
     hosts = len({problem.host for problem in errors})
-    names = ", ".join(dict.fromkeys(problem.name for problem in errors))
+    names = ", ".join(dict.fromkeys(problem.name for problem in errors if problem.ignorable))
     raise PreflightError(
         f"preflight found {_count(len(errors), 'problem')} on {_count(hosts, 'machine')}; nothing was touched\n"
         f"{render(errors)}",
-        todo=f"mend these and run again; what you know to be harmless goes into preflight_ignore ({names})",
+        todo="mend these and run again"
+        + (f"; what you know to be harmless goes into preflight_ignore ({names})" if names else ""),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from kprov.apply.lock import locked_by
 from kprov.observe.gather import Fleet
@@ -12,7 +13,7 @@ from kprov.pki.conflict import trust_conflict
 from kprov.roles.layout import CA, FRONT_PROXY_CA
 from kprov.state.store import Store
 from kprov.values.certificate import Authority
-from kprov.values.errors import PreflightError
+from kprov.values.errors import KprovError, PreflightError
 from kprov.values.model import Cluster
 
 ETCD_CA = "/etc/etcd/pki/ca.crt"
@@ -56,7 +57,11 @@ def refuse_locked(fleet: Fleet) -> None:
             raise locked_by(name, seen.holder)
 
 
-def refuse_foreign_trust(store: Store, fleet: Fleet) -> None:
+def refuse_foreign_trust(store: Store, fleet: Fleet, places: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Raise PkiError for CAs on hosts that are not this operator's, PreflightError when a cluster was only renamed.
+
+    places: of the inventory's keys, dotted → `FILE:LINE`.
+    """
     observed: dict[str, dict[Authority, str]] = {}
     for name, seen in fleet.observations.items():
         found = {
@@ -67,5 +72,27 @@ def refuse_foreign_trust(store: Store, fleet: Fleet) -> None:
         if found:
             observed[name] = found
     error = trust_conflict(store.fingerprints() if store.exists else None, observed)
-    if error is not None:
-        raise error
+    if error is None:
+        return
+    if not store.exists and (old := _neighbour(store, observed)):
+        raise PreflightError(
+            "the name of a cluster cannot be changed while it lives; nothing was touched",
+            where=places.get("cluster.name", "cluster.name"),
+            found=f"{old}, whose CAs {', '.join(sorted(observed))} have",
+            needed=store.cluster_name,
+            todo=f"write `name: {old}` again; another name is another cluster, on other hosts or after `kprov down`",
+        )
+    raise error
+
+
+def _neighbour(store: Store, observed: Mapping[str, Mapping[Authority, str]]) -> str:
+    """The cluster whose state folder beside this one has the CAs that were seen on hosts; empty when there is none."""
+    for folder in sorted(store.path.parent.glob("*/")) if store.path.parent.is_dir() else ():
+        try:
+            other = Store.open(folder, folder.name)
+            known = other.fingerprints() if other.exists else {}
+        except KprovError:
+            continue
+        if known and trust_conflict(known, observed) is None:
+            return folder.name
+    return ""

@@ -26,7 +26,7 @@ from kprov.observe.gather import Fleet, ask_again, gather
 from kprov.observe.probe import Question
 from kprov.plan import delivery
 from kprov.plan.cluster import ClusterPlan, Inputs, desired_of_hosts, plan_cluster
-from kprov.plan.questions import first_questions, further_questions
+from kprov.plan.questions import first_questions, further_questions, other_askers, with_objects
 from kprov.preflight import places
 from kprov.run.refusals import refuse_foreign_trust, refuse_locked, refuse_unknown_addresses, refuse_unreachable
 from kprov.run.running_versions import cached, identified
@@ -75,12 +75,24 @@ def prepare(workspace: Workspace, *, draft: bool) -> Iterator[Prepared]:
         refuse_unreachable(fleet, options.limit)
         refuse_unknown_addresses(cluster, fleet)
         refuse_locked(fleet)
-        fleet, warnings = _check(workspace, fleet)
-        refuse_foreign_trust(workspace.store, fleet)
+        refuse_foreign_trust(workspace.store, fleet, workspace.places)
+        fleet, warnings = _check(workspace, _with_objects(workspace, fleet))
         with ExitStack() as stack:
             yield _plan(workspace, _trusted(workspace, draft, stack), fleet, warnings)
     finally:
         fleet.close()
+
+
+def _with_objects(workspace: Workspace, fleet: Fleet) -> Fleet:
+    """Return the fleet with the cluster's objects, of whichever control plane can list them; without when none can."""
+    if workspace.credential is None:
+        return fleet
+    for name in other_askers(workspace.cluster, fleet.observations):
+        if any(seen.objects is not None for seen in fleet.observations.values()):
+            break
+        question = with_objects(Question(facts=False, deep=workspace.options.deep), workspace.credential)
+        fleet = ask_again(fleet, {name: question}, forks=1)
+    return fleet
 
 
 def _check(workspace: Workspace, fleet: Fleet) -> tuple[Fleet, tuple[str, ...]]:
@@ -91,7 +103,7 @@ def _check(workspace: Workspace, fleet: Fleet) -> tuple[Fleet, tuple[str, ...]]:
     limit = workspace.options.limit
     fleet = identified(fleet, cached(workspace.cache), forks=workspace.options.forks)
     refuse_unreachable(fleet, limit)
-    problems = preflight.check(workspace.cluster, fleet.observations, limit)
+    problems = preflight.placed(preflight.check(workspace.cluster, fleet.observations, limit), workspace.places)
     preflight.raise_for(problems)
     return fleet, tuple(str(problem) for problem in problems if problem.severity == "warning")
 
@@ -159,6 +171,9 @@ def apply(workspace: Workspace, prepared: Prepared) -> Outcome:
                 name: Question(keys=tuple(seen.asked), deep=options.deep, locked=True)
                 for name, seen in fleet.observations.items()
             }
+            asker = next((name for name, seen in fleet.observations.items() if seen.objects is not None), "")
+            if asker and workspace.credential is not None:
+                again[asker] = with_objects(again[asker], workspace.credential)
             fleet, warnings = _check(workspace, ask_again(fleet, again, forks=options.forks))
             prepared = _plan(workspace, workspace.store, fleet, warnings)
         engine = _engine(workspace, prepared)

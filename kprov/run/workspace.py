@@ -5,7 +5,7 @@ It opens nothing and sends nothing by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,10 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """One command's. `cache`: the folder of artifacts. `lock_file`: pins of artifacts beside the inventory."""
+    """One command's. `cache`: the folder of artifacts. `lock_file`: pins of artifacts beside the inventory.
+
+    places: of the inventory's keys, dotted → `FILE:LINE`.
+    """
 
     cluster: Cluster
     store: Store
@@ -41,6 +44,7 @@ class Workspace:
     emit: Sink
     progress: Progress
     options: Options = field(default_factory=Options)
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def credential(self) -> Callable[[], bytes] | None:

@@ -7,7 +7,8 @@ from ipaddress import IPv4Network as Net
 
 import pytest
 
-from kprov.roles.pod_network import allocate, parse_table, table_file
+from kprov.observe.living import parse_table
+from kprov.roles.pod_network import allocate, table_file
 from kprov.values.errors import PreflightError
 from kprov.values.model import Cluster, Connection, Host
 
@@ -57,3 +58,53 @@ def test_a_tampered_record_is_passed_over() -> None:
 
 def test_a_record_outside_the_pod_network_is_passed_over() -> None:
     assert allocate(cluster("a"), {"a": b"a 192.0.2.0/24\n"}) == {"a": Net("10.244.0.0/24")}
+
+
+def test_a_nodes_own_network_wins_over_every_record() -> None:
+    tables = {"a": b"a 10.244.5.0/24\nb 10.244.6.0/24\n", "b": b"a 10.244.5.0/24\nb 10.244.6.0/24\n"}
+    nodes = {"a": Net("10.244.0.0/24"), "b": Net("10.244.1.0/24")}
+    assert allocate(cluster("a", "b"), tables, nodes) == nodes
+
+
+@pytest.mark.parametrize(
+    ("prefix", "nodes", "given"),
+    [
+        (23, {"a": "10.244.0.0/24", "b": "10.244.1.0/24", "c": "10.244.2.0/24"}, "10.244.4.0/23"),
+        (25, {"a": "10.244.0.0/24", "b": "10.244.1.0/24"}, "10.244.2.0/25"),
+        (24, {"a": "10.244.0.0/24", "b": "10.244.1.128/25"}, "10.244.2.0/24"),
+        (24, {"a": "10.244.0.0/24", "b": "10.244.2.0/24"}, "10.244.1.0/24"),
+        (24, {"a": "10.244.1.0/24", "gone": "10.244.0.0/24"}, "10.244.2.0/24"),
+    ],
+)
+def test_a_joining_host_gets_a_piece_that_overlaps_no_other(prefix: int, nodes: dict[str, str], given: str) -> None:
+    living = {name: Net(net) for name, net in nodes.items()}
+    own = cluster("a", "b", "c", "new", pod_cidr_node_prefix=prefix)
+    own = replace(own, hosts=tuple(host for host in own.hosts if host.name in living or host.name == "new"))
+    assert allocate(own, {}, living) == {
+        **{name: net for name, net in living.items() if name != "gone"},
+        "new": Net(given),
+    }
+
+
+def test_the_last_piece_is_given_and_no_more() -> None:
+    small = cluster("a", "b", pod_cidr=Net("10.244.0.0/23"))
+    assert allocate(small, {}, {"a": Net("10.244.0.0/24")})["b"] == Net("10.244.1.0/24")
+    with pytest.raises(PreflightError, match="used up"):
+        allocate(
+            cluster("a", "b", pod_cidr=Net("10.244.0.0/23")),
+            {},
+            {"a": Net("10.244.0.128/25"), "x": Net("10.244.1.0/28")},
+        )
+
+
+def test_networks_of_different_sizes_that_overlap_are_told() -> None:
+    chosen = cluster("a", "b")
+    hosts = (chosen.hosts[0], replace(chosen.hosts[1], pod_cidr=Net("10.244.0.0/23")))
+    with pytest.raises(PreflightError, match="same pod network") as caught:
+        allocate(replace(chosen, hosts=hosts), {}, {"a": Net("10.244.1.0/24")})
+    assert caught.value.found == "10.244.0.0/23 and 10.244.1.0/24"
+
+
+def test_a_host_that_comes_back_leaves_what_another_node_has_by_now() -> None:
+    table = {"b": b"b 10.244.0.0/24\n"}
+    assert allocate(cluster("a", "b"), table, {"a": Net("10.244.0.0/24")})["b"] == Net("10.244.1.0/24")

@@ -76,6 +76,18 @@ def test_authorities_that_the_store_does_not_know_are_refused(tmp_path: Path) ->
         assert caught.value.todo
 
 
+def test_a_cluster_that_got_another_name_is_known_by_its_authorities(tmp_path: Path) -> None:
+    old = Store.open(tmp_path / "old", "old")
+    old.create_trust("ecdsa-p256", 3650, NOW)
+    made(tmp_path / "c")  # another cluster beside it
+    with pytest.raises(PreflightError) as caught:
+        refuse_foreign_trust(
+            Store.open(tmp_path / "new", "new"), Fleet(observations={"a": trusting(old)}), {"cluster.name": "i.yaml:2"}
+        )
+    assert (caught.value.where, caught.value.needed) == ("i.yaml:2", "new")
+    assert "write `name: old` again" in caught.value.todo
+
+
 def test_a_certificate_that_kprov_did_not_put_there_is_none_of_its_own(tmp_path: Path) -> None:
     seen = replace(trusting(made(tmp_path / "other")), records={})
     refuse_foreign_trust(made(tmp_path / "state"), Fleet(observations={"a": seen}))
