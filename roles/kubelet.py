@@ -24,12 +24,12 @@ from kprov.roles.templating import render
 from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.model import Facts
-from kprov.values.paths import BIN
+from kprov.values.paths import BIN, KUBELET_CONFIG
 from kprov.values.resources import Directory, File, Gate, Resource, Unit
 from kprov.values.runtimes import RUNTIMES
 
 KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
-CONFIG = "/var/lib/kubelet/config.yaml"
+CONFIG = KUBELET_CONFIG
 _RECORD = components.KUBELET
 UNIT = _RECORD.unit
 HEALTHY = Gate(kind="http", argument=_RECORD.health.argument, deadline=120)

@@ -94,12 +94,16 @@ def _paths(change: Change) -> tuple[str, ...]:
 
 
 def write_restarts(batch: Batch, plan: HostPlan, restarts: Sequence[Restart]) -> None:
-    """Restarts all units, then waits for all: they come up side by side."""
+    """Restarts all units, then waits for all: they come up side by side. One that must not find its state stops first."""
     if not restarts:
         return
     batch.add("systemd", wire.ReloadUnits(enable=tuple(restart.unit.name for restart in restarts)))
     for restart in restarts:
         batch.know(("unit", restart.unit.name))
+        if restart.clears:
+            batch.add(f"unit {restart.unit.name}", wire.Stop(unit=restart.unit.name))
+        for path in restart.clears:
+            batch.add(f"state file {path}", wire.Remove(kind="file", path=path, before="absent"))
         batch.add(f"unit {restart.unit.name}", wire.Restart(unit=restart.unit.name))
     for restart in restarts:
         write_gates(batch, restart.unit)

@@ -119,7 +119,11 @@ class HostVariables(Keys):
     kubelet: dict[str, Any] = Field(
         default_factory=dict,
         description="Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1), laid over kprov's own.",
-        json_schema_extra=restarts("kubelet", note="containers go on"),
+        json_schema_extra=restarts(
+            "kubelet",
+            note="containers go on. Policies of the CPU, memory and topology managers, what is reserved under a static one, "
+            "and the root of cgroups: the node is drained first, and kubelet begins with new state files",
+        ),
     )
     kube_proxy: dict[str, Any] = Field(
         default_factory=dict,

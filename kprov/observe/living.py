@@ -16,16 +16,19 @@ from cryptography.x509.oid import NameOID
 
 from kprov.observe.observation import EtcdMember, Observation
 from kprov.values.model import Component
-from kprov.values.paths import POD_CIDRS
+from kprov.values.paths import CPU_STATE, KUBELET_CONFIG, MEMORY_STATE, POD_CIDRS
 from kprov.values.yaml_text import load
 
-KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
-STATE_FILES = ("/var/lib/kubelet/cpu_manager_state", "/var/lib/kubelet/memory_manager_state")
 _UNITS: Mapping[Component, str] = {
     component: f"/etc/systemd/system/{component}.service"
     for component in ("etcd", "kube-apiserver", "kubelet", "containerd")
 }
-TEXTS = (*_UNITS.values(), KUBELET_CONFIG, *STATE_FILES)  # asked of every host in every run: a few KiB, compressed
+TEXTS = (
+    *_UNITS.values(),
+    KUBELET_CONFIG,
+    CPU_STATE,
+    MEMORY_STATE,
+)  # asked of every host in every run: a few KiB, compressed
 
 _FLAG = re.compile(r'--([a-z0-9-]+)=("(?:\\.|[^"\\])*"|\S*)')
 _ISSUER = re.compile(r"https://kubernetes\.default\.svc\.(\S+)")
@@ -65,11 +68,12 @@ def kubelet_settings(seen: Observation) -> Mapping[str, Any] | None:
     """Return the KubeletConfiguration that stands on a host; None where kprov has put none there."""
     if ("file", KUBELET_CONFIG) not in seen.records or KUBELET_CONFIG not in seen.texts:
         return None
-    return _mapping(seen.texts[KUBELET_CONFIG])
+    return read_mapping(seen.texts[KUBELET_CONFIG])
 
 
 @lru_cache(maxsize=64)  # hosts of one kind have the same
-def _mapping(text: bytes) -> Mapping[str, Any] | None:
+def read_mapping(text: bytes) -> Mapping[str, Any] | None:
+    """Return a YAML or JSON document that is a mapping; None for any other text."""
     try:
         found = load(text.decode())
     except (yaml.YAMLError, UnicodeDecodeError):

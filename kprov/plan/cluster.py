@@ -19,6 +19,7 @@ from kprov.plan.desired import Desired, expand
 from kprov.plan.etcd import Membership, Peer, decide
 from kprov.plan.findings import Finding, findings
 from kprov.plan.host import DATA, HostPlan, plan_host
+from kprov.plan.kubelet_state import with_fresh_state
 from kprov.plan.stages import desired
 from kprov.plan.upgrades import NodeUpgrades, deferred
 from kprov.plan.upgrades import decide as decide_upgrades
@@ -163,14 +164,7 @@ def plan_cluster(
     addons = addon_objects(cluster, facts, inputs.trust, inputs.artifacts, live or (), inputs.now, inputs.manifests)
     objects = _object_changes(desired_objects, addons, live or (), delete_data=inputs.delete_data)
     plans = {
-        name: plan_host(
-            name,
-            _desired(context) if known is None else known[name],
-            observations[name],
-            authorities=inputs.trust.issuer,
-            now=inputs.now,
-            delete_data=inputs.delete_data,
-        )
+        name: _plan_of(name, _desired(context) if known is None else known[name], inputs, observations[name])
         for name, context in contexts.items()
     }
     networks = network_change.between(cluster.network, network_change.others(cluster, observations).values())
@@ -199,6 +193,13 @@ def plan_cluster(
         leaving_data=_leaving_data(plans, observations),
         findings=findings(cluster, observations, inputs.now),
     )
+
+
+def _plan_of(name: str, desired: Desired, inputs: Inputs, seen: Observation) -> HostPlan:
+    plan = plan_host(
+        name, desired, seen, authorities=inputs.trust.issuer, now=inputs.now, delete_data=inputs.delete_data
+    )
+    return with_fresh_state(plan, desired, seen)
 
 
 def _own_objects(

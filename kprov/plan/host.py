@@ -39,12 +39,18 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Restart:
-    """A unit that has to (re)start in its own stage, and why."""
+    """A unit that has to (re)start in its own stage, and why.
+
+    running: whether it serves now, so that restarting it takes something away. clears: files of its own that must be gone
+    before it starts. emptied: whether the node's pods must have left before.
+    """
 
     stage: str
     unit: Unit
     reason: str
-    running: bool  # whether it serves now, so that restarting it takes something away
+    running: bool
+    clears: tuple[str, ...] = ()
+    emptied: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

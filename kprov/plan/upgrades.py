@@ -1,8 +1,8 @@
 """Which nodes are emptied before they are changed, and in which rounds. Pure; it sends nothing.
 
 A node is drained when its kubelet moves to another minor version (Kubernetes' version skew policy asks for it), when the
-program of its runtime is replaced, or when another runtime takes its place (runtime_swap.py). What only restarts a kubelet
-with other settings leaves its pods alone.
+program of its runtime is replaced, when another runtime takes its place (runtime_swap.py), or when kubelet's managers of
+CPUs and memory begin anew (kubelet_state.py). What else restarts a kubelet leaves its pods alone.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ def _is_upgraded(
     other_minor = runs[:2] != desired if runs is not None else f"{BIN}/kubelet" in replaced
     return (
         (KUBELET.unit in serving and other_minor)
+        or any(restart.emptied and restart.running for restart in plan.restarts)
         or (bool(serving & {*runtime.units}) and bool(replaced & {f"{BIN}/{name}" for name in runtime.drained_for}))
         or (resumed and bool(serving & {KUBELET.unit, *runtime.units}))
     )

@@ -3,3 +3,6 @@
 BIN = "/opt/kprov/bin"
 POD_CIDRS = "/etc/kprov/pod-cidrs"  # every node's record of all nodes' pod networks
 NETWORK_MODE = "/etc/kprov/network-mode"  # every node's record of the network that it has now
+KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
+CPU_STATE = "/var/lib/kubelet/cpu_manager_state"
+MEMORY_STATE = "/var/lib/kubelet/memory_manager_state"

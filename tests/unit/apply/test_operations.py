@@ -19,7 +19,7 @@ from kprov.apply.wire_format import Operation
 from kprov.observe.probe import probe_program
 from kprov.plan import delivery
 from kprov.plan.desired import expand
-from kprov.plan.host import Change, HostPlan
+from kprov.plan.host import Change, HostPlan, Restart
 from kprov.values.certificate import CertificateSpec
 from kprov.values.resources import (
     Artifact,
@@ -106,6 +106,30 @@ def test_units_are_enabled_before_systemd_reads_them_again(artifact: Artifact) -
     operations = batch_of(everything(artifact)).operations
     reload = next(operation for operation in operations if isinstance(operation, wire.ReloadUnits))
     assert list(reload.enable) == [operation.unit for operation in operations if isinstance(operation, wire.Restart)]
+
+
+def test_a_unit_that_must_not_find_its_state_stands_still_while_that_goes(artifact: Artifact) -> None:
+    unit = Unit(name="kubelet.service", content=b"")
+    restart = Restart(
+        stage="node", unit=unit, reason="x", running=True, clears=("/var/lib/kubelet/a", "/var/lib/kubelet/b")
+    )
+    other = Restart(stage="node", unit=Unit(name="y.service", content=b""), reason="x", running=True)
+    plan = HostPlan(
+        host="one",
+        changes=(),
+        restarts=(other, restart),
+        stamps={"kubelet.service": "1", "y.service": "2"},
+        unstamps={},
+    )
+    batch = stage_batch(plan, "node", bare(), sources())
+    told = [one for one in batch.operations if isinstance(one, wire.Stop | wire.Remove | wire.Restart)]
+    assert told == [
+        wire.Restart(unit="y.service"),
+        wire.Stop(unit="kubelet.service"),
+        wire.Remove(kind="file", path="/var/lib/kubelet/a", before="absent"),
+        wire.Remove(kind="file", path="/var/lib/kubelet/b", before="absent"),
+        wire.Restart(unit="kubelet.service"),
+    ]
 
 
 def test_the_stamp_goes_before_any_input_changes_and_returns_after_the_gate(artifact: Artifact) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from observed import FACTS, in_order
+from observed import FACTS, in_order, record
 
 sys.path.append(str(Path(__file__).parents[2] / "roles"))
 from given import context
@@ -23,6 +23,8 @@ from kprov.plan.stages import STAGES
 from kprov.values.certificate import AUTHORITIES
 from kprov.values.context import Trust
 from kprov.values.model import Interface
+from kprov.values.paths import CPU_STATE, KUBELET_CONFIG, POD_CIDRS
+from kprov.values.resources import File
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 HOSTS = {"cp1": {"groups": ["etcd", "control_plane"]}, "w1": {"groups": ["worker"]}}
@@ -168,3 +170,37 @@ def test_an_add_on_that_is_not_ready_is_told_and_waited_for(inputs: Inputs) -> N
     plan = plan_cluster(with_metrics, seen)
     assert [row.row for row in plan.unready] == ["apiservice/v1beta1.metrics.k8s.io"]
     assert not plan.settled
+
+
+def test_a_kubelet_with_another_cpu_policy_begins_anew_on_an_empty_node(inputs: Inputs) -> None:
+    """The policy is new; the state file of the old one goes while kubelet stands still, when the pods have left."""
+    seen = fresh(inputs)
+    desired = desired_of_hosts(inputs, seen)
+    first = plan_cluster(inputs, seen)
+    lived = in_order(desired["w1"], first.hosts["w1"])
+    config = next(item for item in desired["w1"]["node"] if isinstance(item, File) and item.path == KUBELET_CONFIG)
+    texts = {KUBELET_CONFIG: config.content, CPU_STATE: b'{"policyName": "none", "defaultCpuSet": ""}'}
+    seen["w1"] = replace(lived, facts=seen["w1"].facts, texts=texts, versions={"kubelet": "Kubernetes v1.37.2"})
+    hosts = [
+        replace(host, kubelet={"cpuManagerPolicy": "static", "kubeReserved": {"cpu": "100m"}})
+        for host in inputs.cluster.hosts
+    ]
+    plan = plan_cluster(replace(inputs, cluster=replace(inputs.cluster, hosts=tuple(hosts))), seen)
+    assert plan.upgrades.drain == ("w1",)
+    (restart,) = [item for item in plan.hosts["w1"].restarts if item.unit.name == "kubelet.service"]
+    assert (restart.stage, restart.clears) == ("upgrade", (CPU_STATE,))
+
+
+def test_a_joining_host_gets_no_network_that_a_node_has(inputs: Inputs) -> None:
+    """Whatever hosts have on record: what a Node has counts."""
+    seen = fresh(inputs)
+    desired = plan_cluster(inputs, seen).desired_objects
+    nodes = tuple(item for item in desired if item["kind"] == "Node" and item["metadata"]["name"] == "w1")
+    moved = tuple({**item, "spec": {**item["spec"], "podCIDR": "10.244.0.0/23"}} for item in nodes)
+    seen["cp1"] = replace(seen["cp1"], objects=moved)
+    seen["w1"] = replace(
+        seen["w1"], records=dict([record("file", POD_CIDRS)]), texts={POD_CIDRS: b"w1 10.244.9.0/24\n"}
+    )
+    found = plan_cluster(inputs, seen).desired_objects
+    networks = {item["metadata"]["name"]: item["spec"]["podCIDR"] for item in found if item["kind"] == "Node"}
+    assert networks == {"cp1": "10.244.2.0/24", "w1": "10.244.0.0/23"}

@@ -78,6 +78,12 @@ def drained(own: HostPlan, seen: Observation, *, cut_off: bool = False, of: Clus
     return decide(of or cluster(), {"w1": own}, {"w1": seen}, live).drain == ("w1",)
 
 
+def test_a_kubelet_that_must_begin_anew_drains_its_node_while_it_runs() -> None:
+    begun = replace(restart("kubelet.service", "node"), emptied=True)
+    assert drained(plan(begun), runs("1.37.2"))
+    assert not drained(plan(replace(begun, running=False)), runs("1.37.2"))  # nobody would end its pods
+
+
 def test_another_minor_of_kubelet_and_another_containerd_drain_a_node() -> None:
     assert drained(NEW_KUBELET, runs("Kubernetes v1.36.3"))
     assert drained(NEW_RUNTIME, runs("1.37.2"))

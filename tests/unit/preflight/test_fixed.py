@@ -14,7 +14,7 @@ from test_preflight import cluster, facts, host
 
 from kprov.inventory.changes import render
 from kprov.inventory.schema import json_schema
-from kprov.observe.living import KUBELET_CONFIG, TEXTS
+from kprov.observe.living import TEXTS
 from kprov.observe.observation import EtcdMember, EtcdView, Observation
 from kprov.pki.authority import CertificateAuthority
 from kprov.preflight import Problem, check, placed, raise_for
@@ -25,6 +25,7 @@ from kprov.values.certificate import CertificateSpec
 from kprov.values.effect import SCHEMA_KEY
 from kprov.values.errors import PreflightError
 from kprov.values.model import CloudSettings, Cluster, Group, Host
+from kprov.values.paths import KUBELET_CONFIG
 
 Net = IPv4Network
 NODE: tuple[Group, ...] = ("worker",)
