@@ -21,7 +21,8 @@ _INTRODUCTION = """\
 This page is rendered from what each key of the inventory and each parameter of an add-on declares:
 `python -m kprov.inventory.changes docs/reference/changes.md` renders it again.
 
-What happens when a key is changed on a cluster that runs. `kprov plan` shows it before anything is touched.
+What happens when a key is changed on a cluster that runs. `kprov plan` ends with what it interrupts (which unit, which nodes,
+what goes on meanwhile) and with what cannot be undone; `kprov up` shows both before it asks.
 
 | word | means |
 |---|---|

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from ipaddress import IPv4Network
@@ -29,6 +29,7 @@ from kprov.values.context import Context, Trust
 from kprov.values.model import CloudSettings, Cluster, ClusterFacts, NetworkSettings
 from kprov.values.paths import POD_CIDRS
 from kprov.values.resources import Artifact
+from kprov.values.versions import numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,8 @@ class ClusterPlan:
     known: every object that the list in the cluster names; apis: apiVersion of what lives; kept: wanted no more, but
     holding data; leaving_data: folders on hosts that go with all they hold, once no claim has a volume in them;
     uninitialized: nodes that the cloud's controller has yet to take over, as far as known; findings: what is not well
-    on hosts though everything is in sync.
+    on hosts though everything is in sync; servers: how many API servers the cluster has; steps: what goes to another
+    minor version, in words.
     """
 
     hosts: Mapping[str, HostPlan]
@@ -63,6 +65,8 @@ class ClusterPlan:
     cloud: CloudSettings | None = None
     uninitialized: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    servers: int = 1
+    steps: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -192,7 +196,19 @@ def plan_cluster(
         uninitialized=waiting(desired_objects),
         leaving_data=_leaving_data(plans, observations),
         findings=findings(cluster, observations, inputs.now),
+        servers=len(cluster.group("control_plane")),
+        steps=tuple(_steps(cluster, observations)),
     )
+
+
+def _steps(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterator[str]:
+    """What goes to another minor version, from the oldest that runs: `Kubernetes 1.36 → 1.37`."""
+    for title, program, part in (("Kubernetes", "kube-apiserver", "kubernetes"), ("etcd", "etcd", "etcd")):
+        running = [found for seen in observations.values() if (found := numbers(seen.versions.get(program, "")))]
+        desired = numbers(cluster.versions.get(part, ""))
+        if running and desired is not None and min(running)[:2] != desired[:2]:
+            old, new = (".".join(map(str, version[:2])) for version in (min(running), desired))
+            yield f"{title} {old} → {new}"
 
 
 def _plan_of(name: str, desired: Desired, inputs: Inputs, seen: Observation) -> HostPlan:

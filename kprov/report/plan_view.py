@@ -10,6 +10,7 @@ from kprov.objects.objects import titled
 from kprov.plan.cluster import ClusterPlan
 from kprov.plan.host import Change, HostPlan
 from kprov.plan.stages import STAGES
+from kprov.report.interruptions import interruption_lines, interruptions, irrevocable
 from kprov.report.words import count
 
 SIGNS = {"create": "+", "update": "~", "permissions": "~", "record": "·", "delete": "-"}
@@ -108,13 +109,10 @@ def _cluster_lines(plan: ClusterPlan) -> list[str]:
         kept = ", ".join(titled(key) for key in plan.kept)
         lines.append(f"kept, as it holds data (--delete-data removes it): {kept}")
     for name, swap in plan.upgrades.swaps.items():
-        undrained = "" if name in plan.upgrades.drain else "; not drained: its pods end, and start again in the new one"
-        lines.append(f"runtime of {name}: {swap}{undrained}")
-    if plan.upgrades.drain:
-        lines.append(f"drained before they are changed, opened again afterwards: {', '.join(plan.upgrades.drain)}")
+        lines.append(f"runtime of {name}: {swap}")
     if plan.upgrades.reopen:
         lines.append(f"cordoned by a run that did not end: {', '.join(plan.upgrades.reopen)}")
-    return lines + _waiting_lines(plan)
+    return lines + interruption_lines(plan) + _waiting_lines(plan)
 
 
 def _waiting_lines(plan: ClusterPlan) -> list[str]:
@@ -148,6 +146,8 @@ def plan_values(plan: ClusterPlan) -> dict[str, Any]:
         },
         "drain": list(plan.upgrades.drain),
         "reopen": list(plan.upgrades.reopen),
+        "interrupts": interruptions(plan),
+        "irrevocable": list(irrevocable(plan)),
         "not_ready": list(plan.not_ready),
         "uninitialized": list(plan.uninitialized),
         "findings": [asdict(finding) for finding in plan.findings],

@@ -204,3 +204,20 @@ def test_a_joining_host_gets_no_network_that_a_node_has(inputs: Inputs) -> None:
     found = plan_cluster(inputs, seen).desired_objects
     networks = {item["metadata"]["name"]: item["spec"]["podCIDR"] for item in found if item["kind"] == "Node"}
     assert networks == {"cp1": "10.244.2.0/24", "w1": "10.244.0.0/23"}
+
+
+@pytest.mark.parametrize(
+    ("runs", "steps"),
+    [
+        ({}, ()),
+        ({"kube-apiserver": "Kubernetes v1.37.1", "etcd": "etcd Version: 3.7.1"}, ()),
+        (
+            {"kube-apiserver": "Kubernetes v1.36.3", "etcd": "etcd Version: 3.6.14"},
+            ("Kubernetes 1.36 → 1.37", "etcd 3.6 → 3.7"),
+        ),
+    ],
+)
+def test_a_step_to_another_minor_version_is_known(inputs: Inputs, runs: dict[str, str], steps: tuple[str, ...]) -> None:
+    seen = fresh(inputs)
+    plan = plan_cluster(inputs, {**seen, "cp1": replace(seen["cp1"], versions=runs)})
+    assert (plan.steps, plan.servers) == (steps, 1)

@@ -1,0 +1,109 @@
+"""What a plan interrupts, and what of it cannot be taken back, in words. Pure; it is read from what is going to be done.
+
+How long is said in the unit's own terms: seconds differ from machine to machine, what goes on meanwhile does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kprov.objects.objects import titled
+from kprov.plan.cluster import ClusterPlan
+from kprov.values.runtimes import RUNTIMES
+
+_SECONDS = "for some seconds"
+_ONE_BY_ONE = "one after the other, the next when this one is healthy"
+_WORDS: Mapping[str, str] = {
+    "kubelet.service": f"containers go on; {_SECONDS} none starts, and none is probed",
+    "kube-proxy.service": f"Services go on as they are; {_SECONDS} changes of them wait",
+    "kube-controller-manager.service": f"another one takes over; {_SECONDS} nothing is reconciled",
+    "kube-scheduler.service": f"another one takes over; {_SECONDS} no pod is given to a node",
+    "kube-api-proxy.service": "connections of this host to the API are cut, and made again",
+    "kprov-network.service": "routes and rules are laid again; connections go on",
+    "kprov-node-dns.service": f"{_SECONDS} pods ask the next name server",
+    **{unit: f"containers go on; {_SECONDS} none starts" for runtime in RUNTIMES.values() for unit in runtime.units},
+}
+# Deleting these takes something away that no run brings back.
+_LOST: Mapping[str, str] = {
+    "Node": "its pods go with it",
+    "Namespace": "all that is in it goes with it",
+    "PersistentVolumeClaim": "its data may go with it",
+    "PersistentVolume": "its data may go with it",
+    "CustomResourceDefinition": "all objects of its kind go with it",
+}
+
+
+def interruption_lines(plan: ClusterPlan) -> list[str]:
+    """What is interrupted, and what cannot be undone; nothing for a plan that does neither."""
+    interrupts = [f"  {', '.join(row['hosts'])}: {row['what']}: {row['meanwhile']}" for row in interruptions(plan)]
+    final = [f"  {line}" for line in irrevocable(plan)]
+    return [
+        *(["interrupts", *interrupts] if interrupts else []),
+        *(["cannot be undone", *final] if final else []),
+    ]
+
+
+def interruptions(plan: ClusterPlan) -> list[dict[str, Any]]:
+    """Rows of `hosts`, `what` happens to them, and what goes on or waits `meanwhile`."""
+    units: dict[str, list[str]] = {}
+    for name, host in plan.hosts.items():
+        for restart in host.restarts:
+            if restart.running and name not in units.setdefault(restart.unit.name, []):
+                units[restart.unit.name].append(name)
+    rows = [
+        {"hosts": names, "what": f"{unit} restarts", "meanwhile": _meanwhile(unit, plan)}
+        for unit, names in units.items()
+        if names
+    ]
+    undrained = [name for name in plan.upgrades.swaps if name not in plan.upgrades.drain]
+    anew = [
+        name
+        for name, host in plan.hosts.items()
+        if name not in plan.upgrades.drain and any(restart.emptied and restart.running for restart in host.restarts)
+    ]
+    if plan.upgrades.drain:
+        rows.append(
+            {
+                "hosts": list(plan.upgrades.drain),
+                "what": "drained before they are changed",
+                "meanwhile": "their pods start on other nodes, as budgets allow; opened again afterwards",
+            }
+        )
+    if undrained:
+        rows.append({"hosts": undrained, "what": "not drained", "meanwhile": "their pods end, and start again there"})
+    if anew:
+        rows.append(
+            {
+                "hosts": anew,
+                "what": "not drained",
+                "meanwhile": "pods keep what they were given under the old policy until they are restarted",
+            }
+        )
+    return rows
+
+
+def _meanwhile(unit: str, plan: ClusterPlan) -> str:
+    if unit == "kube-apiserver.service":
+        if plan.servers > 1:
+            return f"{_ONE_BY_ONE}; the others serve, and open watches are made again"
+        return "it is the only one: until it is ready again nobody reaches the API; pods go on"
+    if unit == "etcd.service":
+        if len(plan.peers) > 2:
+            return f"{_ONE_BY_ONE}; the others keep the quorum"
+        return "there is no quorum without it: until it is back nothing can be written or read; pods go on"
+    return _WORDS.get(unit, f"what it does waits {_SECONDS}")
+
+
+def irrevocable(plan: ClusterPlan) -> Iterable[str]:
+    """What no later run takes back."""
+    yield from (f"{step}: no component goes back by a minor version" for step in plan.steps)
+    for member in plan.membership.remove:
+        yield f"member {member.name or member.id} of etcd is removed: its copy of the data is worth nothing from then on"
+    for change in plan.objects:
+        if change.action == "delete" and change.identity[1] in _LOST:
+            yield f"{titled(change.identity)} is deleted: {_LOST[change.identity[1]]}"
+    if plan.leaving_data:
+        yield f"folders with data go, once no claim has a volume in them: {', '.join(plan.leaving_data)}"
+    for name, swap in plan.upgrades.swaps.items():
+        yield f"images and containers of {', '.join(runtime.title for runtime in swap.going)} on {name} are removed"
