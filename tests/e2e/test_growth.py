@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -78,10 +81,72 @@ def test_a_new_worker_disturbs_nobody(cluster: LabCluster) -> None:
     pods_talk(cluster, "cp1", "w1", "w2")
 
 
+Edit = Callable[[dict[str, Any]], None]
+
+
+def setting(**values: Any) -> Edit:
+    return lambda document: document["cluster"].update(values)
+
+
+def of_host(name: str, **values: Any) -> Edit:
+    return lambda document: document["hosts"][name].update(values)
+
+
+def renamed(document: dict[str, Any]) -> None:
+    document["hosts"]["other"] = document["hosts"].pop("w1")
+
+
+FIXED: Mapping[str, tuple[Edit, str, str]] = {
+    "service_cidr": (setting(service_cidr="10.97.0.0/16"), "cluster.service_cidr", "10.96.0.0/16"),
+    "dns_ip": (setting(dns_ip="10.96.0.53"), "cluster.dns_ip", "10.96.0.10"),
+    "domain": (setting(domain="example.org"), "cluster.domain", "cluster.local"),
+    "pod_cidr": (setting(pod_cidr="10.64.0.0/16"), "cluster.pod_cidr", "w1 has 10.244."),
+    "a node's pod_cidr": (of_host("w1", pod_cidr="10.244.77.0/24"), "hosts.w1.pod_cidr", "Node object"),
+    "another node's pod_cidr": (of_host("w1", pod_cidr="10.244.0.0/23"), "hosts.w1.pod_cidr", "Node object"),
+    "a member's node_ip": (of_host("cp1", node_ip="203.0.113.7"), "hosts.cp1.node_ip", "the member list of etcd"),
+    "a host's name": (renamed, "hosts.other", "w1 (the certificate that it has)"),
+    "groups": (of_host("w1", groups=["etcd"]), "hosts.w1.groups", "w1 is a node"),
+    "a flag": (setting(extra_args={"kubelet": {"root-dir": "/srv"}}), "extra_args.kubelet.root-dir", "not set"),
+    "name": (setting(name="another"), "i.yaml:", "e2e-grow"),
+}
+
+
+@pytest.mark.parametrize("case", FIXED)
+def test_what_cannot_change_is_refused_by_what_the_cluster_lives_with(cluster: LabCluster, case: str) -> None:
+    change, place, lived = FIXED[case]
+    written = cluster.inventory.read_text()
+    before = {host: cluster.main_pids(host) for host in ("cp1", "w1", "w2")}
+    generations = [cluster.sh(host, "cat /var/lib/kprov/generation") for host in before]
+    cluster.edit(change)
+    try:
+        told = cluster.kprov("up", "--yes", "--limit", "w2", status=1).text if case == "domain" else ""
+        told += cluster.kprov("plan", status=1).text
+    finally:
+        cluster.inventory.write_text(written)
+    assert place.replace("i.yaml", str(cluster.inventory)) in told, told
+    assert lived in told
+    assert "nothing was touched" in told
+    assert "do:" in told
+    assert {host: cluster.main_pids(host) for host in before} == before
+    assert [cluster.sh(host, "cat /var/lib/kprov/generation") for host in before] == generations
+
+
+def test_a_refused_change_that_is_taken_back_leaves_nothing_to_do(cluster: LabCluster) -> None:
+    assert cluster.kprov("plan").status == 0
+    pods_talk(cluster, "cp1", "w1", "w2")
+
+
 def test_control_planes_join_as_learners_and_vote(cluster: LabCluster) -> None:
+    """They get pieces of another size, which overlap none of those that nodes have."""
+    networks = pod_cidrs(cluster)
     with_hosts(cluster, *HOSTS)
+    cluster.edit(setting(pod_cidr_node_prefix=23))
     cluster.kprov("up", "--yes")
     cluster.load_agnhost("cp2", "cp3")
+    pieces = [IPv4Network(piece) for piece in pod_cidrs(cluster).values()]
+    assert {name: piece for name, piece in pod_cidrs(cluster).items() if name in networks} == networks
+    assert [piece.prefixlen for piece in pieces].count(23) == 2
+    assert not any(one.overlaps(other) for one, other in combinations(pieces, 2))
     assert members(cluster, "cp2") == {"cp1", "cp2", "cp3"}
     assert cluster.nodes() == dict.fromkeys(HOSTS, True)
     assert cluster.kprov("plan").status == 0
