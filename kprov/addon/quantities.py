@@ -52,14 +52,21 @@ def _amounts(resources: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def canonical(written: Any) -> Any:
-    """The quantity with the largest unit that leaves a whole number; what is none, or has an exponent, as it is."""
+def quantity(written: Any) -> Decimal | None:
+    """Return the amount that is written, in bytes or whole units; None for what is no quantity, or has an exponent."""
     match = _WRITTEN.fullmatch(str(written)) if isinstance(written, str | int | float) else None
     if match is None or isinstance(written, bool):
-        return written
+        return None
     unit = match[2] or ""
-    units = _BINARY if unit.endswith("i") else _DECIMAL
-    amount = Decimal(match[1]) * units[unit]
+    return Decimal(match[1]) * (_BINARY if unit.endswith("i") else _DECIMAL)[unit]
+
+
+def canonical(written: Any) -> Any:
+    """The quantity with the largest unit that leaves a whole number; what is none, or has an exponent, as it is."""
+    amount = quantity(written)
+    if amount is None:
+        return written
+    units = _BINARY if str(written).endswith("i") else _DECIMAL
     fitting = next(((name, size) for name, size in units.items() if amount and amount % size == 0), ("", 1))
     whole = amount / fitting[1]
     return f"{int(whole)}{fitting[0]}" if whole == int(whole) else written

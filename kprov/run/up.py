@@ -27,7 +27,7 @@ from kprov.observe.probe import Question
 from kprov.plan import delivery
 from kprov.plan.cluster import ClusterPlan, Inputs, desired_of_hosts, plan_cluster
 from kprov.plan.questions import first_questions, further_questions, other_askers, with_objects
-from kprov.preflight import places
+from kprov.preflight import immutable, places
 from kprov.run.refusals import refuse_foreign_trust, refuse_locked, refuse_unknown_addresses, refuse_unreachable
 from kprov.run.running_versions import cached, identified
 from kprov.run.workspace import Workspace
@@ -147,6 +147,7 @@ def _plan(workspace: Workspace, store: Store, fleet: Fleet, warnings: tuple[str,
     problems = places.check(cluster, desired, observations, options.limit)
     preflight.raise_for(problems)
     plan = plan_cluster(inputs, observations, None if again else desired)
+    preflight.raise_for(preflight.placed(immutable.check(plan, observations), workspace.places))
     if options.limit is not None:
         plan = plan.limited(options.limit)
     if cluster.artifacts.delivery == "download":

@@ -264,8 +264,9 @@ def test_what_cannot_be_changed_in_place_is_made_anew_only_when_asked(cluster: L
     before = cluster.get("deployment", "web", "-n", "hello")["metadata"]["uid"]
     claim = cluster.get("pvc", "kept", "-n", "hello")["metadata"]["uid"]
     hello(cluster, app="other")
-    told = words(cluster.kprov("up", "--yes", status=3).text)
-    assert "Deployment web: spec.selector" in told
+    told = words(cluster.kprov("up", "--yes", status=1).text)
+    assert "Deployment hello/web of the add-on hello cannot be changed in place" in told
+    assert "spec.selector is" in told
     assert "kprov up --recreate hello" in told
     assert cluster.get("deployment", "web", "-n", "hello")["metadata"]["uid"] == before
     cluster.kprov("up", "--yes", "--recreate", "hello")

@@ -229,7 +229,8 @@ def test_another_provider_id_is_refused_before_anything_is_touched(cluster: LabC
 
     cluster.edit(wrong)
     refused = cluster.kprov("up", "--yes", status=1)
-    assert "w1: a node's provider ID cannot be changed" in refused.text
+    assert "a node's provider ID cannot be changed" in refused.text
+    assert "(hosts.w1.provider_id)" in refused.text
     cluster.edit(right)
 
 

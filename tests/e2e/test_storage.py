@@ -205,8 +205,8 @@ def test_a_claim_that_is_deleted_takes_its_folder_with_it(cluster: LabCluster) -
 
 def test_what_cannot_be_changed_in_a_class_is_told_and_made_anew_on_request(cluster: LabCluster) -> None:
     switch(cluster, {"reclaim": "Retain"})
-    refused = cluster.kprov("up", "--yes", status=3)
-    assert "StorageClass local-path" in refused.text
+    refused = cluster.kprov("up", "--yes", status=1)
+    assert "StorageClass local-path of the add-on storage cannot be changed in place" in refused.text
     assert "kprov up --recreate storage" in refused.text
     cluster.kprov("up", "--yes", "--recreate", "storage")
     assert cluster.get("storageclass", "local-path")["reclaimPolicy"] == "Retain"
