@@ -20,11 +20,11 @@ from kprov.roles.templating import render
 from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.model import Cluster, Facts
-from kprov.values.paths import BIN
+from kprov.values.paths import BIN, KUBE_PROXY_CONFIG
 from kprov.values.resources import Directory, File, Gate, Resource, Unit
 
 KUBECONFIG = f"{KUBERNETES}/proxy.conf"
-CONFIG = "/var/lib/kube-proxy/config.yaml"
+CONFIG = KUBE_PROXY_CONFIG
 RULES_SCRIPT = f"{BIN}/kprov-service-rules"
 RULES_UNIT = components.SERVICE_RULES.unit
 _RECORD = components.KUBE_PROXY

@@ -314,7 +314,7 @@ class ClusterKeys(HostVariables):
         validate_default=True,
         description="IPv4 network of all pods.",
         json_schema_extra=fixed(
-            "write the old network; it may become larger or smaller around the networks that nodes have"
+            "write the old network; with routed and vxlan it may become larger or smaller around the networks of nodes"
         ),
     )
     pod_cidr_node_prefix: int = Field(

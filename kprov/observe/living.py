@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from kprov.observe.observation import EtcdMember, Observation
 from kprov.values.model import Component
-from kprov.values.paths import CPU_STATE, KUBELET_CONFIG, MEMORY_STATE, POD_CIDRS
+from kprov.values.paths import CPU_STATE, KUBE_PROXY_CONFIG, KUBELET_CONFIG, MEMORY_STATE, POD_CIDRS
 from kprov.values.yaml_text import load
 
 _UNITS: Mapping[Component, str] = {
@@ -66,9 +66,11 @@ def _unquoted(word: str) -> str:
 
 def kubelet_settings(seen: Observation) -> Mapping[str, Any] | None:
     """Return the KubeletConfiguration that stands on a host; None where kprov has put none there."""
-    if ("file", KUBELET_CONFIG) not in seen.records or KUBELET_CONFIG not in seen.texts:
-        return None
-    return read_mapping(seen.texts[KUBELET_CONFIG])
+    return _settings(seen, KUBELET_CONFIG)
+
+
+def _settings(seen: Observation, path: str) -> Mapping[str, Any] | None:
+    return read_mapping(seen.texts[path]) if ("file", path) in seen.records and path in seen.texts else None
 
 
 @lru_cache(maxsize=64)  # hosts of one kind have the same
@@ -166,6 +168,23 @@ def node_networks(observations: Mapping[str, Observation]) -> dict[str, tuple[IP
             own = parse_table(seen.texts.get(POD_CIDRS, b"")).get(name)
             if own is not None:
                 found[name] = (own, f"{POD_CIDRS} on the host")
+    return found
+
+
+def pod_networks(observations: Mapping[str, Observation]) -> dict[IPv4Network, list[str]]:
+    """Return the networks of all pods that nodes know, by the configuration of kube-proxy, and on which hosts.
+
+    One that does not hold the network of every node was written by a run that broke off, and is left out.
+    """
+    nodes = [net for net, _ in node_networks(observations).values()]
+    found: dict[IPv4Network, list[str]] = {}
+    for name, seen in observations.items():
+        try:
+            whole = IPv4Network((_settings(seen, KUBE_PROXY_CONFIG) or {}).get("clusterCIDR", ""))
+        except ValueError:
+            continue
+        if all(net.subnet_of(whole) for net in nodes):
+            found.setdefault(whole, []).append(name)
     return found
 
 

@@ -19,6 +19,7 @@ from kprov.observe.living import (
     node_networks,
     objects_of,
     own_name,
+    pod_networks,
     service_networks,
     unit_flags,
 )
@@ -144,6 +145,17 @@ def _pod_cidr(view: View) -> Iterable[Problem]:
             found=_listed(outside),
             needed=f"a network that holds those of all nodes; {desired} does not",
             todo=f"write the old network again; {_MOVE}",
+        )
+        return
+    lived = pod_networks(view.observations)
+    if not view.cluster.network.built_in and lived and desired not in lived:
+        yield _refused(
+            "cluster.pod_cidr",
+            f"the pod network cannot become larger or smaller with {view.cluster.network.mode}, which keeps the one it was "
+            "made with",
+            found="; ".join(f"{net} (kube-proxy on {', '.join(names)})" for net, names in lived.items()),
+            needed=f"{desired} from the first day on, or `network: routed` or `vxlan`",
+            todo=f"write `pod_cidr: {next(iter(lived))}` again; {_MOVE}",
         )
 
 

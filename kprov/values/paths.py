@@ -6,3 +6,4 @@ NETWORK_MODE = "/etc/kprov/network-mode"  # every node's record of the network t
 KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 CPU_STATE = "/var/lib/kubelet/cpu_manager_state"
 MEMORY_STATE = "/var/lib/kubelet/memory_manager_state"
+KUBE_PROXY_CONFIG = "/var/lib/kube-proxy/config.yaml"

@@ -24,8 +24,8 @@ from kprov.preflight.problem import INVENTORY, judged
 from kprov.values.certificate import CertificateSpec
 from kprov.values.effect import SCHEMA_KEY
 from kprov.values.errors import PreflightError
-from kprov.values.model import CloudSettings, Cluster, Group, Host
-from kprov.values.paths import KUBELET_CONFIG
+from kprov.values.model import CloudSettings, Cluster, Group, Host, NetworkSettings
+from kprov.values.paths import KUBE_PROXY_CONFIG, KUBELET_CONFIG
 
 Net = IPv4Network
 NODE: tuple[Group, ...] = ("worker",)
@@ -193,6 +193,21 @@ def test_a_moved_pod_network_is_refused_by_what_nodes_have(observations: Mapping
 @pytest.mark.parametrize("around", ["10.244.0.0/15", "10.244.0.0/20"])
 def test_a_pod_network_may_grow_and_shrink_around_its_nodes(around: str) -> None:
     assert found(of(pod_cidr=Net(around)), LIVING) == []
+
+
+def test_networks_that_are_not_built_in_keep_the_one_they_were_made_with() -> None:
+    calico = NetworkSettings(mode="calico")
+    texts = {**node_texts("w1"), KUBE_PROXY_CONFIG: b"clusterCIDR: 10.244.0.0/16\n"}
+    seen = {"cp1": CP1, "w1": living("w1", 21, texts)}
+    larger = of(pod_cidr=Net("10.244.0.0/15"), network=calico)
+    assert the_only(larger, seen, "cluster.pod_cidr").found == "10.244.0.0/16 (kube-proxy on w1)"
+    assert found(of(network=calico), seen) == []
+    assert found(replace(larger, network=NetworkSettings()), seen) == []
+    # A network without those of the nodes was written by a run that broke off, and can be taken back.
+    broken = {"cp1": CP1, "w1": living("w1", 21, {**texts, KUBE_PROXY_CONFIG: b"clusterCIDR: 10.64.0.0/16\n"})}
+    assert found(of(network=calico), broken) == []
+    odd = {"cp1": CP1, "w1": living("w1", 21, {**texts, KUBE_PROXY_CONFIG: b"clusterCIDR: nonsense\n"})}
+    assert found(larger, odd) == []
 
 
 def test_many_nodes_outside_are_counted() -> None:

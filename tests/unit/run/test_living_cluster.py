@@ -1,0 +1,126 @@
+"""Whole runs on a cluster that lives: an edit that cannot be is refused with nothing sent; taken back, all is in sync."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from inventory_text import loaded
+from obedient import Obedient
+from test_cost import content as content  # the fixture: what programs and images consist of
+
+from kprov.artifacts.progress import Silent
+from kprov.observe.probe import PROBE_COMMAND
+from kprov.run.up import Prepared, apply, prepare
+from kprov.run.workspace import Options, Workspace
+from kprov.state.store import Store
+from kprov.transport.fake import FakeTransport
+from kprov.values.errors import PreflightError
+from kprov.values.model import Cluster
+
+HOSTS = {"cp1": "control_plane", "cp2": "control_plane", "cp3": "control_plane", "w1": "worker"}
+Edit = Callable[[Cluster], Cluster]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    folder: Path
+    hosts: Obedient
+    cluster: Cluster
+
+    def run(self, cluster: Cluster, limit: frozenset[str] | None = None) -> tuple[Prepared, FakeTransport]:
+        """`up`, which ends well."""
+        transport = FakeTransport(handler=self.hosts.answer)
+        workspace = Workspace(
+            cluster=cluster,
+            store=Store.open(self.folder / "state", cluster.name),
+            transport=transport,
+            cache=self.folder,
+            lock_file=None,
+            emit=lambda _: None,
+            progress=Silent(),
+            options=Options(limit=limit),
+            places={"cluster": "i.yaml:1", "cluster.domain": "i.yaml:7"},
+        )
+        with prepare(workspace, draft=False) as prepared:
+            assert apply(workspace, prepared).failures == ()
+        return prepared, transport
+
+
+@pytest.fixture
+def site(content: Path, tmp_path: Path) -> Site:
+    hosts = {
+        name: {"address": f"192.0.2.{number}", "groups": [group]}
+        for number, (name, group) in enumerate(HOSTS.items(), 11)
+    }
+    text = yaml.safe_dump({"cluster": {"name": "lives", "addons": {"metrics-server": False}}, "hosts": hosts})
+    made = Site(folder=tmp_path, hosts=Obedient(), cluster=loaded(text, path=tmp_path / "inventory.yaml").cluster)
+    made.run(made.cluster)
+    return made
+
+
+def host(name: str, **values: Any) -> Edit:
+    return lambda cluster: replace(
+        cluster, hosts=tuple(replace(one, **values) if one.name == name else one for one in cluster.hosts)
+    )
+
+
+EDITS: Mapping[str, Edit] = {
+    "cluster.domain": lambda cluster: replace(cluster, domain="example.org"),
+    "cluster.pod_cidr": lambda cluster: replace(cluster, pod_cidr=IPv4Network("10.64.0.0/16")),
+    "cluster.service_cidr": lambda cluster: replace(
+        cluster, service_cidr=IPv4Network("10.97.0.0/16"), dns_ip=IPv4Address("10.97.0.10")
+    ),
+    "cluster.dns_ip": lambda cluster: replace(cluster, dns_ip=IPv4Address("10.96.0.53")),
+    "hosts.w1.pod_cidr": host("w1", pod_cidr=IPv4Network("10.244.99.0/24")),
+    "hosts.cp1.node_ip": host("cp1", node_ip=IPv4Address("192.0.2.99")),
+}
+
+
+@pytest.mark.parametrize("limit", [None, frozenset({"w1"})])
+def test_what_cannot_change_ends_a_run_with_nothing_sent(site: Site, limit: frozenset[str] | None) -> None:
+    for key, edit in EDITS.items():
+        sent: list[str] = []
+        answer = site.hosts.answer
+
+        def counted(*call: Any, sent: list[str] = sent, answer: Any = answer) -> Any:
+            sent.append(call[1])
+            return answer(*call)
+
+        watched = replace(site, hosts=site.hosts)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(site.hosts, "answer", counted)
+            with pytest.raises(PreflightError, match="nothing was touched") as caught:
+                watched.run(edit(site.cluster), limit)
+        assert f"at:     i.yaml:{7 if key == 'cluster.domain' else 1} ({key}" in str(caught.value) or "hosts." in key
+        assert key in str(caught.value)
+        assert set(sent) == {PROBE_COMMAND}
+    prepared, transport = site.run(site.cluster)
+    assert prepared.plan.settled
+    assert {call.command for call in transport.calls} == {PROBE_COMMAND}
+
+
+def test_another_control_plane_is_asked_before_the_checks_when_the_first_cannot_list_objects(site: Site) -> None:
+    site.hosts.machines["cp1"].units.pop("kube-apiserver.service")
+    with pytest.raises(PreflightError) as caught:
+        site.run(EDITS["hosts.w1.pod_cidr"](site.cluster))
+    assert "(Node object)" in str(caught.value)
+    prepared, transport = site.run(site.cluster, frozenset({"w1"}))
+    assert prepared.plan.objects_known
+    assert {name: transport.counters[name].execs for name in HOSTS} == {"cp1": 1, "cp2": 2, "cp3": 1, "w1": 1}
+
+
+def test_a_record_that_is_wrong_everywhere_does_not_win_over_the_nodes(site: Site) -> None:
+    """As a run that wrote it, and was refused by the API server, left it behind."""
+    for machine in site.hosts.machines.values():
+        machine.contents["/etc/kprov/pod-cidrs"] = b"w1 10.244.99.0/24\n"
+        machine.sums["/etc/kprov/pod-cidrs"] = "0" * 64
+    prepared, _ = site.run(site.cluster)
+    assert not prepared.plan.settled
+    assert b"w1 10.244.3.0/24" in site.hosts.machines["cp1"].contents["/etc/kprov/pod-cidrs"]
+    assert site.run(site.cluster)[0].plan.settled
