@@ -13,12 +13,15 @@ from dataclasses import dataclass
 
 from kprov.apply import scripts, wire
 from kprov.apply.batch import Batch
-from kprov.apply.etcd import write_member_removal
+from kprov.apply.conversing import Exchange, carried, run
 from kprov.apply.operations import give_back_units, write_removal
 from kprov.apply.runtime_swap import drop_tables
 from kprov.apply.sending import send
 from kprov.observe.gather import Fleet
 from kprov.observe.observation import Observation
+from kprov.plan.conversation import Answer
+from kprov.plan.etcd_conversations import removed
+from kprov.plan.node_conversations import drained
 from kprov.values.component import ORDINARY
 from kprov.values.components import BY_UNIT, COMPONENTS, ETCD
 from kprov.values.errors import KprovError
@@ -46,16 +49,17 @@ class Farewell:
     kubeconfig: bytes
 
 
-def farewell_batch(farewell: Farewell) -> Batch:
+def farewell_work(farewell: Farewell) -> Exchange[None]:
     """Drains and deletes the node, and removes its etcd member, on a peer that stays."""
     batch = Batch()
-    batch.attach_as("kubeconfig", farewell.kubeconfig)
     if farewell.node:
-        batch.add(f"node {farewell.node}", wire.Drain(nodes=(farewell.node,), seconds=120, force=True))
+        yield from carried(drained([farewell.node], 120, force=True), Batch(), kubeconfig=farewell.kubeconfig)
+        batch.attach_as("kubeconfig", farewell.kubeconfig)
         batch.add(f"node {farewell.node}", wire.DeleteObject(kind="node", name=farewell.node))
     if farewell.member:
-        write_member_removal(batch, "etcd membership", farewell.member, farewell.endpoints)
-    return batch
+        yield from carried(removed(farewell.node, farewell.member, farewell.endpoints), batch)
+    elif batch.operations:
+        yield batch
 
 
 def host_batch(seen: Observation) -> Batch:
@@ -130,7 +134,11 @@ def take_down(
     started = time.monotonic()
     emit(StageStarted(stage=STAGE, title="Taking hosts down", hosts=tuple(names)))
     for farewell in farewells:
-        failures = send(fleet.sessions[farewell.peer], STAGE, farewell_batch(farewell), generation, emit)
+
+        def told(batch: Batch, answers: dict[int, Answer], peer: str = farewell.peer) -> Sequence[HostFailed]:
+            return send(fleet.sessions[peer], STAGE, batch, generation, emit, answered=answers.__setitem__)
+
+        failures = tuple(run(farewell_work(farewell), told, stage=STAGE, host=farewell.peer))
         for failure in failures:
             emit(failure)
         if failures:

@@ -10,11 +10,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from kprov.apply.batch import Batch
+from kprov.apply.conversing import Exchange, run, single
 from kprov.apply.heartbeats import heartbeats_batch
 from kprov.apply.rolls import Request, Rolling, Run, rolling
 from kprov.apply.sending import send
+from kprov.plan.conversation import Answer
 from kprov.plan.stage_names import HEARTBEATS
 from kprov.plan.stages import STAGES, WAITING, Stage
 from kprov.values.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
@@ -70,11 +73,11 @@ class Engine(Run):
         starts, self._starts = self._starts, {}
         if starts:
             batch = heartbeats_batch(starts, self.kubeconfig())
-            self._ask_for(Request(what=HEARTBEATS, host=self.control_plane, batch=batch))
+            self._ask_for(Request(what=HEARTBEATS, host=self.control_plane, work=single(batch)))
 
     def _ask_for(self, request: Request | None) -> None:
         if request is not None:
-            self._note(self._sent(request.what, request.host, request.batch))
+            self._note(self._exchanged(request.what, request.host, request.work))
 
     def _note(self, failures: Sequence[HostFailed]) -> None:
         for failure in failures:
@@ -87,18 +90,20 @@ class Engine(Run):
                 self._note(failures)
 
     def _run_host(self, stage: Stage, roll: Rolling, name: str) -> Sequence[HostFailed]:
-        batch = roll.batch(self, name)
-        if not batch.operations:
-            return ()
-        failures = self._sent(stage.name, name, batch)
+        failures = self._exchanged(stage.name, name, roll.work(self, name))
         return tuple(replace(failure, fatal=True) for failure in failures) if stage.ends_run else failures
 
-    def _sent(self, what: str, name: str, batch: Batch) -> Sequence[HostFailed]:
+    def _exchanged(self, what: str, name: str, exchange: Exchange[None]) -> Sequence[HostFailed]:
+        return run(exchange, partial(self._sent, what, name), stage=what, host=name)
+
+    def _sent(self, what: str, name: str, batch: Batch, heard: dict[int, Answer]) -> Sequence[HostFailed]:
         self.changed = self.changed or what not in WAITING
         started = time.monotonic()
         self.emit(HostStarted(stage=what, host=name, operations=len(batch.operations)))
         answers: dict[int, str] = {}
-        failures = send(self.sessions[name], what, batch, self.generation, self.emit, answers.__setitem__)
+        failures = send(
+            self.sessions[name], what, batch, self.generation, self.emit, answers.__setitem__, heard.__setitem__
+        )
         if not failures and answers.get(batch.start, "").isdigit():
             self._starts[name] = int(answers[batch.start])
         if not failures:

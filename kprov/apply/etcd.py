@@ -5,21 +5,20 @@ Source: etcd operations guide, runtime reconfiguration: one change at a time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from kprov.apply import wire
-from kprov.apply.batch import Batch, Step
+from kprov.apply.batch import Batch
+from kprov.apply.conversing import Exchange, carried
 from kprov.apply.operations import Sources, stage_batch, write_gates, write_stamp
 from kprov.observe.observation import Observation
 from kprov.plan.cluster import ClusterPlan
 from kprov.plan.etcd import Membership, initial_cluster
+from kprov.plan.etcd_conversations import joined, needed_of, promoted, quorum_kept, removed
 from kprov.plan.host import JOIN_FILE, HostPlan
 from kprov.plan.rolls import Members, host_batches
 
 _MEMBERSHIP = "etcd membership"
-_PROMOTION_SECONDS = 120
-_CHANGE_SECONDS = 30
 
 
 def etcd_batches(stage: str, plan: ClusterPlan) -> list[list[str]]:
@@ -38,64 +37,87 @@ def etcd_batches(stage: str, plan: ClusterPlan) -> list[list[str]]:
     ]
 
 
-def etcd_batch(stage: str, name: str, plan: ClusterPlan, seen: Observation, sources: Sources, *, token: str) -> Batch:
-    """What one member is sent. `token`: etcd's initial-cluster-token, the same for all who found a cluster."""
-    if name in plan.membership.bootstrap or name in plan.membership.join:
-        return _newcomer(stage, name, plan, seen, sources, token)
-    batch = Batch()
-    _, restarts = plan.hosts[name].stage(stage)
+def etcd_work(
+    stage: str, name: str, plan: ClusterPlan, seen: Observation, sources: Sources, *, token: str
+) -> Exchange[None]:
+    """What is sent to one member, in turn with its answers. `token`: of the cluster, the same for all who found it."""
+    membership = plan.membership
+    if name in membership.bootstrap:
+        yield _founded(stage, name, plan, seen, sources, token)
+    elif name in membership.join:
+        yield from _joined(stage, name, plan, seen, sources)
+    else:
+        yield from _changed(stage, name, plan, seen, sources)
+
+
+def departures(membership: Membership) -> Exchange[None]:
+    """Takes members out that no host of the inventory is any more; sent to one member that stays."""
+    for member in membership.remove:
+        yield from carried(removed(member.name, member.id, membership.live), Batch())
+
+
+def _changed(stage: str, name: str, plan: ClusterPlan, seen: Observation, sources: Sources) -> Exchange[None]:
+    """A member that is one already: it restarts only while the others keep the quorum."""
+    own = plan.hosts[name]
+    _, restarts = own.stage(stage)
     others = [peer.client_url for peer in plan.peers if peer.name != name]
     if others and any(restart.running for restart in restarts):
-        needed = (len(others) + 1) // 2 + 1
-        batch.add("quorum", wire.Quorum(endpoints=",".join(others), needed=min(needed, len(others))))
-    stage_batch(plan.hosts[name], stage, seen, sources, batch)
+        yield from carried(quorum_kept(others, needed_of(len(others))), Batch())
+    batch = stage_batch(own, stage, seen, sources)
     if name in plan.membership.settle:
-        batch.add(_MEMBERSHIP, wire.EtcdSettled())
+        batch.add(_MEMBERSHIP, wire.EtcdFlags())
+    if batch.operations:
+        yield batch
+
+
+def _founded(stage: str, name: str, plan: ClusterPlan, seen: Observation, sources: Sources, token: str) -> Batch:
+    """All of a member that founds the cluster with others, in one exec: they wait for each other."""
+    batch = _files(stage, plan.hosts[name], seen, sources)
+    initial = f"--initial-cluster={initial_cluster(plan.peers)}"
+    _start(batch, plan.hosts[name], stage, f"{initial} --initial-cluster-state=new --initial-cluster-token={token}")
+    _settle(batch, plan.hosts[name], stage)
     return batch
 
 
-def removals(membership: Membership) -> Batch:
-    """Takes members out that no host of the inventory is any more; sent to one member that stays."""
-    batch = Batch()
-    for member in membership.remove:
-        write_member_removal(batch, f"etcd member {member.name}", member.id, membership.live)
-    return batch
-
-
-def write_member_removal(batch: Batch, title: str, member: str, endpoints: Iterable[str]) -> None:
-    """member: its id, hexadecimal; endpoints: client URLs of members that stay."""
-    batch.add(title, wire.EtcdRemove(member=member, endpoints=",".join(endpoints), seconds=_CHANGE_SECONDS))
-
-
-def _newcomer(stage: str, name: str, plan: ClusterPlan, seen: Observation, sources: Sources, token: str) -> Batch:
-    """A member that founds or joins: its files, then the join, then its unit with gates and stamp."""
-    membership, own = plan.membership, plan.hosts[name]
-    _, restarts = own.stage(stage)
-    batch = stage_batch(_without_restarts(own, stage), stage, seen, sources)
-    batch.steps[:0] = [
-        Step(title=f"unit {restart.unit.name}", operation=wire.Unstamp(unit=restart.unit.name)) for restart in restarts
-    ]
+def _joined(stage: str, name: str, plan: ClusterPlan, seen: Observation, sources: Sources) -> Exchange[None]:
+    """A newcomer: its files, then it is taken in as a learner, started, made a voter and settled."""
+    own, live = plan.hosts[name], plan.membership.live
     peer = next(peer for peer in plan.peers if peer.name == name)
-    live = ",".join(membership.live)
+    newcomer = yield from carried(joined(name, peer.peer_url, live), _files(stage, own, seen, sources))
+    started = Batch()
+    _start(started, own, stage, f"--initial-cluster={newcomer.initial} --initial-cluster-state=existing")
+    yield from carried(promoted(name, newcomer, live), started)
+    settled = Batch()
+    _settle(settled, own, stage)
+    yield settled
+
+
+def _files(stage: str, own: HostPlan, seen: Observation, sources: Sources) -> Batch:
+    """Everything of the stage but the restarts, whose stamps are gone by then."""
+    _, restarts = own.stage(stage)
+    batch = Batch()
+    for restart in restarts:
+        batch.add(f"unit {restart.unit.name}", wire.Unstamp(unit=restart.unit.name))
+    return stage_batch(_without_restarts(own, stage), stage, seen, sources, batch)
+
+
+def _start(batch: Batch, own: HostPlan, stage: str, flags: str) -> None:
     batch.know(("file", JOIN_FILE))
-    if name in membership.bootstrap:
-        batch.add(_MEMBERSHIP, wire.EtcdBootstrap(initial_cluster=initial_cluster(plan.peers), token=token))
-    else:
-        join = wire.EtcdJoin(name=name, peer_url=peer.peer_url, endpoints=live, seconds=_CHANGE_SECONDS)
-        batch.add(_MEMBERSHIP, join)
+    batch.add(_MEMBERSHIP, wire.EtcdFlags(flags=flags))
+    _, restarts = own.stage(stage)
     for restart in restarts:
         batch.add("systemd", wire.ReloadUnits(enable=(restart.unit.name,)))
         batch.know(("unit", restart.unit.name))
         batch.add(f"unit {restart.unit.name}", wire.Restart(unit=restart.unit.name))
-    if name in membership.join:
-        promotion = wire.EtcdPromote(peer_url=peer.peer_url, endpoints=live, seconds=_PROMOTION_SECONDS)
-        batch.add(_MEMBERSHIP, promotion)
+
+
+def _settle(batch: Batch, own: HostPlan, stage: str) -> None:
+    _, restarts = own.stage(stage)
     for restart in restarts:
         write_gates(batch, restart.unit)
-    batch.add(_MEMBERSHIP, wire.EtcdSettled())
+    batch.add(_MEMBERSHIP, wire.EtcdFlags())
     for restart in restarts:
         write_stamp(batch, own, restart)
-    return batch
 
 
 def _without_restarts(plan: HostPlan, stage: str) -> HostPlan:

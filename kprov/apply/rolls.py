@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from kprov.apply.batch import Batch
-from kprov.apply.etcd import etcd_batch, etcd_batches, removals
+from kprov.apply.conversing import Exchange, single
+from kprov.apply.etcd import departures, etcd_batches, etcd_work
 from kprov.apply.objects import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
 from kprov.apply.operations import Issue, Sources, stage_batch
 from kprov.apply.runtime_swap import swap_batch
-from kprov.apply.upgrades import drain_batch, reopen_batch
+from kprov.apply.upgrades import drain_work, reopen_work
 from kprov.observe.observation import Observation
 from kprov.plan import rolls, stage_names
 from kprov.plan.cluster import ClusterPlan
@@ -68,11 +69,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A batch that one host is sent on behalf of others. what: its name in events, in the place of a stage's."""
+    """What one host is sent on behalf of others. what: its name in events, in the place of a stage's."""
 
     what: str
     host: str
-    batch: Batch
+    work: Exchange[None]
 
 
 class Rolling:
@@ -85,8 +86,8 @@ class Rolling:
         """Return the hosts with work, in the batches that follow each other."""
         raise NotImplementedError
 
-    def batch(self, run: Run, host: str) -> Batch:
-        """Return what one host is sent. Issues certificates."""
+    def work(self, run: Run, host: str) -> Exchange[None]:
+        """Return what one host is sent, batch by batch. Issues certificates."""
         raise NotImplementedError
 
     def before(self, run: Run, names: Sequence[str]) -> Request | None:
@@ -112,21 +113,21 @@ class _Hosts(Rolling):
     def batches(self, run: Run) -> list[list[str]]:
         return rolls.host_batches(self.roll, self.stage.name, run.plan.hosts)
 
-    def batch(self, run: Run, host: str) -> Batch:
-        return stage_batch(run.plan.hosts[host], self.stage.name, run.observations[host], run.sources(host))
+    def work(self, run: Run, host: str) -> Exchange[None]:
+        return single(stage_batch(run.plan.hosts[host], self.stage.name, run.observations[host], run.sources(host)))
 
 
 class _Members(Rolling):
     def batches(self, run: Run) -> list[list[str]]:
         return etcd_batches(self.stage.name, run.plan)
 
-    def batch(self, run: Run, host: str) -> Batch:
+    def work(self, run: Run, host: str) -> Exchange[None]:
         token = f"kprov-{run.cluster.name}"
-        return etcd_batch(self.stage.name, host, run.plan, run.observations[host], run.sources(host), token=token)
+        return etcd_work(self.stage.name, host, run.plan, run.observations[host], run.sources(host), token=token)
 
     def ending(self, run: Run) -> Iterator[Request]:
         if run.plan.membership.remove:
-            yield Request(what=self.stage.name, host=run.member, batch=removals(run.plan.membership))
+            yield Request(what=self.stage.name, host=run.member, work=departures(run.plan.membership))
 
 
 class _Drained(Rolling):
@@ -139,17 +140,17 @@ class _Drained(Rolling):
         drained = [name for name in names if name in run.plan.upgrades.drain]
         if not drained:
             return None
-        batch = drain_batch(drained, run.cluster.upgrade.drain_timeout, run.kubeconfig())
-        return Request(what=stage_names.DRAIN, host=run.control_plane, batch=batch)
+        work = drain_work(drained, run.cluster.upgrade.drain_timeout, run.kubeconfig())
+        return Request(what=stage_names.DRAIN, host=run.control_plane, work=work)
 
-    def batch(self, run: Run, host: str) -> Batch:
+    def work(self, run: Run, host: str) -> Exchange[None]:
         upgrades, plan = run.plan.upgrades, run.plan.hosts[host]
         if host in upgrades.swaps:
             swap = upgrades.swaps[host]
-            return swap_batch(plan, self.stage.name, swap, run.observations[host], run.sources(host))
+            return single(swap_batch(plan, self.stage.name, swap, run.observations[host], run.sources(host)))
         if host in upgrades.drain:
-            return stage_batch(plan, self.stage.name, run.observations[host], run.sources(host))
-        return Batch()  # it only waits to be opened again
+            return single(stage_batch(plan, self.stage.name, run.observations[host], run.sources(host)))
+        return single(Batch())  # it only waits to be opened again
 
     def after(self, run: Run, names: Sequence[str]) -> Request | None:
         failed = {failure.host for failure in run.failures}
@@ -158,24 +159,24 @@ class _Drained(Rolling):
             return None
         upgrades, version = run.plan.upgrades, run.cluster.versions["kubernetes"]
         networkless = run.plan.not_ready if run.plan.network.mode == "none" else ()
-        batch = reopen_batch(well, version, upgrades.swaps, run.kubeconfig(), networkless=networkless)
-        return Request(what=stage_names.UNCORDON, host=run.control_plane, batch=batch)
+        work = reopen_work(well, version, upgrades.swaps, run.kubeconfig(), networkless=networkless)
+        return Request(what=stage_names.UNCORDON, host=run.control_plane, work=work)
 
 
 class _Once(Rolling):
-    """Work on Kubernetes objects, done by one control plane. work: the batch, without the credential it needs."""
+    """Work on Kubernetes objects, done by one control plane. batch: makes it, without the credential it needs."""
 
-    def __init__(self, stage: Stage, work: Callable[[Run], Batch]) -> None:
+    def __init__(self, stage: Stage, batch: Callable[[Run], Batch]) -> None:
         super().__init__(stage)
-        self.work = work
+        self.batch = batch
 
     def batches(self, run: Run) -> list[list[str]]:
-        return [[run.control_plane]] if self.work(run).operations else []
+        return [[run.control_plane]] if self.batch(run).operations else []
 
-    def batch(self, run: Run, host: str) -> Batch:
-        batch = self.work(run)
+    def work(self, run: Run, host: str) -> Exchange[None]:
+        batch = self.batch(run)
         batch.attach_as("kubeconfig", run.kubeconfig())
-        return batch
+        return single(batch)
 
 
 class _Ready(_Once):

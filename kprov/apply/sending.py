@@ -9,7 +9,8 @@ from dataclasses import replace
 from kprov.addon.refusals import explained
 from kprov.apply.batch import Batch, stream
 from kprov.apply.scripts import APPLY_COMMAND
-from kprov.observe.observation import printable
+from kprov.observe.observation import printable, unpacked
+from kprov.plan.conversation import Answer
 from kprov.transport.base import Session
 from kprov.values.errors import TransportError
 from kprov.values.events import HostFailed, Note, OperationDone, Sink
@@ -24,10 +25,11 @@ def send(
     generation: str,
     emit: Sink,
     told: Callable[[int, str], None] = lambda _number, _text: None,
+    answered: Callable[[int, Answer], None] = lambda _number, _answer: None,
 ) -> tuple[HostFailed, ...]:
     """One exec: the batch as one tar stream. Returns what failed: add-ons one by one, anything else ends the exec.
 
-    told: hears, by its number, what an operation answers.
+    told: hears, by its number, what an operation answers; answered: what a client said that was asked.
     """
     name = session.host.name
 
@@ -47,7 +49,7 @@ def send(
         row = failed(number, expected=_expected(batch, number), found=why.found, log=shown, todo=why.todo)
         return replace(row, fatal=False)
 
-    reader = _Answers(done, lambda text: emit(Note(text=text, warning=True)), told)
+    reader = _Answers(done, lambda text: emit(Note(text=text, warning=True)), told, answered)
     try:
         result = session.execute(
             APPLY_COMMAND, stdin=stream(batch, generation), on_output=reader.feed, timeout=APPLY_TIMEOUT
@@ -106,15 +108,29 @@ def _text(field: str) -> str:
     return base64.b64decode(field + "===").decode(errors="replace")
 
 
+def _answer(code: str, text: str, words: str) -> Answer:
+    """What a client said; text that did not arrive whole counts as none."""
+    return Answer(
+        code=int(code) if code.isdigit() else -1,
+        text=unpacked(text).decode(errors="replace"),
+        words=printable(_text(words)),
+    )
+
+
 class _Answers:
-    """Reads apply.sh's lines as they come: `ok NUMBER`, `told|note|refused|fail NUMBER BASE64`, `done`."""
+    """Reads apply.sh's lines as they come: `ok NUMBER`, `told|note|refused|fail NUMBER BASE64`, `answer …`, `done`."""
 
     def __init__(
-        self, done: Callable[[int], None], note: Callable[[str], None], told: Callable[[int, str], None]
+        self,
+        done: Callable[[int], None],
+        note: Callable[[str], None],
+        told: Callable[[int, str], None],
+        answered: Callable[[int, Answer], None],
     ) -> None:
         self._done = done
         self._note = note
         self._told = told
+        self._answered = answered
         self._rest = b""
         self.last = 0
         self.failed: tuple[int, str] | None = None
@@ -137,6 +153,8 @@ class _Answers:
             self.failed = number, _text(fields[2])
         elif word == "told":
             self._told(number, printable(_text(fields[2])))
+        elif word == "answer" and len(fields) == 5:
+            self._answered(number, _answer(*fields[2:]))
         elif word == "note":
             self._note(printable(_text(fields[2])))
         elif word == "refused":

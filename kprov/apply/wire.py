@@ -221,44 +221,30 @@ class Checkpoint(Operation):
     """Writes down what was done so far, so that it is not done again whatever happens next."""
 
 
-# etcd. endpoints: client URLs, commas between, as etcdctl takes them.
+# Conversations. What is asked, and what an answer means, is decided in kprov/plan.
 
 
-class Quorum(Operation):
-    """needed: how many of the others must be healthy."""
+class Ask(Operation, answers=("ok", "answer")):
+    """Asks a client. stdin: a payload, or nothing. each: words of which one more is given, in as many runs side by side.
 
-    endpoints: str
-    needed: int
+    again, until: extended regular expressions; it is asked again while a failure matches the one or an answer does not
+    match the other. A failure ends the exec, and fails nothing: whoever asked decides. kubectl needs the payload
+    `kubeconfig`.
+    """
 
-
-class EtcdBootstrap(Operation):
-    initial_cluster: str
-    token: str
-
-
-class EtcdJoin(Operation):
-    name: str
-    peer_url: str
-    endpoints: str
-    seconds: int
+    program: Literal["etcdctl", "kubectl"]
+    asked: tuple[str, ...]
+    stdin: str = ""
+    again: str = ""
+    seconds: int = 0
+    each: tuple[str, ...] = ()
+    until: str = ""
 
 
-class EtcdPromote(Operation):
-    peer_url: str
-    endpoints: str
-    seconds: int
+class EtcdFlags(Operation):
+    """Writes what etcd is started with beside its unit's own flags: how it founds or joins, nothing once it has."""
 
-
-class EtcdSettled(Operation):
-    pass
-
-
-class EtcdRemove(Operation):
-    """member: its id, hexadecimal."""
-
-    member: str
-    endpoints: str
-    seconds: int
+    flags: str = ""
 
 
 # Kubernetes objects, on a control plane with the payload `kubeconfig`. payload: manifests.
@@ -348,24 +334,6 @@ class Heartbeats(Operation):
     @property
     def expected(self) -> str:
         return f"a heartbeat (lease in kube-node-lease) newer than kubelet's start, within {self.seconds} s"
-
-
-class Cordon(Operation):
-    node: str
-
-
-class Uncordon(Operation):
-    """Opens a node that kprov cordoned; one that a user cordoned stays closed."""
-
-    node: str
-
-
-class Drain(Operation):
-    """force: takes pods without a controller too."""
-
-    nodes: tuple[str, ...]
-    seconds: int
-    force: bool = False
 
 
 # When a runtime, or kprov, leaves a host.

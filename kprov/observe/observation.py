@@ -271,6 +271,14 @@ def _decode(text: str) -> bytes:
         return b""
 
 
+def unpacked(text: str) -> bytes:
+    """Return what is compressed in base64, nothing when it is not whole or larger than an answer may be."""
+    try:
+        return _inflated(_decode(text))
+    except (ValueError, zlib.error):
+        return b""
+
+
 def _texts(archive: bytes) -> Mapping[str, bytes]:
     """Absolute path → content, of the regular files in a compressed tar archive; none of one that is not whole."""
     texts: dict[str, bytes] = {}
@@ -297,22 +305,24 @@ def _inflated(data: bytes) -> bytes:
 
 
 def _etcd(rows: Mapping[str, str]) -> EtcdView:
-    members: tuple[EtcdMember, ...] | None = None
-    if "members" in rows:
-        try:
-            listed = json.loads(_decode(rows["members"]))["members"]
-            members = tuple(
-                EtcdMember(
-                    id=f"{int(row['ID']):x}",
-                    name=str(row.get("name", "")),
-                    peer_urls=tuple(row.get("peerURLs", ())),
-                    learner=bool(row.get("isLearner", False)),
-                )
-                for row in listed
-            )
-        except (ValueError, KeyError, TypeError):
-            members = None
+    members = etcd_members(_decode(rows["members"])) if "members" in rows else None
     return EtcdView(has_data="data" in rows, joining="joining" in rows, members=members, leader=_leader(rows))
+
+
+def etcd_members(answer: bytes | str) -> tuple[EtcdMember, ...] | None:
+    """Return the members in etcdctl's JSON, None when it is not of that form."""
+    try:
+        return tuple(
+            EtcdMember(
+                id=f"{int(row['ID']):x}",
+                name=str(row.get("name", "")),
+                peer_urls=tuple(row.get("peerURLs", ())),
+                learner=bool(row.get("isLearner", False)),
+            )
+            for row in json.loads(answer)["members"]
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _leader(rows: Mapping[str, str]) -> str:

@@ -22,7 +22,7 @@ from kprov.values.resources import Binary, Key
 from kprov.values.runtimes import RUNTIMES, Runtime
 from kprov.values.versions import numbers
 
-CORDONED = "kprov.io/cordoned"  # the annotation of nodes that kprov itself cordoned; apply.sh writes it
+CORDONED = "kprov.io/cordoned"  # the annotation of nodes that kprov itself cordoned
 
 
 @dataclass(frozen=True, kw_only=True)

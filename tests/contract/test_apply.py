@@ -258,32 +258,6 @@ def test_a_runtimes_table_is_dropped_where_it_is(room: Room) -> None:
     assert "delete table ip6" not in room.text("cat /srv/asked")
 
 
-def test_etcd_is_asked_again_until_its_members_have_been_connected_long_enough(room: Room) -> None:
-    """A member that has just joined counts at once and is trusted after five seconds. Its client is a script here."""
-    unready = "Error: etcdserver: unhealthy cluster"
-    client = f"""#!/bin/sh
-        n=$(cat /srv/asked 2> /dev/null || echo 0)
-        echo $((n + 1)) > /srv/asked
-        case "$*" in *bad*) echo 'Error: no such member'; exit 1 ;; *never*) echo '{unready}'; exit 1 ;; esac
-        [ $n -ge 2 ] || {{ echo '{unready}'; exit 1; }}
-    """
-    room.sh(
-        "mkdir -p /opt/kprov/bin && cat > /opt/kprov/bin/etcdctl && chmod 755 /opt/kprov/bin/etcdctl", client.encode()
-    )
-
-    def removed(member: str, seconds: int) -> tuple[str, int]:
-        batch = Batch()
-        batch.add("", wire.EtcdRemove(member=member, endpoints="https://192.0.2.1:2379", seconds=seconds))
-        room.sh("rm -f /srv/asked")
-        last = room.apply(batch)[-1]
-        return last[2] if last[0] == "fail" else last[0], int(room.text("cat /srv/asked"))
-
-    assert removed("good", 20) == ("done", 3)
-    assert removed("bad", 20) == ("cannot remove etcd member bad: Error: no such member", 1)
-    told, asked = removed("never", 1)
-    assert (told, asked > 1) == (f"cannot remove etcd member never: {unready}", True)
-
-
 def test_a_full_disk_is_told_of_the_file_that_met_it_and_no_half_file_is_left(room: Room) -> None:
     room.text("echo old > /srv/full/big; echo old > /srv/full/small")
     batch = Batch()

@@ -43,8 +43,8 @@ _COMMANDS = ("nft", "haproxy", "openssl", "curl", "bash", "tar", "gzip", "flock"
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan")
 # What is waited for, or done anew at each boot, and leaves nothing to be seen.
 _WITHOUT_TRACE = (
-    *(wire.Gate, wire.Steady, wire.Heartbeats, wire.Registered, wire.AddonReady, wire.EtcdSettled, wire.Quorum),
-    *(wire.Checkpoint, wire.ReloadUnits, wire.Uncordon, wire.Swapoff),
+    *(wire.Gate, wire.Steady, wire.Heartbeats, wire.Registered, wire.AddonReady),
+    *(wire.Checkpoint, wire.ReloadUnits, wire.Swapoff),
 )
 
 Payload = Mapping[str, bytes]
@@ -186,8 +186,11 @@ class Obedient:
     def _do_unstamp(self, machine: Machine, _: Payload, asked: wire.Unstamp) -> None:
         machine.stamps.pop(asked.unit, None)
 
-    def _do_etcd_bootstrap(self, machine: Machine, _: Payload, asked: wire.EtcdBootstrap) -> None:
-        rows = [peer.split("=", 1) for peer in asked.initial_cluster.split(",")]
+    def _do_etcd_flags(self, machine: Machine, _: Payload, asked: wire.EtcdFlags) -> None:
+        if not asked.flags:
+            return
+        initial = asked.flags.split()[0].removeprefix("--initial-cluster=")
+        rows = [peer.split("=", 1) for peer in initial.split(",")]
         listed = [{"ID": number, "name": name, "peerURLs": [url]} for number, (name, url) in enumerate(rows, start=1)]
         machine.members = json.dumps({"members": listed})
 

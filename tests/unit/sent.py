@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
+import json
 import tarfile
 from collections.abc import Iterable
 
-from kprov.apply import wire  # noqa: F401  read() knows the operations that are declared there
+from kprov.apply import wire
 from kprov.apply.wire_format import Operation, read
+from kprov.plan.conversation import Answer
 
 
 def heads(operations: Iterable[Operation]) -> list[tuple[object, ...]]:
@@ -19,9 +23,35 @@ def words(operations: Iterable[Operation]) -> list[str]:
     return [one.word for one in operations]
 
 
+def answer_line(number: int, answer: Answer) -> str:
+    """What a host prints of a client that was asked."""
+    text = base64.b64encode(gzip.compress(answer.text.encode())).decode()
+    return f"answer\t{number}\t{answer.code}\t{text}\t{base64.b64encode(answer.words.encode()).decode()}\n"
+
+
 def received(stream: bytes) -> list[Operation]:
     """The operations in what a host was sent."""
     with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
         member = archive.extractfile("ops")
         assert member is not None
         return [read(line.split("\t")[1:]) for line in member.read().decode().splitlines()]
+
+
+def cluster_says(asked: wire.Ask) -> Answer:
+    """What a cluster answers in which all is as it should be: nodes are marked and Ready, and no pods are on them."""
+    verb, kind, *more = asked.asked
+    if verb == "get" and kind == "nodes":
+        names = [word for word in more[: more.index("-o")] if not word.startswith("-")]
+        return Answer(code=0, text=json.dumps({"kind": "List", "items": [_well(name) for name in names]}))
+    return Answer(code=0, text=json.dumps({"kind": "List", "items": []}))
+
+
+def _well(name: str) -> dict[str, object]:
+    return {
+        "kind": "Node",
+        "metadata": {"name": name, "annotations": {"kprov.io/cordoned": "upgrade"}},
+        "status": {
+            "nodeInfo": {"kubeletVersion": "v1.37.2", "containerRuntimeVersion": "containerd://2"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import itertools
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 from observed import bare
-from sent import received, words
+from sent import answer_line, cluster_says, received, words
 
 from kprov.addon.desired import AddonObjects
 from kprov.apply import wire
@@ -21,7 +23,8 @@ from kprov.apply.sending import send
 from kprov.objects.objects import ObjectChange, identity
 from kprov.observe.observation import EtcdMember
 from kprov.plan.cluster import ClusterPlan
-from kprov.plan.etcd import Membership
+from kprov.plan.conversation import Answer
+from kprov.plan.etcd import Membership, Peer
 from kprov.plan.host import Change, HostPlan, Restart
 from kprov.plan.rolls import Canary, Parallel, Serial, host_batches
 from kprov.plan.stages import STAGES
@@ -76,8 +79,11 @@ def test_parallel_stages_are_one_batch_and_idle_hosts_are_in_none() -> None:
 
 
 def obeying(_: Host, __: str, stdin: bytes) -> Result:
-    numbers = range(1, len(received(stdin)) + 1)
-    said = "".join(f"ok\t{number}\tLQ==\n" for number in numbers) + "done\t0\tLQ==\n"
+    said = ""
+    for number, operation in enumerate(received(stdin), start=1):
+        said += answer_line(number, cluster_says(operation)) if isinstance(operation, wire.Ask) else ""
+        said += f"ok\t{number}\tLQ==\n"
+    said += "done\t0\tLQ==\n"
     return Result(status=0, stdout=said.encode(), stderr=b"")
 
 
@@ -252,7 +258,7 @@ def test_each_node_is_emptied_changed_and_opened_before_the_next() -> None:
     heard: list[Event] = []
     running = engine(nodes("a", "b"), FakeTransport(handler=obeying), heard, NodeUpgrades(drain=("a", "b")))
     running.run()
-    assert told(heard)[:6] == [
+    assert [stage for stage, _ in itertools.groupby(told(heard))][:6] == [
         *(("drain", "a"), ("upgrade", "a"), ("uncordon", "a")),
         *(("drain", "a"), ("upgrade", "b"), ("uncordon", "a")),
     ]
@@ -262,15 +268,33 @@ def test_a_drain_that_fails_changes_no_node_and_ends_the_run() -> None:
     heard: list[Event] = []
     running = engine(nodes("a", "b"), FakeTransport(handler=failing(2)), heard, NodeUpgrades(drain=("a", "b")))
     running.run()
-    assert [(failure.stage, failure.resource) for failure in running.failures] == [("drain", "drain of a")]
+    assert [(failure.stage, failure.resource) for failure in running.failures] == [("drain", "pods on a")]
     assert told(heard) == []
+
+
+def test_a_drain_that_time_ends_changes_no_node_and_ends_the_run() -> None:
+    def answer(_: Host, __: str, stdin: bytes) -> Result:
+        said = ""
+        for number, operation in enumerate(received(stdin), start=1):
+            assert isinstance(operation, wire.Ask), "no node is changed"
+            stuck = operation.asked[0] == "drain"
+            said += answer_line(number, Answer(code=1, words="no") if stuck else cluster_says(operation))
+            if stuck:
+                break
+        return Result(status=0, stdout=f"{said}done\t0\tLQ==\n".encode(), stderr=b"")
+
+    running = engine(nodes("a", "b"), FakeTransport(handler=answer), [], NodeUpgrades(drain=("a", "b")))
+    running.run()
+    (failure,) = running.failures
+    assert (failure.stage, failure.fatal) == ("drain", True)
+    assert "cannot drain a within" in failure.found
 
 
 def test_a_node_that_fails_stays_cordoned_and_the_others_of_its_round_are_opened() -> None:
     def answer(asked: Host, command: str, stdin: bytes) -> Result:
         sent = received(stdin)
-        opened.extend(one.node for one in sent if isinstance(one, wire.Uncordon))
-        broken = asked.name == "b" and not isinstance(sent[0], wire.Cordon | wire.Gate)
+        opened.extend(one.asked[2] for one in sent if isinstance(one, wire.Ask) and "null" in one.asked[-1])
+        broken = asked.name == "b" and not isinstance(sent[0], wire.Ask)
         return failing(1)(asked, command, stdin) if broken else obeying(asked, command, stdin)
 
     opened: list[str] = []
@@ -291,32 +315,158 @@ def test_a_node_left_cordoned_with_nothing_to_do_is_only_opened() -> None:
     assert told(heard)[0] == ("uncordon", "a")
 
 
-def etcd_work(plans: dict[str, HostPlan], membership: Membership) -> list[tuple[str, list[str]]]:
-    """Host and operations of every exec, in order."""
-    execs: list[tuple[str, list[str]]] = []
-
-    def answer(asked: Host, _: str, stdin: bytes) -> Result:
-        execs.append((asked.name, words(received(stdin))))
-        return obeying(asked, "", stdin)
-
-    engine(plans, FakeTransport(handler=answer), [], membership=membership).run()
-    return execs
-
-
 GONE = EtcdMember(id="8e9e05c52164694d", name="old", peer_urls=("https://10.0.0.9:2380",), learner=False)
+
+
+PEERS = tuple(
+    Peer(name=name, peer_url=f"https://{name}:2380", client_url=f"https://{name}:2379") for name in ("a", "b", "c")
+)
+LISTED = [
+    {"ID": 10, "name": "a", "peerURLs": ["https://a:2380"]},
+    {"ID": 11, "name": "b", "peerURLs": ["https://b:2380"]},
+]
+TAKEN_IN = [*LISTED, {"ID": 12, "peerURLs": ["https://c:2380"], "isLearner": True}]
+HEALTHY = [{"endpoint": f"https://{name}:2379", "health": True} for name in "abc"]
+
+
+def etcd_execs(
+    plans: dict[str, HostPlan], membership: Membership, *script: Answer, peers: tuple[Peer, ...] = PEERS
+) -> tuple[list[tuple[str, list[str]]], list[HostFailed]]:
+    """Host and operations of every exec of the stage, in order, and what failed; each ask takes an answer of the script."""
+    execs: list[tuple[str, list[str]]] = []
+    rest = list(script)
+
+    def answer(_: Host, __: str, stdin: bytes) -> Result:
+        said, sent = "", received(stdin)
+        for number, operation in enumerate(sent, start=1):
+            given = rest.pop(0) if isinstance(operation, wire.Ask) else None
+            said += answer_line(number, given) if given is not None else ""
+            if given is not None and not given.ok:
+                break
+            said += f"ok\t{number}\tLQ==\n"
+        execs.append((_.name, words(sent)))
+        return Result(status=0, stdout=f"{said}done\t0\tLQ==\n".encode(), stderr=b"")
+
+    running = engine(plans, FakeTransport(handler=answer), [], membership=membership)
+    running.plan = replace(running.plan, peers=peers)
+    running.run()
+    assert not rest
+    return execs, running.failures
+
+
+def said(**rows: object) -> Answer:
+    return Answer(code=0, text=json.dumps(rows))
+
+
+def newcomer() -> dict[str, HostPlan]:
+    return {"c": plan("c", stage="etcd")}
+
+
+def test_a_newcomer_is_taken_in_started_promoted_and_settled_in_four_execs() -> None:
+    execs, failures = etcd_execs(
+        newcomer(),
+        Membership(join=("c",), live=("https://a:2379",)),
+        *(said(members=LISTED), said(members=TAKEN_IN), said(members=[])),
+    )
+    assert failures == []
+    assert [name for name, _ in execs[:4]] == ["c"] * 4
+    assert execs[0][1] == ["unstamp", "file", "ask"]
+    assert execs[1][1] == ["ask"]
+    assert execs[2][1] == ["etcd_flags", "reload_units", "restart", "ask"]
+    assert execs[3][1] == ["steady", "etcd_flags", "stamp"], "its stamp only once it votes and is healthy"
+
+
+def test_a_newcomer_that_is_known_and_votes_is_not_asked_about_again() -> None:
+    voter = {"ID": 12, "name": "c", "peerURLs": ["https://c:2380"]}
+    execs, failures = etcd_execs(
+        newcomer(), Membership(join=("c",), live=("https://a:2379",)), said(members=[*LISTED, voter])
+    )
+    assert failures == []
+    assert [sent for name, sent in execs if name == "c"][1] == ["etcd_flags", "reload_units", "restart"]
+
+
+def test_a_newcomer_that_is_refused_is_not_started_and_one_that_is_not_promoted_not_settled() -> None:
+    no = Answer(code=1, words="Error: etcdserver: too many learner members in cluster")
+    membership = Membership(join=("c",), live=("https://a:2379",))
+    execs, failures = etcd_execs(newcomer(), membership, said(members=LISTED), no)
+    assert "restart" not in [word for _, sent in execs for word in sent]
+    (failure,) = failures
+    assert (failure.stage, failure.host, failure.resource) == ("etcd", "c", "etcd member c")
+    assert failure.found == "etcd took no new member c: etcdserver: too many learner members in cluster"
+    assert failure.fatal
+    execs, failures = etcd_execs(newcomer(), membership, said(members=LISTED), said(members=TAKEN_IN), no)
+    assert "stamp" not in [word for _, sent in execs for word in sent]
+    assert "did not become a voter" in failures[0].found
+
+
+def test_founders_start_together_in_one_exec_each() -> None:
+    plans = {name: plan(name, stage="etcd") for name in "abc"}
+    execs, failures = etcd_execs(plans, Membership(bootstrap=("a", "b", "c")))
+    assert failures == []
+    assert sorted(name for name, sent in execs if "etcd_flags" in sent) == ["a", "b", "c"]
+    first = execs[0][1]
+    assert first == [
+        "unstamp",
+        "file",
+        "etcd_flags",
+        "reload_units",
+        "restart",
+        "steady",
+        "etcd_flags",
+        "stamp",
+    ]
+
+
+def test_a_member_restarts_when_the_others_keep_the_quorum_with_all_that_it_is_sent() -> None:
+    plans = {"a": plan("a", running=True, stage="etcd")}
+    execs, failures = etcd_execs(plans, Membership(), Answer(code=0, text=json.dumps(HEALTHY[1:])))
+    assert failures == []
+    assert execs[0][1] == ["ask"]
+    assert {"file", "restart", "stamp"} <= set(execs[1][1])
+    lone, _ = etcd_execs(plans, Membership(), peers=PEERS[:1])
+    assert "ask" not in lone[0][1]
+
+
+def test_a_member_does_not_restart_without_the_quorum() -> None:
+    plans = {"a": plan("a", running=True, stage="etcd")}
+    ill = [{"endpoint": "https://b:2379", "health": False, "error": "context deadline exceeded"}, HEALTHY[2]]
+    execs, failures = etcd_execs(plans, Membership(), Answer(code=1, text=json.dumps(ill)))
+    assert [sent for _, sent in execs] == [["ask"]]
+    assert "etcd would lose its quorum" in failures[0].found
+
+
+def test_a_member_that_an_earlier_run_did_not_settle_is_settled_though_nothing_else_is_to_be_done() -> None:
+    idle = replace(plan("a", stage="etcd"), changes=(), restarts=())
+    execs, _ = etcd_execs({"a": idle}, Membership(settle=("a",)))
+    assert execs[0] == ("a", ["etcd_flags"])
+
+
+def test_a_host_that_says_nothing_of_an_answer_ends_the_run() -> None:
+    def mute(_: Host, __: str, stdin: bytes) -> Result:
+        said = "".join(f"ok\t{number}\t-\n" for number in range(1, len(received(stdin)) + 1))
+        return Result(status=0, stdout=f"{said}done\t0\t-\n".encode(), stderr=b"")
+
+    running = engine(newcomer(), FakeTransport(handler=mute), [], membership=Membership(join=("c",), live=("x",)))
+    running.plan = replace(running.plan, peers=PEERS)
+    running.run()
+    assert "did not say what it was answered" in running.failures[0].found
 
 
 def test_a_member_leaves_once_and_last_also_when_its_messenger_has_work_of_its_own() -> None:
     plans = {name: plan(name, running=True, stage="etcd") for name in "ab"}
-    execs = etcd_work(plans, Membership(remove=(GONE,), live=("https://a:2379",)))
-    assert [name for name, _ in execs][:3] == ["a", "b", "a"]
-    assert [name for name, sent in execs if "etcd_remove" in sent] == ["a"]
-    assert execs[2][1] == ["etcd_remove"]
+    membership = Membership(remove=(GONE,), live=("https://a:2379",))
+    healthy = [Answer(code=0, text=json.dumps([HEALTHY[place]])) for place in (1, 0)]
+    execs, failures = etcd_execs(plans, membership, *healthy, said(members=[]), peers=PEERS[:2])
+    assert failures == []
+    assert [name for name, _ in execs][:5] == ["a", "a", "b", "b", "a"]
+    assert execs[4][1] == ["ask"]
 
 
 def test_a_member_leaves_where_nothing_else_is_to_be_done() -> None:
     idle = replace(plan("a"), changes=(), restarts=())
-    assert etcd_work({"a": idle}, Membership(remove=(GONE,)))[0] == ("a", ["etcd_remove"])
+    execs, failures = etcd_execs({"a": idle}, Membership(remove=(GONE,)), said(members=[]))
+    assert execs[0] == ("a", ["ask"])
+    assert failures == []
 
 
 def kubelets(*names: str) -> dict[str, HostPlan]:
@@ -338,6 +488,8 @@ def starting(asked: Host, _: str, stdin: bytes) -> Result:
     said = {"started": ("told", "1796046080123456"), "heartbeats": ("fail", "b: started …, last heartbeat never")}
     lines = []
     for number, operation in enumerate(received(stdin), start=1):
+        if isinstance(operation, wire.Ask):
+            lines += [answer_line(number, cluster_says(operation)).rstrip("\n")]
         word, text = said.get(operation.word, ("ok", "-"))
         lines += [f"{word}\t{number}\t{base64.b64encode(text.encode()).decode()}"]
         if word == "told":

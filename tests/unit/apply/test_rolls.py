@@ -9,8 +9,10 @@ import pytest
 from observed import bare
 
 from kprov.apply import wire
+from kprov.apply.batch import Batch
+from kprov.apply.conversing import Exchange
 from kprov.apply.operations import Sources
-from kprov.apply.rolls import Run, rolling
+from kprov.apply.rolls import Request, Run, rolling
 from kprov.observe.observation import EtcdMember, EtcdView
 from kprov.plan import stage_names
 from kprov.plan.cluster import ClusterPlan
@@ -72,11 +74,24 @@ def run(of: str = "node", **changes: Any) -> Run:
     )
 
 
+def opening(work: Exchange[None]) -> Batch:
+    """The first batch of what a host is sent, an empty one when it is sent nothing."""
+    return next(work, Batch())
+
+
+def asked(request: Request | None) -> list[str]:
+    """The nodes whose objects the first exec asks for."""
+    assert request is not None
+    sent = [one.asked for one in opening(request.work).operations if isinstance(one, wire.Ask)]
+    (nodes,) = (words for words in sent if words[1] == "nodes")
+    return [word for word in nodes[2 : nodes.index("-o")] if not word.startswith("-")]
+
+
 @pytest.mark.parametrize("one", STAGES, ids=lambda one: one.name)
 def test_every_row_of_the_table_can_be_carried_out(one: Stage) -> None:
     found = run(one.name)
     for names in rolling(one).batches(found):
-        assert rolling(one).batch(found, names[0]) is not None
+        assert opening(rolling(one).work(found, names[0])).operations
 
 
 @pytest.mark.parametrize(
@@ -102,7 +117,9 @@ def test_members_that_leave_are_removed_last_by_one_that_answers() -> None:
     found.observations = {**found.observations, "b": replace(bare(), etcd=EtcdView(has_data=True, members=(gone,)))}
     (request,) = rolling(stage(stage_names.ETCD)).ending(found)
     assert (request.what, request.host) == ("etcd", "b")
-    assert isinstance(request.batch.operations[0], wire.EtcdRemove)
+    (removal,) = opening(request.work).operations
+    assert isinstance(removal, wire.Ask)
+    assert removal.asked == ("--endpoints=https://b:2379", "member", "remove", "f")
 
 
 SWAP = Swap(going=(RUNTIMES["crio"],), coming=RUNTIMES["containerd"])
@@ -116,19 +133,17 @@ def test_nodes_are_drained_before_and_opened_after_their_batch() -> None:
     assert before is not None
     assert after is not None
     assert (before.what, before.host) == (stage_names.DRAIN, "a")
-    assert [one.node for one in before.batch.operations if isinstance(one, wire.Cordon)] == ["a", "b"]
+    assert asked(roll.before(found, ["a", "b"])) == ["a", "b"]
     assert (after.what, after.host) == (stage_names.UNCORDON, "a")
-    assert [one.node for one in after.batch.operations if isinstance(one, wire.Uncordon)] == ["a", "b"]
-    assert all(("kubeconfig", b"credential") in request.batch.payload for request in (before, after))
+    assert asked(roll.after(found, ["a", "b"])) == ["a", "b"]
+    assert all(("kubeconfig", b"credential") in opening(request.work).payload for request in (before, after))
 
 
 def test_a_node_that_failed_stays_cordoned() -> None:
     found = run(stage_names.UPGRADE, upgrades=NodeUpgrades(drain=("a", "b")))
     found.failures.append(HostFailed(stage="upgrade", host="a", resource="", expected="", found="", log="", todo=""))
     roll = rolling(stage(stage_names.UPGRADE))
-    after = roll.after(found, ["a", "b"])
-    assert after is not None
-    assert [one.node for one in after.batch.operations if isinstance(one, wire.Uncordon)] == ["b"]
+    assert asked(roll.after(found, ["a", "b"])) == ["b"]
     assert roll.after(found, ["a"]) is None
 
 
@@ -136,20 +151,20 @@ def test_a_node_that_was_left_cordoned_is_opened_and_neither_drained_nor_changed
     found = run(stage_names.UPGRADE, upgrades=NodeUpgrades(reopen=("c",)))
     roll = rolling(stage(stage_names.UPGRADE))
     assert roll.before(found, ["c"]) is None
-    assert roll.batch(found, "c").operations == []
+    assert opening(roll.work(found, "c")).operations == []
 
 
 def test_a_node_whose_runtime_is_swapped_is_sent_the_swap() -> None:
     found = run(stage_names.UPGRADE, upgrades=NodeUpgrades(drain=("a",), swaps={"b": SWAP}))
     roll = rolling(stage(stage_names.UPGRADE))
-    stopped = [one.unit for one in roll.batch(found, "b").operations if isinstance(one, wire.Stop)]
+    stopped = [one.unit for one in opening(roll.work(found, "b")).operations if isinstance(one, wire.Stop)]
     assert "kubelet.service" in stopped
-    assert not [one for one in roll.batch(found, "a").operations if isinstance(one, wire.Stop)]
+    assert not [one for one in opening(roll.work(found, "a")).operations if isinstance(one, wire.Stop)]
     assert roll.before(found, ["b"]) is None
 
 
 def test_only_on_a_network_of_the_users_own_may_a_node_stay_without_one() -> None:
-    for mode, kinds in (("none", wire.Registered), ("routed", wire.Gate)):
+    for mode, waits in (("none", 1), ("routed", 2)):
         found = run(
             stage_names.UPGRADE,
             upgrades=NodeUpgrades(drain=("a",)),
@@ -158,7 +173,8 @@ def test_only_on_a_network_of_the_users_own_may_a_node_stay_without_one() -> Non
         )
         after = rolling(stage(stage_names.UPGRADE)).after(found, ["a"])
         assert after is not None
-        assert isinstance(after.batch.operations[1], kinds)
+        waited = [one for one in opening(after.work).operations if isinstance(one, wire.Ask) and one.until]
+        assert len(waited) == waits, "for its kubelet, and to be Ready"
 
 
 @pytest.mark.parametrize(
@@ -174,7 +190,7 @@ def test_work_on_objects_is_for_the_control_plane_that_answered_and_brings_its_c
     found.observations = {**found.observations, "b": replace(bare(), objects=())}
     for name in (stage_names.OBJECTS, stage_names.WORKLOADS):
         assert rolling(stage(name)).batches(found) == [["b"]]
-        assert ("kubeconfig", b"credential") in rolling(stage(name)).batch(found, "b").payload
+        assert ("kubeconfig", b"credential") in opening(rolling(stage(name)).work(found, "b")).payload
 
 
 def test_readiness_is_asked_when_something_changed_or_nodes_are_not_ready() -> None:

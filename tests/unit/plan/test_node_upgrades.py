@@ -6,10 +6,7 @@ from dataclasses import replace
 
 import pytest
 from observed import FACTS
-from sent import words
 
-from kprov.apply import wire
-from kprov.apply.upgrades import drain_batch, reopen_batch
 from kprov.observe.observation import Observation
 from kprov.plan.host import Change, HostPlan, Restart
 from kprov.plan.upgrades import CORDONED, NodeUpgrades, decide, deferred
@@ -158,26 +155,3 @@ def test_what_disturbs_pods_waits_and_the_rest_does_not() -> None:
     assert [change.stage for change in alone.changes] == ["runtime", "upgrade"]
     assert {item.stage for item in alone.restarts} == {"upgrade"}
     assert deferred(NEW_RUNTIME, NodeUpgrades(drain=("w2",))) is NEW_RUNTIME
-
-
-def test_a_node_that_waits_for_the_users_own_network_is_opened_as_it_was() -> None:
-    batch = reopen_batch(["a", "b"], "1.37.2", {}, b"credential", networkless=["b"])
-    assert words(batch.operations) == ["gate", "gate", "uncordon", "gate", "registered", "uncordon"]
-
-
-def test_nodes_are_cordoned_before_any_is_drained() -> None:
-    batch = drain_batch(["w1", "w2"], 300, b"credential")
-    assert batch.operations == [
-        wire.Cordon(node="w1"),
-        wire.Cordon(node="w2"),
-        wire.Drain(nodes=("w1", "w2"), seconds=300, force=False),
-    ]
-    assert batch.payload == [("kubeconfig", b"credential")]
-
-
-def test_a_node_is_opened_only_when_its_new_kubelet_is_ready() -> None:
-    batch = reopen_batch(["w1"], "1.37.2", {}, b"credential")
-    assert words(batch.operations) == ["gate", "gate", "uncordon"]
-    asked = [operation.argument for operation in batch.operations if isinstance(operation, wire.Gate)]
-    assert "kubeletVersion}=v1.37.2" in asked[0]
-    assert "condition=Ready" in asked[1]

@@ -12,7 +12,6 @@ from sent import heads
 from kprov.apply import wire
 from kprov.apply.operations import Sources
 from kprov.apply.runtime_swap import swap_batch
-from kprov.apply.upgrades import reopen_batch
 from kprov.observe.observation import Observation, Record
 from kprov.plan.host import Change, HostPlan, Restart
 from kprov.plan.runtime_swap import Swap, swaps
@@ -201,13 +200,3 @@ def test_a_kubelet_that_needs_no_change_is_started_again() -> None:
     assert operations[0] == wire.Stop(unit="kubelet.service")
     assert [operation.word for operation in operations[-5:]] == ["restart", "steady", "gate", "started", "stamp"]
     assert operations[-1] == wire.Stamp(unit="kubelet.service", value="2")
-
-
-def test_a_node_is_opened_when_it_runs_the_new_one() -> None:
-    swap = Swap(going=(RUNTIMES["containerd"],), coming=OTHER)
-    batch = reopen_batch(["w1"], "1.37.2", {"w1": swap}, b"credential")
-    assert [operation.word for operation in batch.operations] == ["gate", "gate", "gate", "uncordon"]
-    asked = batch.operations[2]
-    assert isinstance(asked, wire.Gate)
-    assert asked.kind == "says"
-    assert asked.argument.startswith("other:// /opt/kprov/bin/kubectl get node w1 ")

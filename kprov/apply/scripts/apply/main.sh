@@ -16,7 +16,7 @@ main() {
     : > "$stage/done"; : > "$stage/gone"; : > "$stage/pending"; : > "$stage/directories"
     sweep
     announce || fail 'cannot write the manifest, or keep what was there before'
-    permission=
+    permission=; halted=
     while IFS="$T" read -r number operation a b c d e f g; do
         [ "$operation:$b $c $d" = "directory:$permission" ] || make_directories
         case $operation in
@@ -27,8 +27,9 @@ main() {
         *)
             current=$number; place; number=$current; refused=
             "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g"
-            [ -n "$refused" ] || say ok "$number" ;;
+            [ -n "$refused$halted" ] || say ok "$number" ;;
         esac
+        [ -z "$halted" ] || break
     done < "$stage/ops"
     make_directories
     place

@@ -1,0 +1,57 @@
+"""Conversations with a cluster: generators that yield requests, receive answers and decide. Values only; nothing is sent.
+
+A conversation yields the requests of one exec and receives their answers, in order: all of them, or those up to the first
+that failed or did not become what it was asked until, as what follows it is not asked. It returns what it found, or raises
+ApplyError.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One question to a client on a host: etcdctl answers JSON, kubectl what its arguments say.
+
+    about: for messages. stdin: what the client reads. each: words of which the client is given one more, in as many runs
+    side by side. again: extended regular expressions; a failure whose words match one of them passes. until: one that the
+    answer must match. The host asks again for up to `seconds` while a failure passes or an answer does not match.
+    """
+
+    program: Literal["etcdctl", "kubectl"]
+    about: str
+    arguments: tuple[str, ...]
+    stdin: bytes = b""
+    each: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+    until: str = ""
+    seconds: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a client said. code: its exit code. text: its stdout. words: the end of its stderr."""
+
+    code: int
+    text: str = ""
+    words: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+    def json(self) -> Any:
+        """Return its stdout as JSON values, None where it is none."""
+        try:
+            return json.loads(self.text)
+        except ValueError:
+            return None
+
+
+Talk = Generator[Sequence[Request], Sequence[Answer], Result]

@@ -1,0 +1,379 @@
+"""What each operation does on a host, with stand-ins for the programs that it calls, which write down what they are asked."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from apply_room import Room
+
+from kprov.apply import wire
+from kprov.apply.batch import Batch
+from kprov.apply.wire_format import OPERATIONS, Operation
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace with file systems of its own needs root")
+
+LOGGED = 'echo "${0##*/} $*" >> /srv/asked'
+
+
+def done(room: Room, *operations: Operation, know: tuple[str, ...] = (), **payload: bytes) -> list[str]:
+    """The last answer of an apply. know: `kind name` that the ledger is told first."""
+    batch = Batch()
+    for key in know:
+        kind, _, name = key.partition(" ")
+        batch.know((kind, name))
+    for name, content in payload.items():
+        batch.attach_as(name, content)
+    for operation in operations:
+        batch.add(operation.word, operation)
+    return room.apply(batch)[-1]
+
+
+def asked(room: Room) -> list[str]:
+    return room.text("cat /srv/asked 2> /dev/null; true").splitlines()
+
+
+def ledger(room: Room) -> dict[tuple[str, str], str]:
+    """Kind and name → value."""
+    rows = [line.split("\t") for line in room.text("cat /var/lib/kprov/manifest").splitlines()]
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+OK = ["done", "0", "-"]
+
+
+def test_every_operation_is_run_by_a_contract_test() -> None:
+    texts = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    used = set(re.findall(r"\bwire\.([A-Z]\w+)\(", texts)) | set(re.findall(r"\bwire\.([A-Z]\w+)[\],]", texts))
+    by_builder = {"Steady", "Started", "Heartbeats", "GiveBackUnit", "Remove", "RemoveUnit", "RemoveDirectory"}
+    assert {kind.__name__ for kind in OPERATIONS.values()} <= used | by_builder
+
+
+def test_mode_and_owner_are_set_and_the_record_stays(room: Room) -> None:
+    room.text("echo x > /srv/a/one; mkdir -p /var/lib/kprov")
+    assert done(room, wire.Adopt(kind="file", name="/srv/a/one", value="h"), know=("file /srv/a/one",)) == OK
+    assert done(room, wire.Mode(path="/srv/a/one", owner="daemon", group="daemon", mode="0640")) == OK
+    assert room.text("stat -c '%a %U:%G' /srv/a/one") == "640 daemon:daemon\n"
+    assert ledger(room) == {("file", "/srv/a/one"): "h"}
+    answer = done(room, wire.Mode(path="/srv/a/none", owner="root", group="root", mode="0640"))
+    assert answer[:2] == ["fail", "1"]
+
+
+def test_a_file_is_taken_away_and_what_was_there_before_comes_back(room: Room) -> None:
+    room.text("mkdir -p /var/lib/kprov/before/srv/a; echo theirs > /var/lib/kprov/before/srv/a/one")
+    room.text("echo ours > /srv/a/one; echo ours > /srv/a/two")
+    rows = "file\\t/srv/a/one\\th\\t-\\tsaved\\nfile\\t/srv/a/two\\th\\t-\\tabsent\\n"
+    room.text(f"printf '{rows}' > /var/lib/kprov/manifest")
+    gone = (
+        wire.Remove(kind="file", path="/srv/a/one", before="saved"),
+        wire.Remove(kind="file", path="/srv/a/two", before="absent"),
+    )
+    assert done(room, *gone) == OK
+    assert room.text("cat /srv/a/*") == "theirs\n"
+    assert ledger(room) == {}
+
+
+def test_users_are_made_once_and_only_one_that_was_not_there_goes(room: Room) -> None:
+    for name in ("useradd", "userdel", "groupdel"):
+        room.stub(name, LOGGED)
+    assert done(room, wire.User(name="kprov-x", home="/var/lib/x"), know=("user kprov-x",)) == OK
+    (made,) = asked(room)
+    assert made.startswith("useradd --system")
+    assert made.endswith("kprov-x")
+    assert done(room, wire.User(name="daemon", home="/")) == OK
+    assert len(asked(room)) == 1, "it is there"
+    assert done(room, wire.RemoveUser(name="kprov-x", before="absent")) == OK
+    assert done(room, wire.RemoveUser(name="daemon", before="present")) == OK
+    assert asked(room)[1:] == ["userdel kprov-x", "groupdel kprov-x"]
+    room.stub("useradd", "echo no more numbers >&2; exit 1")
+    answer = done(room, wire.User(name="kprov-y", home="/"))
+    assert answer[2] == "cannot make user kprov-y: no more numbers"
+
+
+@pytest.mark.parametrize(
+    ("manager", "program", "removal"),
+    [
+        ("dnf", "dnf", "dnf remove -y x"),
+        ("zypper", "zypper", "zypper --non-interactive remove --clean-deps x"),
+        ("apt", "apt-get", "apt-get purge -y x brought"),
+    ],
+)
+def test_a_package_goes_with_what_it_brought_unless_it_was_there(
+    room: Room, manager: str, program: str, removal: str
+) -> None:
+    room.stub(program, LOGGED)
+    room.text("mkdir -p /var/lib/kprov/before; echo brought > /var/lib/kprov/before/package.x")
+    assert done(room, wire.RemovePackage(name="x", before="present", manager=manager)) == OK
+    assert asked(room) == []
+    assert done(room, wire.RemovePackage(name="x", before="absent", manager=manager)) == OK
+    assert asked(room) == [removal]
+
+
+def test_modules_are_loaded_and_unloaded_unless_they_were_there(room: Room) -> None:
+    room.stub("modprobe", LOGGED)
+    assert done(room, wire.Module(name="vxlan"), know=("module vxlan",)) == OK
+    assert ledger(room) == {("module", "vxlan"): "-"}
+    assert done(room, wire.RemoveModule(name="vxlan", before="present")) == OK
+    assert done(room, wire.RemoveModule(name="vxlan", before="absent")) == OK
+    assert asked(room) == ["modprobe vxlan", "modprobe -r vxlan"]
+    room.stub("modprobe", "echo not in this kernel >&2; exit 1")
+    assert done(room, wire.Module(name="none"))[2] == "cannot load kernel module none: not in this kernel"
+
+
+def test_a_kernel_parameter_is_set_and_set_back(room: Room) -> None:
+    room.text("mkdir /srv/net && echo 0 > /srv/net/core && mount --bind /srv/net /proc/sys/net")
+    assert done(room, wire.Sysctl(name="net.core", value="1"), know=("sysctl net.core",)) == OK
+    assert room.text("cat /proc/sys/net/core; cut -f 5 /var/lib/kprov/manifest") == "1\n0\n"
+    assert done(room, wire.RemoveSysctl(name="net.core", before="absent")) == OK
+    assert room.text("cat /proc/sys/net/core") == "1\n"
+    assert done(room, wire.RemoveSysctl(name="net.core", before="0")) == OK
+    assert room.text("cat /proc/sys/net/core") == "0\n"
+    answer = done(room, wire.Sysctl(name="net.none.such", value="1"))
+    assert answer[2].startswith("cannot set sysctl net.none.such to 1")
+
+
+def test_swap_goes_for_now_and_at_each_boot_and_comes_back(room: Room) -> None:
+    room.text("cp -a /etc /srv/etc && mount --bind /srv/etc /etc")
+    table = "# swap is ours\n/dev/sda1 / ext4 defaults 0 1\n/dev/sda2 none swap sw 0 0\n"
+    room.sh("cat > /etc/fstab", table.encode())
+    for name in ("swapoff", "swapon"):
+        room.stub(name, LOGGED)
+    assert done(room, wire.Swapoff(), know=("swap off",)) == OK
+    assert room.text("cat /etc/fstab") == table.replace("/dev/sda2", "# kprov: /dev/sda2")
+    assert done(room, wire.RemoveSwapoff(before="/dev/sda2 /swapfile")) == OK
+    assert room.text("cat /etc/fstab") == table
+    assert done(room, wire.RemoveSwapoff(before="none")) == OK
+    assert asked(room) == ["swapoff -a", "swapon /dev/sda2", "swapon /swapfile"]
+
+
+def test_stamps_are_written_and_go(room: Room) -> None:
+    room.stub("systemctl", "exit 0")
+    assert done(room, wire.Stamp(unit="x.service", value="v1"), know=("unit x.service",)) == OK
+    assert room.text("cd /var/lib/kprov/stamps; cat x.service; ls -A") == "v1\nx.service\n"
+    assert done(room, wire.Unstamp(unit="x.service")) == OK
+    assert room.text("ls -A /var/lib/kprov/stamps") == ""
+
+
+def test_units_are_enabled_before_systemd_reads_them_and_a_refusal_is_told(room: Room) -> None:
+    room.stub("systemctl", LOGGED)
+    assert done(room, wire.ReloadUnits(enable=("a.service", "b.service")), wire.ReloadUnits()) == OK
+    assert asked(room) == [
+        *("systemctl enable --no-reload -q a.service b.service", "systemctl daemon-reload", "systemctl daemon-reload"),
+    ]
+    room.stub("systemctl", "echo bad unit file >&2; exit 1")
+    assert done(room, wire.ReloadUnits(enable=("a.service",)))[2] == "cannot enable a.service: bad unit file"
+    assert done(room, wire.Restart(unit="a.service"))[2] == "cannot restart a.service: bad unit file"
+
+
+def test_what_is_done_is_written_down_at_a_checkpoint_whatever_comes_next(room: Room) -> None:
+    room.stub("systemctl", "exit 1")
+    adopted = wire.Adopt(kind="file", name="/srv/a/one", value="h")
+    answer = done(room, adopted, wire.Checkpoint(), wire.Restart(unit="x.service"), know=("file /srv/a/one",))
+    assert answer[:2] == ["fail", "3"]
+    assert ledger(room) == {("file", "/srv/a/one"): "h"}
+
+
+@pytest.mark.parametrize(
+    ("store", "asks"),
+    [
+        ("", "ctr --address /run/containerd/containerd.sock --connect-timeout 2s -n k8s.io images rm r/one:1"),
+        ("/run/crio/crio.sock", "crictl --runtime-endpoint unix:///run/crio/crio.sock --timeout 10s rmi r/one:1"),
+    ],
+)
+def test_an_image_is_removed_from_its_own_store_while_that_is_there(room: Room, store: str, asks: str) -> None:
+    for name in ("ctr", "crictl"):
+        room.stub(f"/opt/kprov/bin/{name}", LOGGED)
+    removal = wire.RemoveImage(name=f"r/one:1 {store}".strip())
+    assert done(room, removal) == OK
+    assert asked(room) == [], "nobody listens there any more"
+    socket = store or "/run/containerd/containerd.sock"
+    room.text(f"mkdir -p {Path(socket).parent}; python3 -c 'import socket; socket.socket(1).bind(\"{socket}\")'")
+    assert done(room, removal) == OK
+    assert asked(room) == [asks]
+
+
+def test_pods_of_a_runtime_are_taken_down(room: Room) -> None:
+    room.text("mkdir /run/crio; python3 -c 'import socket; socket.socket(1).bind(\"/run/crio/crio.sock\")'")
+    room.stub("/opt/kprov/bin/crictl", LOGGED)
+    assert done(room, wire.Sandboxes(store="/run/crio/none.sock"), wire.Sandboxes(store="/run/crio/crio.sock")) == OK
+    assert asked(room) == ["crictl --runtime-endpoint unix:///run/crio/crio.sock --timeout 10s rmp -a -f"]
+
+
+def test_a_program_of_ours_runs_with_its_word_and_its_failure_is_told(room: Room) -> None:
+    program = b'echo "ran $1" >> /srv/asked; [ "$1" = pods ] || { echo no; exit 1; }'
+    assert done(room, wire.Run(payload="p", argument="pods"), p=program) == OK
+    assert done(room, wire.Run(payload="p", argument="all"), p=program) == ["fail", "1", "no"]
+    assert asked(room) == ["ran pods", "ran all"]
+
+
+def test_after_the_last_of_it_nothing_of_kprovs_own_is_left(room: Room) -> None:
+    room.text("mkdir -p /run/kprov/cache")
+    room.stub("systemctl", "exit 0")
+    assert done(room, wire.Stamp(unit="x", value="1"), wire.StateGone(), know=("unit x",)) == OK
+    assert room.text("ls -d /var/lib/kprov /run/kprov 2> /dev/null; true") == ""
+
+
+# Kubernetes objects: kubectl is a script that answers by the count of its calls.
+
+KUBECTL = """
+    echo "$*" >> /srv/asked
+    n=$(cat /srv/count 2> /dev/null || echo 0); echo $((n + 1)) > /srv/count
+    case "$*" in *"$(cat /srv/what)"*) [ $n -ge 2 ] || { cat /srv/word >&2; exit 1; } ;; esac
+    cat /srv/answer 2> /dev/null
+"""
+
+
+def kubectl(room: Room, word: str = "", what: str = "no such call", answer: str = "") -> None:
+    """It refuses twice with a word what its arguments hold, then it answers."""
+    room.stub("/opt/kprov/bin/kubectl", KUBECTL)
+    for name, text in (("word", word), ("what", what), ("answer", answer)):
+        room.sh(f"cat > /srv/{name}", text.encode())
+    room.text("rm -f /srv/count /srv/asked")
+
+
+@pytest.mark.parametrize(
+    "word", ["connection refused", "is forbidden", "no matches for kind", "failed calling webhook"]
+)
+def test_objects_are_applied_again_while_what_the_server_says_passes(room: Room, word: str) -> None:
+    kubectl(room, word, "apply")
+    assert done(room, wire.Objects(payload="o"), o=b"{}") == OK
+    assert len(asked(room)) == 3
+    assert "--force-conflicts --field-manager=kprov" in asked(room)[0]
+
+
+def test_objects_that_are_refused_are_told_at_once(room: Room) -> None:
+    kubectl(room, "The Deployment is invalid", "apply")
+    assert done(room, wire.Objects(payload="o"), o=b"{}") == ["fail", "1", "The Deployment is invalid"]
+    assert len(asked(room)) == 1
+
+
+def test_the_first_list_is_written_only_where_there_is_none(room: Room) -> None:
+    kubectl(room, answer="configmap/kprov-inventory")
+    assert done(room, wire.FirstList(payload="o"), o=b"{}") == OK
+    assert not any("apply" in line for line in asked(room))
+    kubectl(room, 'Error from server (NotFound): configmaps "x" not found', "get configmap")
+    assert done(room, wire.FirstList(payload="o"), o=b"{}") == OK
+    assert "apply" in asked(room)[-1]
+
+
+def test_what_holds_volumes_is_deleted_only_when_data_may_go(room: Room) -> None:
+    space = b"kind: Namespace\nmetadata:\n  name: ns\n"
+    kubectl(room, answer="persistentvolumeclaim/data")
+    answer = done(room, wire.DeleteObjects(payload="o", data=False), o=space)
+    assert answer == [
+        *("fail", "1"),
+        "namespace ns holds volumes, which go only with --delete-data: persistentvolumeclaim/data",
+    ]
+    assert not any("delete" in line for line in asked(room))
+    kubectl(room)
+    assert done(room, wire.DeleteObjects(payload="o", data=True), o=space) == OK
+    assert [line.split()[1] for line in asked(room)] == ["delete"]
+
+
+def test_an_object_is_deleted_in_its_namespace_or_in_none(room: Room) -> None:
+    kubectl(room)
+    assert (
+        done(room, wire.DeleteObject(kind="node", name="w1"), wire.DeleteObject(kind="pod", namespace="n", name="p"))[0]
+        == "done"
+    )
+    assert [line.split("--wait=false ")[1] for line in asked(room)] == ["node w1", "-n n pod p"]
+
+
+def refused(room: Room, *operations: Operation, **payload: bytes) -> list[list[str]]:
+    batch = Batch()
+    for name, content in payload.items():
+        batch.attach_as(name, content)
+    for operation in operations:
+        batch.add(operation.word, operation)
+    return [row[:2] for row in room.apply(batch)]
+
+
+def test_an_add_on_that_is_refused_is_not_waited_for_and_stops_no_other(room: Room) -> None:
+    kubectl(room, "Apply failed with 1 conflict: conflict with x", "one.yaml")
+    ready = wire.AddonReady(addon="one", kind="deployment", namespace="n", name="web", seconds=1)
+    rows = refused(
+        room,
+        *(wire.Addon(addon="one", payload="one.yaml"), wire.Addon(addon="two", payload="two.yaml"), ready),
+        **{"one.yaml": b"{}", "two.yaml": b"{}"},
+    )
+    assert rows == [["refused", "1"], ["ok", "2"], ["ok", "3"], ["done", "0"]]
+    assert not any("rollout" in line for line in asked(room))
+
+
+def test_workloads_that_cannot_be_changed_are_deleted_first_where_that_was_allowed(room: Room) -> None:
+    kubectl(room, "field is immutable", "one.yaml")
+    payload: dict[str, Any] = {"one.yaml": b"{}", "anew.yaml": b"{}"}
+    assert refused(room, wire.Addon(addon="one", payload="one.yaml"), **payload)[0] == ["refused", "1"]
+    kubectl(room, "field is immutable", "one.yaml")
+    rows = refused(room, wire.Addon(addon="one", payload="one.yaml", recreated="anew.yaml"), **payload)
+    assert [line.split()[1] for line in asked(room)][:2] == ["apply", "delete"]
+    assert rows[-1] == ["done", "0"]
+
+
+def test_an_add_on_is_waited_for_until_time_is_up(room: Room) -> None:
+    ready = wire.AddonReady(addon="one", kind="deployment", namespace="n", name="web", seconds=30)
+    kubectl(room, "waiting", "rollout status")
+    assert refused(room, ready)[-2:] == [["ok", "1"], ["done", "0"]]
+    room.stub("/opt/kprov/bin/kubectl", "exit 1")
+    late = wire.AddonReady(addon="one", kind="apiservice", namespace="", name="v1.x", seconds=0)
+    assert refused(room, late) == [["refused", "1"], ["done", "0"]]
+
+
+def test_a_cloud_has_taken_over_every_node_or_is_told(room: Room) -> None:
+    kubectl(room, answer="w1 node.cloudprovider.kubernetes.io/uninitialized\nw2 other\n")
+    waited = wire.NodesInitialized(addon="cloud-x", seconds=0)
+    assert refused(room, waited) == [["refused", "1"], ["done", "0"]]
+    kubectl(room, answer="w1 other\n")
+    assert refused(room, waited) == [["ok", "1"], ["done", "0"]]
+
+
+def test_a_namespace_is_gone_or_is_told(room: Room) -> None:
+    kubectl(room, answer="ns")
+    assert refused(room, wire.NamespaceGone(name="ns", seconds=0)) == [["refused", "1"], ["done", "0"]]
+    kubectl(room)
+    assert refused(room, wire.NamespaceGone(name="ns", seconds=0)) == [["ok", "1"], ["done", "0"]]
+
+
+VOLUMES = """
+    echo "$*" >> /srv/asked
+    case "$*" in
+    *"get persistentvolumes"*)
+        printf '%s\\tBound\\tn\\t%s\\tw1\\t%s\\n' pv1 data /var/lib/volumes/1 pv2 x /other/1 ;;
+    *persistentvolumeclaim*) cat /srv/claim ;;
+    esac
+"""
+
+
+def test_volumes_that_are_claimed_keep_their_folder_and_others_go_with_it(room: Room) -> None:
+    room.stub("/opt/kprov/bin/kubectl", VOLUMES)
+    room.text("printf data > /srv/claim")
+    answer = done(room, wire.VolumesGone(folder="/var/lib/volumes", seconds=0))
+    assert answer[0] == "fail"
+    assert "pv1 on node w1, claimed by n/data" in answer[2]
+    assert "pv2" not in answer[2]
+    room.text(": > /srv/claim")
+    answer = done(room, wire.VolumesGone(folder="/var/lib/volumes", seconds=0))
+    assert "were not given up within 0 s" in answer[2]
+    room.stub("/opt/kprov/bin/kubectl", VOLUMES.replace("Bound", "Released"))
+    assert done(room, wire.VolumesGone(folder="/var/lib/volumes", seconds=0)) == OK
+    assert asked(room)[-1].endswith("delete persistentvolume --ignore-not-found --wait=false pv1")
+
+
+@pytest.mark.parametrize(
+    ("table", "answers"),
+    [
+        ("w1 True ok\nw2 True ok\n", ["ok"]),
+        ("w1 True ok\nw2 False network not ready: NetworkReady=false\n", ["note", "ok"]),
+        ("w1 True ok\nw2 False PLEG is not healthy\n", ["fail"]),
+    ],
+)
+def test_nodes_are_registered_when_they_lack_nothing_but_the_users_network(
+    room: Room, table: str, answers: list[str]
+) -> None:
+    kubectl(room, answer=table)
+    rows = refused(room, wire.Registered(nodes=("w1", "w2"), seconds=0))
+    assert [word for word, number in rows if number == "1"] == answers
+    assert "get nodes w1 w2" in asked(room)[0]
