@@ -21,11 +21,14 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """An operation, and what it is about, for messages. objects: those that it applies."""
+    """An operation, and what it is about, for messages. objects: those that it applies. changes: whether it may change
+    anything, on the host or in the cluster.
+    """
 
     title: str
     operation: Operation
     objects: tuple[Identity, ...] = ()
+    changes: bool = True
 
 
 @dataclass(kw_only=True)
@@ -36,10 +39,20 @@ class Batch:
     announce: list[tuple[str, str, str]] = field(default_factory=list)
     payload: list[tuple[str, bytes | Path]] = field(default_factory=list)
 
-    def add(self, title: str, operation: Operation, objects: tuple[Identity, ...] = ()) -> None:
-        """Write down one step. Raises ValueError for a value that would break its row."""
+    def add(
+        self, title: str, operation: Operation, objects: tuple[Identity, ...] = (), *, changes: bool | None = None
+    ) -> None:
+        """Write down one step; it changes what its kind does, unless that is told. Raises ValueError for a value that
+        would break its row.
+        """
         operation.row()
-        self.steps.append(Step(title=title, operation=operation, objects=objects))
+        changing = operation.changes if changes is None else changes
+        self.steps.append(Step(title=title, operation=operation, objects=objects, changes=changing))
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything of it may change something."""
+        return any(step.changes for step in self.steps)
 
     @property
     def operations(self) -> list[Operation]:

@@ -64,7 +64,7 @@ def _write(batch: Batch, request: Request) -> int:
         each=request.each,
         until=request.until,
     )
-    batch.add(request.about, operation)
+    batch.add(request.about, operation, changes=request.changes)
     return len(batch.steps)
 
 

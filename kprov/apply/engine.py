@@ -19,7 +19,7 @@ from kprov.apply.rolls import Request, Rolling, Run, rolling
 from kprov.apply.sending import send
 from kprov.plan.conversation import Answer
 from kprov.plan.stage_names import HEARTBEATS
-from kprov.plan.stages import STAGES, WAITING, Stage
+from kprov.plan.stages import STAGES, Stage
 from kprov.values.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
 
 
@@ -97,9 +97,9 @@ class Engine(Run):
         return run(exchange, partial(self._sent, what, name), stage=what, host=name)
 
     def _sent(self, what: str, name: str, batch: Batch, heard: dict[int, Answer]) -> Sequence[HostFailed]:
-        self.changed = self.changed or what not in WAITING
+        self.changed = self.changed or batch.changes
         started = time.monotonic()
-        self.emit(HostStarted(stage=what, host=name, operations=len(batch.operations)))
+        self.emit(HostStarted(stage=what, host=name, operations=len(batch.operations), changes=batch.changes))
         answers: dict[int, str] = {}
         failures = send(
             self.sessions[name], what, batch, self.generation, self.emit, answers.__setitem__, heard.__setitem__

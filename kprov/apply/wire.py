@@ -184,7 +184,7 @@ class GiveBackUnit(Operation):
     before: str
 
 
-class Gate(Operation):
+class Gate(Operation, changes=False):
     """Asks again and again; kind and argument as kprov.values.resources.Gate has them, and `says`.
 
     unit: the one that was restarted, nothing where none was.
@@ -200,7 +200,7 @@ class Gate(Operation):
         return f"{self.kind} {self.argument} within {self.seconds} s"
 
 
-class Steady(Operation):
+class Steady(Operation, changes=False):
     """Waits until the unit's main process has lived for longer than systemd waits before a restart."""
 
     unit: str
@@ -211,7 +211,7 @@ class Steady(Operation):
         return f"the same main process for longer than the unit's RestartSec, within {self.seconds} s"
 
 
-class Started(Operation, answers=("ok", "told")):
+class Started(Operation, answers=("ok", "told"), changes=False):
     """Tells when the main process started, in microseconds of the epoch. service: its path on D-Bus."""
 
     service: str
@@ -224,7 +224,7 @@ class Checkpoint(Operation):
 # Conversations. What is asked, and what an answer means, is decided in kprov/plan.
 
 
-class Ask(Operation, answers=("ok", "answer")):
+class Ask(Operation, answers=("ok", "answer"), changes=False):
     """Asks a client. stdin: a payload, or nothing. each: words of which one more is given, in as many runs side by side.
 
     again, until: extended regular expressions; it is asked again while a failure matches the one or an answer does not
@@ -285,7 +285,7 @@ class Addon(Operation, answers=("ok", "refused")):
         return "the API server to take its objects"
 
 
-class AddonReady(Operation, answers=("ok", "refused")):
+class AddonReady(Operation, answers=("ok", "refused"), changes=False):
     addon: str
     kind: str
     namespace: str
@@ -297,7 +297,7 @@ class AddonReady(Operation, answers=("ok", "refused")):
         return f"{self.kind} {self.name} to be ready within {self.seconds} s"
 
 
-class NodesInitialized(Operation, answers=("ok", "refused")):
+class NodesInitialized(Operation, answers=("ok", "refused"), changes=False):
     addon: str
     seconds: int
 
@@ -306,7 +306,7 @@ class NodesInitialized(Operation, answers=("ok", "refused")):
         return f"no node with the taint node.cloudprovider.kubernetes.io/uninitialized within {self.seconds} s"
 
 
-class NamespaceGone(Operation, answers=("ok", "refused")):
+class NamespaceGone(Operation, answers=("ok", "refused"), changes=False):
     name: str
     seconds: int
 
@@ -318,14 +318,14 @@ class VolumesGone(Operation):
     seconds: int
 
 
-class Registered(Operation, answers=("ok", "note")):
+class Registered(Operation, answers=("ok", "note"), changes=False):
     """nodes: each is Ready, or lacks nothing but a pod network that is not kprov's."""
 
     nodes: tuple[str, ...]
     seconds: int
 
 
-class Heartbeats(Operation):
+class Heartbeats(Operation, changes=False):
     """starts: NODE=TIME, a Lease's MicroTime; kubelet of each has renewed its lease since."""
 
     starts: tuple[str, ...]

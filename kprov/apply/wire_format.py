@@ -23,16 +23,19 @@ class Operation:
     """One row of what is sent: a subclass is a frozen dataclass, whose fields are the arguments in their order.
 
     word: what the program calls it. answers: what it may say besides `fail`; `told`, `answer` and `note` come before
-    `ok`, and `refused` stops nothing that comes after it.
+    `ok`, and `refused` stops nothing that comes after it. changes: whether it may change anything; else it only looks or
+    waits.
     """
 
     word: ClassVar[str] = ""
     answers: ClassVar[tuple[Answer, ...]] = ("ok",)
+    changes: ClassVar[bool] = True
 
-    def __init_subclass__(cls, answers: tuple[Answer, ...] = ("ok",)) -> None:
+    def __init_subclass__(cls, answers: tuple[Answer, ...] = ("ok",), changes: bool = True) -> None:
         dataclass(frozen=True, kw_only=True)(cls)
         cls.word = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
         cls.answers = answers
+        cls.changes = changes
         OPERATIONS[cls.word] = cls
 
     @classmethod

@@ -22,6 +22,7 @@ class Request:
     about: for messages. stdin: what the client reads. each: words of which the client is given one more, in as many runs
     side by side. again: extended regular expressions; a failure whose words match one of them passes. until: one that the
     answer must match. The host asks again for up to `seconds` while a failure passes or an answer does not match.
+    changes: whether the cluster may be another one afterwards.
     """
 
     program: Literal["etcdctl", "kubectl"]
@@ -32,6 +33,7 @@ class Request:
     again: tuple[str, ...] = ()
     until: str = ""
     seconds: int = 0
+    changes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,7 +120,8 @@ def _etcdctl(
     about: str, endpoints: Sequence[str], *arguments: str, again: tuple[str, ...] = (), seconds: int = 0
 ) -> Request:
     asked = (f"--endpoints={','.join(endpoints)}", *arguments)
-    return Request(program="etcdctl", about=about, arguments=asked, again=again, seconds=seconds)
+    changes = arguments[:2] in (("member", "add"), ("member", "promote"), ("member", "remove"))
+    return Request(program="etcdctl", about=about, arguments=asked, again=again, seconds=seconds, changes=changes)
 
 
 def _refused(what: str, answer: Answer, needed: str) -> ApplyError:

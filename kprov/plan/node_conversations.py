@@ -222,7 +222,7 @@ def _get(*what: str, about: str = "") -> Request:
 def _kubectl(about: str, *arguments: str, again: tuple[str, ...], seconds: int, until: str = "",
              each: tuple[str, ...] = ()) -> Request:  # fmt: skip
     return Request(program="kubectl", about=about, arguments=arguments, again=again, seconds=seconds, until=until,
-                   each=each)  # fmt: skip
+                   each=each, changes=arguments[0] != "get")  # fmt: skip
 
 
 def _names(nodes: Sequence[Object]) -> list[str]:

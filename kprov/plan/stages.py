@@ -51,8 +51,8 @@ Role = Callable[[Context], Iterable[Resource]]
 class Stage:
     """One row of the program.
 
-    counts: what it does changes something; a stage that only waits makes no host a changed one. ends_run: an add-on that
-    is refused in it ends the run, since what comes after it would wait for nodes in vain; elsewhere it stops nothing.
+    ends_run: an add-on that is refused in it ends the run, since what comes after it would wait for nodes in vain;
+    elsewhere it stops nothing.
     """
 
     name: str
@@ -60,7 +60,6 @@ class Stage:
     roll: Roll
     roles: tuple[Role, ...] = ()
     hosts: Callable[[Host], bool] = lambda _: True
-    counts: bool = True
     ends_run: bool = False
 
 
@@ -100,13 +99,10 @@ STAGES: tuple[Stage, ...] = (
           roles=(node_exporter.resources, metrics_proxy.resources, metrics_store.resources)),
     Stage(name=names.WORKLOADS, title="Workloads", roll=Workloads(), hosts=_control_plane),
     Stage(name=names.ADDONS, title="Add-ons", roll=OtherAddons(), hosts=_control_plane),
-    Stage(name=names.READY, title="Ready", roll=Ready(), counts=False, hosts=_control_plane),
+    Stage(name=names.READY, title="Ready", roll=Ready(), hosts=_control_plane),
     Stage(name=names.CLEANUP, title="What is no longer wanted", roll=Parallel()),
 )
 # fmt: on
-
-# Stages, and steps around them, that change nothing.
-WAITING = frozenset({names.HEARTBEATS, *(stage.name for stage in STAGES if not stage.counts)})
 
 
 def desired(context: Context) -> dict[str, list[Resource]]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from kprov.plan.cluster import ClusterPlan
-from kprov.plan.stages import WAITING
 from kprov.report.tally import Tally
 from kprov.report.words import count, duration, names, size
 from kprov.transport.base import Count
@@ -16,9 +15,11 @@ LOG_LINES = 20
 
 
 def changed_hosts(tally: Tally) -> tuple[str, ...]:
-    """Hosts on which something was done to the end, or all but what an add-on was refused, in order of names."""
-    partly = {(failure.stage, failure.host) for failure in tally.failures if not failure.fatal} & tally.worked
-    return tuple(sorted({host for stage, host in tally.ended | partly if stage not in WAITING}))
+    """Return hosts on which something was done that may change them, in order of names, however it ended.
+
+    What only looked or waited, on a host or in the cluster, counts for nothing.
+    """
+    return tuple(sorted({host for _, host in tally.ended | (tally.started & tally.worked)}))
 
 
 def restarted_units(plan: ClusterPlan, tally: Tally) -> tuple[str, ...]:

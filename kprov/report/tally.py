@@ -9,7 +9,9 @@ from kprov.values.events import Event, HostEnded, HostFailed, HostStarted, Opera
 
 @dataclass(kw_only=True)
 class Tally:
-    """stages: name → seconds. started, ended: (stage, host) pairs. operations: how many were done."""
+    """stages: name → seconds. started, ended: (stage, host) pairs to which something was sent that may change it.
+    operations: how many were done.
+    """
 
     stages: dict[str, float] = field(default_factory=dict)
     started: set[tuple[str, str]] = field(default_factory=set)
@@ -25,9 +27,11 @@ class Tally:
 
     def count(self, event: Event) -> None:
         if isinstance(event, HostStarted):
-            self.started.add((event.stage, event.host))
+            if event.changes:
+                self.started.add((event.stage, event.host))
         elif isinstance(event, HostEnded):
-            self.ended.add((event.stage, event.host))
+            if (event.stage, event.host) in self.started:
+                self.ended.add((event.stage, event.host))
         elif isinstance(event, StageEnded):
             self.stages[event.stage] = self.stages.get(event.stage, 0.0) + event.seconds
         elif isinstance(event, OperationDone):

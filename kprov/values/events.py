@@ -37,11 +37,12 @@ class StageEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class HostStarted:
-    """Operations are on their way to a host."""
+    """Operations are on their way to a host. changes: whether any of them may change something; else they look or wait."""
 
     stage: str
     host: str
     operations: int
+    changes: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

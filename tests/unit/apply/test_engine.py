@@ -33,7 +33,7 @@ from kprov.transport.base import Result
 from kprov.transport.fake import FakeTransport
 from kprov.values.addon import Addon, Description
 from kprov.values.errors import TransportError
-from kprov.values.events import Event, HostEnded, HostFailed, OperationDone, StageStarted
+from kprov.values.events import Event, HostEnded, HostFailed, HostStarted, OperationDone, StageStarted
 from kprov.values.model import Cluster, Connection, Host, NetworkSettings, UpgradeSettings
 from kprov.values.resources import File, Unit
 
@@ -270,6 +270,25 @@ def test_a_drain_that_fails_changes_no_node_and_ends_the_run() -> None:
     running.run()
     assert [(failure.stage, failure.resource) for failure in running.failures] == [("drain", "pods on a")]
     assert told(heard) == []
+
+
+def test_a_drain_that_is_refused_before_a_node_is_cordoned_changes_nothing() -> None:
+    bare_pod = {"metadata": {"name": "p", "namespace": "n"}, "status": {"phase": "Running"}}
+
+    def answer(_: Host, __: str, stdin: bytes) -> Result:
+        said = ""
+        for number, operation in enumerate(received(stdin), start=1):
+            assert isinstance(operation, wire.Ask)
+            pods = Answer(code=0, text=json.dumps({"kind": "List", "items": [bare_pod]}))
+            said += answer_line(number, pods if operation.asked[1] == "pods" else cluster_says(operation))
+        return Result(status=0, stdout=f"{said}done\t0\tLQ==\n".encode(), stderr=b"")
+
+    heard: list[Event] = []
+    running = engine(nodes("a", "b"), FakeTransport(handler=answer), heard, NodeUpgrades(drain=("a", "b")))
+    running.run()
+    assert "pods that nothing would make again: n/p" in running.failures[0].found
+    assert not running.changed
+    assert [event.changes for event in heard if isinstance(event, HostStarted)] == [False]
 
 
 def test_a_drain_that_time_ends_changes_no_node_and_ends_the_run() -> None:

@@ -19,7 +19,7 @@ from kprov.plan.cluster import ClusterPlan
 from kprov.plan.etcd import Membership
 from kprov.plan.host import HostPlan, Restart
 from kprov.plan.runtime_swap import Swap
-from kprov.plan.stages import STAGES, WAITING, Stage
+from kprov.plan.stages import STAGES, Stage
 from kprov.plan.upgrades import NodeUpgrades
 from kprov.transport.fake import FakeTransport
 from kprov.values.events import HostFailed
@@ -200,11 +200,6 @@ def test_readiness_is_asked_when_something_changed_or_nodes_are_not_ready() -> N
     assert roll.batches(changed) == [["a"]]
     assert roll.batches(run(not_ready=("b",))) == [["a"]]
     assert roll.batches(run()) == []
-
-
-def test_what_only_waits_counts_as_no_change() -> None:
-    """Nobody is told that a host was changed because it was asked for heartbeats, or whether nodes are Ready."""
-    assert {stage_names.READY, stage_names.HEARTBEATS} == WAITING
 
 
 def test_an_add_on_that_nodes_need_ends_the_run_when_it_is_refused() -> None:

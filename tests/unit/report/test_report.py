@@ -136,15 +136,33 @@ def test_a_summary_says_what_changed_and_what_it_cost() -> None:
     }
 
 
-def test_a_host_that_did_all_but_what_an_add_on_was_refused_has_changed() -> None:
+def test_a_host_has_changed_when_something_that_may_change_it_was_done_however_it_ended() -> None:
     hub = Hub([], Redactor())
-    refused = replace(FAILED, stage="addons", fatal=False)
-    hub.emit(refused)
+    hub.emit(HostStarted(stage="addons", host="cp2", operations=2))
+    hub.emit(replace(FAILED, stage="addons", fatal=False))
     assert changed_hosts(hub.tally) == ()
     hub.emit(OperationDone(stage="addons", host="cp2", number=1, title="add-on one"))
-    hub.emit(replace(FAILED, host="cp1"))
-    hub.emit(OperationDone(stage="etcd", host="cp1", number=1, title="file /etc/x"))
     assert changed_hosts(hub.tally) == ("cp2",)
+    hub.emit(HostStarted(stage="etcd", host="cp1", operations=3))
+    hub.emit(OperationDone(stage="etcd", host="cp1", number=1, title="file /etc/x"))
+    hub.emit(replace(FAILED, host="cp1"))
+    assert changed_hosts(hub.tally) == ("cp1", "cp2"), "its gate failed: it has the new files"
+    assert summary_lines(None, hub.tally, 1, TRAFFIC)[0] == "changed: cp1, cp2"
+
+
+def test_what_only_looks_or_waits_changes_nothing_and_touches_nothing() -> None:
+    """As a drain that is refused before a node is cordoned, or the wait for nodes."""
+    hub = Hub([], Redactor())
+    for stage in ("drain", "ready"):
+        hub.emit(HostStarted(stage=stage, host="cp1", operations=3, changes=False))
+        hub.emit(OperationDone(stage=stage, host="cp1", number=1, title="nodes"))
+    hub.emit(HostEnded(stage="ready", host="cp1", seconds=1))
+    hub.emit(replace(FAILED, stage="drain", host="cp1"))
+    assert changed_hosts(hub.tally) == ()
+    assert not hub.tally.touched
+    assert summary_lines(None, hub.tally, 1, TRAFFIC)[0] == "nothing was changed"
+    hub.emit(HostStarted(stage="drain", host="cp1", operations=2))
+    assert hub.tally.touched, "a connection that is lost now may have changed something"
 
 
 @pytest.mark.parametrize(
