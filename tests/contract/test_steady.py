@@ -57,6 +57,14 @@ def restarted(*names: str, seconds: int = 30) -> Batch:
     return batch
 
 
+def test_a_unit_that_an_earlier_exec_restarted_is_watched_from_the_first_look(room: Room) -> None:
+    """As a new etcd member, which is started in one exec and settled in the next, when it votes."""
+    systemd(room, process(7), pause="100ms")
+    batch = Batch()
+    batch.add("", wire.Steady(unit="x.service", seconds=20))
+    assert room.apply(batch)[-1][0] == "done"
+
+
 def looks(room: Room) -> int:
     return int(room.text("cat /srv/looks")) - 1
 

@@ -38,6 +38,8 @@ watch() {
 
 do_steady() { # unit, seconds: its main process stays. One that ends soon after each start answers well in between
     limit=$(($(date +%s) + $2)); began=$(date +%s)
+    # One that an earlier exec restarted is watched from now on.
+    case " $restarted " in *" $1 "*) ;; *) restarted="$restarted $1" ;; esac
     while :; do
         watch
         # shellcheck disable=SC2046 # words on purpose
