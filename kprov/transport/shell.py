@@ -15,6 +15,12 @@ from dataclasses import dataclass
 from kprov.values.errors import TransportError
 from kprov.values.model import Secret
 
+# A proxy that root's logins have, as from /etc/environment, is for the internet: nothing of the cluster goes through it.
+# What fetches from the internet is given the host's own exceptions back, by `outside` in the programs that do.
+_ENVIRONMENT = (
+    "LC_ALL=C; KPROV_NO_PROXY=${no_proxy-${NO_PROXY-}}; no_proxy='*'; NO_PROXY='*'; "
+    "export LC_ALL KPROV_NO_PROXY no_proxy NO_PROXY"
+)
 _NOISE_KEPT = 64 * 1024  # bytes of what came before the mark that are kept for a message
 
 # What sudo says in the C locale (sudo 1.8 to 1.9, sudo-rs), what it means, what to do.
@@ -52,7 +58,7 @@ def wrap(command: str, *, sudo: bool, password: Secret | None = None, timeout: f
     itself: closing a channel ends nothing, sshd passes no signals to root's commands, and the connection may be lost.
     """
     mark = f"kprov-{secrets.token_hex(12)}"
-    script = f'printf %s {mark}; printf %s {mark} >&2; LC_ALL=C; export LC_ALL; eval "$1"'
+    script = f'printf %s {mark}; printf %s {mark} >&2; {_ENVIRONMENT}; eval "$1"'
     line = shlex.join(["sh", "-c", script, "sh", command])
     if timeout is not None:
         line = f"timeout -k 5 {math.ceil(timeout) + 1} {line}"

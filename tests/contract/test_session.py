@@ -12,6 +12,7 @@ import pytest
 
 from kprov.transport import Count, Session, Transport
 from kprov.transport import pump as pump_module
+from kprov.transport.local import LocalSession
 from kprov.values.errors import TransportError
 
 FIVE_MB = bytes(range(256)) * (5 * 4096)
@@ -77,6 +78,14 @@ def test_command_text_arrives_unchanged(session: Session, text: str) -> None:
 
 def test_locale_is_c(session: Session) -> None:
     assert session.execute("printf %s $LC_ALL").stdout == b"C"
+
+
+def test_nothing_on_a_host_goes_through_its_proxy(real: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root's logins have one from /etc/environment: it is for the internet, and the cluster is not there."""
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")  # as this machine's own session has it; sshd's passes none on
+    done = real.execute("env | grep -i no_proxy | sort", root=False)
+    host_has = "localhost,127.0.0.1" if isinstance(real, LocalSession) else ""
+    assert done.stdout.decode().splitlines() == [f"KPROV_NO_PROXY={host_has}", "NO_PROXY=*", "no_proxy=*"]
 
 
 def test_output_comes_as_it_is_printed(session: Session) -> None:

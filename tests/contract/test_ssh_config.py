@@ -191,6 +191,10 @@ def test_jump_hosts_in_a_circle(kind: str, server: SshServer, config: Callable[[
     with pytest.raises(TransportError, match="circle") as caught:
         ssh_transport(kind, server.known_hosts, config=path).connect(host_of(server))
     assert "ProxyJump none" in caught.value.todo
+    path = config("Host a.invalid\n  ProxyJump b.invalid\nHost b.invalid\n  ProxyJump a.invalid")
+    with pytest.raises(TransportError, match="circle") as caught:
+        ssh_transport(kind, server.known_hosts, config=path).connect(bare("a.invalid"))
+    assert "b.invalid → a.invalid → b.invalid" in caught.value.found
 
 
 def test_a_bastion_that_forwards_nothing(kind: str, server: SshServer) -> None:

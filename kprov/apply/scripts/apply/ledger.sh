@@ -62,6 +62,7 @@ end() {
     status=$?
     trap '' HUP INT TERM PIPE
     write_manifest
+    unmask
     rm -rf "$stage"
     exit $status
 }

@@ -10,24 +10,83 @@ do_remove_user() { # name, before
     forget user "$1"
 }
 
-do_package() { # name, command, service, manager: its scripts make folders for others than root
-    if [ "$3" != - ] && ! command -v "$2" > /dev/null 2>&1; then
-        # The package would start its service with a configuration nobody asked for.
-        mkdir -p /run/systemd/system && ln -sf /dev/null "/run/systemd/system/$3"
-    fi
+PACKAGES_WAIT=300 # seconds for whoever works with packages, such as the upgrades that begin at boot
+
+packages_holder() { # NAME (pid N) of who holds a lock of apt or dpkg; as /proc/locks names it, by the file's inode
+    for lock in /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/lib/apt/lists/lock; do
+        inode=$(stat -c %i "$lock" 2> /dev/null) || continue
+        pid=$(awk -v i=":$inode" '
+            $2 == "POSIX" && substr($6, length($6) - length(i) + 1) == i {print $5; exit}' /proc/locks)
+        [ -n "$pid" ] || continue
+        name=; read -r name < "/proc/$pid/comm" 2> /dev/null
+        printf '%s (pid %s)' "${name:-a process}" "$pid"
+        return
+    done
+}
+
+wait_for_packages() { # says once that it waits, and for whom; apt and dpkg say it themselves when it was in vain
+    [ "$1" = apt ] || return 0
+    tries=$PACKAGES_WAIT
+    while holder=$(packages_holder) && [ -n "$holder" ] && [ $tries -gt 0 ]; do
+        if [ $tries = $PACKAGES_WAIT ]; then
+            read -r here < /proc/sys/kernel/hostname
+            note "$here: waiting up to $tries s for $holder, which holds the lock of the package manager"
+        fi
+        tries=$((tries - 1)); sleep 1
+    done
+}
+
+apt_get() { outside env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=60 "$@" 2>&1 < /dev/null; }
+
+zypper_now() { ZYPP_LOCK_TIMEOUT=$PACKAGES_WAIT zypper --non-interactive "$@" 2>&1 < /dev/null; }
+
+errors() { # a log: what went wrong first, then its last lines
+    printf '%s\n' "$1" | grep -E '^(E|Err|Error|ERROR|Problem|No match|No provider)[: ]' | awk '!seen[$0]++' | head -n 6
+    printf '%s\n' "$1" | tail -n 5
+}
+
+install_package() { # name, manager: sets `log`
+    case $2 in
+    apt) # old lists will do; a source that cannot be reached matters only when the package cannot be had without
+        log=$(apt_get install -y --no-install-recommends "$1") && return
+        lists=$(apt_get update); fetched=$?
+        log=$(apt_get install -y --no-install-recommends "$1") && return
+        log=$(errors "$log")
+        [ $fetched = 0 ] || log="$log
+apt-get update failed, too:
+$(errors "$lists")"
+        return 1 ;;
+    dnf) log=$(outside dnf install -y "$1" 2>&1 < /dev/null) && return ;;
+    zypper) log=$(outside zypper_now install "$1") && return ;;
+    esac
+    log=$(errors "$log")
+    return 1
+}
+
+# The service of a package is masked until the package is there: it would start with settings nobody asked for.
+mask() {
+    [ ! -e "/run/systemd/system/$1" ] && [ ! -L "/run/systemd/system/$1" ] || return 0
+    mkdir -p /run/systemd/system /run/kprov && : > "/run/kprov/masked.$1" && ln -s /dev/null "/run/systemd/system/$1"
+}
+
+unmask() { # all that is masked, also by an apply that was killed
+    masked=
+    for mark in /run/kprov/masked.*; do
+        [ -e "$mark" ] || continue
+        rm -f "/run/systemd/system/${mark#/run/kprov/masked.}" "$mark"; masked=1
+    done
+    [ -z "$masked" ] || systemctl daemon-reload
+}
+
+do_package() { # name, command, its own service, manager; its scripts make folders for others than root
+    [ "$3" = - ] || command -v "$2" > /dev/null 2>&1 || mask "$3"
     installed "$4" > "$stage/installed"
-    case $4 in
-    apt) log=$(umask 022; export DEBIAN_FRONTEND=noninteractive
-        apt-get install -y --no-install-recommends "$1" 2>&1 < /dev/null ||
-        { apt-get update && apt-get install -y --no-install-recommends "$1"; } 2>&1 < /dev/null) ;;
-    dnf) log=$(umask 022; dnf install -y "$1" 2>&1 < /dev/null) ;;
-    zypper) log=$(umask 022; zypper --non-interactive install "$1" 2>&1 < /dev/null) ;;
-    esac || fail "cannot install the package $1: $(printf %s "$log" | tail -n 5)"
-    if [ "$3" != - ]; then
-        rm -f "/run/systemd/system/$3"
-        systemctl daemon-reload
-        systemctl disable -q --now "$3" 2> /dev/null
-    fi
+    wait_for_packages "$4"
+    umask 022
+    install_package "$1" "$4" || fail "cannot install the package $1: $log"
+    umask 077
+    unmask
+    if [ "$3" != - ]; then systemctl disable -q --now "$3" 2> /dev/null; fi
     if [ -s "$stage/installed" ]; then # what it brought along leaves with it, and nothing else does
         mkdir -p $STATE/before && installed "$4" | grep -vxF -f "$stage/installed" > "$STATE/before/package.$1"
     fi
@@ -40,13 +99,13 @@ do_remove_package() { # name, before, manager
     if [ "$2" = absent ]; then
         # What systemd-tmpfiles made for the package stays until the next boot, though its owner is gone.
         made=$(awk '$1 == "d" {print $2}' "/usr/lib/tmpfiles.d/$1.conf" 2> /dev/null)
+        wait_for_packages "$3"
         case $3 in
         apt) # shellcheck disable=SC2046 # names of packages have no blanks
-            DEBIAN_FRONTEND=noninteractive apt-get purge -y "$1" $(cat "$STATE/before/package.$1" 2> /dev/null) \
-                > /dev/null 2>&1 < /dev/null ;;
-        dnf) dnf remove -y "$1" > /dev/null 2>&1 < /dev/null ;;
-        zypper) zypper --non-interactive remove --clean-deps "$1" > /dev/null 2>&1 < /dev/null ;;
-        esac
+            log=$(apt_get purge -y "$1" $(cat "$STATE/before/package.$1" 2> /dev/null)) ;;
+        dnf) log=$(dnf remove -y "$1" 2>&1 < /dev/null) ;;
+        zypper) log=$(zypper_now remove --clean-deps "$1") || [ $? = 104 ] ;; # 104: it is not there
+        esac || fail "cannot remove the package $1: $(errors "$log")"
         for folder in $made; do rmdir "$folder" 2> /dev/null; done
     fi
     forget package "$1"

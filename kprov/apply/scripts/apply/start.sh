@@ -19,3 +19,7 @@ fail() { # what happened, with a log: ends the program, the manifest is written 
     printf 'fail\t%s\t%s\n' "$number" "$(printf %s "$1" | base64 -w0)"
     exit 1
 }
+
+outside() { # a program that fetches from the internet, by the host's proxy if it has one
+    (export "no_proxy=${KPROV_NO_PROXY-}" "NO_PROXY=${KPROV_NO_PROXY-}"; "$@")
+}

@@ -1,0 +1,147 @@
+"""Packages on hosts as people have them: locks held by others, sources that are broken, services that must not start."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+
+import pytest
+from apply_room import Room
+from test_session import until
+
+from kprov.apply.operations import Batch, stream
+from kprov.apply.scripts import APPLY_COMMAND
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace with file systems of its own needs root")
+
+MASK = "/run/systemd/system/haproxy.service"
+HOLD = """
+import fcntl, os, sys
+os.makedirs("/var/lib/dpkg", exist_ok=True)
+file = open("/var/lib/dpkg/lock-frontend", "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def package(name: str = "haproxy") -> Batch:
+    batch = Batch()
+    batch.add(f"package {name}", "package", name, f"no-such-{name}", f"{name}.service", "apt")
+    return batch
+
+
+@pytest.fixture
+def apt(room: Room) -> Room:
+    """A room where apt-get does what stands in /srv/NAME-OF-ITS-COMMAND, and says what it was called with."""
+    room.stub("systemctl", "true")
+    room.stub("dpkg-query", "true")
+    room.stub(
+        "apt-get",
+        'echo "$*" >> /srv/calls; env > /srv/environment; ls -l /run/systemd/system > /srv/masked 2>&1\n'
+        'for word; do [ ! -f "/srv/$word" ] || { . "/srv/$word"; exit; }; done',
+    )
+    return room
+
+
+def does(room: Room, command: str, script: str) -> None:
+    done = room.sh(f"cat > /srv/{command}", script.encode())
+    assert done.returncode == 0
+
+
+def notes(rows: list[list[str]]) -> list[str]:
+    return [base64.b64decode(row[2]).decode() for row in rows if row[0] == "note"]
+
+
+def test_a_service_is_masked_only_while_its_package_is_installed(apt: Room) -> None:
+    assert apt.apply(package())[-1][0] == "done"
+    assert "haproxy.service -> /dev/null" in apt.text("cat /srv/masked")
+    assert apt.sh(f"[ -L {MASK} ]").returncode == 1
+    assert "update" not in apt.text("cat /srv/calls")
+
+
+def test_a_package_that_cannot_be_had_is_told_by_its_cause_and_nothing_stays_masked(apt: Room) -> None:
+    does(
+        apt,
+        "install",
+        "echo 'Get:1 http://mirror trixie InRelease'; echo 'E: Unable to locate package haproxy'; exit 100",
+    )
+    does(
+        apt,
+        "update",
+        "echo 'Get:1 http://mirror'; echo 'E: The repository http://broken has no Release file.'; exit 100",
+    )
+    row = apt.apply(package())[-1]
+    assert row[0] == "fail"
+    assert row[2].splitlines()[0] == "cannot install the package haproxy: E: Unable to locate package haproxy"
+    assert "E: The repository http://broken has no Release file." in row[2]
+    assert apt.sh(f"[ -L {MASK} ]").returncode == 1
+    assert apt.text("ls /run/kprov") == ""
+
+
+def test_a_broken_source_does_not_stand_in_the_way(apt: Room) -> None:
+    does(apt, "install", "[ -e /srv/fetched ] || { echo 'E: Unable to locate package haproxy'; exit 100; }")
+    does(apt, "update", "touch /srv/fetched; echo 'E: The repository http://broken has no Release file.'; exit 100")
+    assert apt.apply(package())[-1][0] == "done"
+
+
+def test_a_mask_that_a_killed_apply_left_is_taken_away_and_an_administrators_stays(apt: Room) -> None:
+    apt.text(
+        f"mkdir -p /run/systemd/system /run/kprov; ln -s /dev/null {MASK}; touch /run/kprov/masked.haproxy.service"
+    )
+    apt.text("ln -s /dev/null /run/systemd/system/theirs.service")
+    assert apt.apply(Batch())[-1][0] == "done"
+    assert apt.sh(f"[ -L {MASK} ]").returncode == 1
+    assert apt.apply(package("theirs"))[-1][0] == "done"
+    assert apt.sh("[ -L /run/systemd/system/theirs.service ]").returncode == 0
+
+
+def test_a_lock_of_somebody_else_is_waited_for_and_told(apt: Room) -> None:
+    does(apt, "install", "[ ! -e /srv/busy ] || { echo 'E: Could not get lock'; exit 100; }")
+    does(apt, "update", "exit 100")
+    apt.text("touch /srv/busy")
+    entered = ["nsenter", "-t", str(apt.pid), "-m", "-p", sys.executable, "-c", HOLD]
+    with subprocess.Popen(entered, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        applied = subprocess.Popen(
+            ["nsenter", "-t", str(apt.pid), "-m", "-p", "sh", "-c", APPLY_COMMAND],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert applied.stdin is not None
+        assert applied.stdout is not None
+        applied.stdin.write(b"".join(stream(package(), "g1")))
+        applied.stdin.close()
+        rows = [applied.stdout.readline().decode().rstrip("\n").split("\t")]  # comes while it waits
+        assert "python" in notes(rows)[0]
+        assert "holds the lock" in notes(rows)[0]
+        apt.text("rm /srv/busy")
+        holder.stdin.close()
+        rows += [line.decode().rstrip("\n").split("\t") for line in applied.stdout]
+        applied.wait()
+    assert rows[-1][0] == "done"
+    assert len(notes(rows)) == 1
+    assert until(lambda: apt.sh(f"[ -L {MASK} ]").returncode == 1)
+
+
+def test_what_fetches_from_the_internet_has_the_hosts_proxy_back(apt: Room) -> None:
+    proxy = "export http_proxy=http://proxy.invalid:3128 no_proxy='*' NO_PROXY='*' KPROV_NO_PROXY=mirror.internal; "
+    done = apt.sh(proxy + APPLY_COMMAND, b"".join(stream(package(), "g1")))
+    assert b"done" in done.stdout
+    environment = apt.text("cat /srv/environment").splitlines()
+    assert "http_proxy=http://proxy.invalid:3128" in environment
+    assert "no_proxy=mirror.internal" in environment
+    assert "NO_PROXY=mirror.internal" in environment
+
+
+def test_a_package_that_stays_is_not_told_as_gone(apt: Room) -> None:
+    does(apt, "purge", "echo 'E: dpkg was interrupted, you must manually run dpkg --configure -a'; exit 100")
+    batch = Batch()
+    batch.add("package haproxy", "remove_package", "haproxy", "absent", "apt")
+    row = apt.apply(batch)[-1]
+    assert row[0] == "fail"
+    assert "dpkg was interrupted" in row[2].splitlines()[0]
