@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kprov.observe.surroundings import Surroundings, surroundings
+from kprov.values import host_settings
 from kprov.values.errors import TransportError
 from kprov.values.model import Facts, Interface, Listener, PackageManager
 from kprov.values.resources import Key
@@ -385,6 +386,7 @@ def _facts(table: Mapping[str, list[tuple[str, str]]], operator_clock: float) ->
         disk_size={name: int(float(size)) for name, (_, size) in disks.items()},
         listeners=_listeners(table.get("listener", ())),
         udp_listeners=_listeners(table.get("udp", ())),
+        settings=host_settings.parse(table.get("setting", ())),
         modules=frozenset(name for name, state in modules.items() if state == "present"),
         loadable=frozenset(name for name, state in modules.items() if state == "loadable"),
         commands=commands,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources as package_resources
@@ -75,8 +76,10 @@ def probe_program(queries: Iterable[Query]) -> bytes:
         if any("\t" in word or "\n" in word for word in query) or "KPROV_QUERIES" in query:
             raise ValueError(f"a query holds a tab or a line break: {query[0]}")
         lines.append("\t".join(query) + "\n")
+    text = package_resources.files("kprov.observe").joinpath("probe.sh").read_bytes()
     return (
-        package_resources.files("kprov.observe").joinpath("probe.sh").read_bytes()
+        # Indentation and lines of comment stay here: every byte goes to every host in every run.
+        re.sub(rb"^[ \t]*#.*\n|^[ \t]+", b"", text, flags=re.MULTILINE)
         + b"main <<'KPROV_QUERIES'\n"
         + "".join(lines).encode()
         + b"KPROV_QUERIES\n"

@@ -23,6 +23,8 @@ sort_out() { # says what is recorded, and lists in a file of $work for each kind
     ' "$records" "$queries"
 }
 
+outside() { (export "no_proxy=${KPROV_NO_PROXY-}" "NO_PROXY=${KPROV_NO_PROXY-}"; "$@"); } # asks the internet, by the host's proxy if it has one
+
 asked() { [ -s "$work/$1" ]; }
 
 lock_holder() {
@@ -85,6 +87,37 @@ facts() { # unless they are known from a moment ago
         /var/lib/kubelet/config.yaml; do
         [ -e $path ] && say leftover $path -
     done
+}
+
+settings() { # what decides what units and pods get; one program reads all of it
+    asked facts || return 0
+    set --
+    for path in /proc/self/mountinfo /etc/hostname /etc/resolv.conf /run/systemd/resolve/resolv.conf /etc/fstab \
+        /etc/systemd/logind.conf /usr/lib/systemd/logind.conf.d/*.conf /run/systemd/logind.conf.d/*.conf /etc/systemd/logind.conf.d/*.conf \
+        /etc/systemd/system.conf /usr/lib/systemd/system.conf.d/*.conf /run/systemd/system.conf.d/*.conf /etc/systemd/system.conf.d/*.conf \
+        /etc/systemd/zram-generator.conf /etc/systemd/zram-generator.conf.d/*.conf /etc/systemd/system/*.swap /sys/fs/selinux/booleans/haproxy_connect_any; do
+        [ ! -f "$path" ] || [ ! -r "$path" ] || set -- "$@" "$path"
+    done
+    awk -v folders='/etc /opt/kprov/bin /var/lib/containerd /var/lib/kubelet /var/lib/etcd' '
+        function tell(what, value) {print "setting\t" what "\t" value}
+        FILENAME == "/proc/self/mountinfo" {
+            n = split(folders, folder, " ")
+            for (i = 1; i <= n; i++) if ($5 == "/" || index(folder[i] "/", $5 "/") == 1) { # a later mount lies over an earlier one
+                if (length($5) >= length(point[i])) {point[i] = $5; for (k = 7; $k != "-"; k++); shared = k > 7 ? $7 : "-"
+                    row[i] = folder[i] "\t" $5 "\t" $(k + 1) "\t" $6 "\t" shared}}
+            next}
+        /^[ \t]*([#;]|$)/ {next}
+        FILENAME == "/etc/hostname" {if (!named++) tell("hostname", $1); next}
+        FILENAME ~ /resolv.conf$/ {
+            if ($1 == "nameserver") tell(FILENAME ~ /^.run/ ? "upstream" : "nameserver", $2)
+            if ($1 == "search" && FILENAME == "/etc/resolv.conf") {sub(/^[ \t]*search[ \t]+/, ""); tell("search", $0)}
+            next}
+        FILENAME == "/etc/fstab" {if ($3 == "swap" && $4 !~ /(^|,)noauto(,|$)/) tell("swap", FILENAME "\t" $1); next}
+        FILENAME ~ /zram-generator|[.]swap$/ {if (!seen[FILENAME]++) tell("swap", FILENAME "\t" $0); next}
+        FILENAME ~ /logind/ {if ($0 ~ /^[ \t]*InhibitDelayMaxSec[ \t]*=/) {sub(/^[^=]*=[ \t]*/, ""); tell("delay", FILENAME "\t" $0)}; next}
+        FILENAME ~ /system[.]conf/ {if ($0 ~ /^[ \t]*DefaultEnvironment.*(http|https|all|HTTP|HTTPS|ALL)_(proxy|PROXY)=/) tell("proxy", FILENAME "\tset"); next}
+        FILENAME ~ /booleans/ {n = split(FILENAME, part, "/"); tell("boolean", part[n] " " $1)}
+        END {for (i in row) tell("mount", row[i])}' "$@"
 }
 
 files() {
@@ -154,17 +187,17 @@ reach() { # which files this host can fetch itself; of an origin that does not a
 }
 
 answers() { # origin: any answer of a server will do
-    if command -v curl > /dev/null 2>&1; then curl -sSI -o /dev/null --connect-timeout 3 --max-time 6 "$1" 2>&1
-    elif command -v wget > /dev/null 2>&1; then wget -nv --spider -T 4 -t 1 "$1" 2>&1 || [ $? = 8 ]
+    if command -v curl > /dev/null 2>&1; then outside curl -sSI -o /dev/null --connect-timeout 3 --max-time 6 "$1" 2>&1
+    elif command -v wget > /dev/null 2>&1; then outside wget -nv --spider -T 4 -t 1 "$1" 2>&1 || [ $? = 8 ]
     else echo 'neither curl nor wget is installed'; return 1; fi
 }
 
 files_of_origin() { # curl asks for all of them over one connection
     if command -v curl > /dev/null 2>&1; then
         sed 's/[\\"]/\\&/g; s/.*/url = "&"\noutput = "\/dev\/null"/' "$work/these" > "$work/config"
-        curl -sIL -w '%{http_code}\n' --connect-timeout 3 --max-time 6 -K "$work/config" 2> /dev/null
+        outside curl -sIL -w '%{http_code}\n' --connect-timeout 3 --max-time 6 -K "$work/config" 2> /dev/null
     else
-        while read -r url; do if wget -q --spider -T 4 -t 1 "$url" 2> /dev/null; then echo 200; else echo 000; fi; done < "$work/these"
+        while read -r url; do if outside wget -q --spider -T 4 -t 1 "$url" 2> /dev/null; then echo 200; else echo 000; fi; done < "$work/these"
     fi > "$work/codes"
     paste "$work/these" "$work/codes" | while IFS="$T" read -r url code; do
         case $code in 2??) say reach "$url" yes ;; 000) say reach "$url" 'no answer' ;; *) say reach "$url" "HTTP $code" ;; esac
@@ -317,6 +350,7 @@ main() {
     lock_holder
     generation
     facts
+    settings
     files
     contents
     texts

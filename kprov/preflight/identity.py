@@ -18,23 +18,59 @@ def check(host: Host, seen: Observation) -> Iterable[Problem]:
     if not host.is_node:
         return
     own = seen.facts.hostname.lower()  # kubelet lower-cases it too
+    static = seen.facts.settings.static_hostname.lower()
     if own == host.name:
+        yield from _lost_at_boot(host, seen, static)
         return
-    if _NODE_NAME.fullmatch(own) and len(own) <= 253:
+    rename = f"run `hostnamectl set-hostname {host.name}` on the host"
+    if static == host.name:
+        what = (
+            "the host runs under another name than its own: it was set for this boot only (by DHCP, or `hostname NAME`)"
+        )
+        todo = f"{rename}, which sets the running one again"
+    elif _is_node_name(own) and static in ("", own):
         what = "the host's own name is not its name in the inventory, and kubelet takes the host's own"
-        todo = f"name it {own} in the inventory, or run `hostnamectl set-hostname {host.name}` on the host; "
+        todo = f"name it {own} in the inventory, or {rename}; "
         todo += "with preflight_ignore, kubelet runs with --hostname-override (against CIS 4.2.7)"
+    elif _is_node_name(own):
+        what = "the host's name is not its name in the inventory, and the one it runs under is lost at the next boot"
+        todo = rename if not _is_node_name(static) else f"{rename}; or name it {static} in the inventory and run "
+        todo += "" if not _is_node_name(static) else f"`hostnamectl set-hostname {static}`"
     else:
         what = "the host's own name is no valid node name"
-        todo = f"run `hostnamectl set-hostname {host.name}` on the host"
+        todo = rename
     yield Problem(
         name="Hostname",
         host=host.name,
         what=what,
-        found=seen.facts.hostname or "no hostname",
+        found=_names(seen.facts.hostname, static),
         needed=host.name,
         todo=todo,
     )
+
+
+def _lost_at_boot(host: Host, seen: Observation, static: str) -> Iterable[Problem]:
+    """The name fits now, and /etc/hostname says another: at the next boot kubelet would be another node."""
+    if static in ("", host.name):
+        return
+    yield Problem(
+        name="Hostname",
+        host=host.name,
+        what="the host's name is lost at the next boot: kubelet would come back under another one",
+        found=_names(seen.facts.hostname, static),
+        needed=f"{host.name} in /etc/hostname too",
+        todo=f"run `hostnamectl set-hostname {host.name}` on the host",
+        severity="warning" if seen.records else "error",
+    )
+
+
+def _names(running: str, static: str) -> str:
+    shown = running or "no hostname"
+    return shown if static in ("", running.lower()) else f"{shown}, and {static} in /etc/hostname"
+
+
+def _is_node_name(name: str) -> bool:
+    return bool(_NODE_NAME.fullmatch(name)) and len(name) <= 253
 
 
 def compare(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterable[Problem]:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from kprov.values.addon import Addon
 from kprov.values.addresses import bare
+from kprov.values.host_settings import HostSettings
 
 Group = Literal["etcd", "control_plane", "worker"]
 GROUPS: tuple[Group, ...] = ("etcd", "control_plane", "worker")
@@ -346,6 +347,7 @@ class Facts:
     leftovers: tuple[str, ...]  # paths and units of other installers
     is_root: bool  # whether the probe ran with root rights
     udp_listeners: tuple[Listener, ...] = ()  # UDP sockets; `listeners` are TCP's
+    settings: HostSettings = field(default_factory=HostSettings)
 
 
 class ClusterFacts(Mapping[str, Facts]):

@@ -11,7 +11,8 @@ import pytest
 from apply_room import Room
 from test_session import until
 
-from kprov.apply.operations import Batch, stream
+from kprov.apply import wire
+from kprov.apply.batch import Batch, stream
 from kprov.apply.scripts import APPLY_COMMAND
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace with file systems of its own needs root")
@@ -29,7 +30,8 @@ sys.stdin.read()
 
 def package(name: str = "haproxy") -> Batch:
     batch = Batch()
-    batch.add(f"package {name}", "package", name, f"no-such-{name}", f"{name}.service", "apt")
+    operation = wire.Package(name=name, command=f"no-such-{name}", service=f"{name}.service", manager="apt")
+    batch.add(f"package {name}", operation)
     return batch
 
 
@@ -141,7 +143,7 @@ def test_what_fetches_from_the_internet_has_the_hosts_proxy_back(apt: Room) -> N
 def test_a_package_that_stays_is_not_told_as_gone(apt: Room) -> None:
     does(apt, "purge", "echo 'E: dpkg was interrupted, you must manually run dpkg --configure -a'; exit 100")
     batch = Batch()
-    batch.add("package haproxy", "remove_package", "haproxy", "absent", "apt")
+    batch.add("package haproxy", wire.RemovePackage(name="haproxy", before="absent", manager="apt"))
     row = apt.apply(batch)[-1]
     assert row[0] == "fail"
     assert "dpkg was interrupted" in row[2].splitlines()[0]

@@ -1,6 +1,7 @@
 fetch() { # url, file
     # What stands still for half a minute is given up.
-    if command -v curl > /dev/null 2>&1; then outside curl -fsSL --retry 2 --connect-timeout 10 -Y 1000 -y 30 -o "$2" "$1"
+    if command -v curl > /dev/null 2>&1; then
+        outside curl -fsSL --retry 2 --connect-timeout 10 -Y 1000 -y 30 -o "$2" "$1"
     else outside wget -nv -T 20 -t 3 -O "$2" "$1"; fi
 }
 

@@ -78,7 +78,7 @@ unmask() { # all that is masked, also by an apply that was killed
     [ -z "$masked" ] || systemctl daemon-reload
 }
 
-do_package() { # name, command, its own service, manager; its scripts make folders for others than root
+do_package() { # name, command, service, manager: its scripts make folders for others than root
     [ "$3" = - ] || command -v "$2" > /dev/null 2>&1 || mask "$3"
     installed "$4" > "$stage/installed"
     wait_for_packages "$4"

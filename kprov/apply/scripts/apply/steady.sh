@@ -66,6 +66,8 @@ last_words() { # of a unit's own program: mostly why it ended. What systemd says
 unit_log() { # how a unit ended last, and its last lines
     systemctl show -p ActiveState,SubState,Result,ExecMainStatus --value "$1" | tr '\n' ' '
     echo
+    beside=$(systemctl show -p DropInPaths --value "$1")
+    [ -z "$beside" ] || echo "it has settings beside kprov's: $beside"
     journalctl -u "$1" -n 20 --no-pager -o cat 2> /dev/null
 }
 

@@ -1,0 +1,72 @@
+"""What the probe tells of a host's settings, from real files in a room of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from apply_room import Room
+
+from kprov.observe.observation import Observation, parse
+from kprov.observe.probe import PROBE_COMMAND, Question, probe_program
+from kprov.values.host_settings import Setting
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace with file systems of its own needs root")
+
+
+def look(room: Room, question: Question) -> Observation:
+    done = room.sh(PROBE_COMMAND, probe_program(question.queries()))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    return parse(done.stdout, host="h", asked=(), operator_clock=time.time())
+
+
+def test_files_and_mounts_that_decide_what_units_and_pods_get(room: Room) -> None:
+    room.text(
+        "cp -a /etc/alternatives /srv; mount -t tmpfs room /etc; cp -a /srv/alternatives /etc; "
+        "mkdir -p /etc/systemd/logind.conf.d /etc/systemd/system.conf.d /etc/systemd/system "
+        "/opt/kprov/bin /run/systemd/resolve /var/lib/etcd; mount -t tmpfs -o noexec,nosuid room /opt/kprov; "
+        "mount --make-shared /opt/kprov; mount -t tmpfs -o ro room /var/lib/etcd"
+    )
+    files = {
+        "/etc/hostname": "# a comment\nnode-1\n",
+        "/etc/resolv.conf": "# nameserver 192.0.2.9\nnameserver 127.0.0.53\nsearch a.example b.example\noptions edns0\n",
+        "/run/systemd/resolve/resolv.conf": "nameserver 192.0.2.53\nnameserver 192.0.2.54\n",
+        "/etc/fstab": "# /dev/sdx none swap sw 0 0\nUUID=1 none swap sw 0 0\n/old none swap noauto 0 0\n",
+        "/etc/systemd/zram-generator.conf": "[zram0]\nzram-size = ram\n",
+        "/etc/systemd/logind.conf": "[Login]\n#InhibitDelayMaxSec=5\n",
+        "/etc/systemd/logind.conf.d/zz.conf": "[Login]\nInhibitDelayMaxSec=10\n",
+        "/etc/systemd/system.conf.d/proxy.conf": '[Manager]\nDefaultEnvironment="HTTPS_PROXY=http://user:secret@proxy:3128"\n',
+    }
+    for path, text in files.items():
+        assert room.sh(f"cat > {path}", text.encode()).returncode == 0
+    room.text("ln -s /dev/null /etc/systemd/system/dev-sdb.swap")
+    seen = look(room, Question(deep=False)).facts.settings
+    assert seen.known
+    assert seen.static_hostname == "node-1"
+    assert (seen.nameservers, seen.upstream) == (("127.0.0.53",), ("192.0.2.53", "192.0.2.54"))
+    assert seen.search == ("a.example", "b.example")
+    assert seen.swaps == (
+        Setting(value="UUID=1", path="/etc/fstab"),
+        Setting(value="[zram0]", path="/etc/systemd/zram-generator.conf"),
+    )
+    assert seen.shutdown_delays == (Setting(value="10", path="/etc/systemd/logind.conf.d/zz.conf"),)
+    assert [setting.path for setting in seen.proxies] == ["/etc/systemd/system.conf.d/proxy.conf"]
+    assert "secret" not in str(seen)
+    assert {"noexec", "nosuid"} < seen.mounts["/opt/kprov/bin"].options
+    assert seen.mounts["/opt/kprov/bin"].point == "/opt/kprov"
+    assert seen.mounts["/opt/kprov/bin"].shared
+    assert "ro" in seen.mounts["/var/lib/etcd"].options
+    assert seen.mounts["/var/lib/kubelet"].point == "/var/lib"
+    assert not seen.mounts["/var/lib/kubelet"].shared
+    assert seen.mounts["/etc"].kind == "tmpfs"
+
+
+def test_what_is_fetched_from_the_internet_is_asked_by_the_hosts_proxy(room: Room) -> None:
+    room.stub("curl", 'echo "$no_proxy|$NO_PROXY" >> /srv/asked; echo 200')
+    proxy = "export no_proxy='*' NO_PROXY='*' KPROV_NO_PROXY=mirror.internal; "
+    question = Question(urls=("http://files.invalid/a",), facts=False)
+    done = room.sh(proxy + PROBE_COMMAND, probe_program(question.queries()))
+    assert b"reach\thttp://files.invalid/a\tyes" in done.stdout
+    assert set(room.text("cat /srv/asked").splitlines()) == {"mirror.internal|mirror.internal"}
