@@ -21,6 +21,7 @@ from kprov.transport.known_hosts import HostKey, parse_host_key
 from kprov.transport.mux import Control, MuxClosed
 from kprov.transport.openssh_config import PINNED, Effective, Files, effective, options, through
 from kprov.transport.openssh_explain import KeyLocked, NotLetIn, explain, is_dropped, is_key_question, last
+from kprov.transport.openssh_keys import is_locked, see_key, write_pin
 from kprov.transport.sentences import Target
 from kprov.values.errors import TransportError
 from kprov.values.model import Connection
@@ -33,13 +34,17 @@ _LONGEST_SOCKET = 80  # bytes of a socket's path: of 104 at least, OpenSSH needs
 class Client:
     """A running OpenSSH client that holds one connection.
 
+    Args:
+        own: whether kprov started it. The user's own is left running.
+
     Raises MuxClosed when it is gone already.
     """
 
-    def __init__(self, target: Target, control: Path, log: Path) -> None:
+    def __init__(self, target: Target, control: Path, log: Path, *, own: bool = True) -> None:
         self.target = target
         self.control = control
         self._log = log
+        self._own = own
         self._lock = threading.Lock()
         self._leash = Control(control)
         self._leash.set_timeout(ANSWER_SECONDS)
@@ -59,7 +64,8 @@ class Client:
     def close(self) -> None:
         """End the connection and the client; may be called again."""
         with self._lock:
-            self._leash.terminate()
+            if self._own:
+                self._leash.terminate()
             self._leash.close()
 
 
@@ -100,18 +106,32 @@ class Opener:
     def _open(self, name: str, to: Connection, behind: tuple[str, ...]) -> Client:
         way = self._way(name, to, behind)
         if to.key is not None:
-            _see_key(way.target, to.key.expanduser())
+            see_key(way.target, to.key.expanduser())
         try:
             return self._try(to, way, alone=True)
         except NotLetIn:
+            if (client := self._users_own(to, way)) is not None:
+                return client
             if to.key is None:
                 raise
         try:
             return self._try(to, way, alone=False)
         except NotLetIn:
-            if _is_locked(to.key.expanduser()):
+            if is_locked(to.key.expanduser()):
                 raise KeyLocked.of(sentences.key_locked(str(way.target), to.key)) from None
             raise
+
+    def _users_own(self, to: Connection, way: _Way) -> Client | None:
+        """A connection that the user holds open already, as after typing a code: ControlPath of their configuration.
+
+        None without one, and for a host whose key the inventory pins: which key that connection trusted is not known.
+        """
+        path = way.found.values.get("controlpath", "none")
+        if path == "none" or to.host_key is not None:
+            return None
+        with contextlib.suppress(MuxClosed):
+            return Client(way.target, Path(path), self._place()[1], own=False)
+        return None
 
     def _way(self, name: str, to: Connection, behind: tuple[str, ...]) -> _Way:
         found = effective(name, to, self._files)
@@ -157,7 +177,7 @@ class Opener:
         """Connect; once more when the server hung up before it had judged us."""
         for attempt in (1, 2):
             control, log = self._place()
-            pinned = _pin(to, way.target.name, control.with_suffix(".pin"))
+            pinned = write_pin(to, way.target.name, control.with_suffix(".pin"))
             proxy = through(way.bastion.control) if way.bastion is not None else None
             argv = options(
                 to, self._files, way.found, control=control, log=log, pinned=pinned, proxy=proxy, alone=alone
@@ -234,36 +254,6 @@ def _connection(hop: str, before: str | None, key: Path | None) -> Connection:
     elif place.count(":") == 1:
         address, _, port = place.partition(":")
     return Connection(address=address, user=user or None, port=int(port) if port else None, key=key, jump=before)
-
-
-def _pin(to: Connection, name: str, path: Path) -> Path | None:
-    """A known_hosts file with the pinned key. Raises TransportError."""
-    if to.host_key is None:
-        return None
-    try:
-        key = parse_host_key(to.host_key)
-    except ValueError as error:
-        raise TransportError("host_key is not a host key", where=name, found=str(error)) from None
-    path.write_text(f"{PINNED} {key}\n")
-    return path
-
-
-def _see_key(target: Target, path: Path) -> None:
-    """Raise TransportError when neither the key nor its public half, for one in an agent, can be read."""
-    try:
-        (path if path.exists() else path.with_name(f"{path.name}.pub")).open("rb").close()
-    except OSError as error:
-        raise TransportError(
-            "the private key cannot be read", where=str(target), found=f"{path}: {error.strerror}",
-            needed="the key, or its .pub and the key in an agent", todo="correct key in the inventory",
-        ) from None  # fmt: skip
-
-
-def _is_locked(key: Path) -> bool:
-    """Whether that private key needs a passphrase."""
-    argv = ["ssh-keygen", "-y", "-P", "", "-f", str(key)]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return done.returncode != 0 and b"passphrase" in done.stderr
 
 
 def _folder() -> Path:

@@ -378,6 +378,27 @@ def test_a_killed_operator_leaves_no_client(server: SshServer, tmp_path: Path) -
     assert until(lambda: not server.children(), 30)
 
 
+def test_a_connection_that_the_user_holds_open(
+    server: SshServer, config: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """As where a code was typed: nothing that kprov could offer would let it in."""
+    sockets = make_folder()  # its path is short
+    path = config(f"ControlPath {sockets}/%p\n{alias(server, server.other_key)}")
+    argv = ["ssh", "-F", path, "-i", server.key, "-o", "ControlMaster=yes", "-o", "ControlPersist=60", "-fN", "alias"]
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert plain_ssh(path, "alias")
+        works(with_config(path), bare("alias"))
+        with pytest.raises(TransportError, match="did not let"):
+            with_config(path).connect(bare("alias", host_key=server.host_key))
+        assert plain_ssh(path, "alias")  # it is still there
+    finally:
+        subprocess.run(["ssh", "-F", path, "-O", "exit", "alias"], check=False, capture_output=True)
+        shutil.rmtree(sockets)
+    with pytest.raises(TransportError, match="did not let"):
+        with_config(path).connect(bare("alias"))
+
+
 def test_which_client_is_used(server: SshServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def name() -> str:
         session = SshTransport(known_hosts=(server.known_hosts,)).connect(host_of(server))
