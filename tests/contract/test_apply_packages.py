@@ -147,3 +147,17 @@ def test_a_package_that_stays_is_not_told_as_gone(apt: Room) -> None:
     row = apt.apply(batch)[-1]
     assert row[0] == "fail"
     assert "dpkg was interrupted" in row[2].splitlines()[0]
+
+
+def test_a_gate_that_fails_names_what_somebody_set_beside_kprovs_unit(room: Room) -> None:
+    drop_in = "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"
+    room.stub("systemctl", f'case "$*" in *DropInPaths*) echo {drop_in} ;; is-active*) exit 3 ;; esac')
+    room.stub("journalctl", "true")
+    batch = Batch()
+    batch.add(
+        "unit kubelet.service: active",
+        wire.Gate(unit="kubelet.service", kind="active", seconds=1, argument="kubelet.service"),
+    )
+    row = room.apply(batch)[-1]
+    assert row[0] == "fail"
+    assert f"settings beside kprov's: {drop_in}" in row[2]
