@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from kprov.addon.refusals import explained
 from kprov.apply.batch import Batch, stream
+from kprov.apply.cause import collapse, find_cause
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.observe.observation import printable, unpacked
 from kprov.plan.conversation import Answer
@@ -71,8 +72,8 @@ def send(
             failed(
                 number,
                 expected=_expected(batch, number),
-                found=lines[0] if lines else "it failed without a word",
-                log="\n".join(lines[-24:]),
+                found=find_cause(lines) or "it failed without a word",
+                log="\n".join(collapse(lines)[-24:]),
                 todo="mend what the log names, then run the same command again: it goes on from here",
             )
         )

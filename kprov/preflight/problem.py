@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from kprov.observe.observation import printable
 from kprov.values.errors import PreflightError
+from kprov.values.many_hosts import count_hosts, merge_texts
 from kprov.values.model import GROUPS
 
 OPERATOR = "this machine"  # stands for a host where the operator's own machine is at fault
@@ -80,16 +81,27 @@ def _place(key: str, places: Mapping[str, str]) -> str:
 
 
 def render(problems: Iterable[Problem]) -> str:
-    """All problems as text, host by host in the order given, errors before warnings."""
-    by_host: dict[str, list[Problem]] = {}
+    """Return all problems as text, errors before warnings; what many hosts have in common is one entry."""
+    same: dict[tuple[str, str, str], list[Problem]] = {}
     for problem in problems:
-        by_host.setdefault(problem.host, []).append(problem)
+        same.setdefault((problem.severity, problem.name, problem.what), []).append(problem)
+    by_hosts: dict[tuple[str, ...], list[Problem]] = {}
+    for group in same.values():
+        by_hosts.setdefault(tuple(dict.fromkeys(problem.host for problem in group)), []).append(_merge(group))
     blocks = []
-    for host, found in by_host.items():
+    for hosts, found in by_hosts.items():
         ordered = sorted(found, key=lambda problem: problem.severity)  # "error" < "warning"
         lines = "\n".join(str(problem) for problem in ordered).splitlines()
-        blocks.append("\n".join([host, *(f"  {line}" for line in lines)]))
+        blocks.append("\n".join([count_hosts(hosts), *(f"  {line}" for line in lines)]))
     return "\n".join(blocks)
+
+
+def _merge(group: Sequence[Problem]) -> Problem:
+    found, needed, todo = (
+        merge_texts([(problem.host, getattr(problem, name)) for problem in group])
+        for name in ("found", "needed", "todo")
+    )
+    return replace(group[0], found=found, needed=needed, todo=todo)
 
 
 def raise_for(problems: Iterable[Problem]) -> None:

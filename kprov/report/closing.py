@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kprov.plan.cluster import ClusterPlan
@@ -10,6 +10,7 @@ from kprov.report.tally import Tally
 from kprov.report.words import count, duration, names, size
 from kprov.transport.base import Count
 from kprov.values.events import HostFailed
+from kprov.values.many_hosts import count_hosts, merge_texts, name_hosts
 
 LOG_LINES = 20
 
@@ -67,13 +68,27 @@ def summary_values(plan: ClusterPlan | None, tally: Tally, seconds: float, traff
     }
 
 
-def failure_rows(failures: Sequence[HostFailed]) -> list[tuple[str, str, str, str, str]]:
-    """Rows of the closing table: host, stage, resource, expected, found."""
-    return [(f.host, f.stage, f.resource, f.expected, f.found) for f in failures]
+def group_failures(failures: Iterable[HostFailed]) -> list[list[HostFailed]]:
+    """Return the failures, those of the same resource in the same stage together."""
+    same: dict[tuple[str, str, str], list[HostFailed]] = {}
+    for failure in failures:
+        same.setdefault((failure.stage, failure.resource, failure.expected), []).append(failure)
+    return list(same.values())
 
 
-def failure_details(failure: HostFailed) -> list[str]:
-    """The last lines a host printed, and what to do."""
-    log = failure.log.splitlines()[-LOG_LINES:]
-    lines = [f"{failure.host}, {failure.stage}: {failure.resource}", *(f"  | {line}" for line in log)]
-    return [*lines, f"  do: {failure.todo}"] if failure.todo else lines
+def failure_row(group: Sequence[HostFailed]) -> tuple[str, str, str, str, str]:
+    """Return a row of the closing table: hosts, stage, resource, expected, found."""
+    first, hosts = group[0], count_hosts([failure.host for failure in group])
+    found = merge_texts([(failure.host, failure.found) for failure in group])
+    return hosts, first.stage, first.resource, first.expected, found
+
+
+def failure_details(group: Sequence[HostFailed]) -> list[str]:
+    """Return the last lines that the first host of a group printed, and what to do."""
+    first = group[0]
+    log = first.log.splitlines()[-LOG_LINES:]
+    lines = [f"{first.host}, {first.stage}: {first.resource}", *(f"  | {line}" for line in log)]
+    if len(group) > 1:
+        lines.append(f"  the same on {name_hosts(failure.host for failure in group[1:])}; --json has each host's lines")
+    todo = merge_texts([(failure.host, failure.todo) for failure in group])
+    return [*lines, f"  do: {todo}"] if todo else lines

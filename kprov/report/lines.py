@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from kprov.report.words import duration, is_detail, sentence
-from kprov.values.events import Event, HostFailed
+from kprov.values.events import Event, HostEnded, HostFailed, StageStarted
+from kprov.values.many_hosts import SHOWN
+
+_HOSTS_SHOWN = 10
 
 
 class Lines:
@@ -19,13 +23,21 @@ class Lines:
         self._write = write
         self._verbose = verbose
         self._began: dict[str, float] = {}
+        self._many = False  # hosts in this stage: then each is not worth a line
+        self._failed: Counter[tuple[str, str]] = Counter()
 
     def event(self, event: Event) -> None:
-        if self._verbose or not is_detail(event):
+        if isinstance(event, StageStarted):
+            self._many = len(event.hosts) > _HOSTS_SHOWN
+        if self._verbose or not (is_detail(event) or self._is_one_of_many(event)):
             self._write(sentence(event))
+
+    def _is_one_of_many(self, event: Event) -> bool:
+        """The closing table has every failure, and the stage's own line how it ended."""
         if isinstance(event, HostFailed):
-            for line in event.log.splitlines():
-                self._write(f"    | {line}")
+            self._failed[event.stage, event.resource] += 1
+            return self._failed[event.stage, event.resource] > SHOWN
+        return self._many and isinstance(event, HostEnded)
 
     def started(self, name: str, total: int) -> None:
         self._began[name] = time.monotonic()

@@ -15,6 +15,7 @@ from kprov.values.events import (
     StageEnded,
     StageStarted,
 )
+from kprov.values.many_hosts import count_hosts
 
 _NAMES_SHOWN = 5
 
@@ -46,8 +47,8 @@ def is_detail(event: Event) -> bool:
 
 
 def names(hosts: Sequence[str]) -> str:
-    """`cp1, w1, w2`, or how many when they are many."""
-    return ", ".join(hosts) if len(hosts) <= _NAMES_SHOWN else f"{len(hosts)} hosts"
+    """Return `cp1, w1, w2`, or how many they are and which when they are many."""
+    return ", ".join(hosts) if len(hosts) <= _NAMES_SHOWN else count_hosts(hosts)
 
 
 def count(number: int, noun: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from kprov.apply.lock import locked_by
@@ -14,6 +14,7 @@ from kprov.roles.layout import CA, FRONT_PROXY_CA
 from kprov.state.store import Store
 from kprov.values.certificate import Authority
 from kprov.values.errors import KprovError, PreflightError
+from kprov.values.many_hosts import count_hosts, merge_texts
 from kprov.values.model import Cluster
 
 ETCD_CA = "/etc/etcd/pki/ca.crt"
@@ -28,8 +29,25 @@ def refuse_unreachable(fleet: Fleet, limit: frozenset[str] | None) -> None:
         raise PreflightError(
             f"{len(failures)} hosts could not be asked; nothing was touched",
             todo="mend them, or leave them out with --limit",
-            log="\n".join(str(error) for error in failures.values()),
+            log="\n".join(_unreachable(failures)),
         )
+
+
+def _unreachable(failures: Mapping[str, KprovError]) -> Iterator[str]:
+    """Each reason once, with the hosts that gave it."""
+    same: dict[str, list[KprovError]] = {}
+    for error in failures.values():
+        same.setdefault(error.what, []).append(error)
+    for what, errors in same.items():
+        if len(errors) == 1:
+            yield str(errors[0])
+            continue
+        found, needed, todo = (
+            merge_texts([(error.where, getattr(error, name)) for error in errors])
+            for name in ("found", "needed", "todo")
+        )
+        hosts = count_hosts([error.where for error in errors])
+        yield str(KprovError(what, where=hosts, found=found, needed=needed, todo=todo))
 
 
 def refuse_unknown_addresses(cluster: Cluster, fleet: Fleet) -> None:

@@ -549,3 +549,23 @@ def test_a_host_cannot_drive_the_terminal() -> None:
     problems = found(facts(listeners=(Listener(port=6443, address="*", process="\x1b]0;owned\x07 pid 1"),)))
     assert "\x1b" not in render(problems.values())
     assert "\x07" not in render(problems.values())
+
+
+def test_the_same_problem_on_many_hosts_is_one_entry() -> None:
+    def problem(host: str, found: str) -> Problem:
+        return Problem(
+            name="Routes",
+            host=host,
+            what="pods of other nodes cannot be reached",
+            found=found,
+            needed="a route",
+            todo="add it",
+        )
+
+    hosts = [f"n{number:04}" for number in range(1000)]
+    text = render([problem(host, f"no route on {host}") for host in hosts])
+    assert text.splitlines()[0] == "1000 hosts (n0000–n0999)"
+    assert len(text.splitlines()) == 5
+    assert "n0002: no route on n0002; and 997 more" in text
+    assert "found:  the same" in render([problem(host, "the same") for host in hosts])
+    assert render([problem("w1", "x")]).splitlines()[0] == "w1"

@@ -53,6 +53,13 @@ def test_several_are_told_together() -> None:
     assert all(name in caught.value.log for name in "ab")
 
 
+def test_a_thousand_that_fail_alike_are_one_entry() -> None:
+    with pytest.raises(PreflightError) as caught:
+        refuse_unreachable(silent(*(f"n{number:04}" for number in range(1000))), None)
+    assert len(str(caught.value).splitlines()) < 10
+    assert "1000 hosts (n0000–n0999): no route" in str(caught.value)
+
+
 def test_a_host_that_is_not_to_be_touched_need_not_answer() -> None:
     refuse_unreachable(silent("a"), frozenset({"b"}))
 
