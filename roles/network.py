@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Interface, IPv4Network, ip_address
 
 from kprov.roles.layout import CNI_CONF, SHARED_CNI_CONF, firewall, kube_proxy_mode
-from kprov.roles.pod_network import mode_file
+from kprov.roles.pod_network import cidr_text, mode_file
 from kprov.roles.templating import render
 from kprov.values import components
 from kprov.values.addresses import bare
@@ -72,11 +73,13 @@ def mtu(facts: Facts, node_ip: str) -> int:
     return _DEFAULT_MTU
 
 
+@lru_cache(maxsize=4096)
 def gateway(pod_cidr: IPv4Network) -> str:
     """The node's own address in its pod network: its pods' way out, and the tunnel's end."""
     return str(pod_cidr[1])
 
 
+@lru_cache(maxsize=4096)
 def tunnel_mac(pod_cidr: IPv4Network) -> str:
     """The tunnel's hardware address: locally administered, and another for each pod network, so nobody has to ask."""
     return "02:6b:" + ":".join(f"{byte:02x}" for byte in pod_cidr.network_address.packed)
@@ -136,7 +139,7 @@ def settings(ctx: Context, *, tunnel: NetworkSettings | None, routes: NetworkMod
         lines += [f"vxlan {tunnel.vni} {tunnel.port} {end}", *(["both"] if both else [])]
     for node, address in _others(ctx):
         cidr = ctx.pod_cidrs[node.name]
-        lines.append(f"route {cidr} {gateway(cidr) if routes == 'vxlan' else address}")
+        lines.append(f"route {cidr_text(cidr)} {gateway(cidr) if routes == 'vxlan' else address}")
         if tunnel is not None:
             if routes != "vxlan":
                 lines.append(f"route {gateway(cidr)} {gateway(cidr)}")

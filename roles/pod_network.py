@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import IPv4Network
 from itertools import pairwise
 from types import MappingProxyType
@@ -29,8 +30,15 @@ def mode_file(network: NetworkSettings) -> File:
 def table_file(pod_cidrs: Mapping[str, IPv4Network]) -> File:
     """The record that every node keeps: `HOST CIDR` lines."""
     return File(
-        path=POD_CIDRS, content="".join(f"{name} {cidr}\n" for name, cidr in sorted(pod_cidrs.items())).encode()
+        path=POD_CIDRS,
+        content="".join(f"{name} {cidr_text(cidr)}\n" for name, cidr in sorted(pod_cidrs.items())).encode(),
     )
+
+
+@lru_cache(maxsize=4096)
+def cidr_text(cidr: IPv4Network) -> str:
+    """Return the network as text. Every host's files name every other host's network: each is written out once."""
+    return str(cidr)
 
 
 def allocate(

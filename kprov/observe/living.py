@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -137,8 +138,12 @@ def name_servers(observations: Mapping[str, Observation]) -> dict[str, list[str]
     return found
 
 
-def parse_table(text: bytes) -> dict[str, IPv4Network]:
-    """Read a host's record of all pod networks; lines that are not `HOST CIDR` are left out: somebody may have edited it."""
+@lru_cache(maxsize=8)
+def parse_table(text: bytes) -> Mapping[str, IPv4Network]:
+    """Read a host's record of all pod networks; lines that are not `HOST CIDR` are left out: somebody may have edited it.
+
+    Every host has the same record: it is parsed once, and not once a host.
+    """
     found: dict[str, IPv4Network] = {}
     for line in text.decode(errors="replace").splitlines():
         name, _, cidr = line.partition(" ")
@@ -146,7 +151,7 @@ def parse_table(text: bytes) -> dict[str, IPv4Network]:
             found[name] = IPv4Network(cidr.strip())
         except ValueError:
             continue
-    return found
+    return MappingProxyType(found)
 
 
 def node_object_networks(observations: Mapping[str, Observation]) -> dict[str, IPv4Network]:

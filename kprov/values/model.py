@@ -357,6 +357,7 @@ class ClusterFacts(Mapping[str, Facts]):
         """told: addresses of hosts that did not answer, as the rest of the cluster knows them."""
         self._facts = dict(facts)
         self._told = dict(told)
+        self._addresses: dict[str, tuple[Host, str]] = {}  # every host's settings name every other host
 
     def __getitem__(self, name: str) -> Facts:
         return self._facts[name]
@@ -375,6 +376,12 @@ class ClusterFacts(Mapping[str, Facts]):
         says of it, else by the connection's address. Raises KeyError when that is a name, ValueError when a host that
         answered has none of these.
         """
+        known = self._addresses.get(host.name)
+        if known is None or known[0] is not host:
+            known = self._addresses[host.name] = (host, self._find_address(host))
+        return known[1]
+
+    def _find_address(self, host: Host) -> str:
         if host.node_ip is not None:
             return str(host.node_ip)
         if host.name not in self._facts:
