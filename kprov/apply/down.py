@@ -7,9 +7,8 @@ service, and firewall rules go one by one by their names: SSH stays.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from kprov.apply import scripts, wire
 from kprov.apply.batch import Batch
@@ -21,43 +20,29 @@ from kprov.observe.gather import Fleet
 from kprov.observe.observation import Observation
 from kprov.plan.conversation import Answer
 from kprov.plan.etcd_conversations import removed
+from kprov.plan.farewell import Farewell
 from kprov.plan.node_conversations import drained
 from kprov.values.component import ORDINARY
-from kprov.values.components import BY_UNIT, COMPONENTS, ETCD
-from kprov.values.errors import KprovError
+from kprov.values.components import BY_UNIT, COMPONENTS
 from kprov.values.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
-from kprov.values.model import Cluster
 from kprov.values.resources import Key
 from kprov.values.runtimes import RUNTIMES
 
 STAGE = "down"
+FAREWELL = "farewell"
 
 _KINDS = ("image", "file", "binary", "package", "user", "sysctl", "module", "swap", "directory")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Farewell:
-    """How a host that leaves a living cluster is taken out of it first: from which peer, and what is removed there.
-
-    Member ids are hexadecimal; `endpoints` are client URLs of members that stay. `kubeconfig` is short-lived.
-    """
-
-    peer: str
-    node: str
-    member: str
-    endpoints: tuple[str, ...]
-    kubeconfig: bytes
-
-
-def farewell_work(farewell: Farewell) -> Exchange[None]:
-    """Drains and deletes the node, and removes its etcd member, on a peer that stays."""
+def farewell_work(farewell: Farewell, kubeconfig: bytes) -> Exchange[None]:
+    """Drains and deletes the node, and removes its etcd member, on a peer that stays. kubeconfig: short-lived."""
     batch = Batch()
     if farewell.node:
-        yield from carried(drained([farewell.node], 120, force=True), Batch(), kubeconfig=farewell.kubeconfig)
-        batch.attach_as("kubeconfig", farewell.kubeconfig)
+        yield from carried(drained([farewell.node], 120, force=True), Batch(), kubeconfig=kubeconfig)
+        batch.attach_as("kubeconfig", kubeconfig)
         batch.add(f"node {farewell.node}", wire.DeleteObject(kind="node", name=farewell.node))
     if farewell.member:
-        yield from carried(removed(farewell.node, farewell.member, farewell.endpoints), batch)
+        yield from carried(removed(farewell.host, farewell.member, farewell.endpoints), batch)
     elif batch.operations:
         yield batch
 
@@ -121,84 +106,71 @@ def _of_kind(kind: str, seen: Observation) -> list[Key]:
 
 
 def take_down(
-    cluster: Cluster,
     fleet: Fleet,
     emit: Sink,
     *,
     names: Sequence[str],
     farewells: Sequence[Farewell],
+    kubeconfig: Callable[[], bytes] | None,
     generation: str,
     forks: int,
 ) -> tuple[HostFailed, ...]:
-    """Farewells one by one, then all hosts side by side; a host that fails stops no other. Returns the failures."""
+    """Farewells one by one, then all hosts side by side; a host that fails stops no other. Returns the failures.
+
+    kubeconfig: makes a credential for a farewell; None where there is none to make.
+    """
+    if farewells and kubeconfig is not None:
+        failure = _say_farewell(fleet, emit, farewells, kubeconfig, generation)
+        if failure is not None:
+            return (failure,)
+    batches = {name: host_batch(fleet.observations[name]) for name in names}
+    leaving = [name for name in names if batches[name].operations]
+    if not leaving:
+        return ()
     started = time.monotonic()
-    emit(StageStarted(stage=STAGE, title="Taking hosts down", hosts=tuple(names)))
-    for farewell in farewells:
-
-        def told(batch: Batch, answers: dict[int, Answer], peer: str = farewell.peer) -> Sequence[HostFailed]:
-            return send(fleet.sessions[peer], STAGE, batch, generation, emit, answered=answers.__setitem__)
-
-        failures = tuple(run(farewell_work(farewell), told, stage=STAGE, host=farewell.peer))
-        for failure in failures:
-            emit(failure)
-        if failures:
-            return failures
+    emit(StageStarted(stage=STAGE, title="Taking hosts down", hosts=tuple(leaving)))
 
     def one(name: str) -> HostFailed | None:
-        batch = host_batch(fleet.observations[name])
-        if not batch.operations:
-            return None
-        begun = time.monotonic()
-        emit(HostStarted(stage=STAGE, host=name, operations=len(batch.operations)))
-        failure = next(iter(send(fleet.sessions[name], STAGE, batch, generation, emit)), None)
-        emit(failure or HostEnded(stage=STAGE, host=name, seconds=time.monotonic() - begun))
+        failure = next(iter(_send(fleet, STAGE, name, batches[name], generation, emit, {})), None)
+        if failure is not None:
+            emit(failure)
         return failure
 
-    with ThreadPoolExecutor(max_workers=max(1, min(forks, len(names)))) as pool:
-        failures = tuple(failure for failure in pool.map(one, names) if failure is not None)
+    with ThreadPoolExecutor(max_workers=max(1, min(forks, len(leaving)))) as pool:
+        failures = tuple(failure for failure in pool.map(one, leaving) if failure is not None)
     emit(StageEnded(stage=STAGE, seconds=time.monotonic() - started))
     return failures
 
 
-def farewells(cluster: Cluster, fleet: Fleet, names: Sequence[str], kubeconfig: bytes) -> tuple[Farewell, ...]:
-    """What must be said to the hosts that stay. Empty when the whole cluster goes.
+def _say_farewell(
+    fleet: Fleet, emit: Sink, farewells: Sequence[Farewell], kubeconfig: Callable[[], bytes], generation: str
+) -> HostFailed | None:
+    """The first failure ends it: a host that is still a part of the cluster is not taken down."""
+    started = time.monotonic()
+    peers = tuple(dict.fromkeys(farewell.peer for farewell in farewells))
+    emit(StageStarted(stage=FAREWELL, title="Nodes and etcd members leave the cluster", hosts=peers))
+    failure = None
+    for farewell in farewells:
 
-    Raises KprovError when a host that leaves cannot be taken out safely: no peer that answers, or quorum would be lost.
-    """
-    staying = [host for host in cluster.hosts if host.name not in names]
-    if not staying:
-        return ()
-    peers = [host.name for host in staying if host.in_group("control_plane") and host.name in fleet.sessions]
-    members = next((seen.etcd.members for seen in fleet.observations.values() if seen.etcd.members), ())
-    found: list[Farewell] = []
-    for name in names:
-        host = cluster.host(name)
-        if not fleet.observations[name].records:
-            continue
-        member = next((member for member in members or () if member.name == name), None)
-        if not peers:
-            raise KprovError(
-                "no control plane would be left",
-                where=name,
-                needed="a control plane that stays, or `kprov down` without --limit for the whole cluster",
-            )
-        endpoints = tuple(
-            url.replace(f":{ETCD.port('peers')}", f":{ETCD.port('clients')}")
-            for other in members or ()
-            if other.name not in names and not other.learner
-            for url in other.peer_urls
-        )
-        if member is not None and not endpoints:
-            raise KprovError(
-                "no etcd member would be left", where=name, todo="keep one, or take the whole cluster down"
-            )
-        found.append(
-            Farewell(
-                peer=peers[0],
-                node=name if host.is_node else "",
-                member=member.id if member is not None else "",
-                endpoints=endpoints,
-                kubeconfig=kubeconfig,
-            )
-        )
-    return tuple(found)
+        def told(batch: Batch, answers: dict[int, Answer], peer: str = farewell.peer) -> Sequence[HostFailed]:
+            return _send(fleet, FAREWELL, peer, batch, generation, emit, answers)
+
+        failures = run(farewell_work(farewell, kubeconfig()), told, stage=FAREWELL, host=farewell.peer)
+        failure = next(iter(failures), None)
+        if failure is not None:
+            emit(failure)
+            break
+    emit(StageEnded(stage=FAREWELL, seconds=time.monotonic() - started))
+    return failure
+
+
+def _send(
+    fleet: Fleet, stage: str, name: str, batch: Batch, generation: str, emit: Sink, answers: dict[int, Answer]
+) -> Sequence[HostFailed]:
+    """One exec, with the events before and after it; what failed is told by the caller."""
+    begun = time.monotonic()
+    emit(HostStarted(stage=stage, host=name, operations=len(batch.operations), changes=batch.changes))
+    failures = send(fleet.sessions[name], stage, batch, generation, emit, answered=answers.__setitem__)
+    if not failures:
+        emit(HostEnded(stage=stage, host=name, seconds=time.monotonic() - begun))
+    return failures

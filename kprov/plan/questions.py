@@ -48,6 +48,19 @@ def other_askers(cluster: Cluster, observations: Mapping[str, Observation]) -> l
     return [name for name, state in states.items() if state is not None and state.active == "active"]
 
 
+def leaving_questions(cluster: Cluster, credential: Credential, leaving: Sequence[str]) -> dict[str, Question]:
+    """Return the questions before hosts leave a cluster that stays: every control plane that stays is asked for their nodes.
+
+    All of them, as any may be the one whose API server answers. Raises what credential raises.
+    """
+    selector = f"kubernetes.io/hostname in ({','.join(leaving)})"
+    return {
+        host.name: Question(kubeconfig=credential(), selector=selector, kinds="node")
+        for host in cluster.group("control_plane")
+        if host.name not in leaving
+    }
+
+
 def further_questions(
     cluster: Cluster,
     credential: Credential | None,

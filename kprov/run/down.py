@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 
-from kprov.apply.down import farewells, take_down
+from kprov.apply.down import take_down
 from kprov.apply.lock import locked
 from kprov.observe.gather import gather
+from kprov.plan.farewell import farewells
+from kprov.plan.questions import leaving_questions
 from kprov.run.refusals import refuse_locked, refuse_unreachable
 from kprov.run.workspace import Workspace
-from kprov.state.credential import credential
 from kprov.values.events import HostFailed
 
 
@@ -20,21 +21,22 @@ def down(workspace: Workspace) -> tuple[HostFailed, ...]:
     """
     cluster, options = workspace.cluster, workspace.options
     names = [host.name for host in cluster.hosts if options.limit is None or host.name in options.limit]
-    fleet = gather(workspace.transport, cluster.hosts, {}, forks=options.forks)
+    credential = workspace.credential if len(names) < len(cluster.hosts) else None
+    questions = leaving_questions(cluster, credential, names) if credential is not None else {}
+    fleet = gather(workspace.transport, cluster.hosts, questions, forks=options.forks)
     try:
         refuse_unreachable(fleet, frozenset(names))
         refuse_locked(fleet)
-        if not any(fleet.observations[name].records for name in names):
+        goodbye = farewells(cluster, fleet.observations, names) if credential is not None else ()
+        if not goodbye and not any(fleet.observations[name].records for name in names):
             return ()  # not even a lock is taken where nothing is to be removed
-        partial = len(names) < len(cluster.hosts)
-        goodbye = farewells(cluster, fleet, names, credential(cluster, workspace.store)) if partial else ()
         with locked(fleet, workspace.store, sorted(fleet.sessions)):
             return take_down(
-                cluster,
                 fleet,
                 workspace.emit,
                 names=names,
                 farewells=goodbye,
+                kubeconfig=credential,
                 generation=secrets.token_hex(8),
                 forks=options.forks,
             )

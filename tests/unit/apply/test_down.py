@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from observed import bare, record
+from pki_cases import host
 from sent import heads
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
-from kprov.apply.down import host_batch
+from kprov.apply.down import farewell_work, host_batch, take_down
+from kprov.apply.scripts import APPLY_COMMAND
+from kprov.observe.gather import Fleet
+from kprov.plan.farewell import Farewell
+from kprov.report.hub import Hub
+from kprov.report.redact import Redactor
+from kprov.transport.base import Result
+from kprov.transport.fake import FakeTransport
+from kprov.values.model import Host
 from kprov.values.resources import Key
 from kprov.values.runtimes import RUNTIMES
 
@@ -103,3 +114,48 @@ def test_a_foreign_unit_of_the_same_name_comes_back_when_its_file_has_and_system
     assert given == [("give_back_unit", "containerd.service")]
     order = [("remove", "file"), ("reload_units", ()), *given, ("state_gone",)]
     assert [sent.index(entry) for entry in order] == sorted(sent.index(entry) for entry in order)
+
+
+# Of a host whose node an earlier run deleted already.
+FAREWELL = Farewell(host="w1", peer="cp1", node="", member="1a", endpoints=("https://10.0.0.12:2379",))
+
+
+def down(answer: Callable[[str], list[str]]) -> Hub:
+    """Takes w1 down, whose member cp1 removes first; the hosts answer so."""
+
+    def handler(one: Host, command: str, _stdin: bytes) -> Result:
+        assert command == APPLY_COMMAND
+        return Result(status=0, stdout="".join(f"{line}\n" for line in answer(one.name)).encode(), stderr=b"")
+
+    transport, hub = FakeTransport(handler=handler), Hub([], Redactor())
+    seen = replace(bare(), records=dict([record("unit", "kubelet.service")]))
+    take_down(
+        Fleet(sessions={name: transport.connect(host(name)) for name in ("cp1", "w1")}, observations={"w1": seen}),
+        hub.emit,
+        names=["w1"],
+        farewells=[FAREWELL],
+        kubeconfig=lambda: b"credential",
+        generation="g",
+        forks=2,
+    )
+    return hub
+
+
+def test_a_farewell_that_broke_off_is_no_run_that_touched_nothing_and_leaves_the_host_alone() -> None:
+    heard: list[str] = []
+
+    def answer(name: str) -> list[str]:
+        heard.append(name)
+        return [f"fail\t1\t{base64.b64encode(b'cannot remove etcd member').decode()}"]
+
+    hub = down(answer)
+    assert [failure.host for failure in hub.tally.failures] == ["cp1"]
+    assert hub.tally.touched, "the exit code says so"
+    assert heard == ["cp1"], "nothing was sent to the host that is still a part of the cluster"
+
+
+def test_a_farewell_sends_only_what_is_there_to_be_removed() -> None:
+    (sent,) = [next(farewell_work(FAREWELL, b"credential"))]
+    assert heads(sent.operations)[0][0] == "ask"
+    assert "delete_object" not in [head[0] for head in heads(sent.operations)]
+    assert list(farewell_work(replace(FAREWELL, member=""), b"credential")) == []
