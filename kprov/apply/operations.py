@@ -208,7 +208,9 @@ def _recorded_value(resource: Resource) -> str:
             return resource.command
         case Directory():
             return DATA if resource.data else "purge" if resource.purge else "keep"
-        case Certificate() | Unit() | Sysctl() | KernelModule() | User() | SwapOff():
+        case User():
+            return "marked"  # accounts that kprov makes say so themselves, which an older kprov's do not
+        case Certificate() | Unit() | Sysctl() | KernelModule() | SwapOff():
             return "-"
         case unknown:
             assert_never(unknown)
@@ -321,7 +323,7 @@ def write_removal(batch: Batch, key: Key, seen: Observation) -> None:
     elif kind == "image":
         batch.add(title, wire.RemoveImage(name=name))
     elif kind == "user":
-        batch.add(title, wire.RemoveUser(name=name, before=before))
+        batch.add(title, wire.RemoveUser(name=name, before=before, value=record.value))
     elif kind == "module":
         batch.add(title, wire.RemoveModule(name=name, before=before))
     elif kind == "sysctl":

@@ -99,8 +99,11 @@ class User(Operation):
 
 
 class RemoveUser(Operation):
+    """before: `absent` or `present` of the account, and of the group of its name. value: whether the account is marked."""
+
     name: str
     before: str
+    value: str
 
 
 class Package(Operation):

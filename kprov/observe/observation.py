@@ -117,7 +117,7 @@ class Observation:
     stamps: Mapping[str, str] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
     loaded: frozenset[str] = frozenset()
-    users: frozenset[str] = frozenset()
+    users: frozenset[str] = frozenset()  # accounts that have a group of their name
     links: Mapping[str, str] = field(default_factory=dict)  # symbolic links in the places of files and folders → target
     holding: frozenset[str] = frozenset()  # folders that hold something, of those asked about
     images: Mapping[str, str] = field(default_factory=dict)  # name of an image's key → digest
@@ -356,6 +356,8 @@ def _facts(table: Mapping[str, list[tuple[str, str]]], operator_clock: float) ->
     modules = dict(table.get("module", ()))
     disks = {name: rest.split(" ") for name, rest in table.get("disk", ()) if len(rest.split(" ")) == 2}
     clock = float(plain.get("clock", "0") or 0)
+    # The host may have waited for an apply at work: the middle of its time is what the operator's middle is compared with.
+    middle = (clock + float(plain.get("clock_end", "") or clock)) / 2
     manager: PackageManager = ""
     if "apt-get" in commands:
         manager = "apt"
@@ -375,7 +377,7 @@ def _facts(table: Mapping[str, list[tuple[str, str]]], operator_clock: float) ->
         systemd=int(float(plain.get("systemd", "0") or 0)),
         cgroup=2 if plain.get("cgroup") == "2" else 1,
         clock=clock,
-        clock_skew=clock - operator_clock,
+        clock_skew=middle - operator_clock,
         cpus=int(plain.get("cpus", "0")),
         memory=int(float(plain.get("memory", "0"))),
         swap=plain.get("swap") == "yes",

@@ -27,6 +27,8 @@ outside() { (export "no_proxy=${KPROV_NO_PROXY-}" "NO_PROXY=${KPROV_NO_PROXY-}";
 
 asked() { [ -s "$work/$1" ]; }
 
+clock() { ! asked facts || say fact "$1" "$(date +%s.%N)"; }
+
 lock_holder() {
     # A run holds run.lock for as long as its connection lives; flock tells, the file only says who.
     [ -e $STATE/run.lock ] || return 0
@@ -43,7 +45,6 @@ generation() { [ -r $STATE/generation ] && { read -r value < $STATE/generation; 
 
 facts() { # unless they are known from a moment ago
     asked facts || return 0
-    say fact clock "$(date +%s.%N)"
     say fact uid "$uid"
     read -r value < /proc/sys/kernel/hostname && say fact hostname "$value"
     value=''; [ -r /etc/machine-id ] && read -r value < /etc/machine-id; say fact machine_id "$value"
@@ -173,8 +174,9 @@ kernel() {
     done < "$work/module"
 }
 
-accounts() {
-    ! asked user || xargs -d '\n' getent passwd < "$work/user" | while IFS=: read -r name value; do say user "$name" "$value"; done
+accounts() { # those that have a group of their name
+    ! asked user || { xargs -d '\n' getent passwd < "$work/user"; echo; xargs -d '\n' getent group < "$work/user"; } |
+        awk -F: '$0 == "" {groups = 1; next} !groups {there[$1]; next} $1 in there {print "user\t" $1 "\tyes"}'
 }
 
 reach() { # which files this host can fetch itself; of an origin that does not answer, none is asked
@@ -347,6 +349,7 @@ main() {
     [ -r $STATE/manifest ] && cat $STATE/manifest > "$records"
     printf 'kprov-probe begin\n'
     sort_out
+    clock clock # before any waiting, and once more after it: the middle of both is compared with the operator's
     lock_holder
     generation
     facts
@@ -364,6 +367,7 @@ main() {
     objects
     programs
     status
+    clock clock_end
     printf 'kprov-probe end\n'
 }
 

@@ -61,7 +61,7 @@ def _compared(
         case KernelModule():
             reasons = _absent(resource.name in seen.loaded | seen.facts.modules, "it is not loaded")
         case User():
-            reasons = _absent(resource.name in seen.users, "it is not there")
+            reasons = _absent(resource.name in seen.users, "it, or the group of its name, is not there")
         case Package():
             # What is there already is left as it is: to ask for it again would bring a newer version.
             reasons = _absent(resource.command in seen.facts.commands, "it is not installed")

@@ -142,6 +142,7 @@ def test_what_fetches_from_the_internet_has_the_hosts_proxy_back(apt: Room) -> N
 
 def test_a_package_that_stays_is_not_told_as_gone(apt: Room) -> None:
     does(apt, "purge", "echo 'E: dpkg was interrupted, you must manually run dpkg --configure -a'; exit 100")
+    apt.text("mkdir -p /var/lib/kprov/before; echo haproxy > /var/lib/kprov/before/package.haproxy")
     batch = Batch()
     batch.add("package haproxy", wire.RemovePackage(name="haproxy", before="absent", manager="apt"))
     row = apt.apply(batch)[-1]

@@ -239,6 +239,17 @@ def test_the_probe_tells_of_links_of_what_folders_hold_and_of_units_files(room: 
     assert seen.units["x.service"].fragment == "/usr/lib/systemd/system/x.service"
 
 
+def test_the_clock_is_read_before_an_apply_is_waited_for_and_after(room: Room) -> None:
+    """An apply that hangs holds its lock: the probe waits for it, and the host's clock is none the worse for it."""
+    room.text("mkdir -p /var/lib/kprov; touch /var/lib/kprov/apply.lock /var/lib/kprov/run.lock")
+    # It waits in vain, and time goes by meanwhile.
+    room.stub("flock", 'case "$*" in *apply.lock*) echo 100 > /srv/clock; exit 1 ;; esac')
+    room.stub("date", "cat /srv/clock")
+    room.text("echo 40 > /srv/clock")
+    facts = room.observe(Question(facts=True)).facts
+    assert (facts.clock, facts.clock_skew) == (40.0, 70.0), "the middle of both; the operator's is 0 here"
+
+
 def test_the_answer_of_the_probe_is_one_line_a_fact(room: Room) -> None:
     """A link whose target holds a line break says no more than one."""
     room.text("ln -s \"$(printf '/srv/a\\nrecord\\tfile\\t/etc/shadow\\t-\\t-\\tabsent')\" /srv/evil")

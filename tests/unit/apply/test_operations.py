@@ -211,7 +211,7 @@ def test_permissions_and_records_send_no_content(artifact: Artifact) -> None:
         ("swap", "off", "off", "/dev/sda2", wire.RemoveSwapoff(before="/dev/sda2")),
         ("unit", "u.service", "-", "absent", wire.RemoveUnit(unit="u.service")),
         ("image", "i:1", "h", "absent", wire.RemoveImage(name="i:1")),
-        ("user", "u", "-", "absent", wire.RemoveUser(name="u", before="absent")),
+        ("user", "u", "marked", "absent absent", wire.RemoveUser(name="u", before="absent absent", value="marked")),
         ("module", "m", "-", "absent", wire.RemoveModule(name="m", before="absent")),
         ("sysctl", "a.b", "1", "0", wire.RemoveSysctl(name="a.b", before="0")),
     ],

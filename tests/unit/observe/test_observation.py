@@ -93,6 +93,13 @@ def test_facts() -> None:
     assert facts.is_root
 
 
+def test_a_host_that_waited_for_an_apply_has_no_wrong_clock() -> None:
+    """Asked from 1000 to 1060 of the operator's time, and silent for 55 s of it."""
+    waited = [line for line in LINES if "fact\tclock" not in line] + ["fact\tclock\t1002.0", "fact\tclock_end\t1059.0"]
+    seen = parse(answer(*waited), host="one", asked=(), operator_clock=1030.0)
+    assert seen.facts.clock_skew == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(("program", "manager"), [("dnf", "dnf"), ("zypper", "zypper"), ("ls", "")])
 def test_package_managers(program: str, manager: str) -> None:
     assert observed(f"fact\tcommand\t{program}").facts.package_manager == manager

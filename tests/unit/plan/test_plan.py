@@ -222,7 +222,7 @@ SIMPLE = {
 def test_simple_things_are_desired_where_they_are_not() -> None:
     plan = planned(SIMPLE, bare(swap=True))
     reasons = {change.key: change.reasons[0] for change in plan.changes}
-    assert reasons[("user", "etcd")] == "it is not there"
+    assert reasons[("user", "etcd")] == "it, or the group of its name, is not there"
     assert reasons[("package", "haproxy")] == "it is not installed"
     assert reasons[("swap", "off")] == "swap is on"
     assert reasons[("module", "overlay")] == "it is not loaded"

@@ -9,7 +9,9 @@ before() { # what was there before kprov came, told once, at the first touch
         else echo absent; fi ;;
     sysctl) tr '\t' ' ' < "/proc/sys/$(printf %s "$2" | tr . /)" 2> /dev/null || echo absent ;;
     module) if [ -d "/sys/module/$2" ]; then echo present; else echo absent; fi ;;
-    user) if getent passwd "$2" > /dev/null; then echo present; else echo absent; fi ;;
+    user) # the account, and the group of its name
+        printf '%s %s\n' "$(getent passwd "$2" > /dev/null && echo present || echo absent)" \
+            "$(getent group "$2" > /dev/null && echo present || echo absent)" ;;
     package) if command -v "$3" > /dev/null 2>&1; then echo present; else echo absent; fi ;;
     unit)
         if ! grep -qF "file$T/etc/systemd/system/$2$T" $STATE/manifest &&

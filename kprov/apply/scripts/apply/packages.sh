@@ -1,13 +1,26 @@
 do_user() { # name, home
+    getent group "$1" > /dev/null || log=$(groupadd --system "$1" 2>&1) || fail "cannot make group $1: $log"
     getent passwd "$1" > /dev/null ||
-        log=$(useradd --system --user-group --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1" 2>&1) ||
+        log=$(useradd --system --gid "$1" --comment "$MARK" --home-dir "$2" --no-create-home \
+            --shell /usr/sbin/nologin "$1" 2>&1) ||
         fail "cannot make user $1: $log"
-    record user "$1" -
+    record user "$1" marked
 }
 
-do_remove_user() { # name, before
-    if [ "$2" = absent ]; then userdel "$1" 2> /dev/null; groupdel "$1" 2> /dev/null; fi
+MARK='made by kprov' # what an account says of itself that kprov made, and none that somebody made meanwhile
+
+do_remove_user() { # name, before, value
     forget user "$1"
+    # shellcheck disable=SC2086 # of the account and of its group; an older kprov knew one word for both
+    set -- "$1" "$3" $2
+    if [ "$3" = absent ] && { [ "$2" != marked ] || [ "$(getent passwd "$1" | cut -d : -f 5)" = "$MARK" ]; }; then
+        # userdel takes the group of that name along, unless the account is not in it.
+        [ "${4:-$3}" = absent ] || usermod -g 0 "$1" 2> /dev/null
+        userdel "$1" 2> /dev/null
+    fi
+    # Of an account that stays the group stays, too: groupdel refuses it.
+    [ "${4:-$3}" = present ] || groupdel "$1" 2> /dev/null
+    return 0
 }
 
 PACKAGES_WAIT=300 # seconds for whoever works with packages, such as the upgrades that begin at boot
@@ -100,13 +113,35 @@ do_remove_package() { # name, before, manager
         # What systemd-tmpfiles made for the package stays until the next boot, though its owner is gone.
         made=$(awk '$1 == "d" {print $2}' "/usr/lib/tmpfiles.d/$1.conf" 2> /dev/null)
         wait_for_packages "$3"
+        # What something else needs by now stays: the managers would take that along.
         case $3 in
-        apt) # shellcheck disable=SC2046 # names of packages have no blanks
-            log=$(apt_get purge -y "$1" $(cat "$STATE/before/package.$1" 2> /dev/null)) ;;
-        dnf) log=$(dnf remove -y "$1" 2>&1 < /dev/null) ;;
-        zypper) log=$(zypper_now remove --clean-deps "$1") || [ $? = 104 ] ;; # 104: it is not there
+        apt) log=$(purge_packages "$STATE/before/package.$1") ;;
+        dnf) ! rpm -e --test "$1" > /dev/null 2>&1 || log=$(dnf remove -y "$1" 2>&1 < /dev/null) ;;
+        zypper) # 104: it is not there
+            ! rpm -e --test "$1" > /dev/null 2>&1 || log=$(zypper_now remove --clean-deps "$1") || [ $? = 104 ] ;;
         esac || fail "cannot remove the package $1: $(errors "$log")"
-        for folder in $made; do rmdir "$folder" 2> /dev/null; done
+        command -v "$1" > /dev/null 2>&1 || for folder in $made; do rmdir "$folder" 2> /dev/null; done
     fi
     forget package "$1"
+}
+
+purge_packages() { # list of what kprov's installation brought; none when that failed and somebody did it by hand
+    [ -s "$1" ] || return 0
+    # shellcheck disable=SC2046 # names of packages have no blanks
+    set -- "$1" $(cat "$1")
+    if takes_others "$@"; then
+        brought=$1; shift
+        for package in "$@"; do
+            shift
+            takes_others "$brought" "$package" || set -- "$@" "$package"
+        done
+        set -- "$brought" "$@"
+    fi
+    shift
+    [ $# = 0 ] || apt_get purge -y "$@"
+}
+
+takes_others() { # list, packages: whether packages that are not in the list would go with them
+    brought=$1; shift
+    apt_get -s purge -y "$@" | awk '$1 == "Purg" || $1 == "Remv" {print $2}' | grep -qvxF -f "$brought"
 }
