@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -149,9 +148,7 @@ def test_a_run_killed_while_a_budget_holds_it_leaves_its_mark_and_ends_on_the_ho
     assert cordoned(cluster) == {"cp1": False, "w1": True}
     assert kubelets(cluster)["w1"] == "v1.36"
     # The drain ends by itself soon after its operator, and not only at its deadline of five minutes.
-    began = time.monotonic()
-    cluster.sh("cp1", "flock -w 60 /var/lib/kprov/apply.lock true")
-    assert time.monotonic() - began < 60
+    cluster.sh("cp1", "flock -w 120 /var/lib/kprov/apply.lock true")
     planned = cluster.kprov("plan", status=2).text
     assert "cordoned by a run that did not end: w1" in planned
     assert "w1, w2: drained before they are changed" in planned
