@@ -119,6 +119,9 @@ def take_down(
 
     kubeconfig: makes a credential for a farewell; None where there is none to make.
     """
+    refused = _refuse_tenants(fleet, names, generation, emit, forks)
+    if refused:
+        return refused
     if farewells and kubeconfig is not None:
         failure = _say_farewell(fleet, emit, farewells, kubeconfig, generation)
         if failure is not None:
@@ -139,6 +142,32 @@ def take_down(
     with ThreadPoolExecutor(max_workers=max(1, min(forks, len(leaving)))) as pool:
         failures = tuple(failure for failure in pool.map(one, leaving) if failure is not None)
     emit(StageEnded(stage=STAGE, seconds=time.monotonic() - started))
+    return failures
+
+
+def tenants_batch(seen: Observation) -> Batch:
+    """The question whether somebody else has something in the host's runtimes. It changes nothing."""
+    batch = Batch()
+    for runtime in RUNTIMES.values():
+        if runtime.runs_for(seen.records):
+            batch.add(f"what is in {runtime.title}", wire.Alone(store=runtime.store))
+    return batch
+
+
+def _refuse_tenants(
+    fleet: Fleet, names: Sequence[str], generation: str, emit: Sink, forks: int
+) -> tuple[HostFailed, ...]:
+    """Of all hosts, before anything is changed on one: containers of others in their runtimes."""
+    batches = {name: tenants_batch(fleet.observations[name]) for name in names}
+    asked = [name for name in names if batches[name].operations]
+
+    def one(name: str) -> tuple[HostFailed, ...]:
+        return send(fleet.sessions[name], STAGE, batches[name], generation, lambda _: None)
+
+    with ThreadPoolExecutor(max_workers=max(1, min(forks, len(asked)))) as pool:
+        failures = tuple(failure for found in pool.map(one, asked) for failure in found)
+    for failure in failures:
+        emit(failure)
     return failures
 
 

@@ -21,9 +21,12 @@ _REMOVED = ("image", "file", "binary", "directory")  # after the units, in this 
 def swap_batch(plan: HostPlan, stage: str, swap: Swap, seen: Observation, sources: Sources) -> Batch:
     """All of it on one host, in one exec: kubelet stands still from before the old runtime goes until the new one runs."""
     batch = Batch()
-    batch.add(f"unit {kubelet.UNIT}", wire.Stop(unit=kubelet.UNIT))
     # Of an earlier run that was cut off there may be files without a unit: then nothing of it has ever served here.
-    for runtime in (runtime for runtime in swap.going if runtime.runs_for(seen.records)):
+    serving = [runtime for runtime in swap.going if runtime.runs_for(seen.records)]
+    for runtime in serving:
+        batch.add(f"what is in {runtime.title}", wire.Alone(store=runtime.store))
+    batch.add(f"unit {kubelet.UNIT}", wire.Stop(unit=kubelet.UNIT))
+    for runtime in serving:
         batch.add(f"pods in {runtime.title}", wire.Sandboxes(store=runtime.store))
         for path in runtime.mounted:
             batch.add(f"mounts below {path}", wire.Unmount(path=path))

@@ -342,6 +342,16 @@ class Heartbeats(Operation, changes=False):
 # When a runtime, or kprov, leaves a host.
 
 
+class Alone(Operation, changes=False):
+    """Fails when a runtime of kprov's holds what is not Kubernetes': that would be lost with its data. Changes nothing."""
+
+    store: str
+
+    @property
+    def expected(self) -> str:
+        return "nothing in this runtime but what Kubernetes runs"
+
+
 class Sandboxes(Operation):
     """Takes down all pods. store: the socket through which images are stored and containers listed."""
 

@@ -256,3 +256,59 @@ def test_the_answer_of_the_probe_is_one_line_a_fact(room: Room) -> None:
     seen = room.observe(Question(keys=[("directory", "/srv/evil")], facts=False))
     assert seen.records == {}
     assert seen.links["/srv/evil"].startswith("/srv/a record file")
+
+
+CTR = """case "$*" in
+*'namespaces ls -q') printf 'default\\nk8s.io\\nmoby\\n' ;;
+*'-n moby containers ls -q') cat /srv/theirs 2> /dev/null ;;
+*'-n default images ls -q') cat /srv/images 2> /dev/null ;;
+*'-n k8s.io'*) echo ours ;;
+esac; true"""
+
+
+def alone(room: Room, store: str) -> list[str]:
+    batch = Batch()
+    batch.add("what is in it", wire.Alone(store=store))
+    with room.running(LISTEN, store):
+        return room.apply(batch)[-1]
+
+
+def test_containers_of_others_in_kprovs_containerd_are_named_and_kept(room: Room) -> None:
+    """As of a Docker that found this containerd and took it for its own."""
+    room.text("mkdir /run/containerd")
+    room.stub("/opt/kprov/bin/ctr", CTR)
+    assert alone(room, "/run/containerd/containerd.sock") == ["done", "0", "-"]
+    room.text("rm /run/containerd/*; printf 'a\\nb\\n' > /srv/theirs; echo i > /srv/images")
+    failed = alone(room, "/run/containerd/containerd.sock")
+    assert failed[:2] == ["fail", "1"]
+    assert "1 images in the namespace default; 2 containers in the namespace moby\n" in failed[2]
+
+
+@pytest.mark.parametrize(
+    ("containers", "volumes", "named"),
+    [
+        ('[{"Id":"aa11"}]', "[]", ""),
+        ('[{"Id":"aa11"},{"Id":"bb22","ImageID":"sha256:cc"}]', "[]", "containers bb22\n"),
+        ('[{"Id":"aa11"}]', '[{"Name":"data","Driver":"local"}]', "volumes data\n"),
+    ],
+)
+def test_containers_and_volumes_of_others_in_kprovs_docker_are_named_and_kept(
+    room: Room, containers: str, volumes: str, named: str
+) -> None:
+    room.stub(
+        "curl",
+        f"""for word in "$@"; do url=$word; done
+        case "$url" in
+        *filters*) echo '[{{"Id":"aa11"}}]' ;; *containers*) echo '{containers}' ;;
+        *volumes) echo '{{"Volumes":{volumes}}}' ;;
+        esac""",
+    )
+    answer = alone(room, "/run/docker.sock")
+    assert (answer[0] == "done") is (not named)
+    assert named in answer[2]
+
+
+def test_a_runtime_that_does_not_run_has_nobody_to_ask(room: Room) -> None:
+    batch = Batch()
+    batch.add("what is in it", wire.Alone(store="/run/containerd/containerd.sock"))
+    assert room.apply(batch)[-1] == ["done", "0", "-"]

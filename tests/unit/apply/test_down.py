@@ -13,7 +13,7 @@ from sent import heads
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
-from kprov.apply.down import farewell_work, host_batch, take_down
+from kprov.apply.down import farewell_work, host_batch, take_down, tenants_batch
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.observe.gather import Fleet
 from kprov.plan.farewell import Farewell
@@ -120,7 +120,7 @@ def test_a_foreign_unit_of_the_same_name_comes_back_when_its_file_has_and_system
 FAREWELL = Farewell(host="w1", peer="cp1", node="", member="1a", endpoints=("https://10.0.0.12:2379",))
 
 
-def down(answer: Callable[[str], list[str]]) -> Hub:
+def down(answer: Callable[[str], list[str]], unit: str = "kubelet.service") -> Hub:
     """Takes w1 down, whose member cp1 removes first; the hosts answer so."""
 
     def handler(one: Host, command: str, _stdin: bytes) -> Result:
@@ -128,7 +128,7 @@ def down(answer: Callable[[str], list[str]]) -> Hub:
         return Result(status=0, stdout="".join(f"{line}\n" for line in answer(one.name)).encode(), stderr=b"")
 
     transport, hub = FakeTransport(handler=handler), Hub([], Redactor())
-    seen = replace(bare(), records=dict([record("unit", "kubelet.service")]))
+    seen = replace(bare(), records=dict([record("unit", unit)]))
     take_down(
         Fleet(sessions={name: transport.connect(host(name)) for name in ("cp1", "w1")}, observations={"w1": seen}),
         hub.emit,
@@ -159,3 +159,24 @@ def test_a_farewell_sends_only_what_is_there_to_be_removed() -> None:
     assert heads(sent.operations)[0][0] == "ask"
     assert "delete_object" not in [head[0] for head in heads(sent.operations)]
     assert list(farewell_work(replace(FAREWELL, member=""), b"credential")) == []
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_each_runtime_of_kprovs_is_asked_for_what_others_have_in_it(name: str) -> None:
+    own = RUNTIMES[name]
+    seen = replace(bare(), records=dict(record("unit", unit) for unit in own.units))
+    assert heads(tenants_batch(seen).operations) == [("alone", own.store)]
+    assert not tenants_batch(bare()).operations
+
+
+def test_containers_of_others_end_a_run_before_anything_is_changed() -> None:
+    heard: list[str] = []
+
+    def answer(name: str) -> list[str]:
+        heard.append(name)
+        return [f"fail\t1\t{base64.b64encode(b'moby: 2 containers').decode()}"]
+
+    hub = down(answer, unit="containerd.service")
+    assert heard == ["w1"], "not even the node was drained"
+    assert not hub.tally.touched, "the exit code says so"
+    assert hub.tally.failures[0].found == "moby: 2 containers"

@@ -1,12 +1,43 @@
+# Only what cri-dockerd made has this label ({"label":["io.kubernetes.docker.type"]}).
+PODS='/containers/json?all=1&filters=%7B%22label%22%3A%5B%22io.kubernetes.docker.type%22%5D%7D'
+
+container_ids() { # path of Docker's API
+    docker GET "$1" 2> /dev/null | grep -o '"Id":"[0-9a-f]*"' | cut -d'"' -f4
+}
+
+do_alone() { # store: names what in it is somebody else's, as of a Docker that took kprov's containerd for its own
+    store=$1
+    [ -S "$store" ] || return 0
+    case ${store##*/} in
+    docker.sock)
+        container_ids "$PODS" > "$stage/pods"
+        others=$(container_ids '/containers/json?all=1' | grep -vxF -f "$stage/pods" | cut -c 1-12 | tr '\n' ' ')
+        [ -z "$others" ] || others="containers $others"
+        volumes=$(docker GET /volumes 2> /dev/null | grep -o '"Name":"[^"]*"' | cut -d'"' -f4 | tr '\n' ' ')
+        [ -z "$volumes" ] || others="${others}volumes $volumes" ;;
+    crio.sock) return 0 ;; # podman does not see its containers, nor it podman's
+    *)
+        others=
+        for space in $($BIN/ctr --address "$store" --connect-timeout 2s namespaces ls -q 2> /dev/null | grep -vx k8s.io)
+        do
+            for kind in containers images; do
+                count=$($BIN/ctr --address "$store" --connect-timeout 2s -n "$space" $kind ls -q 2> /dev/null | wc -l)
+                [ "$count" = 0 ] || others="$others$count $kind in the namespace $space; "
+            done
+        done ;;
+    esac
+    others=${others% }
+    [ -z "$others" ] || fail "this runtime also holds what Kubernetes does not run: ${others%;}
+It would be lost with the runtime's data, so nothing was touched. Save or remove it with the program that made it
+(docker, nerdctl, or ctr -n NAMESPACE), then run the same command again."
+}
+
 do_sandboxes() { # store: the socket of a runtime's; take down all its pods, before it goes
     store=$1
     [ -S "$store" ] || return 0
     case ${store##*/} in
     docker.sock)
-        # Only what cri-dockerd made: the label is its own ({"label":["io.kubernetes.docker.type"]}).
-        label='%7B%22label%22%3A%5B%22io.kubernetes.docker.type%22%5D%7D'
-        for id in $(docker GET "/containers/json?all=1&filters=$label" 2> /dev/null | grep -o '"Id":"[0-9a-f]*"' |
-            cut -d'"' -f4); do
+        for id in $(container_ids "$PODS"); do
             docker DELETE "/containers/$id?force=1&v=1" > /dev/null 2>&1
         done
         return 0 ;;
