@@ -60,7 +60,7 @@ def _one(cluster: Cluster, host: Host, observations: Mapping[str, Observation]) 
         )
         return
     yield from machine.check(cluster, host, seen)
-    yield from disk.check(host, seen)
+    yield from disk.check(cluster, host, seen)
     yield from settings.check(cluster, host, seen)
     yield from identity.check(host, seen)
     yield from network.check(cluster, host, seen)

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 
 from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
-from kprov.values.model import Facts, Host
+from kprov.values.model import Cluster, Facts, Host
+from kprov.values.runtimes import RUNTIMES
 
 MIB = 2**20
 
 # What a new host takes at first, by group: programs, and the data that comes with the first hours.
 _PROGRAMS: Mapping[str, int] = {"etcd": 128 * MIB, "control_plane": 512 * MIB, "worker": 448 * MIB}
 _DATA: Mapping[str, int] = {"etcd": 1024 * MIB, "control_plane": 512 * MIB, "worker": 1024 * MIB}
+_QUOTA = 8 << 30  # bytes that etcd's database may take where the inventory says nothing, as the role etcd has it
 _CONFIGURATION = 16 * MIB
 # What a host that has its programs needs to replace any of them: the new file is written beside the old one.
 _REPLACE: Mapping[str, int] = {"/opt": 192 * MIB, "/var/lib": 192 * MIB, "/etc": 8 * MIB}
@@ -21,20 +23,34 @@ EVICTION = 0.10  # kubelet's default nodefs.available
 IMAGE_EVICTION = 0.15  # kubelet's default imagefs.available
 
 
-def needs(host: Host, *, installed: bool) -> Mapping[str, int]:
+def data_folder(group: str, host: Host) -> str:
+    """Return where a group's data goes: a mount of its own there is judged instead of /var/lib."""
+    if group == "etcd":
+        return "/var/lib/etcd"
+    if group == "worker":
+        return next(folder for folder in RUNTIMES[host.runtime].folders if folder.startswith("/var/lib/"))
+    return "/var/lib"
+
+
+def needs(host: Host, facts: Facts, *, installed: bool) -> Mapping[str, int]:
     """Folder → bytes that must be free there."""
     if installed:
         return _REPLACE
-    return {
-        "/opt": sum(_PROGRAMS[group] for group in host.groups),
-        "/var/lib": sum(_DATA[group] for group in host.groups),
-        "/etc": _CONFIGURATION,
-    }
+    needed = {"/opt": sum(_PROGRAMS[group] for group in host.groups), "/var/lib": 0, "/etc": _CONFIGURATION}
+    for group in host.groups:
+        folder = _disk_of(facts, data_folder(group, host))
+        needed[folder] = needed.get(folder, 0) + _DATA[group]
+    return needed
 
 
-def check(host: Host, seen: Observation) -> Iterable[Problem]:
+def _disk_of(facts: Facts, folder: str) -> str:
+    """The folder itself when it has a disk of its own, else the one above it that is always asked about."""
+    return folder if folder in facts.disk_size else "/var/lib"
+
+
+def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
     facts, installed = seen.facts, bool(seen.records)
-    for folders, needed in _by_disk(facts, needs(host, installed=installed)).items():
+    for folders, needed in _by_disk(facts, needs(host, facts, installed=installed)).items():
         free = min(facts.disk_free[folder] for folder in folders)
         if free < needed:
             yield Problem(
@@ -46,7 +62,28 @@ def check(host: Host, seen: Observation) -> Iterable[Problem]:
                 todo=f"free or add disk space (df -h {' '.join(folders)})",
             )
     if host.is_node:
-        yield from _relative(host, facts, installed)
+        for folder in dict.fromkeys(
+            _disk_of(facts, path) for path in ("/var/lib/kubelet", data_folder("worker", host))
+        ):
+            yield from _relative(host, folder, facts, installed)
+    if host.in_group("etcd"):
+        yield from _quota(cluster, host, facts)
+
+
+def _quota(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
+    """Only of a disk that etcd has for itself: one that others write to may be full however small the database is."""
+    folder, quota = data_folder("etcd", host), int(cluster.etcd.get("quota_bytes", _QUOTA))
+    size = facts.disk_size.get(folder, 0)
+    if 0 < size < quota:
+        yield Problem(
+            name="EtcdQuota",
+            host=host.name,
+            what="etcd's database may grow larger than the disk it is on, and a full disk stops it at once",
+            found=f"{size // MIB} MiB in all for {folder}, and a quota of {quota // MIB} MiB",
+            needed="a quota below the size of the disk: then etcd refuses writes, says so, and can be repaired",
+            todo=f"write `etcd: {{quota_bytes: {size // 4 * 3}}}`, or give {folder} a larger disk",
+            severity="warning",
+        )
 
 
 def _by_disk(facts: Facts, needed: Mapping[str, int]) -> dict[tuple[str, ...], int]:
@@ -68,17 +105,17 @@ def _by_disk(facts: Facts, needed: Mapping[str, int]) -> dict[tuple[str, ...], i
     return {tuple(disk): sum(needed[folder] for folder in disk) for disk in disks}
 
 
-def _relative(host: Host, facts: Facts, installed: bool) -> Iterable[Problem]:
+def _relative(host: Host, folder: str, facts: Facts, installed: bool) -> Iterable[Problem]:
     """Kubelet evicts pods and refuses new ones when a share of the disk is used, however large the disk is."""
-    size, free = facts.disk_size.get("/var/lib", 0), facts.disk_free.get("/var/lib", 0)
+    size, free = facts.disk_size.get(folder, 0), facts.disk_free.get(folder, 0)
     if size <= 0 or free >= size * IMAGE_EVICTION or "evictionHard" in host.kubelet:
         return
     stops = free < size * EVICTION
     yield Problem(
         name="DiskSpace",
         host=host.name,
-        what="kubelet would evict pods for want of disk space" if stops else "/var/lib is nearly full",
-        found=f"{free * 100 // size} % free in /var/lib",
+        what="kubelet would evict pods for want of disk space" if stops else f"{folder} is nearly full",
+        found=f"{free * 100 // size} % free in {folder}",
         needed=f"{EVICTION:.0%} free to run pods, {IMAGE_EVICTION:.0%} to keep images (kubelet's evictionHard)",
         todo="free or add disk space, or set other limits with `kubelet: {evictionHard: …}`",
         # A cluster that runs must stay repairable on a disk that filled up later.

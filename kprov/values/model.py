@@ -335,7 +335,9 @@ class Facts:
     interfaces: tuple[Interface, ...]
     default_address: str | None  # source address of the default route
     default_interface: str | None
-    disk_free: Mapping[str, int]  # mount-relevant folder → bytes free: /var, /opt, /etc
+    disk_free: Mapping[
+        str, int
+    ]  # folder → bytes free: /etc /opt /var /var/lib, and data folders with a disk of their own
     disk_size: Mapping[str, int]
     listeners: tuple[Listener, ...]
     modules: frozenset[str]  # kernel features that are there (loaded or built in), of those kprov asks about

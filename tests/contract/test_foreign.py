@@ -239,6 +239,13 @@ def test_the_probe_tells_of_links_of_what_folders_hold_and_of_units_files(room: 
     assert seen.units["x.service"].fragment == "/usr/lib/systemd/system/x.service"
 
 
+def test_a_data_folder_is_told_of_when_it_has_a_disk_of_its_own(room: Room) -> None:
+    room.text("mkdir /var/lib/etcd /var/lib/containerd; mount -t tmpfs -o size=200m disk /var/lib/etcd")
+    facts = room.observe(Question(facts=True)).facts
+    assert facts.disk_size["/var/lib/etcd"] == 200 << 20
+    assert set(facts.disk_size) == {"/etc", "/opt", "/var", "/var/lib", "/var/lib/etcd"}
+
+
 def test_the_clock_is_read_before_an_apply_is_waited_for_and_after(room: Room) -> None:
     """An apply that hangs holds its lock: the probe waits for it, and the host's clock is none the worse for it."""
     room.text("mkdir -p /var/lib/kprov; touch /var/lib/kprov/apply.lock /var/lib/kprov/run.lock")

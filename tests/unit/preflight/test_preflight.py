@@ -294,7 +294,7 @@ def test_folders_of_one_disk_need_the_sum() -> None:
     problem = the_only(found(shared), "DiskSpace")
     assert "/opt and /var/lib and /etc" in problem.what
     assert f"{free // 2**20} MiB free of 4096 MiB" in problem.found
-    assert str(sum(needs(host(), installed=False).values()) // 2**20) in problem.needed
+    assert str(sum(needs(host(), shared, installed=False).values()) // 2**20) in problem.needed
 
 
 def test_folders_of_their_own_disks_need_only_their_own() -> None:
@@ -316,6 +316,39 @@ def test_an_installed_host_needs_room_to_replace_a_program() -> None:
     assert not found(Observation(facts=little, records=installed(("directory", "/opt/kprov"))))
     none = facts(disk_free={"/opt": GIB // 16}, disk_size={"/opt": 2 * GIB})
     the_only(found(Observation(facts=none, records=installed(("directory", "/opt/kprov")))), "DiskSpace")
+
+
+def with_disk(folder: str, size: int, free: int) -> Facts:
+    """A machine with much room, and this folder on a disk of its own."""
+    room = dict.fromkeys(("/etc", "/opt", "/var/lib"), 90 * GIB)
+    return facts(disk_free={**room, folder: free}, disk_size={**dict.fromkeys(room, 99 * GIB), folder: size})
+
+
+def test_etcds_data_is_judged_by_the_disk_it_is_on() -> None:
+    etcd_only = cluster(host(groups=("etcd",)))
+    small = found(with_disk("/var/lib/etcd", 200 << 20, 190 << 20), etcd_only)
+    assert "/var/lib/etcd" in small["DiskSpace"].what
+    assert small["DiskSpace"].severity == "error"
+    assert "etcd: {quota_bytes: 157286400}" in small["EtcdQuota"].todo
+    assert small["EtcdQuota"].severity == "warning"
+    assert not found(with_disk("/var/lib/etcd", 20 * GIB, 19 * GIB), etcd_only)
+    fitting = replace(etcd_only, etcd={"quota_bytes": 3 * GIB})
+    assert not found(with_disk("/var/lib/etcd", 4 * GIB, 3 * GIB), fitting)
+
+
+@pytest.mark.parametrize(("runtime", "folder"), [("containerd", "/var/lib/containerd"), ("docker", "/var/lib/docker")])
+def test_images_are_judged_by_the_disk_they_are_on(runtime: str, folder: str) -> None:
+    worker = cluster(host(groups=("worker",), runtime=runtime))
+    assert folder in found(with_disk(folder, 2 * GIB, GIB // 2), worker)["DiskSpace"].what
+    assert not found(with_disk(folder, 20 * GIB, 19 * GIB), worker)
+    assert not found(with_disk("/var/lib/crio", 2 * GIB, GIB // 2), worker), "it has none there"
+
+
+def test_each_disk_of_a_node_counts_for_kubelets_limits() -> None:
+    worker = cluster(host(groups=("worker",)))
+    for folder in ("/var/lib/kubelet", "/var/lib/containerd"):
+        nearly = with_disk(folder, 500 * GIB, 40 * GIB)
+        assert f"8 % free in {folder}" in the_only(found(nearly, worker), "DiskSpace").found
 
 
 def full(free: int) -> Facts:
