@@ -15,6 +15,8 @@ from kprov.values.model import Cluster
 from kprov.values.resources import Binary, Directory, File, Unit
 from kprov.values.runtimes import RUNTIMES
 
+# What CNI plugins remember, of podman's and nerdctl's networks too: kprov's goes by name, the others' stays.
+_SHARED = frozenset({"/var/lib/cni"})
 _RUNTIME_UNITS = {unit for runtime in RUNTIMES.values() for unit in runtime.units}
 
 
@@ -50,7 +52,7 @@ def _directory(host: str, folder: Directory, seen: Observation) -> Iterable[Prob
         yield _link(host, folder.path, seen.links[folder.path], recorded=folder.key in seen.records)
     elif state is not None and state.kind != "directory":
         yield _in_the_way(host, folder.path, state.kind, "a folder")
-    if folder.path in seen.holding and folder.key not in seen.records:
+    if folder.path in seen.holding and folder.key not in seen.records and folder.path not in _SHARED:
         yield Problem(
             name="LeftOver",
             host=host,

@@ -6,7 +6,7 @@ import pytest
 from apply_room import Room
 from test_apply import file
 
-from kprov.apply import wire
+from kprov.apply import scripts, wire
 from kprov.apply.batch import Batch
 from kprov.apply.operations import give_back_units, write_removal
 from kprov.observe.probe import Question
@@ -319,3 +319,65 @@ def test_a_runtime_that_does_not_run_has_nobody_to_ask(room: Room) -> None:
     batch = Batch()
     batch.add("what is in it", wire.Alone(store="/run/containerd/containerd.sock"))
     assert room.apply(batch)[-1] == ["done", "0", "-"]
+
+
+IN_NETWORK = "unshare -n sh /srv/down.sh {argument}"  # a network of its own: the program speaks of links and firewalls
+
+
+def down_program(room: Room, argument: str = "all") -> None:
+    room.sh("cat > /srv/down.sh", scripts.text("down.sh"))
+    room.text(IN_NETWORK.format(argument=argument))
+
+
+@pytest.mark.parametrize("argument", ["all", "pods"])
+def test_what_cni_plugins_remember_of_other_networks_stays(room: Room, argument: str) -> None:
+    room.text("cd /var/lib; mkdir -p cni/networks/kprov cni/networks/podman cni/results cni/cache/results")
+    room.text("cd /var/lib/cni; touch networks/kprov/10.244.0.2 networks/podman/10.88.0.2 results/podman-1-eth0")
+    room.text("cd /var/lib/cni; touch results/kprov-1-eth0 results/cni-loopback-1-lo cache/results/kprov-1-eth0")
+    down_program(room, argument)
+    assert room.text("cd /var/lib/cni && find . ! -type d | sort").splitlines() == [
+        "./networks/podman/10.88.0.2",
+        "./results/podman-1-eth0",
+    ]
+    assert room.sh("ls -d /var/lib/cni/cache").returncode != 0, "what is empty goes"
+
+
+def test_a_network_namespace_in_which_something_runs_is_not_a_pods(room: Room) -> None:
+    room.text("ip netns add cni-podman; ip netns add cni-gone; ip netns add other")
+    room.stub("ip", '[ "$*" != "netns pids cni-podman" ] || exec echo 77; exec /sbin/ip "$@"')
+    down_program(room)
+    assert room.text("ls /run/netns").split() == ["cni-podman", "other"]
+
+
+RULES = """*nat
+:CNI-DN-ours - [0:0]
+:CNI-DN-theirs - [0:0]
+:CNI-HOSTPORT-DNAT - [0:0]
+:KUBE-SERVICES - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j CNI-HOSTPORT-DNAT
+-A PREROUTING -j KUBE-SERVICES
+-A CNI-DN-ours -p tcp -j DNAT --to-destination 10.244.0.2:80
+-A CNI-DN-theirs -p tcp -j DNAT --to-destination 10.88.0.2:80
+-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: \\"kprov\\" id: \\"1\\"" -j CNI-DN-ours
+{theirs}COMMIT
+"""
+THEIRS = '-A CNI-HOSTPORT-DNAT -p tcp -m comment --comment "dnat name: \\"podman\\" id: \\"2\\"" -j CNI-DN-theirs\n'
+
+
+@pytest.mark.parametrize("theirs", ["", THEIRS])
+def test_firewall_rules_of_another_programs_cni_network_stay(room: Room, theirs: str) -> None:
+    room.sh("cat > /srv/rules", RULES.format(theirs=theirs).encode())
+    room.stub("iptables-save", '[ "$2" != nat ] || cat /srv/rules')
+    room.stub("iptables", 'echo "$*" >> /srv/calls')
+    down_program(room)
+    calls = room.text("cat /srv/calls").splitlines()
+    flushed = {call.split()[-1] for call in calls if " -F " in call}
+    deleted = {call.split()[-1] for call in calls if " -X " in call}
+    unlinked = {call.split()[-1] for call in calls if " -D " in call}
+    if theirs:
+        assert flushed == deleted == {"CNI-DN-ours", "KUBE-SERVICES"}
+        assert unlinked == {"1", "KUBE-SERVICES"}, "a rule whose comment has quotes goes by its number"
+        assert "-t nat -D CNI-HOSTPORT-DNAT 1" in calls
+    else:
+        assert flushed == deleted == {"CNI-DN-ours", "CNI-DN-theirs", "CNI-HOSTPORT-DNAT", "KUBE-SERVICES"}
+        assert unlinked == {"CNI-HOSTPORT-DNAT", "KUBE-SERVICES"}

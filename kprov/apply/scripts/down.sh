@@ -5,6 +5,7 @@
 set -u
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 STATE=/var/lib/kprov
+NETWORKS='kprov|cbr0|k8s-pod-network|cilium' # of CNI: kprov's own, flannel's, calico's, cilium's
 
 pods() {
     # Their runtime is gone: nothing would end them in order, and each that ignores SIGTERM would cost 90 s.
@@ -17,6 +18,8 @@ pods() {
     done
     for namespace in /run/netns/cni-*; do
         [ -e "$namespace" ] || continue
+        # Our pods have ended: one in which something runs is a container's of podman or nerdctl.
+        [ -z "$(ip netns pids "${namespace##*/}" 2> /dev/null)" ] || continue
         umount "$namespace" 2> /dev/null || umount -l "$namespace" 2> /dev/null
         rm -f "$namespace"
     done
@@ -25,7 +28,12 @@ pods() {
 }
 
 addresses() { # what the CNI plugins remember of pods that are gone: their addresses would never be given out again
-    for folder in networks results cache; do rm -rf --one-file-system "/var/lib/cni/$folder"; done
+    # By name: other programs that use CNI plugins keep theirs beside ours.
+    for name in $(printf %s "$NETWORKS|cni-loopback|loopback" | tr '|' ' '); do
+        rm -rf --one-file-system "/var/lib/cni/networks/$name"
+        rm -f "/var/lib/cni/results/$name"-* "/var/lib/cni/cache/results/$name"-*
+    done
+    for folder in networks results cache/results cache; do rmdir "/var/lib/cni/$folder" 2> /dev/null; done
 }
 
 bridge() { if ip link show cni0 > /dev/null 2>&1; then ip link delete cni0; fi; }
@@ -34,12 +42,28 @@ chains() { # iptables or ip6tables; prefixes, | between: jumps into such chains,
     command -v "$1" > /dev/null 2>&1 || return 0
     for table in mangle nat filter raw; do
         saved=$("$1-save" -t $table 2> /dev/null) || continue
-        printf '%s\n' "$saved" | grep -E "^-A [^ ]+ .*-j ($2)-" | grep -Ev "^-A ($2)-" |
+        prefixes=$2
+        # Rules of CNI plugins say of which network they are. Where some are another program's, ours go one by one.
+        if printf '%s\n' "$saved" | grep -o 'name: \\"[^\\]*' | grep -Evqx "name: ..($NETWORKS)"; then
+            prefixes=$(printf %s "|$2|" | sed 's/|CNI|/|/; s/^|//; s/|$//')
+            named "$1" $table "$saved"
+        fi
+        [ -n "$prefixes" ] || continue
+        printf '%s\n' "$saved" | grep -E "^-A [^ ]+ .*-j ($prefixes)-" | grep -Ev "^-A ($prefixes)-" |
             sed 's/^-A /-D /' | while read -r rule; do printf '%s\n' "$rule" | xargs "$1" -t $table; done 2> /dev/null
-        names=$(printf '%s\n' "$saved" | sed -n -E "s/^:(($2)-[^ ]+) .*/\1/p")
+        names=$(printf '%s\n' "$saved" | sed -n -E "s/^:(($prefixes)-[^ ]+) .*/\1/p")
         for name in $names; do "$1" -t $table -F "$name"; done 2> /dev/null
         for name in $names; do "$1" -t $table -X "$name"; done 2> /dev/null
     done
+}
+
+named() { # iptables or ip6tables, table, its rules: those of our networks, by number, and the chains they lead to
+    printf '%s\n' "$3" | awk -v ours="name: ..($NETWORKS)[^a-z]" '
+        $1 == "-A" {n[$2]++; if ($0 ~ ours) print n[$2], $2, $(NF - 1) == "-j" ? $NF : "-"}' | sort -rn |
+        while read -r rule chain target; do
+            "$1" -t "$2" -D "$chain" "$rule"
+            case $target in CNI-*) "$1" -t "$2" -F "$target"; "$1" -t "$2" -X "$target" ;; esac
+        done 2> /dev/null
 }
 
 tables() { # families and names of nft tables
@@ -84,14 +108,16 @@ network() { # our tunnel, and what the network of an add-on laid beside our own 
 }
 
 left_over() { # what kubelet and runtime make for themselves outside the folders that kprov made for them
-    rm -rf --one-file-system /var/log/pods /var/log/containers /run/nri /run/flannel
+    rm -rf --one-file-system /var/log/pods /var/log/containers /run/flannel
+    # A containerd that is not kprov's may listen there by now.
+    grep -q ' /\(var/\)\?run/nri/' /proc/net/unix || rm -rf --one-file-system /run/nri
 }
 
 pods
+addresses
 tables 'inet cni_hostport' 'ip cni_hostport' 'ip6 cni_hostport'
 case $1 in
 pods)
-    addresses
     chains iptables 'CNI|CRIO|KUBE-HP'
     chains ip6tables 'CNI|CRIO|KUBE-HP' ;;
 all)

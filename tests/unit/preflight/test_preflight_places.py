@@ -95,6 +95,10 @@ def test_data_that_was_there_before_is_refused_where_down_would_remove_it() -> N
     assert found(recorded(seen, DATA.key)) == (), "what is in a recorded folder is the cluster's"
 
 
+def test_networks_of_podman_are_no_leftover() -> None:
+    assert found(replace(bare(), holding=frozenset({"/var/lib/cni"})), Directory(path="/var/lib/cni", purge=True)) == ()
+
+
 @pytest.mark.parametrize("folder", [DATA, KEPT, Directory(path="/etc/cni")])
 def test_a_symbolic_link_is_refused_with_the_bind_mount_to_write(folder: Directory) -> None:
     seen = replace(
