@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kprov.objects.objects import Object
-from kprov.values.errors import PreflightError
 
 UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 PROVIDER = "kprov.io/cloud-provider"  # annotation of a Node: the cloud whose controller it was handed to
@@ -19,14 +18,14 @@ _TAINT = {"key": UNINITIALIZED, "value": "true", "effect": "NoSchedule"}
 def handed_over(desired: Object, live: Object | None) -> Object:
     """The Node as it is to be applied. wanted: with its stamp, which the taint, coming and going, is not part of.
 
-    One that is new to this cloud gets the taint; one that still has it keeps it. A provider ID cannot be taken away from
-    a Node. Raises PreflightError when another one is wanted than it has.
+    One that is new to this cloud gets the taint; one that still has it keeps it. A provider ID that a Node has stays: another
+    one was refused before (preflight/fixed.py).
     """
     spec = dict(desired.get("spec", {}))
     there = dict((live or {}).get("spec", {}))
     provider, given = _provider(desired), str(there.get("providerID", ""))
-    if given and spec.setdefault("providerID", given) != given:
-        raise _changed(str(desired["metadata"]["name"]), given, str(spec["providerID"]))
+    if given:
+        spec["providerID"] = given
     if provider and (live is None or _provider(live) != provider or uninitialized(live)):
         spec["taints"] = [*spec.get("taints", ()), _TAINT]
     return {**desired, "spec": spec}
@@ -44,13 +43,3 @@ def waiting(nodes: Iterable[Object]) -> tuple[str, ...]:
 
 def _provider(node: Mapping[str, Any]) -> str:
     return str((node["metadata"].get("annotations") or {}).get(PROVIDER, ""))
-
-
-def _changed(name: str, given: str, desired: str) -> PreflightError:
-    return PreflightError(
-        "a node's provider ID cannot be changed",
-        where=name,
-        found=given,
-        needed=desired,
-        todo=f"if it is another machine now: `kprov down --limit {name}`, then `kprov up`; else write the old one again",
-    )

@@ -113,6 +113,7 @@ def _values(description: Description, addon: Addon | None) -> dict[str, Any]:
                 "required": parameter.required,
                 "default": parameter.default,
                 "description": parameter.description,
+                **({"change": parameter.change.text} if parameter.change else {}),
                 **({"choices": list(parameter.choices)} if parameter.choices else {}),
                 **({"set": _shown(addon.parameters[parameter.name])} if addon else {}),
             }
@@ -157,3 +158,5 @@ def _lines(values: dict[str, Any]) -> Iterator[str]:
         )
         yield f"  {name}: {parameter['type']}{choices}{default}{now}"
         yield f"      {parameter['description']}"
+        if "change" in parameter:
+            yield f"      a change: {parameter['change']}"

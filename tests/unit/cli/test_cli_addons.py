@@ -95,6 +95,12 @@ def test_info_of_kprovs_own_needs_no_inventory(capsys: pytest.CaptureFixture[str
     assert json.loads(said(capsys, "info", name, "--json"))["addon"]["name"] == name
 
 
+def test_what_a_change_of_a_parameter_means_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "a change: procedure; `kprov up --recreate storage`" in said(capsys, "info", "storage")
+    values = json.loads(said(capsys, "info", "storage", "--json"))["addon"]
+    assert values["parameters"]["default_class"]["change"] == "free"
+
+
 def test_a_near_miss_is_told(capsys: pytest.CaptureFixture[str], inventory: Path) -> None:
     assert "did you mean 'hello'?" in said(capsys, "info", "helo", inventory, status=1)
     told = said(capsys, "info", "zzz", status=1)

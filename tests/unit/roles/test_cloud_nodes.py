@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from kprov.roles.cloud_nodes import PROVIDER, UNINITIALIZED, handed_over, uninitialized, waiting
-from kprov.values.errors import PreflightError
 
 OWN = {"key": "own", "effect": "NoSchedule"}
 
@@ -48,13 +47,6 @@ def test_without_a_cloud_nothing_is_handed_over_and_a_taint_that_was_left_goes()
 def test_what_the_controller_found_out_is_not_taken_away() -> None:
     assert handed_over(node("aws"), node("aws", provider_id="aws:///z/i-1"))["spec"]["providerID"] == "aws:///z/i-1"
     assert handed_over(node(), node("aws", provider_id="aws:///z/i-1"))["spec"]["providerID"] == "aws:///z/i-1"
-
-
-def test_another_machine_under_the_same_name_is_refused() -> None:
-    with pytest.raises(PreflightError) as caught:
-        handed_over(node("aws", provider_id="aws:///z/i-2"), node("aws", provider_id="aws:///z/i-1"))
-    assert (caught.value.where, caught.value.found, caught.value.needed) == ("a", "aws:///z/i-1", "aws:///z/i-2")
-    assert "kprov down --limit a" in caught.value.todo
 
 
 def test_those_that_wait_are_named() -> None:
