@@ -137,16 +137,18 @@ def test_a_refused_change_that_is_taken_back_leaves_nothing_to_do(cluster: LabCl
 
 
 def test_control_planes_join_as_learners_and_vote(cluster: LabCluster) -> None:
-    """They get pieces of another size, which overlap none of those that nodes have."""
+    """They get pieces of another size out of a larger network, which overlap none of those that nodes have."""
     networks = pod_cidrs(cluster)
     with_hosts(cluster, *HOSTS)
-    cluster.edit(setting(pod_cidr_node_prefix=23))
+    cluster.edit(setting(pod_cidr="10.244.0.0/15", pod_cidr_node_prefix=23))
     cluster.kprov("up", "--yes")
     cluster.load_agnhost("cp2", "cp3")
     pieces = [IPv4Network(piece) for piece in pod_cidrs(cluster).values()]
     assert {name: piece for name, piece in pod_cidrs(cluster).items() if name in networks} == networks
     assert [piece.prefixlen for piece in pieces].count(23) == 2
     assert not any(one.overlaps(other) for one, other in combinations(pieces, 2))
+    assert all("pods 10.244.0.0/15" in cluster.sh(host, "cat /etc/kprov/network.conf") for host in HOSTS)
+    pods_talk(cluster, "cp1", "w1", "w2")
     assert members(cluster, "cp2") == {"cp1", "cp2", "cp3"}
     assert cluster.nodes() == dict.fromkeys(HOSTS, True)
     assert cluster.kprov("plan").status == 0
