@@ -136,6 +136,23 @@ def test_a_refused_change_that_is_taken_back_leaves_nothing_to_do(cluster: LabCl
     pods_talk(cluster, "cp1", "w1", "w2")
 
 
+def test_a_worker_gets_another_address_in_place(cluster: LabCluster) -> None:
+    """Kubelet tells the new one, and the others' routes lead there. SSH goes on by the old one."""
+    other = str(cluster.lab.network[201])
+    cluster.sh("w2", f"ip address add {other}/{cluster.lab.network.prefixlen} dev host0")
+    cluster.edit(of_host("w2", node_ip=other))
+    cluster.kprov("up", "--yes")
+    addresses = {row["type"]: row["address"] for row in cluster.get("node", "w2")["status"]["addresses"]}
+    assert addresses["InternalIP"] == other
+    assert f"via {other} " in cluster.run("w1", "ip", "route")
+    pods_talk(cluster, "cp1", "w1", "w2")
+    assert cluster.kprov("plan").status == 0
+    with_hosts(cluster, "cp1", "w1", "w2")
+    cluster.kprov("up", "--yes")
+    cluster.sh("w2", f"ip address del {other}/{cluster.lab.network.prefixlen} dev host0")
+    pods_talk(cluster, "cp1", "w1", "w2")
+
+
 def test_control_planes_join_as_learners_and_vote(cluster: LabCluster) -> None:
     """They get pieces of another size out of a larger network, which overlap none of those that nodes have."""
     networks = pod_cidrs(cluster)

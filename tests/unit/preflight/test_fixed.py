@@ -19,7 +19,8 @@ from kprov.observe.observation import EtcdMember, EtcdView, Observation
 from kprov.pki.authority import CertificateAuthority
 from kprov.preflight import Problem, check, placed, raise_for
 from kprov.preflight import render as rendered
-from kprov.preflight.fixed import FIXED_FLAGS, GUARDS, compare
+from kprov.preflight.fixed import GUARDS, compare
+from kprov.preflight.fixed_hosts import FIXED_FLAGS
 from kprov.preflight.problem import INVENTORY, judged
 from kprov.values.certificate import CertificateSpec
 from kprov.values.effect import SCHEMA_KEY
@@ -301,6 +302,9 @@ def test_a_renamed_host_without_certificates_is_known_by_its_machine_id() -> Non
     own = of(host("cp1"), host("new", NODE, 21))
     seen = {"cp1": server(objects=objects), "new": Observation(facts=facts("new", 21))}
     assert "machine id" in the_only(own, seen, "hosts.new").found
+    joining = replace(facts("new", 21), machine_id="")  # what has none is no Node that has yet to tell its own
+    unknown = {"cp1": server(objects=(node("w1", "10.244.1.0/24"),)), "new": Observation(facts=joining)}
+    assert found(own, unknown) == []
 
 
 def test_hosts_whose_addresses_were_swapped_are_told_both() -> None:

@@ -124,3 +124,23 @@ def test_a_record_that_is_wrong_everywhere_does_not_win_over_the_nodes(site: Sit
     assert not prepared.plan.settled
     assert b"w1 10.244.3.0/24" in site.hosts.machines["cp1"].contents["/etc/kprov/pod-cidrs"]
     assert site.run(site.cluster)[0].plan.settled
+
+
+def test_when_another_run_ended_in_between_the_objects_are_asked_for_again(site: Site) -> None:
+    transport = FakeTransport(handler=site.hosts.answer)
+    workspace = Workspace(
+        cluster=replace(site.cluster, coredns={"replicas": 3}),
+        store=Store.open(site.folder / "state", site.cluster.name),
+        transport=transport,
+        cache=site.folder,
+        lock_file=None,
+        emit=lambda _: None,
+        progress=Silent(),
+    )
+    with prepare(workspace, draft=False) as prepared:
+        for machine in site.hosts.machines.values():
+            machine.generation = "another run's"
+        outcome = apply(workspace, prepared)
+    assert outcome.failures == ()
+    assert outcome.plan is not prepared.plan
+    assert outcome.plan.objects_known
