@@ -33,7 +33,9 @@ class Site:
     hosts: Obedient
     cluster: Cluster
 
-    def run(self, cluster: Cluster, limit: frozenset[str] | None = None) -> tuple[Prepared, FakeTransport]:
+    def run(
+        self, cluster: Cluster, limit: frozenset[str] | None = None, recreate: frozenset[str] = frozenset()
+    ) -> tuple[Prepared, FakeTransport]:
         """`up`, which ends well."""
         transport = FakeTransport(handler=self.hosts.answer)
         workspace = Workspace(
@@ -44,7 +46,7 @@ class Site:
             lock_file=None,
             emit=lambda _: None,
             progress=Silent(),
-            options=Options(limit=limit),
+            options=Options(limit=limit, recreate=recreate),
             places={"cluster": "i.yaml:1", "cluster.domain": "i.yaml:7"},
         )
         with prepare(workspace, draft=False) as prepared:
@@ -52,14 +54,18 @@ class Site:
         return prepared, transport
 
 
-@pytest.fixture
-def site(content: Path, tmp_path: Path) -> Site:
+def written(folder: Path, **addons: Any) -> Cluster:
     hosts = {
         name: {"address": f"192.0.2.{number}", "groups": [group]}
         for number, (name, group) in enumerate(HOSTS.items(), 11)
     }
-    text = yaml.safe_dump({"cluster": {"name": "lives", "addons": {"metrics-server": False}}, "hosts": hosts})
-    made = Site(folder=tmp_path, hosts=Obedient(), cluster=loaded(text, path=tmp_path / "inventory.yaml").cluster)
+    keys = {"name": "lives", "addons": {"metrics-server": False, **addons}}
+    return loaded(yaml.safe_dump({"cluster": keys, "hosts": hosts}), path=folder / "inventory.yaml").cluster
+
+
+@pytest.fixture
+def site(content: Path, tmp_path: Path) -> Site:
+    made = Site(folder=tmp_path, hosts=Obedient(), cluster=written(tmp_path))
     made.run(made.cluster)
     return made
 
@@ -144,3 +150,15 @@ def test_when_another_run_ended_in_between_the_objects_are_asked_for_again(site:
     assert outcome.failures == ()
     assert outcome.plan is not prepared.plan
     assert outcome.plan.objects_known
+
+
+def test_a_field_of_an_add_on_that_nobody_can_change_is_refused_before_anything_is_sent(site: Site) -> None:
+    site.run(written(site.folder, storage={"reclaim": "Delete"}))
+    objects = dict(site.hosts.objects)
+    other = written(site.folder, storage={"reclaim": "Retain"})
+    with pytest.raises(
+        PreflightError, match="StorageClass local-path of the add-on storage cannot be changed in place"
+    ):
+        site.run(other)
+    assert site.hosts.objects == objects
+    assert not site.run(other, recreate=frozenset({"storage"}))[0].plan.empty
