@@ -42,6 +42,7 @@ def storage_class(name: str, *, grows: bool) -> dict[str, Any]:
         (made("RoleBinding", roleRef={"name": "a"}), made("RoleBinding", roleRef={"name": "b"}), "roleRef.name is"),
         (claim(storageClassName="fast"), claim(storageClassName="slow"), "spec.storageClassName is"),
         (claim("5Gi"), claim("10Gi"), "is 10Gi, and 5Gi is desired"),
+        (claim("5Gi"), claim("10Gi", storageClassName="unknown"), "is 10Gi, and 5Gi is desired"),
         (claim("20Gi"), claim("10Gi", storageClassName=""), "is 10Gi, and 20Gi is desired"),
         (claim("20Gi"), claim("10Gi", storageClassName="still"), "is 10Gi, and 20Gi is desired"),
         (made("Secret", type="a"), made("Secret", type="b"), "type is"),
