@@ -27,6 +27,7 @@ _UNITS: Mapping[Component, str] = {
 TEXTS = (
     *_UNITS.values(),
     KUBELET_CONFIG,
+    KUBE_PROXY_CONFIG,
     CPU_STATE,
     MEMORY_STATE,
 )  # asked of every host in every run: a few KiB, compressed

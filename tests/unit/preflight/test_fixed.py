@@ -16,6 +16,7 @@ from kprov.inventory.changes import render
 from kprov.inventory.schema import json_schema
 from kprov.observe.living import TEXTS
 from kprov.observe.observation import EtcdMember, EtcdView, Observation
+from kprov.observe.probe import Question
 from kprov.pki.authority import CertificateAuthority
 from kprov.preflight import Problem, check, placed, raise_for
 from kprov.preflight import render as rendered
@@ -26,7 +27,7 @@ from kprov.values.certificate import CertificateSpec
 from kprov.values.effect import SCHEMA_KEY
 from kprov.values.errors import PreflightError
 from kprov.values.model import CloudSettings, Cluster, Group, Host, NetworkSettings
-from kprov.values.paths import KUBE_PROXY_CONFIG, KUBELET_CONFIG
+from kprov.values.paths import CPU_STATE, KUBE_PROXY_CONFIG, KUBELET_CONFIG, MEMORY_STATE, POD_CIDRS
 
 Net = IPv4Network
 NODE: tuple[Group, ...] = ("worker",)
@@ -409,4 +410,6 @@ def test_what_is_declared_fixed_is_what_is_refused() -> None:
 
 def test_every_text_that_guards_read_is_asked_for() -> None:
     assert {f"{UNITS}/{component}.service" for component in FIXED_FLAGS} <= set(TEXTS)
-    assert KUBELET_CONFIG in TEXTS
+    assert {KUBELET_CONFIG, KUBE_PROXY_CONFIG, CPU_STATE, MEMORY_STATE} <= set(TEXTS)
+    asked = {query[1] for query in Question().queries() if query[0] == "text"}
+    assert {*TEXTS, POD_CIDRS} <= asked
