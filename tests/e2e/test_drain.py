@@ -19,7 +19,6 @@ from lab_cluster import KPROV, NODE_PORT, LabCluster, until
 pytestmark = pytest.mark.lab
 
 HOSTS = {"cp1": ["control_plane"], "w1": ["worker"], "w2": ["worker"]}
-WORKERS = ("w1", "w2")
 MARK = "kprov.io/cordoned"
 
 
@@ -181,33 +180,5 @@ def test_the_next_run_finishes_and_the_web_server_answers_all_along(cluster: Lab
     assert counts["failed"] == 0, counts
     assert counts["answered"] > 20, counts
     # What a user cordoned stays so.
-    assert cordoned(cluster) == {"cp1": False}
-    assert cluster.kprov("plan").status == 0
-
-
-def policies(cluster: LabCluster, *hosts: str) -> set[str]:
-    """The CPU policies in kubelets' own state files."""
-    state = "/var/lib/kubelet/cpu_manager_state"
-    return {json.loads(cluster.sh(host, f"cat {state}"))["policyName"] for host in hosts}
-
-
-@pytest.mark.parametrize(("before", "after"), [("none", "static"), ("static", "none")])
-def test_another_cpu_policy_begins_on_an_empty_node_with_a_new_state(
-    cluster: LabCluster, before: str, after: str
-) -> None:
-    """Over the old state file kubelet would end at each start."""
-    assert policies(cluster, *WORKERS) == {before}
-
-    def change(document: dict[str, Any]) -> None:
-        group = document.setdefault("groups", {}).setdefault("worker", {})
-        group["kubelet"] = {"cpuManagerPolicy": after, "kubeReserved": {"cpu": "100m"}}
-
-    cluster.edit(change)
-    planned = cluster.kprov("plan", status=2).text
-    assert f"it is of cpuManagerPolicy {before}, and {after} is next" in planned
-    assert "w1, w2: drained before they are changed" in planned
-    cluster.kprov("up", "--yes")
-    assert policies(cluster, *WORKERS) == {after}
-    assert set(cluster.nodes().values()) == {True}
     assert cordoned(cluster) == {"cp1": False}
     assert cluster.kprov("plan").status == 0

@@ -153,6 +153,34 @@ def test_a_worker_gets_another_address_in_place(cluster: LabCluster) -> None:
     pods_talk(cluster, "cp1", "w1", "w2")
 
 
+def policies(cluster: LabCluster, *hosts: str) -> set[str]:
+    """The CPU policies in kubelets' own state files."""
+    state = "/var/lib/kubelet/cpu_manager_state"
+    return {json.loads(cluster.sh(host, f"cat {state}"))["policyName"] for host in hosts}
+
+
+@pytest.mark.parametrize(("before", "after"), [("none", "static"), ("static", "none")])
+def test_another_cpu_policy_begins_on_an_empty_node_with_a_new_state(
+    cluster: LabCluster, before: str, after: str
+) -> None:
+    """Over the old state file kubelet would end at each start."""
+    assert policies(cluster, "w1", "w2") == {before}
+
+    def change(document: dict[str, Any]) -> None:
+        group = document.setdefault("groups", {}).setdefault("worker", {})
+        group["kubelet"] = {"cpuManagerPolicy": after, "kubeReserved": {"cpu": "100m"}}
+
+    cluster.edit(change)
+    planned = cluster.kprov("plan", status=2).text
+    assert f"it is of cpuManagerPolicy {before}, and {after} is next" in planned
+    assert "w1, w2: drained before they are changed" in planned
+    cluster.kprov("up", "--yes")
+    assert policies(cluster, "w1", "w2") == {after}
+    assert set(cluster.nodes().values()) == {True}
+    assert not [node for node in cluster.get("nodes")["items"] if node["spec"].get("unschedulable")]
+    assert cluster.kprov("plan").status == 0
+
+
 def test_control_planes_join_as_learners_and_vote(cluster: LabCluster) -> None:
     """They get pieces of another size out of a larger network, which overlap none of those that nodes have."""
     networks = pod_cidrs(cluster)
