@@ -97,6 +97,7 @@ def _domain(view: View) -> Iterable[Problem]:
 
 def _pod_cidr(view: View) -> Iterable[Problem]:
     desired = view.cluster.pod_cidr
+    lived = pod_networks(view.observations)
     outside = {name: row for name, row in view.networks.items() if not row[0].subnet_of(desired)}
     if outside:
         yield refused(
@@ -104,10 +105,9 @@ def _pod_cidr(view: View) -> Iterable[Problem]:
             "the pod network cannot be moved while the cluster lives: a node keeps its part of it",
             found=listed(outside),
             needed=f"a network that holds those of all nodes; {desired} does not",
-            todo=f"write the old network again; {MOVE}",
+            todo=f"write {f'`pod_cidr: {next(iter(lived))}`' if lived else 'the old network'} again; {MOVE}",
         )
         return
-    lived = pod_networks(view.observations)
     if not view.cluster.network.built_in and lived and desired not in lived:
         yield refused(
             "cluster.pod_cidr",

@@ -208,6 +208,10 @@ def test_networks_that_are_not_built_in_keep_the_one_they_were_made_with() -> No
     # A network without those of the nodes was written by a run that broke off, and can be taken back.
     broken = {"cp1": CP1, "w1": living("w1", 21, {**texts, KUBE_PROXY_CONFIG: b"clusterCIDR: 10.64.0.0/16\n"})}
     assert found(of(network=calico), broken) == []
+    assert (
+        "write `pod_cidr: 10.244.0.0/16` again"
+        in the_only(of(pod_cidr=Net("10.64.0.0/16")), seen, "cluster.pod_cidr").todo
+    )
     odd = {"cp1": CP1, "w1": living("w1", 21, {**texts, KUBE_PROXY_CONFIG: b"clusterCIDR: nonsense\n"})}
     assert found(larger, odd) == []
 
