@@ -182,15 +182,19 @@ def pod_networks(observations: Mapping[str, Observation]) -> dict[IPv4Network, l
 
     One that does not hold the network of every node was written by a run that broke off, and is left out.
     """
+    told: dict[str, list[str]] = {}
+    for name, seen in observations.items():
+        if text := (_settings(seen, KUBE_PROXY_CONFIG) or {}).get("clusterCIDR"):
+            told.setdefault(str(text), []).append(name)
     nodes = [net for net, _ in node_networks(observations).values()]
     found: dict[IPv4Network, list[str]] = {}
-    for name, seen in observations.items():
+    for text, names in told.items():
         try:
-            whole = IPv4Network((_settings(seen, KUBE_PROXY_CONFIG) or {}).get("clusterCIDR", ""))
+            whole = IPv4Network(text)
         except ValueError:
             continue
         if all(net.subnet_of(whole) for net in nodes):
-            found.setdefault(whole, []).append(name)
+            found[whole] = names
     return found
 
 

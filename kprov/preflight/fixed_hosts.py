@@ -33,9 +33,9 @@ def refuse_pod_cidr(view: View) -> Iterable[Problem]:
                 todo=f"write `pod_cidr: {own[0]}` or leave it out; to have another one: `kprov down --limit {host.name}`, "
                 "then write it and run `kprov up`",
             )
-        others = {name: row for name, row in view.networks.items() if name != host.name}
-        taken = {name: row for name, row in others.items() if own is None and row[0].overlaps(host.pod_cidr)}
-        if taken:
+        if own is None and (
+            taken := {name: row for name, row in view.networks.items() if row[0].overlaps(host.pod_cidr)}
+        ):
             yield refused(
                 f"hosts.{host.name}.pod_cidr",
                 "this pod network overlaps one that another node has",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -25,7 +26,7 @@ class View:
     networks: Mapping[str, tuple[IPv4Network, str]]  # node → its pod network and who says so
     facts: ClusterFacts
 
-    @property
+    @cached_property
     def nodes(self) -> Mapping[str, Mapping[str, Any]]:
         """The Node objects by name."""
         return {item["metadata"]["name"]: item for item in self.objects or () if item["kind"] == "Node"}
