@@ -12,7 +12,7 @@ from kprov.roles.templating import render
 from kprov.values import components
 from kprov.values.addresses import hostport
 from kprov.values.context import Context
-from kprov.values.resources import File, Gate, Resource, Unit
+from kprov.values.resources import FILE, File, Gate, Resource, Unit
 
 CONFIG = "/etc/kubernetes/api-proxy.cfg"
 
@@ -29,7 +29,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
         servers=servers,
     )
     yield ca_file(ctx)
-    yield File(path=CONFIG, content=config)
+    yield File(path=CONFIG, content=config, check=("/usr/sbin/haproxy", "-c", "-f", FILE))
     yield Unit(
         name=components.API_PROXY.unit,
         content=render(ctx.cluster.templates_dir, "api_proxy/kube-api-proxy.service.j2", config=CONFIG),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from kprov.roles import api_policies
-from kprov.roles.documents import arguments, dump
+from kprov.roles.documents import Values, arguments, dump, each, parsing
 from kprov.roles.etcd import client_urls
 from kprov.roles.layout import (
     API_PORT,
@@ -40,6 +40,7 @@ CREDENTIALS = {
     "audit-policy.yaml": f"{KUBERNETES}/audit-policy.yaml",
     "authentication.yaml": f"{KUBERNETES}/authentication.yaml",
 }
+_ISSUER = "service-account-issuer"
 _RECORD = components.KUBE_APISERVER
 _SERVING = _RECORD.leaf("kube-apiserver")
 _KUBELET_CLIENT = _RECORD.leaf("kube-apiserver-kubelet-client")
@@ -80,7 +81,8 @@ def service_account_key(ctx: Context) -> File:
 
 
 def _unit(ctx: Context) -> Unit:
-    flags = _cluster_flags(ctx) | _access_flags(ctx) | _certificate_flags() | _policy_flags()
+    own: dict[str, Values] = {**_cluster_flags(ctx), **_access_flags(ctx), **_certificate_flags(), **_policy_flags()}
+    words = arguments(own, _more_issuers(own, ctx.host.extra_args.get("kube-apiserver", {})))
     return Unit(
         name=_RECORD.unit,
         content=render(
@@ -90,12 +92,21 @@ def _unit(ctx: Context) -> Unit:
             user=USER,
             credentials=CREDENTIALS,
             write_paths=[AUDIT_LOGS],
-            arguments=arguments(flags, ctx.host.extra_args.get("kube-apiserver", {})),
+            arguments=words,
         ),
         reads=frozenset({f"{BIN}/{USER}", CA, ETCD_CA, FRONT_PROXY_CA, SERVICE_ACCOUNT_PUBLIC, *CREDENTIALS.values()}),
         reloads=_RECORD.read_again | {ENCRYPTION},
+        check=parsing(f"{BIN}/{USER}", words),
         gates=(Gate(kind="command", argument=raw_query("/readyz", API_PORT, _KUBELET_CLIENT), deadline=120),),
     )
+
+
+def _more_issuers(own: Mapping[str, Values], given: Mapping[str, Values]) -> Mapping[str, Values]:
+    """The user's flags, with kprov's issuer before theirs: it signs, and every token of every pod names it."""
+    if _ISSUER not in given:
+        return given
+    issuers = dict.fromkeys((*each(own[_ISSUER]), *each(given[_ISSUER])))
+    return {**given, _ISSUER: tuple(issuers)}
 
 
 def _cluster_flags(ctx: Context) -> dict[str, str]:
@@ -129,7 +140,7 @@ def _access_flags(ctx: Context) -> dict[str, str]:
         "requestheader-extra-headers-prefix": "X-Remote-Extra-",
         "requestheader-group-headers": "X-Remote-Group",
         "requestheader-username-headers": "X-Remote-User",
-        "service-account-issuer": f"https://kubernetes.default.svc.{ctx.cluster.domain}",
+        _ISSUER: f"https://kubernetes.default.svc.{ctx.cluster.domain}",
         "service-account-key-file": SERVICE_ACCOUNT_PUBLIC,
         "service-account-signing-key-file": credential(USER, "sa.key"),
         "service-account-lookup": "true",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kprov.pki.kubeconfig import referencing
 from kprov.roles.api_server import service_account_key
-from kprov.roles.documents import arguments
+from kprov.roles.documents import arguments, parsing
 from kprov.roles.layout import (
     CA,
     CIPHER_SUITES,
@@ -56,6 +56,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
 
 
 def _unit(ctx: Context) -> Unit:
+    words = arguments(_flags(ctx), ctx.host.extra_args.get("kube-controller-manager", {}))
     return Unit(
         name=_RECORD.unit,
         content=render(
@@ -64,10 +65,11 @@ def _unit(ctx: Context) -> Unit:
             bin=BIN,
             user=USER,
             credentials=CREDENTIALS,
-            arguments=arguments(_flags(ctx), ctx.host.extra_args.get("kube-controller-manager", {})),
+            arguments=words,
         ),
         reads=frozenset({f"{BIN}/{USER}", CA, FRONT_PROXY_CA, *CREDENTIALS.values()}),
         reloads=_RECORD.read_again,
+        check=parsing(f"{BIN}/{USER}", words),
         gates=(Gate(kind="command", argument=raw_query("/healthz", PORT, _CLIENT)),),
     )
 

@@ -18,7 +18,7 @@ from kprov.values.context import Context
 from kprov.values.image_reference import place
 from kprov.values.model import RegistrySettings
 from kprov.values.paths import BIN
-from kprov.values.resources import Directory, File, Gate, Package, Resource, Unit
+from kprov.values.resources import FILE, Directory, File, Gate, Package, Resource, Unit
 from kprov.values.runtimes import RUNTIMES
 
 CONFIG = "/etc/crio/crio.conf"
@@ -83,7 +83,7 @@ def _files(ctx: Context) -> Iterable[File]:
         cni_bin=CNI_BIN,
         cni_conf=cni_conf(ctx.cluster.network),
     )
-    yield File(path=CONFIG, content=config, mode=0o600)
+    yield File(path=CONFIG, content=config, mode=0o600, check=(f"{BIN}/crio", "--config", FILE, "config"))
     yield File(path="/etc/crio/policy.json", content=(json.dumps(_POLICY, indent=2) + "\n").encode())
     yield File(path="/etc/crio/storage.conf", content=render(user, "crio/storage.conf.j2"))
     mirrors = render(user, "crio/registries.conf.j2", mirrors=mirrors_of(registry))

@@ -15,12 +15,14 @@ from kprov.roles.layout import CNI_BIN, cni_conf, program
 from kprov.roles.templating import render
 from kprov.values.context import Context
 from kprov.values.paths import BIN
-from kprov.values.resources import Directory, File, Gate, Package, Resource, Unit
+from kprov.values.resources import FILE, Directory, File, Gate, Package, Resource, Unit
 from kprov.values.runtimes import RUNTIMES
 
 CONFIG = "/etc/docker/daemon.json"
 _STORE, _ENGINE, _CRI = RUNTIMES["docker"].units
 _SOCKET = RUNTIMES["docker"].store
+# Docker's containerd keeps containers and images, and kubelet has no part in it.
+_CRI_PLUGINS = ("io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime")
 SETUP = containerd.Setup(
     unit=_STORE,
     config="/etc/docker/containerd.toml",
@@ -46,11 +48,16 @@ def engine(ctx: Context) -> Iterable[Resource]:
     user = ctx.cluster.templates_dir
     yield Directory(path="/var/lib/docker", mode=0o710, purge=True)
     yield from registries.containerd_hosts(ctx.cluster.registry, "/etc/docker/certs.d")
-    yield File(path=SETUP.config, content=render(user, "docker/containerd.toml.j2", setup=SETUP), mode=0o600)
+    yield containerd.config_file(SETUP, {**containerd.base(SETUP), "disabled_plugins": list(_CRI_PLUGINS)})
     yield containerd.unit(ctx, SETUP)
     wrappers = list(handlers.restricted(ctx))
     yield from wrappers
-    yield File(path=CONFIG, content=(json.dumps(_daemon(ctx), indent=2) + "\n").encode(), mode=0o600)
+    yield File(
+        path=CONFIG,
+        content=(json.dumps(_daemon(ctx), indent=2) + "\n").encode(),
+        mode=0o600,
+        check=(f"{BIN}/dockerd", "--validate", "--config-file", FILE),
+    )
     yield Unit(
         name=_ENGINE,
         content=render(

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kprov.values import yaml_text
+from kprov.values.resources import Check
+
+Values = str | tuple[str, ...]
 
 
 def dump(document: Mapping[str, Any]) -> bytes:
@@ -23,10 +26,26 @@ def laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def arguments(flags: Mapping[str, str], over: Mapping[str, str]) -> tuple[str, ...]:
-    """`--name=value` for each flag, the user's laid over ours; order is ours, then theirs by name."""
+def arguments(flags: Mapping[str, Values], over: Mapping[str, Values]) -> tuple[str, ...]:
+    """`--name=value` for each flag, the user's laid over ours; order is ours, then theirs by name.
+
+    A flag with several values is written once for each.
+    """
     merged = {**flags, **{name: over[name] for name in sorted(over)}}
-    return tuple(f"--{name}={value}" for name, value in merged.items())
+    return tuple(f"--{name}={value}" for name, values in merged.items() for value in each(values))
+
+
+def parsing(program: str, words: tuple[str, ...]) -> Check:
+    """How a program that is to run with these words is asked whether it takes them: it parses all, and then ends.
+
+    That holds for every component of Kubernetes, etcd and containerd: none of them looks at `--version` before.
+    """
+    return (program, *words, "--version")
+
+
+def each(values: Values) -> tuple[str, ...]:
+    """The values of a flag."""
+    return (values,) if isinstance(values, str) else values
 
 
 def _plain(value: Any) -> Any:

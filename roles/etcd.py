@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.roles.documents import arguments
+from kprov.roles.documents import arguments, parsing
 from kprov.roles.layout import CIPHER_SUITES, certificates, program
 from kprov.roles.templating import render
 from kprov.values import components
@@ -59,6 +59,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
 
 
 def _unit(ctx: Context) -> Unit:
+    words = arguments(_flags(ctx), ctx.host.extra_args.get("etcd", {}))
     return Unit(
         name=_RECORD.unit,
         content=render(
@@ -67,10 +68,11 @@ def _unit(ctx: Context) -> Unit:
             bin=BIN,
             data=DATA,
             join_file=JOIN_FILE,
-            arguments=arguments(_flags(ctx), ctx.host.extra_args.get("etcd", {})),
+            arguments=words,
         ),
         reads=frozenset({f"{BIN}/etcd", f"{PKI}/ca.crt"}),
         reloads=_RECORD.read_again,
+        check=parsing(f"{BIN}/etcd", words),
         gates=(
             Gate(
                 kind="command",

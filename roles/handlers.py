@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,20 +19,19 @@ RESTRICTED_RUNC = "restricted-runc"  # Docker's name for it: runc's own cannot b
 Object = dict[str, Any]
 
 
-def of_containerd(host: Host) -> list[Mapping[str, Any]]:
-    """name, type, path (of another shim than runc's, else empty) and options as TOML, for each table of handlers."""
-    return [
-        {
-            "name": name,
-            "type": handler.type,
-            "path": "" if handler.type == RUNC_SHIM else handler.path,
-            "options": {key: json.dumps(value) for key, value in _options(handler).items()},
+def of_containerd(host: Host) -> dict[str, Object]:
+    """containerd's table of runtimes, by handler."""
+    return {
+        name: {
+            "runtime_type": handler.type,
+            **({} if handler.type == RUNC_SHIM else {"runtime_path": handler.path}),
+            **({"options": options} if (options := _options(handler)) else {}),
         }
         for name, handler in _all(host).items()
-    ]
+    }
 
 
-def _options(handler: Handler) -> Mapping[str, Any]:
+def _options(handler: Handler) -> Object:
     own = {"BinaryName": handler.path, "SystemdCgroup": True} if handler.type == RUNC_SHIM else {}
     return {**own, **handler.options}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kprov.pki.kubeconfig import referencing
-from kprov.roles.documents import arguments, dump, laid_over
+from kprov.roles.documents import arguments, dump, laid_over, parsing
 from kprov.roles.layout import (
     CA,
     KUBERNETES,
@@ -21,7 +21,7 @@ from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.model import Cluster, Facts
 from kprov.values.paths import BIN, KUBE_PROXY_CONFIG
-from kprov.values.resources import Directory, File, Gate, Resource, Unit
+from kprov.values.resources import FILE, Directory, File, Gate, Resource, Unit
 
 KUBECONFIG = f"{KUBERNETES}/proxy.conf"
 CONFIG = KUBE_PROXY_CONFIG
@@ -38,19 +38,26 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield Directory(path="/var/lib/kube-proxy", mode=0o700)
     yield ca_file(ctx)
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
-    yield File(path=CONFIG, content=dump(laid_over(_config(ctx), ctx.host.kube_proxy)), mode=0o600)
+    yield File(
+        path=CONFIG,
+        content=dump(laid_over(_config(ctx), ctx.host.kube_proxy)),
+        mode=0o600,
+        check=(f"{BIN}/kube-proxy", "--config", FILE, "--write-config-to", "/dev/null"),  # validates, writes, ends
+    )
     yield from certificates(ctx, _RECORD)
     yield program(ctx, "kube-proxy")
+    words = arguments({"config": CONFIG}, ctx.host.extra_args.get("kube-proxy", {}))
     yield Unit(
         name=_RECORD.unit,
         content=render(
             ctx.cluster.templates_dir,
             "kube_proxy/kube-proxy.service.j2",
             bin=BIN,
-            arguments=arguments({"config": CONFIG}, ctx.host.extra_args.get("kube-proxy", {})),
+            arguments=words,
         ),
         reads=frozenset({f"{BIN}/kube-proxy", CA, KUBECONFIG, CONFIG}),
         reloads=_RECORD.read_again,
+        check=parsing(f"{BIN}/kube-proxy", words),
         gates=(Gate(kind="http", argument=_RECORD.health.argument),),
     )
     yield from _watch(ctx)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kprov.pki.kubeconfig import referencing
-from kprov.roles.documents import arguments, dump, laid_over
+from kprov.roles.documents import arguments, dump, laid_over, parsing
 from kprov.roles.host import protects_kernel_defaults
 from kprov.roles.layout import (
     CA,
@@ -70,6 +70,7 @@ def go_seconds(duration: str) -> float:
 
 
 def _unit(ctx: Context) -> Unit:
+    words = arguments(_flags(ctx), ctx.host.extra_args.get("kubelet", {}))
     return Unit(
         name=UNIT,
         content=render(
@@ -77,10 +78,11 @@ def _unit(ctx: Context) -> Unit:
             "kubelet/kubelet.service.j2",
             bin=BIN,
             runtime=RUNTIMES[ctx.host.runtime].serving,
-            arguments=arguments(_flags(ctx), ctx.host.extra_args.get("kubelet", {})),
+            arguments=words,
         ),
         reads=frozenset({f"{BIN}/kubelet", CA, KUBECONFIG, CONFIG}),
         reloads=_RECORD.read_again,
+        check=parsing(f"{BIN}/kubelet", words),
         gates=(HEALTHY,),
         heartbeat=True,
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kprov.pki.kubeconfig import referencing
-from kprov.roles.documents import arguments, dump
+from kprov.roles.documents import arguments, dump, parsing
 from kprov.roles.layout import (
     CA,
     CIPHER_SUITES,
@@ -62,6 +62,7 @@ def _config() -> dict[str, Any]:
 
 
 def _unit(ctx: Context) -> Unit:
+    words = arguments(_flags(), ctx.host.extra_args.get("kube-scheduler", {}))
     return Unit(
         name=_RECORD.unit,
         content=render(
@@ -70,10 +71,11 @@ def _unit(ctx: Context) -> Unit:
             bin=BIN,
             user=USER,
             credentials=CREDENTIALS,
-            arguments=arguments(_flags(), ctx.host.extra_args.get("kube-scheduler", {})),
+            arguments=words,
         ),
         reads=frozenset({f"{BIN}/{USER}", CA, FRONT_PROXY_CA, *CREDENTIALS.values()}),
         reloads=_RECORD.read_again,
+        check=parsing(f"{BIN}/{USER}", words),
         gates=(Gate(kind="command", argument=raw_query("/readyz", PORT, _CLIENT)),),
     )
 

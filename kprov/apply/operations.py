@@ -160,10 +160,10 @@ def write_change(batch: Batch, change: Change, seen: Observation, sources: Sourc
         _write_record(batch, change)
         return
     match resource:
-        case File(path=path, content=content, owner=owner, group=group, mode=mode):
-            _write_file(batch, title, change, path, content, owner, group, mode)
-        case Unit():
-            _write_file(batch, title, change, resource.path, resource.content, "root", "root", 0o600)
+        case File():
+            _write_file(batch, change, resource)
+        case Unit(path=path, content=content, check=check):
+            _write_file(batch, change, File(path=path, content=content, mode=0o600, check=check))
         case Certificate():
             _write_certificate(batch, change, resource, sources)
         case Binary():
@@ -227,21 +227,29 @@ def _write_record(batch: Batch, change: Change) -> None:
     batch.add(change.title, wire.Adopt(kind=resource.key[0], name=resource.key[1], value=value))
 
 
-def _write_file(
-    batch: Batch, title: str, change: Change, path: str, content: bytes, owner: str, group: str, mode: int
-) -> None:
+def _write_file(batch: Batch, change: Change, file: File) -> None:
     if change.action == "permissions":
-        batch.add(title, wire.Mode(path=path, owner=owner, group=group, mode=_octal(mode)))
+        batch.add(change.title, wire.Mode(path=file.path, owner=file.owner, group=file.group, mode=_octal(file.mode)))
         return
-    write_file(batch, title, path, content, owner, group, mode)
+    write_file(batch, change.title, file)
 
 
-def write_file(batch: Batch, title: str, path: str, content: bytes, owner: str, group: str, mode: int) -> None:
-    file = File(path=path, content=content)
+def write_file(batch: Batch, title: str, file: File) -> None:
+    """Put a file in place, after the program that will read it has taken it."""
     batch.know(file.key)
-    payload = batch.attach(content, path)
-    operation = wire.File(payload=payload, path=path, owner=owner, group=group, mode=_octal(mode), sha256=file.sha256)
-    batch.add(title, operation)
+    batch.add(
+        title,
+        wire.File(
+            payload=batch.attach(file.content, file.path),
+            path=file.path,
+            owner=file.owner,
+            group=file.group,
+            mode=_octal(file.mode),
+            sha256=file.sha256,
+        ),
+    )
+    if file.check:
+        batch.add(f"{title}: {Path(file.check[0]).name} reads it", wire.Check(path=file.path, words=file.check))
 
 
 def _octal(mode: int) -> str:
@@ -256,7 +264,7 @@ def _write_certificate(batch: Batch, change: Change, resource: Certificate, sour
         return
     certificate, key = sources.issue(resource.spec)
     for path, content, mode in ((resource.key_path, key, 0o600), (resource.path, certificate, 0o644)):
-        write_file(batch, change.title, path, content, owner, group, mode)
+        write_file(batch, change.title, File(path=path, content=content, owner=owner, group=group, mode=mode))
 
 
 def _write_binary(batch: Batch, change: Change, resource: Binary, sources: Sources) -> None:

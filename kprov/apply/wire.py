@@ -39,6 +39,13 @@ class Mode(Operation):
     mode: str
 
 
+class Check(Operation, answers=("ok", "note")):
+    """Asks a program about the new file before that gets its name. words: program and arguments, `{}` for the file."""
+
+    path: str
+    words: tuple[str, ...]
+
+
 class Adopt(Operation):
     """Records what is right already. value: the hash of content, `-` where there is none."""
 

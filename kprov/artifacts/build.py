@@ -204,15 +204,17 @@ def _command(target: Target, out: Path, time: str) -> list[str]:
 
 
 def _environment(target: Target, arch: str) -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
+    return environment(arch) | (toolchain.cgo_environment(target.name, arch) if target.build.cgo else {})
+
+
+def environment(arch: str) -> dict[str, str]:
+    """Return the variables that `go` is called with; what is compiled with the same ones is compiled once."""
+    variables = {name: value for name, value in os.environ.items() if name not in _UNSET}
     # Debugging information would be made by the compiler and thrown away by the linker (-w): a tenth of the time. No part
     # of the key: a program built with it does the same.
     flags = "-mod=readonly -buildvcs=false -gcflags=all=-dwarf=false"
-    environment |= {"GOOS": "linux", "GOARCH": arch, "GOWORK": "off", "GOFLAGS": flags}
-    environment |= {"GOAMD64": "v1", "GOARM64": "v8.0", "CGO_ENABLED": "0"}
-    if target.build.cgo:
-        environment |= toolchain.cgo_environment(target.name, arch)
-    return environment
+    variables |= {"GOOS": "linux", "GOARCH": arch, "GOWORK": "off", "GOFLAGS": flags}
+    return variables | {"GOAMD64": "v1", "GOARM64": "v8.0", "CGO_ENABLED": "0"}
 
 
 def _compile(target: Target, arch: str, out: Path, progress: Progress) -> None:

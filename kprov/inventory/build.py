@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from kprov.artifacts.options import flags as known_flags
+from kprov.inventory.fields import FlagText
 from kprov.inventory.merge import Merger, Variables, given, node_labels, node_taints
 from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
@@ -31,12 +33,12 @@ from kprov.values.model import (
 from kprov.values.runtimes import DEFAULT
 
 
-def hosts(review: Review, folder: Path, reader: SecretReader) -> tuple[Host, ...]:
+def hosts(review: Review, folder: Path, reader: SecretReader, versions: Mapping[str, str]) -> tuple[Host, ...]:
     """All hosts in the order of the inventory, variables merged in; unresolved secrets are noted as mistakes."""
     secrets = _secrets(review, reader)
     merger = Merger(review.inventory)
     return tuple(
-        _host(name, entry, review.groups[name], merger.variables(entry, review.groups[name]), secrets, folder)
+        _host(name, entry, review.groups[name], merger.variables(entry, review.groups[name]), secrets, folder, versions)
         for name, entry in review.inventory.hosts.items()
     )
 
@@ -67,6 +69,7 @@ def _host(
     variables: Variables,
     secrets: Mapping[int, Secret],
     folder: Path,
+    versions: Mapping[str, str],
 ) -> Host:
     connection = Connection(
         address=entry.address,
@@ -100,9 +103,19 @@ def _host(
         kube_proxy=_frozen(variables.get("kube_proxy")),
         containerd=_frozen(variables.get("containerd")),
         extra_args=MappingProxyType(
-            {component: _frozen(flags) for component, flags in variables.get("extra_args", {}).items()}
+            {
+                component: _flags(component, flags, versions)
+                for component, flags in variables.get("extra_args", {}).items()
+            }
         ),
     )
+
+
+def _flags(component: str, flags: Mapping[str, FlagText], versions: Mapping[str, str]) -> Mapping[str, FlagText]:
+    """Flags as the component's command line takes them."""
+    version = versions.get(known_flags.RELEASES.get(component, ""))
+    known = (known_flags.flags_of(component, version) if version else None) or {}
+    return MappingProxyType({name: known_flags.written(known.get(name), value) for name, value in flags.items()})
 
 
 def _frozen(mapping: Any) -> Mapping[str, Any]:

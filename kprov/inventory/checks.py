@@ -1,4 +1,4 @@
-"""What must hold between the values of an inventory: groups, variables, lifetimes, flags. No I/O.
+"""What must hold between the values of an inventory: groups, variables, lifetimes. No I/O.
 
 Each check takes the review of a draft and notes mistakes; a value that has a mistake of its own already is left out, so
 that one slip is reported once.
@@ -15,7 +15,6 @@ from kprov.inventory.mistakes import Path
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostVariables
 from kprov.values.addon import Addon
-from kprov.values.components import BY_NAME
 from kprov.values.model import GROUPS
 from kprov.values.runtimes import REFUSES_HANDLERS
 from kprov.values.spelling import did_you_mean
@@ -103,27 +102,15 @@ def _clashes(review: Review) -> None:
         )
 
 
-def _variables(review: Review) -> Iterator[tuple[Path, HostVariables]]:
+def variables_of(review: Review) -> Iterator[tuple[Path, HostVariables]]:
+    """Yield the variables of cluster, groups and hosts, each with its place."""
     yield ("cluster",), review.inventory.cluster
     yield from ((("groups", group), variables) for group, variables in review.inventory.groups.items())
     yield from ((("hosts", name), entry) for name, entry in review.inventory.hosts.items())
 
 
-def _flags(review: Review) -> None:
-    for path, variables in _variables(review):
-        for component, flags in variables.extra_args.items():
-            for taken in BY_NAME[component].flags or ():
-                for flag in sorted(flags.keys() & set(taken.flags)):
-                    review.fault(
-                        (*path, "extra_args", component, flag),
-                        f"kprov sets --{flag} of {component} itself: {taken.why}",
-                        needed="flags that the rest of the cluster does not depend on",
-                        todo=taken.todo,
-                    )
-
-
 def _identity(review: Review) -> None:
-    for path, variables in _variables(review):
+    for path, variables in variables_of(review):
         for field in ("kubelet", "kube_proxy"):
             for key in ("kind", "apiVersion"):
                 if key in getattr(variables, field):
@@ -194,7 +181,6 @@ _CHECKS: tuple[Callable[[Review], None], ...] = (
     _etcd,
     _workers,
     _clashes,
-    _flags,
     _identity,
 )
 

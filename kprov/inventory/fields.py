@@ -23,6 +23,7 @@ _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}\$?\Z")
 _FLAG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){1,2}\Z")
 _KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+FlagText = str | tuple[str, ...]  # of a list, each value
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _KUBELET_LABELS = frozenset({"kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch"})
 
@@ -275,8 +276,14 @@ def flag_name(value: str) -> str:
     )
 
 
-def flag_value(value: Any) -> str:
-    """Flags are text on a command line; whole numbers and true/false are taken as they are spelled."""
+def flag_value(value: Any) -> FlagText:
+    """Flags are text on a command line; whole numbers and true/false are taken as they are spelled, lists item by item."""
+    if isinstance(value, list | tuple) and value:
+        return tuple(_flag_word(item) for item in value)
+    return _flag_word(value)
+
+
+def _flag_word(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -285,7 +292,7 @@ def flag_value(value: Any) -> str:
         return value
     if isinstance(value, float):
         raise refuse("a number with a fraction, whose digits YAML may change", "text in quotes", "put it into quotes")
-    raise refuse("not a flag's value", "text, a whole number, true or false", "join several values by ','")
+    raise refuse("not a flag's value", "text, a whole number, true or false, or a list of them ([a, b])")
 
 
 def check_name(value: str) -> str:
@@ -313,6 +320,9 @@ LabelKey = Annotated[str, AfterValidator(label_key)]
 LabelValue = Annotated[str, AfterValidator(label_value)]
 TaintText = Annotated[Taint, BeforeValidator(taint, json_schema_input_type=str)]
 FlagName = Annotated[str, AfterValidator(flag_name)]
-FlagValue = Annotated[str, BeforeValidator(flag_value, json_schema_input_type=str | int | bool)]
+FlagValue = Annotated[
+    str | tuple[str, ...],
+    BeforeValidator(flag_value, json_schema_input_type=str | int | bool | list[str | int | bool]),
+]
 CheckName = Annotated[str, AfterValidator(check_name)]
 PathText = Annotated[str, AfterValidator(path_text)]

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from kprov.artifacts.catalog import resolve_versions
-from kprov.inventory import build, checks, diagnose, source
+from kprov.inventory import build, checks, diagnose, flag_checks, source
 from kprov.inventory.addons import addons
 from kprov.inventory.cloud import check_hosts, settings
 from kprov.inventory.merge import members
@@ -117,8 +117,9 @@ def parse(
     checks.check(review)
     versions = _versions(review, resolve)
     checks.handlers(review, versions)
+    flag_checks.check(review, versions)
     reader = SecretReader(path.parent, os.environ if environment is None else environment)
-    hosts = build.hosts(review, path.parent, reader)
+    hosts = build.hosts(review, path.parent, reader, versions)
     chosen = addons(review, path.parent, reader, _minor(versions))
     check_hosts(review, chosen)
     checks.sources(review, chosen)

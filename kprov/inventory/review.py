@@ -23,10 +23,19 @@ class Review:
         self.mistakes = mistakes
         self.cautions: list[Caution] = []
 
-    def fault(self, path: Path, what: str, *, found: str = "", needed: str = "", todo: str = "") -> None:
-        """Note a mistake at the value of a path, or at the nearest thing above it that is written."""
+    def fault(
+        self, path: Path, what: str, *, found: str = "", needed: str = "", todo: str = "", at_key: bool = False
+    ) -> None:
+        """Note a mistake at the value of a path (at_key: at its key), or at the nearest thing above that is written."""
         node = self.root.at(path)
-        self.mistakes.add(node.mark, what, path=path, found=found or shown(node, path), needed=needed, todo=todo)
+        self.mistakes.add(
+            self.root.key_mark(path) if at_key else node.mark,
+            what,
+            path=path,
+            found=found or shown(node, path),
+            needed=needed,
+            todo=todo,
+        )
 
     def caution(self, path: Path, what: str, todo: str = "") -> None:
         place = self.mistakes.where(self.root.key_mark(path))

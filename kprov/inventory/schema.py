@@ -132,13 +132,14 @@ class HostVariables(Keys):
     )
     containerd: dict[str, Any] = Field(
         default_factory=dict,
-        description="Settings of containerd's configuration, laid over kprov's own.",
+        description="Settings of containerd's configuration, laid over kprov's own: what stands at the top of its file "
+        "(`plugins`, `debug`, `timeouts` …), and everything else in the CRI's runtime table.",
         json_schema_extra=restarts("containerd", note="containers go on"),
     )
     extra_args: dict[Component, dict[FlagName, FlagValue]] = Field(
         default_factory=dict,
-        description="Command line flags by component, without `--`, laid over kprov's own; flags which kprov must "
-        "set itself are refused.",
+        description="Command line flags by component, without `--`, laid over kprov's own; a list is joined, or repeats a "
+        "flag that does not split. Flags that the version does not have, and those which kprov must set itself, are refused.",
         json_schema_extra=restarts(
             "the component",
             note="flags that say where data is are fixed (etcd: wal-dir, force-new-cluster; "

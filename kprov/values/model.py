@@ -118,7 +118,8 @@ class Host:
     kubelet: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeletConfiguration fields laid over kprov's
     kube_proxy: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeProxyConfiguration fields, laid over
     containerd: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # e.g. {"enable_selinux": True}
-    extra_args: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: _EMPTY)  # component → flag → value
+    # component → flag → value; several for a flag that is written once for each
+    extra_args: Mapping[str, Mapping[str, str | tuple[str, ...]]] = field(default_factory=lambda: _EMPTY)
 
     def in_group(self, group: Group) -> bool:
         return group in self.groups

@@ -17,9 +17,18 @@ Key = tuple[str, str]  # kind, name
 CONTAINERD = "/run/containerd/containerd.sock"
 
 
+FILE = "{}"  # in a check's words: the complete new file, before it has its name
+
+Check = tuple[str, ...]  # a program and its arguments
+
+
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A text or small binary file, put in place atomically with owner and mode set before content."""
+    """A text or small binary file, put in place atomically with owner and mode set before content.
+
+    check: the program that will read it, asked on the host what it thinks of the new file (`FILE` in its arguments)
+    before that gets its name: when it fails, everything stays as it was. Empty where no program can be asked.
+    """
 
     path: str
     content: bytes
@@ -27,6 +36,7 @@ class File:
     group: str = "root"
     mode: int = 0o644
     secret: bool = False  # its content is never shown, not even as a difference
+    check: Check = ()
 
     @property
     def key(self) -> Key:
@@ -144,6 +154,7 @@ class Unit:
     reads: paths of files and binaries (of this host's resources) that it reads only at start; the stamp hashes them.
     reloads: paths it re-reads by itself, so that a change there needs no restart.
     heartbeat: whether it renews its Node's lease, so that the cluster can be asked for a heartbeat newer than its start.
+    check: as of a File, for the command line in it.
     """
 
     name: str  # with suffix: `etcd.service`
@@ -152,6 +163,7 @@ class Unit:
     reloads: frozenset[str] = frozenset()
     gates: tuple[Gate, ...] = ()
     heartbeat: bool = False
+    check: Check = ()
 
     @property
     def key(self) -> Key:

@@ -1,105 +1,311 @@
-"""Flags that an inventory may not set, since the rest of the cluster relies on what kprov writes there. Values only.
+"""Flags that an inventory may not set, since kprov's own files, gates and other parts of the cluster rely on them.
 
-A table of component → names, each with the sentence that says why.
+A table of component → patterns of names, each with the sentence that says why and what to do instead. Values only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """Flags that are not the user's, why, and the way there is."""
+    """Flags that are not the user's: shell patterns, why, and the way there is."""
 
     flags: tuple[str, ...]
     why: str
     todo: str = "remove it"
 
+    def has(self, flag: str) -> bool:
+        """Return whether this flag is one of them."""
+        return any(fnmatchcase(flag, pattern) for pattern in self.flags)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A list that may be set, and must go on holding some words."""
+
+    flag: str
+    words: tuple[str, ...]
+    why: str
+
 
 _OWN_FILES = "it names files that kprov makes, renews and records"
-_PLACES = "kubelet, disk checks and `kprov down` look where kprov lets it live"
+_PORTS = "health gates, metrics and the other components reach it at the address and port that kprov sets"
+_ENDS = "the program would print something and end, so that its unit never runs"
+_ADDRESS = Taken(flags=("master",), why="the API server's address stands in the kubeconfig that kprov writes")
+_PRINTS = Taken(flags=("version", "help"), why=_ENDS)
+_AUTHENTICATION = (
+    "kprov gives kube-apiserver an AuthenticationConfiguration (--authentication-config), and kube-apiserver does not "
+    "start with both"
+)
 
 TAKEN: Mapping[str, tuple[Taken, ...]] = {
     "etcd": (
-        Taken(flags=("data-dir",), why="the unit may write below /var/lib/etcd alone, and `kprov down` looks there"),
         Taken(
-            flags=("name", "initial-cluster", "initial-cluster-state", "initial-advertise-peer-urls",
-                   "advertise-client-urls", "listen-client-urls", "listen-peer-urls"),
+            flags=("data-dir", "wal-dir"),
+            why="the unit may write below /var/lib/etcd alone, and disk checks, snapshots and `kprov down` look there",
+        ),
+        Taken(
+            flags=("name", "initial-*", "advertise-client-urls", "listen-client-urls", "listen-peer-urls"),
             why="membership, certificates and API servers rely on the names and addresses that kprov gives members",
         ),
         Taken(
-            flags=("cert-file", "key-file", "trusted-ca-file", "client-cert-auth", "peer-cert-file", "peer-key-file",
-                   "peer-trusted-ca-file", "peer-client-cert-auth"),
-            why=_OWN_FILES,
+            flags=("listen-metrics-urls", "listen-client-http-urls"),
+            why="health gates and metrics ask where kprov lets etcd listen",
         ),
-        Taken(flags=("config-file",), why="etcd ignores all flags beside a configuration file"),
+        Taken(flags=("discovery", "discovery-*"), why="kprov joins members itself, and etcd takes one way alone"),
+        Taken(
+            flags=("force-new-cluster", "strict-reconfig-check"),
+            why="it lets a member leave the cluster's quorum behind",
+            todo="remove it; kprov adds and removes members itself",
+        ),
+        Taken(
+            flags=(
+                "cert-file",
+                "key-file",
+                "trusted-ca-file",
+                "client-cert-auth",
+                "peer-cert-file",
+                "peer-key-file",
+                "peer-trusted-ca-file",
+                "peer-client-cert-auth",
+                "auto-tls",
+                "peer-auto-tls",
+            ),
+            why=_OWN_FILES + ": every certificate is of the cluster's own etcd CA",
+        ),
+        Taken(flags=("config-file",), why="etcd ignores all flags beside a configuration file, kprov's among them"),
+        Taken(
+            flags=("quota-backend-bytes",),
+            why="it has a key of its own",
+            todo="write `etcd: {quota_bytes: …}` under `cluster`",
+        ),
+        Taken(
+            flags=("heartbeat-interval",),
+            why="it has a key of its own",
+            todo="write `etcd: {heartbeat_ms: …}` under `cluster`",
+        ),
+        Taken(
+            flags=("election-timeout",),
+            why="it has a key of its own",
+            todo="write `etcd: {election_ms: …}` under `cluster`",
+        ),
+        _PRINTS,
     ),
     "kube-apiserver": (
+        Taken(
+            flags=("oidc-*",),
+            why=_AUTHENTICATION,
+            todo="remove it: tokens of another issuer cannot be had by flags beside kprov's own file",
+        ),
+        Taken(
+            flags=("anonymous-auth",),
+            why=_AUTHENTICATION + "; there, anonymous requests are allowed for health checks alone",
+        ),
+        Taken(
+            flags=("authentication-config",),
+            why="kprov writes this file itself: health checks without a user depend on it",
+        ),
+        Taken(
+            flags=("authorization-config",),
+            why="kprov sets --authorization-mode, and kube-apiserver does not start with both",
+        ),
         Taken(
             flags=("etcd-servers", "etcd-cafile", "etcd-certfile", "etcd-keyfile"),
             why="kprov runs etcd and knows its members",
         ),
         Taken(
-            flags=("client-ca-file", "tls-cert-file", "tls-private-key-file", "service-account-key-file",
-                   "service-account-signing-key-file", "kubelet-certificate-authority", "kubelet-client-certificate",
-                   "kubelet-client-key", "proxy-client-cert-file", "proxy-client-key-file",
-                   "requestheader-client-ca-file"),
+            flags=("etcd-prefix",), why="every object of the cluster is stored below kprov's, and would be out of sight"
+        ),
+        Taken(
+            flags=(
+                "client-ca-file",
+                "tls-cert-file",
+                "tls-private-key-file",
+                "kubelet-certificate-authority",
+                "kubelet-client-certificate",
+                "kubelet-client-key",
+                "proxy-client-cert-file",
+                "proxy-client-key-file",
+                "requestheader-*",
+                "service-account-key-file",
+                "service-account-signing-key-file",
+                "service-account-signing-endpoint",
+            ),
             why=_OWN_FILES,
         ),
         Taken(
-            flags=("encryption-provider-config",),
-            why="kprov keeps its key: without it no Secret of the cluster can be read",
+            flags=("encryption-provider-config*",),
+            why="kprov writes this file and keeps its key: without it no Secret of the cluster can be read",
         ),
         Taken(
-            flags=("service-cluster-ip-range",), why="it has a key of its own",
+            flags=("service-cluster-ip-range",),
+            why="it has a key of its own",
             todo="write `service_cidr` under `cluster`",
         ),
-        Taken(flags=("secure-port",), why="health gates, certificates and all clients use port 6443"),
+        Taken(
+            flags=("bind-address", "secure-port", "permit-*-sharing", "advertise-address"),
+            why=_PORTS + ": 6443 of the node's address and of 127.0.0.1",
+        ),
+        Taken(
+            flags=("audit-log-path",),
+            why="the unit may write to /var/log/kubernetes/audit alone, and the logging add-on reads audit.log there",
+        ),
+        _PRINTS,
     ),
     "kube-controller-manager": (
-        Taken(flags=("kubeconfig", "service-account-private-key-file", "root-ca-file"), why=_OWN_FILES),
-        Taken(flags=("cloud-provider",), why="it has a key of its own", todo="write `cloud` under `cluster`"),
         Taken(
-            flags=("cluster-cidr",), why="kprov gives every node its part of the pod network itself",
-            todo="write `pod_cidr` under `cluster`",
+            flags=(
+                "kubeconfig",
+                "authentication-kubeconfig",
+                "authorization-kubeconfig",
+                "client-ca-file",
+                "tls-cert-file",
+                "tls-private-key-file",
+                "root-ca-file",
+                "service-account-private-key-file",
+                "requestheader-*",
+            ),
+            why=_OWN_FILES,
         ),
         Taken(
-            flags=("service-cluster-ip-range",), why="it has a key of its own",
+            flags=("cluster-signing-*",),
+            why="keys of certificate authorities are never on a host: kprov issues certificates itself",
+        ),
+        Taken(
+            flags=("cloud-provider", "cloud-config"),
+            why="it has a key of its own",
+            todo="write `cloud` under `cluster`",
+        ),
+        Taken(
+            flags=("allocate-node-cidrs", "cidr-allocator-type", "cluster-cidr", "node-cidr-mask-size*"),
+            why="kprov gives every node its part of the pod network itself",
+            todo="write `pod_cidr` and `pod_cidr_node_prefix` under `cluster`",
+        ),
+        Taken(
+            flags=("service-cluster-ip-range",),
+            why="it has a key of its own",
             todo="write `service_cidr` under `cluster`",
         ),
+        Taken(flags=("bind-address", "secure-port"), why=_PORTS + ": 127.0.0.1, port 10257"),
+        Taken(
+            flags=("leader-elect",), why="without it, the controllers of every control plane would act at the same time"
+        ),
+        Taken(
+            flags=("use-service-account-credentials",),
+            why="the rights of each controller are bound to its own service account",
+        ),
+        _ADDRESS,
+        _PRINTS,
     ),
-    "kube-scheduler": (Taken(flags=("kubeconfig",), why=_OWN_FILES),),
+    "kube-scheduler": (
+        Taken(flags=("config",), why="kprov writes this file itself", todo="write the settings under `kube_scheduler`"),
+        Taken(
+            flags=(
+                "kubeconfig",
+                "authentication-kubeconfig",
+                "authorization-kubeconfig",
+                "client-ca-file",
+                "tls-cert-file",
+                "tls-private-key-file",
+                "requestheader-*",
+            ),
+            why=_OWN_FILES,
+        ),
+        Taken(flags=("bind-address", "secure-port"), why=_PORTS + ": 127.0.0.1, port 10259"),
+        Taken(
+            flags=("leader-elect",), why="without it, the schedulers of every control plane would act at the same time"
+        ),
+        Taken(flags=("write-config-to",), why=_ENDS),
+        _ADDRESS,
+        _PRINTS,
+    ),
     "kubelet": (
         Taken(flags=("config",), why="kprov writes this file itself", todo="write the settings under `kubelet`"),
-        Taken(flags=("kubeconfig",), why=_OWN_FILES),
-        Taken(flags=("cloud-provider",), why="it has a key of its own", todo="write `cloud` under `cluster`"),
+        Taken(
+            flags=("kubeconfig", "bootstrap-kubeconfig", "cert-dir"),
+            why="kprov issues kubelets' certificates itself, and renews them in the files that it writes",
+        ),
+        Taken(
+            flags=("cloud-provider", "cloud-config"),
+            why="it has a key of its own",
+            todo="write `cloud` under `cluster`",
+        ),
         Taken(flags=("provider-id",), why="it has a key of its own", todo="write `provider_id` at the host"),
         Taken(flags=("hostname-override",), why="a node is called what its host is called in the inventory"),
         Taken(flags=("node-ip",), why="it has a key of its own", todo="write `node_ip` at the host"),
-        Taken(flags=("container-runtime-endpoint",), why="it has a key of its own", todo="write `runtime`"),
+        Taken(
+            flags=("node-labels",),
+            why="kprov makes the Node before its kubelet comes, so that this would have no effect",
+            todo="write `labels`",
+        ),
+        Taken(
+            flags=("register-with-taints",),
+            why="kprov makes the Node before its kubelet comes, so that this would have no effect",
+            todo="write `taints`",
+        ),
+        Taken(
+            flags=("container-runtime-endpoint", "image-service-endpoint"),
+            why="it has a key of its own",
+            todo="write `runtime`",
+        ),
+        Taken(
+            flags=("root-dir",),
+            why="disk checks, add-ons, swaps of runtimes and `kprov down` look below /var/lib/kubelet",
+        ),
+        _PRINTS,
     ),
     "kube-proxy": (
         Taken(flags=("config",), why="kprov writes this file itself", todo="write the settings under `kube_proxy`"),
         Taken(flags=("hostname-override",), why="a node is called what its host is called in the inventory"),
+        Taken(flags=("cleanup", "init-only", "write-config-to"), why=_ENDS),
+        _ADDRESS,
+        _PRINTS,
     ),
     "containerd": (
         Taken(flags=("config",), why="kprov writes this file itself", todo="write the settings under `containerd`"),
+        Taken(
+            flags=("address", "root", "state"),
+            why="kubelet, disk checks, swaps of runtimes and `kprov down` look where kprov lets it live",
+        ),
+        _PRINTS,
     ),
-    "crio": (
-        Taken(flags=("config",), why="kprov writes this file itself"),
-        Taken(flags=("listen", "root", "runroot"), why=_PLACES),
-    ),
+    "crio": (Taken(flags=("config", "config-dir", "listen", "root", "runroot"), why=_OWN_FILES), _PRINTS),
     "dockerd": (
-        Taken(flags=("config-file",), why="kprov writes this file itself"),
-        Taken(flags=("host", "containerd", "data-root", "exec-root"), why=_PLACES),
+        Taken(flags=("config-file", "host", "containerd", "data-root", "exec-root"), why=_OWN_FILES),
+        _PRINTS,
     ),
     "cri-dockerd": (
-        Taken(flags=("container-runtime-endpoint", "docker-endpoint", "cri-dockerd-root-directory"), why=_PLACES),
         Taken(
-            flags=("network-plugin", "cni-bin-dir", "cni-conf-dir", "cni-cache-dir"),
-            why="kprov and the pod network put their files where they are",
+            flags=(
+                "container-runtime-endpoint",
+                "docker-endpoint",
+                "cri-dockerd-root-directory",
+                "network-plugin",
+                "cni-bin-dir",
+                "cni-conf-dir",
+                "cni-cache-dir",
+            ),
+            why=_OWN_FILES,
+        ),
+        _PRINTS,
+    ),
+}
+
+KEPT: Mapping[str, tuple[Kept, ...]] = {
+    "kube-apiserver": (
+        Kept(
+            flag="authorization-mode",
+            words=("Node", "RBAC"),
+            why="kubelets get their rights by Node, and kprov, controllers and add-ons theirs by RBAC",
+        ),
+        Kept(
+            flag="enable-admission-plugins",
+            words=("NodeRestriction",),
+            why="without it, a kubelet may change other nodes and their pods",
         ),
     ),
-}  # fmt: skip
+}

@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,8 @@ from conftest import Make, Say
 from held_run import STAGES, Moment, held_in_the_middle, kill_in, locked, start
 from lab_cluster import LabCluster
 
+from kprov.artifacts.catalog import resolve_versions
+from kprov.artifacts.options.flags import RELEASES, flags_of
 from kprov.lab import inventory
 
 pytestmark = pytest.mark.lab
@@ -218,15 +221,44 @@ def test_drift_is_named_and_repaired_and_only_what_it_touches_restarts(cluster: 
 
 def test_a_service_that_does_not_get_healthy_shows_its_journal_and_leaves_the_rest_alone(cluster: LabCluster) -> None:
     before = cluster.main_pids("one")
-    settings(cluster, extra_args={"kube-scheduler": {"no-such-flag": "1"}})
+    settings(cluster, extra_args={"kube-scheduler": {"show-hidden-metrics-for-version": "0.1"}})  # judged at its start
     ran = cluster.kprov("up", "--yes", status=3)
-    assert "unknown flag: --no-such-flag" in ran.text
+    assert "--show-hidden-metrics-for-version must be omitted" in ran.text
     assert "kube-scheduler.service" in ran.text
     after = cluster.main_pids("one")
     assert {unit for unit in before if before[unit] != after.get(unit)} == {"kube-scheduler.service"}
     cluster.edit(lambda document: document["cluster"].pop("extra_args"))
     cluster.kprov("up", "--yes")
     assert cluster.kprov("plan").status == 0
+
+
+def test_a_file_that_its_program_refuses_never_gets_its_name(cluster: LabCluster) -> None:
+    """What no look at the inventory finds is found by containerd itself, before anything is touched."""
+    before, file = cluster.main_pids("one"), "/etc/containerd/config.toml"
+    was = cluster.sh("one", f"sha256sum {file}; ls /var/lib/kprov/stamps")
+    settings(cluster, containerd={"timeouts": {"io.containerd.timeout.task.state": 5}})
+    ran = cluster.kprov("up", "--yes", status=3)
+    assert f"containerd refuses the new {file}, which was not put in place" in ran.text
+    assert cluster.sh("one", f"sha256sum {file}; ls /var/lib/kprov/stamps") == was
+    assert cluster.main_pids("one") == before
+    cluster.edit(lambda document: document["cluster"].pop("containerd"))
+    assert cluster.kprov("plan").status == 0
+
+
+def test_the_data_on_flags_is_what_the_programs_say(cluster: LabCluster) -> None:
+    versions = resolve_versions()
+    for component, release in RELEASES.items():
+        program = cluster.kprov("artifacts", "path", component).text.strip()
+        said = subprocess.run([program, "--help"], capture_output=True, text=True).stdout
+        named = set(re.findall(r"^ +(?:-\w, )?--([\w-]+)", said, re.MULTILINE))
+        known = flags_of(component, versions[release])
+        assert known is not None
+        if component == "etcd":  # its help is written by hand
+            assert named - known.keys() == {"discovery", "discovery-proxy"}  # gone from the program
+        else:
+            assert named - {"help"} == {
+                name for name, flag in known.items() if name in named or not flag.deprecated
+            } - {"help"}
 
 
 def test_check_and_limit(cluster: LabCluster) -> None:

@@ -44,7 +44,7 @@ _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan")
 # What is waited for, or done anew at each boot, and leaves nothing to be seen.
 _WITHOUT_TRACE = (
     *(wire.Gate, wire.Steady, wire.Heartbeats, wire.Registered, wire.AddonReady),
-    *(wire.Checkpoint, wire.ReloadUnits, wire.Swapoff, wire.Alone),
+    *(wire.Check, wire.Checkpoint, wire.ReloadUnits, wire.Swapoff, wire.Alone),
 )
 
 Payload = Mapping[str, bytes]

@@ -29,8 +29,11 @@ def body(word: str) -> str:
     return line if line.rstrip().endswith("}") or "; } #" in line else line + rest[: rest.index("\n}")]
 
 
+LATER = {"check": "check_file"}  # what does the work of an operation, when its turn has come
+
+
 def reaches(word: str, called: str) -> bool:
-    return re.search(rf"\b{called} \"", body(f"do_{word}")) is not None
+    return re.search(rf"\b{called} \"", body(LATER.get(word, f"do_{word}"))) is not None
 
 
 def test_every_operation_is_a_function_of_the_program_and_every_function_an_operation() -> None:

@@ -55,8 +55,14 @@ def test_a_cloud_of_the_users_own_is_an_add_on_beside_the_inventory(tmp_path: Pa
         ("cloud: {provider: hetzner, token: {env: TOKEN}, private_ip: x}", "3:63", "wrong kind of value", "true", ""),
         ('cloud: {provider: aws, version: "9.9.9"}', "3:35", "this version is not in the catalog", "1.37.1", ""),
         ("addons: {cloud-aws: true}", "3:23", "is switched on by `cloud:`", "", "provider: aws"),
-        ("extra_args: {kubelet: {cloud-provider: external}}", "3:42", "kprov sets --cloud-provider", "", ""),
-        ("extra_args: {kubelet: {provider-id: x}}", "3:39", "kprov sets --provider-id", "", ""),
+        (
+            "extra_args: {kubelet: {cloud-provider: external}}",
+            "3:42",
+            "--cloud-provider of kubelet cannot be set",
+            "",
+            "",
+        ),
+        ("extra_args: {kubelet: {provider-id: x}}", "3:39", "--provider-id of kubelet cannot be set here", "", ""),
     ],
 )
 def test_a_mistake_is_told_at_its_place(lines: str, place: str, what: str, needed: str, todo: str) -> None:

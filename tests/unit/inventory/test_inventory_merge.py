@@ -81,7 +81,11 @@ hosts:
 """
     made = loaded(
         cluster(
-            "user: all", "port: 2222", "labels: {a: all, c: all}", "extra_args: {kubelet: {v: 1, q: true}}", hosts=hosts
+            "user: all",
+            "port: 2222",
+            "labels: {a: all, c: all}",
+            "extra_args: {kubelet: {v: 1, pod-manifest-path: x}}",
+            hosts=hosts,
         )
     ).cluster
     plane, own, plain = made.hosts
@@ -92,8 +96,8 @@ hosts:
     assert plain.labels == {**role, "a": "group", "b": "group", "c": "all"}
     assert plane.labels == {"node-role.kubernetes.io/control-plane": "", "a": "all", "c": "all"}
     assert own.kubelet == {"maxPods": 50, "evictionHard": {"memory.available": "200Mi", "nodefs.available": "5%"}}
-    assert own.extra_args["kubelet"] == {"v": "3", "q": "true"}
-    assert plane.extra_args["kubelet"] == {"v": "1", "q": "true"}
+    assert own.extra_args["kubelet"] == {"v": "3", "pod-manifest-path": "x"}
+    assert plane.extra_args["kubelet"] == {"v": "1", "pod-manifest-path": "x"}
 
 
 def test_switches_can_be_turned_off_nearer_to_the_host() -> None:

@@ -43,7 +43,11 @@ def test_cluster_group_and_host_choose_a_runtime() -> None:
         ("handlers: {kata: {path: '/bin/x y'}}", "handlers.kata.path", "absolute path"),
         ("handlers: {kata: {path: /bin/x, type: kata}}", "handlers.kata.type", "io.containerd.kata.v2"),
         ("handlers: {kata: {path: /bin/x, typ: x}}", "handlers.kata.typ", "did you mean 'type'?"),
-        ("extra_args: {dockerd: {data-root: /x}}", "extra_args.dockerd.data-root", "kprov sets --data-root"),
+        (
+            "extra_args: {dockerd: {data-root: /x}}",
+            "extra_args.dockerd.data-root",
+            "--data-root of dockerd cannot be",
+        ),
     ],
 )
 def test_each_slip_is_named(line: str, key: str, what: str) -> None:

@@ -24,7 +24,7 @@ sweep() { # what an apply that was cut off, or failed, left beside its places
 }
 
 place() { # every file since the last call
-    [ -s "$stage/pending" ] || return 0
+    [ -s "$stage/pending" ] || { expire; return 0; }
     sort -t "$T" -k 2,2 -s -o "$stage/pending" "$stage/pending"
     permit
     by_folder open_folder
@@ -33,6 +33,8 @@ place() { # every file since the last call
     by_folder stage_files
     log=$(awk -F"$T" '{print $2 "/.kprov-new/" $3}' "$stage/pending" | xargs -d '\n' sync 2>&1) ||
         blame "the disk did not take the data: $log"
+    [ ! -s "$stage/checks" ] || check_files
+    expire
     by_folder name_files
     sweep
     while IFS="$T" read -r number folder name hash kind _; do
@@ -76,9 +78,12 @@ stage_files() { # folder, payload files
 name_files() { # folder, complete files
     into=$1; shift
     for file in "$@"; do
+        shift
+        [ -e "$file" ] || continue # `name_new` had it
+        set -- "$@" "$file"
         if [ -d "$into/${file##*/}" ] && [ ! -L "$into/${file##*/}" ]; then rm -rf "${into:?}/${file##*/}"; fi
     done
-    log=$(mv -fZ -t "$into" "$@" 2>&1) || blame "$log"
+    [ $# = 0 ] || log=$(mv -fZ -t "$into" "$@" 2>&1) || blame "$log"
 }
 
 blame() { # log: the operation it is about is the one whose file it names, else the first

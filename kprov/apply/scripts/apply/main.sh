@@ -23,7 +23,9 @@ main() {
         directory) # `make_directories` says when it is done
             current=$number; place; number=$current; permission="$b $c $d"
             do_directory "$a" "$b" "$c" "$d" "$e" ;;
-        file | binary) "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g" ;; # `place` says when it is done
+        # `place` says when a file is there and what the check of it was; a stamp goes before anything else is done.
+        file | binary | check) "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g" ;;
+        unstamp) do_unstamp "$a"; say ok "$number" ;;
         *)
             current=$number; place; number=$current; refused=
             "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g"

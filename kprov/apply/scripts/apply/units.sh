@@ -1,6 +1,12 @@
 do_unstamp() { # unit
-    rm -f "$STATE/stamps/$1"
+    printf '%s\n' "$STATE/stamps/$1" >> "$stage/expired"
+}
+
+expire() { # stamps of units whose inputs are about to change; not before the new files are complete and checked
+    [ -s "$stage/expired" ] || return 0
+    xargs -d '\n' rm -f < "$stage/expired"
     sync $STATE/stamps
+    : > "$stage/expired"
 }
 
 do_stamp() { # unit, value

@@ -1,0 +1,37 @@
+do_check() { # path, words
+    printf '%s\t%s\t%s\n' "$number" "$1" "$2" >> "$stage/checks"
+}
+
+check_files() { # each program on its new file, before any file that is there already is replaced
+    by_folder name_new
+    while IFS="$T" read -r number path words; do
+        new=${path%/*}/.kprov-new/${path##*/}
+        printf '%s\n' "$words" | tr '\037' '\n' | awk -v file="$new" '{at = index($0, "{}")}
+            at {$0 = substr($0, 1, at - 1) file substr($0, at + 2)} {print}' > "$stage/words"
+        program=$(head -n 1 "$stage/words"); staged=${program%/*}/.kprov-new/${program##*/}
+        if [ -x "$staged" ]; then sed -i "1s,.*,$staged," "$stage/words"; fi # the one that comes along
+        if command -v "$(head -n 1 "$stage/words")" > /dev/null; then check_file; fi # else nothing runs it yet
+        say ok "$number"
+    done < "$stage/checks"
+    : > "$stage/checks"
+}
+
+check_file() {
+    if ! xargs -d '\n' timeout 30 < "$stage/words" > "$stage/answer" 2> "$stage/log"; then
+        log=$(tail -n 20 "$stage/log"); sweep
+        fail "${program##*/} refuses the new $path, which was not put in place: ${log:-$(tail -n 20 "$stage/answer")}"
+    fi
+    log=$(grep -i -m 5 -e unknown -e ignor "$stage/log") && note "$path: $log"
+}
+
+# What is checked may name what comes along: what is not checked itself, and whose place is empty, gets its name before.
+name_new() { # folder, complete files
+    into=$1; shift
+    for file in "$@"; do
+        shift
+        target=$into/${file##*/}
+        if [ -e "$target" ] || [ -L "$target" ] || cut -f 2 "$stage/checks" | grep -qxF "$target"; then continue; fi
+        set -- "$@" "$file"
+    done
+    [ $# = 0 ] || log=$(mv -fZ -t "$into" "$@" 2>&1) || blame "$log"
+}

@@ -1,0 +1,157 @@
+"""Flags that an inventory hands through, against those that the version of the component has. No I/O but package data.
+
+Here is judged what the component itself would refuse at its start, or take without any effect, and what stands against
+kprov's own flags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from kprov.artifacts.options import flags as known_flags
+from kprov.artifacts.options.flags import LISTS, Flag
+from kprov.artifacts.options.values import WORDS, parses
+from kprov.inventory.checks import variables_of
+from kprov.inventory.fields import FlagText
+from kprov.inventory.mistakes import Path
+from kprov.inventory.review import Review
+from kprov.values.components import BY_NAME
+from kprov.values.spelling import did_you_mean
+from kprov.values.taken_flags import KEPT
+
+_SHOWN = 6  # words of a long list of choices
+
+
+def check(review: Review, versions: Mapping[str, str]) -> None:
+    """Note what is wrong with every flag. versions: of each part, empty where Kubernetes' is not right."""
+    silent: set[str] = set()
+    for place, variables in variables_of(review):
+        for component, flags in variables.extra_args.items():
+            for name, value in flags.items():
+                path = (*place, "extra_args", component, name)
+                if not review.sound(*path):
+                    continue
+                if _is_taken(review, path, component, name):
+                    continue
+                _keeps(review, path, component, name, value)
+                version = versions.get(known_flags.RELEASES.get(component, ""))
+                if version is not None:
+                    _of_version(review, path, value, component, version, silent)
+
+
+def _is_taken(review: Review, path: Path, component: str, name: str) -> bool:
+    entry = next((entry for entry in BY_NAME[component].flags or () if entry.has(name)), None)
+    if entry is not None:
+        review.fault(
+            path,
+            f"--{name} of {component} cannot be set here: {entry.why}",
+            needed="flags that the rest of the cluster does not depend on",
+            todo=entry.todo,
+        )
+    return entry is not None
+
+
+def _keeps(review: Review, path: Path, component: str, name: str, value: FlagText) -> None:
+    """A list whose words the cluster depends on."""
+    for kept in KEPT.get(component, ()):
+        missing = [word for word in kept.words if word not in parts(value)]
+        if kept.flag == name and missing:
+            review.fault(
+                path,
+                f"{' and '.join(missing)} would be switched off: {kept.why}",
+                needed=f"a list with {', '.join(kept.words)}",
+                todo=f"write '{','.join([*missing, *parts(value)])}'",
+            )
+
+
+def _of_version(review: Review, path: Path, value: FlagText, component: str, version: str, silent: set[str]) -> None:
+    line = known_flags.minor(version)
+    flags = known_flags.flags_of(component, version)
+    if flags is None:
+        if component not in silent:
+            silent.add(component)
+            review.caution(
+                path, f"kprov does not know the flags of {component} {line}, so that they are not checked", ""
+            )
+        return
+    name = str(path[-1])
+    flag = flags.get(name)
+    if flag is None:
+        _unknown(review, path, component, line, flags)
+    elif not _wrong(review, path, flag, value):
+        _cautions(review, path, component, flag)
+
+
+def _unknown(review: Review, path: Path, component: str, line: str, flags: Mapping[str, Flag]) -> None:
+    name = str(path[-1])
+    others = known_flags.lines_with(component, name)
+    what = f"{component} {line} has no flag --{name}"
+    if others:
+        what += f"; {component} {', '.join(others)} {'has' if len(others) == 1 else 'have'}"
+    review.fault(
+        path,
+        what,
+        found=f"--{name}",
+        needed=f"a flag that `{component} --help` of {line} names",
+        todo=did_you_mean(name, flags) or "remove it",
+        at_key=True,
+    )
+
+
+def _wrong(review: Review, path: Path, flag: Flag, value: FlagText) -> bool:
+    """Note a value that the program does not take; True when there is one."""
+    if not isinstance(value, str) and flag.kind not in LISTS:
+        review.fault(path, "a list, and this flag takes one value", needed=WORDS.get(flag.kind, "one text"))
+        return True
+    for text in (value,) if isinstance(value, str) else value:
+        if not parses(flag.kind, text):
+            review.fault(path, "the wrong kind of value", needed=WORDS[flag.kind])
+            return True
+    return _wrong_word(review, path, flag, value)
+
+
+def _wrong_word(review: Review, path: Path, flag: Flag, value: FlagText) -> bool:
+    if not flag.choices:
+        return False
+    words = parts(value) if flag.kind in LISTS else [str(value)]
+    if flag.kind == "switches":
+        words = [word.partition("=")[0].strip().removeprefix("kube:") for word in words]
+    wrong = [word for word in words if word and word.removeprefix("-") not in flag.choices and word != "*"]
+    if wrong:
+        review.fault(
+            path,
+            f"{wrong[0]!r} is not one of the words that this flag takes",
+            needed=_some(wrong[0], flag.choices),
+            todo=did_you_mean(wrong[0], flag.choices),
+        )
+    return bool(wrong)
+
+
+def _some(word: str, choices: tuple[str, ...]) -> str:
+    """The choices, or of many the most alike."""
+    if len(choices) <= 2 * _SHOWN:
+        return f"one of {', '.join(choices)}"
+    alike = get_close_matches(word, choices, n=_SHOWN, cutoff=0.4) or choices[:_SHOWN]
+    return f"one of {len(choices)} words, such as {', '.join(alike)}"
+
+
+def _cautions(review: Review, path: Path, component: str, flag: Flag) -> None:
+    field = {"kubelet": "kubelet", "kube-proxy": "kube_proxy", "kube-scheduler": "kube_scheduler"}.get(component)
+    if flag.overruled:
+        review.fault(
+            path,
+            f"{component} ignores --{flag.name} beside the configuration file that kprov writes",
+            needed="a setting that has an effect",
+            todo=f"write it as a field under `{field}`",
+        )
+    elif flag.kind == "ignored":
+        review.caution(path, f"{component} takes --{flag.name} and ignores it", "remove it")
+    elif flag.deprecated:
+        review.caution(path, f"--{flag.name} of {component} is deprecated: {flag.deprecated}", "")
+
+
+def parts(value: FlagText) -> list[str]:
+    """The single values of a list, however it is written."""
+    texts = (value,) if isinstance(value, str) else value
+    return [part.strip() for text in texts for part in text.split(",")]

@@ -1,0 +1,129 @@
+"""What is checked on a host before it gets its name, and which of kprov's own flags an inventory may set too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+
+import pytest
+from given import context
+
+from kprov.artifacts.catalog import resolve_versions
+from kprov.artifacts.options.flags import RELEASES, flags_of
+from kprov.artifacts.options.values import parses
+from kprov.values.components import BY_NAME
+from kprov.values.resources import FILE, File, Resource, Unit
+
+ALL = {"cluster": {"addons": [{"name": "monitoring"}]}, "hosts": {"a": {"groups": ["etcd", "control_plane", "worker"]}}}
+ROLES = {
+    "etcd": "etcd",
+    "kube-apiserver": "api_server",
+    "kube-controller-manager": "controller_manager",
+    "kube-scheduler": "scheduler",
+    "kubelet": "kubelet",
+    "kube-proxy": "kube_proxy",
+    "containerd": "containerd",
+}
+# Flags that kprov sets and an inventory may set otherwise: nothing else relies on them.
+FREE = {
+    "etcd": {"cipher-suites", "tls-min-version", "feature-gates", "watch-progress-notify-interval"},
+    "kube-apiserver": {
+        "admission-control-config-file",
+        "allow-privileged",
+        "audit-log-maxage",
+        "audit-log-maxbackup",
+        "audit-log-maxsize",
+        "audit-policy-file",
+        "authorization-mode",
+        "enable-admission-plugins",
+        "enable-bootstrap-token-auth",
+        "endpoint-reconciler-type",
+        "kubelet-preferred-address-types",
+        "profiling",
+        "request-timeout",
+        "service-account-extend-token-expiration",
+        "service-account-issuer",
+        "service-account-lookup",
+        "shutdown-delay-duration",
+        "shutdown-send-retry-after",
+        "shutdown-watch-termination-grace-period",
+        "tls-cipher-suites",
+        "tls-min-version",
+    },
+    "kube-controller-manager": {
+        "controllers",
+        "flex-volume-plugin-dir",
+        "profiling",
+        "terminated-pod-gc-threshold",
+        "tls-cipher-suites",
+        "tls-min-version",
+    },
+    "kube-scheduler": {"profiling", "tls-cipher-suites", "tls-min-version"},
+    "kubelet": set(),
+    "kube-proxy": set(),
+    "containerd": set(),
+}
+
+
+def taken(component: str, flag: str) -> bool:
+    return any(entry.has(flag) for entry in BY_NAME[component].flags or ())
+
+
+def desired(role: str, given: Mapping[str, object] = ALL) -> list[Resource]:
+    return list(import_module(f"kprov.roles.{role}").resources(context(given)))
+
+
+def flags(resources: Iterable[Resource], component: str) -> list[tuple[str, str]]:
+    (unit,) = [item for item in resources if isinstance(item, Unit) and item.name == f"{component}.service"]
+    assert unit.check[0] == f"/opt/kprov/bin/{component}"
+    assert unit.check[-1] == "--version"
+    return [(name.removeprefix("--"), value) for name, _, value in (word.partition("=") for word in unit.check[1:-1])]
+
+
+@pytest.mark.parametrize("component", ROLES)
+def test_a_unit_is_checked_with_the_words_of_its_own_command_line(component: str) -> None:
+    resources = desired(ROLES[component])
+    (unit,) = [item for item in resources if isinstance(item, Unit) and item.name == f"{component}.service"]
+    for name, value in flags(resources, component):
+        assert f"--{name}={value.replace('%', '%%').replace('$', '$$')}" in unit.content.decode()
+
+
+@pytest.mark.parametrize("component", ROLES)
+def test_each_flag_that_kprov_sets_is_refused_to_an_inventory_or_said_to_be_free(component: str) -> None:
+    own = {name for name, _ in flags(desired(ROLES[component]), component)}
+    assert {name for name in own if not taken(component, name)} == FREE[component]
+
+
+@pytest.mark.parametrize("component", RELEASES)
+@pytest.mark.parametrize("line", ["1.37"])
+def test_every_version_takes_the_flags_that_kprov_sets(component: str, line: str) -> None:
+    known = flags_of(component, resolve_versions(line)[RELEASES[component]])
+    assert known is not None
+    for name, value in flags(desired(ROLES[component]), component):
+        assert parses(known[name].kind, value), name
+        assert not known[name].deprecated or component == "kube-scheduler"
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "program"),
+    [
+        ("containerd", "/etc/containerd/config.toml", "/opt/kprov/bin/containerd"),
+        ("docker", "/etc/docker/containerd.toml", "/opt/kprov/bin/containerd"),
+        ("docker", "/etc/docker/daemon.json", "/opt/kprov/bin/dockerd"),
+        ("crio", "/etc/crio/crio.conf", "/opt/kprov/bin/crio"),
+        ("kube_proxy", "/var/lib/kube-proxy/config.yaml", "/opt/kprov/bin/kube-proxy"),
+        ("api_proxy", "/etc/kubernetes/api-proxy.cfg", "/usr/sbin/haproxy"),
+        ("metrics_proxy", "/etc/kubernetes/metrics-proxy.cfg", "/usr/sbin/haproxy"),
+    ],
+)
+def test_the_program_that_reads_a_file_is_asked(role: str, path: str, program: str) -> None:
+    found = {item.path: item for item in desired(role) if isinstance(item, File)}
+    assert found[path].check[0] == program
+    assert FILE in found[path].check
+
+
+def test_another_issuer_stands_after_kprovs_own() -> None:
+    host = {"groups": ["control_plane"], "extra_args": {"kube-apiserver": {"service-account-issuer": ("https://old",)}}}
+    words = flags(desired("api_server", {"hosts": {"a": host}}), "kube-apiserver")
+    issuers = [value for name, value in words if name == "service-account-issuer"]
+    assert issuers == ["https://kubernetes.default.svc.cluster.local", "https://old"]

@@ -1,0 +1,147 @@
+"""Flags that are handed through: judged by what the component's version has, and by what kprov's own parts rely on."""
+
+from __future__ import annotations
+
+import pytest
+from inventory_text import cluster, loaded, mistakes, only
+
+from kprov.values.components import BY_NAME
+from kprov.values.taken_flags import KEPT, TAKEN
+
+# line of `cluster`, column, what, needed, todo
+FAULTS = [
+    ("kube-apiserver: {no-such-flag: 1}", 33, "has no flag --no-such-flag", "`kube-apiserver --help`", ""),
+    ("kube-apiserver: {profilin: false}", 33, "has no flag --profilin", "", "did you mean 'profiling'?"),
+    ("kube-apiserver: {profiling: maybe}", 44, "the wrong kind of value", "true or false", ""),
+    ("kube-apiserver: {max-requests-inflight: many}", 56, "the wrong kind of value", "a whole number", ""),
+    ("kube-apiserver: {request-timeout: 60}", 50, "the wrong kind of value", "a duration", ""),
+    ("kube-apiserver: {goaway-chance: often}", 48, "the wrong kind of value", "a number", ""),
+    ("kube-apiserver: {audit-log-mode: bloking}", 49, "'bloking' is not one of", "batch, blocking", "'blocking'?"),
+    ("kube-apiserver: {profiling: [true, false]}", 44, "takes one value", "true or false", ""),
+    (
+        "kube-apiserver: {disable-admission-plugins: Priorty}",
+        60,
+        "'Priorty' is not one",
+        "words, such as",
+        "'Priority'?",
+    ),
+    ("kube-apiserver: {feature-gates: NoSuchGate=true}", 48, "'NoSuchGate' is not one", "words, such as", ""),
+    ("kube-apiserver: {feature-gates: AllAlpha}", 48, "the wrong kind of value", "NAME=true", ""),
+    ("kube-controller-manager: {node-monitor-period: 5}", 63, "the wrong kind of value", "a duration", ""),
+    ("kube-proxy: {proxy-mode: nftables}", 41, "ignores --proxy-mode", "an effect", "under `kube_proxy`"),
+    ("kube-scheduler: {kube-api-qps: 10}", 47, "ignores --kube-api-qps", "an effect", "under `kube_scheduler`"),
+    ("etcd: {max-wals: -1}", 33, "the wrong kind of value", "0 or more", ""),
+    ("etcd: {log-level: loud}", 34, "'loud' is not one of", "debug, info", ""),
+    ("etcd: {experimental-corrupt-check-time: 1h}", 23, "no flag --experimental-corrupt", "", "'corrupt-check-time'?"),
+    ("kubelet: {address: localhost}", 35, "the wrong kind of value", "an IP address", ""),
+]
+
+
+@pytest.mark.parametrize(("flags", "column", "what", "needed", "todo"), FAULTS)
+def test_what_the_component_would_refuse(flags: str, column: int, what: str, needed: str, todo: str) -> None:
+    mistake = only(cluster(f"extra_args: {{{flags}}}"))
+    assert mistake.where == f"i.yaml:3:{column}"
+    assert what in mistake.what
+    assert needed in mistake.needed
+    assert todo in mistake.todo
+
+
+def test_a_flag_of_another_version_is_told_with_those_that_have_it() -> None:
+    flag = "experimental-corrupt-check-time"
+    assert "etcd 3.7 has no flag" in only(cluster(f"extra_args: {{etcd: {{{flag}: 1h}}}}")).what
+    assert "etcd 3.6 has" in only(cluster(f"extra_args: {{etcd: {{{flag}: 1h}}}}")).what
+    assert loaded(cluster('kubernetes: "1.36"', f"extra_args: {{etcd: {{{flag}: 1h}}}}")).cluster
+
+
+# Each pattern of the table, and a flag of it that upstream has.
+CLASHES = [
+    ("kube-apiserver", "oidc-issuer-url", "does not start with both"),
+    ("kube-apiserver", "anonymous-auth", "does not start with both"),
+    ("kube-apiserver", "authorization-config", "does not start with both"),
+    ("kube-apiserver", "bind-address", "health gates"),
+    ("kube-apiserver", "secure-port", "health gates"),
+    ("kube-apiserver", "encryption-provider-config", "no Secret"),
+    ("kube-controller-manager", "cluster-signing-key-file", "never on a host"),
+    ("kube-controller-manager", "leader-elect", "at the same time"),
+    ("kube-scheduler", "write-config-to", "never runs"),
+    ("kubelet", "node-labels", "no effect"),
+    ("kubelet", "version", "never runs"),
+    ("kube-proxy", "cleanup", "never runs"),
+    ("etcd", "force-new-cluster", "quorum"),
+    ("etcd", "quota-backend-bytes", "key of its own"),
+    ("containerd", "root", "where kprov lets it live"),
+]
+
+
+@pytest.mark.parametrize(("component", "flag", "why"), CLASHES)
+def test_what_kprovs_own_parts_rely_on_is_refused_with_a_reason(component: str, flag: str, why: str) -> None:
+    mistake = only(cluster(f"extra_args: {{{component}: {{{flag}: x}}}}"))
+    assert f"--{flag} of {component} cannot be set here" in mistake.what
+    assert why in mistake.what
+    assert mistake.todo
+
+
+def test_every_entry_of_the_table_is_found_and_says_why() -> None:
+    for component, entries in TAKEN.items():
+        for entry in entries:
+            assert entry.why
+            assert entry.todo
+            for flag in entry.flags:
+                assert next(one for one in BY_NAME[component].flags or () if one.has(flag.replace("*", "x"))) is entry
+
+
+def test_lists_that_the_cluster_depends_on_keep_their_words() -> None:
+    mistake = only(cluster("extra_args: {kube-apiserver: {authorization-mode: 'Webhook,RBAC'}}"))
+    assert "Node would be switched off" in mistake.what
+    assert mistake.todo == "write 'Node,Webhook,RBAC'"
+    assert loaded(cluster(f"extra_args: {{kube-apiserver: {{authorization-mode: '{mistake.todo[7:-1]}'}}}}")).cluster
+    assert loaded(cluster("extra_args: {kube-apiserver: {authorization-mode: [Node, RBAC, Webhook]}}")).cluster
+    assert all(kept.words and kept.why for entries in KEPT.values() for kept in entries)
+
+
+@pytest.mark.parametrize(
+    ("flags", "value"),
+    [
+        ("kube-apiserver: {enable-admission-plugins: [NodeRestriction, PodSecurity]}", "NodeRestriction,PodSecurity"),
+        ("kube-apiserver: {tls-sni-cert-key: ['a,b', 'c,d']}", ("a,b", "c,d")),
+        ("etcd: {log-outputs: [stderr, /x]}", "stderr,/x"),
+        ("containerd: {log-level: [debug]}", "debug"),
+        ("kube-apiserver: {max-requests-inflight: 5}", "5"),
+        ("kube-apiserver: {feature-gates: {AllBeta: true}}", None),
+    ],
+)  # fmt: skip
+def test_lists_are_joined_unless_the_program_does_not_split(flags: str, value: str | tuple[str, ...] | None) -> None:
+    text = cluster(f"extra_args: {{{flags}}}")
+    if value is None:
+        assert "not a flag's value" in only(text).what
+        return
+    ((found,),) = [list(flags.values()) for flags in loaded(text).cluster.host("cp1").extra_args.values()]
+    assert found == value
+
+
+def test_what_is_deprecated_or_without_effect_is_a_caution() -> None:
+    warned = loaded(cluster("extra_args: {kubelet: {max-pods: 50}, etcd: {force: true, max-snapshots: 3}}")).warnings
+    texts = [str(caution) for caution in warned]
+    assert [text.split(": ")[1] for text in texts] == [
+        "cluster.extra_args.kubelet.max-pods",
+        "cluster.extra_args.etcd.force",
+        "cluster.extra_args.etcd.max-snapshots",
+    ]
+    assert "i.yaml:3:26" in texts[0]
+    assert "deprecated" in texts[0]
+    assert "ignores it" in texts[1]
+    assert "v3.8" in texts[2]
+
+
+def test_a_version_that_kprov_does_not_know_is_not_judged_and_said_once() -> None:
+    text = cluster("versions: {etcd: 3.9.0}", "extra_args: {etcd: {brand-new: 1, newer: 2}}")
+    assert [c.what for c in loaded(text).warnings] == [
+        "cluster.extra_args.etcd.brand-new: kprov does not know the flags of etcd 3.9, so that they are not checked"
+    ]
+
+
+def test_every_place_is_looked_at() -> None:
+    bad = "extra_args: {kubelet: {nope: 1}}"
+    text = cluster(bad, hosts=f"groups:\n  worker: {{{bad}}}\nhosts:\n  cp1: {{address: 192.0.2.1, group: control_plane}}\n"
+                   f"  w1: {{address: 192.0.2.2, {bad}}}\n")  # fmt: skip
+    assert [m.where.split(":")[1] for m in mistakes(text)] == ["3", "5", "8"]
