@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kprov.pki.kubeconfig import referencing
-from kprov.roles.documents import arguments, dump, parsing
+from kprov.roles.documents import arguments, dump, laid_over, parsing
 from kprov.roles.layout import (
     CA,
     CIPHER_SUITES,
@@ -45,7 +45,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield ca_file(ctx)
     yield File(path=FRONT_PROXY_CA, content=ctx.trust.bundle["front-proxy"])
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
-    yield File(path=CONFIG, content=dump(_config()), mode=0o600)
+    yield File(path=CONFIG, content=dump(laid_over(_config(), ctx.host.kube_scheduler)), mode=0o600)
     yield from certificates(ctx, _RECORD, owner=USER)
     yield from (program(ctx, name) for name in (USER, "kubectl"))
     yield _unit(ctx)

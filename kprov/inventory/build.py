@@ -101,6 +101,7 @@ def _host(
         restrict_oom_score_adj=variables.get("restrict_oom_score_adj") is True,
         kubelet=_frozen(variables.get("kubelet")),
         kube_proxy=_frozen(variables.get("kube_proxy")),
+        kube_scheduler=_frozen(variables.get("kube_scheduler")),
         containerd=_frozen(variables.get("containerd")),
         extra_args=MappingProxyType(
             {

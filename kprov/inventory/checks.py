@@ -109,14 +109,6 @@ def variables_of(review: Review) -> Iterator[tuple[Path, HostVariables]]:
     yield from ((("hosts", name), entry) for name, entry in review.inventory.hosts.items())
 
 
-def _identity(review: Review) -> None:
-    for path, variables in variables_of(review):
-        for field in ("kubelet", "kube_proxy"):
-            for key in ("kind", "apiVersion"):
-                if key in getattr(variables, field):
-                    review.fault((*path, field, key), "kprov writes this field itself", todo="remove it")
-
-
 def handlers(review: Review, versions: Mapping[str, str]) -> None:
     """Refuse OCI handlers on nodes whose cri-dockerd takes none: no pod that asks for one would ever start there."""
     version = versions.get("cri-dockerd", "")
@@ -181,7 +173,6 @@ _CHECKS: tuple[Callable[[Review], None], ...] = (
     _etcd,
     _workers,
     _clashes,
-    _identity,
 )
 
 

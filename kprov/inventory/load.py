@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from kprov.artifacts.catalog import resolve_versions
-from kprov.inventory import build, checks, diagnose, flag_checks, source
+from kprov.inventory import build, checks, diagnose, field_checks, flag_checks, source
 from kprov.inventory.addons import addons
 from kprov.inventory.cloud import check_hosts, settings
 from kprov.inventory.merge import members
@@ -40,7 +40,7 @@ _TRAPS = {
     ),
     "number": ("YAML readers disagree on what this number is", "put it into quotes for text; else write it in decimal"),
 }
-_FREE = frozenset({"kubelet", "kube_proxy", "containerd"})  # whose fields may be null
+_FREE = frozenset({"kubelet", "kube_proxy", "kube_scheduler"})  # whose fields may be null
 _OFF: KeyPath = ("cluster", "swap")  # its accepted words are `off` and `keep`
 
 
@@ -118,6 +118,7 @@ def parse(
     versions = _versions(review, resolve)
     checks.handlers(review, versions)
     flag_checks.check(review, versions)
+    field_checks.check(review, versions)
     reader = SecretReader(path.parent, os.environ if environment is None else environment)
     hosts = build.hosts(review, path.parent, reader, versions)
     chosen = addons(review, path.parent, reader, _minor(versions))

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 from kprov.inventory.mistakes import Path
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys
-from kprov.values.model import NETWORK_ADDONS, NetworkMode
+from kprov.values.model import NETWORK_ADDONS, NetworkMode, pods_of
 
 _SERVICE_PREFIXES = range(12, 29)  # kube-apiserver takes at most 20 bits of host part
 _NODE_BITS = 16  # kube-controller-manager and Kubernetes' allocator: at most 2^16 node networks
@@ -156,10 +156,10 @@ def pods(review: Review) -> None:
             found=f"{nodes} nodes, and {net} holds {2 ** (prefix - net.prefixlen)} networks of /{prefix}",
             needed=f"a network for each node: /{prefix - (nodes - 1).bit_length()} or larger",
         )
-    elif 2 ** (32 - prefix) - 3 < _PODS and "kubelet" not in cluster.model_fields_set:
+    elif pods_of(prefix) < _PODS and "kubelet" not in cluster.model_fields_set:
         review.caution(
             ("cluster", key),
-            f"a node network of /{prefix} holds {2 ** (32 - prefix) - 3} pods, fewer than the kubelet's {_PODS}",
+            f"a node network of /{prefix} holds {pods_of(prefix)} pods, fewer than the kubelet's {_PODS}",
             "set `kubelet: {maxPods: …}`, or choose a smaller pod_cidr_node_prefix",
         )
 

@@ -130,6 +130,11 @@ class HostVariables(Keys):
         description="Fields of KubeProxyConfiguration (kubeproxy.config.k8s.io/v1alpha1), laid over kprov's own.",
         json_schema_extra=restarts("kube-proxy", note="connections go on"),
     )
+    kube_scheduler: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Fields of KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1), laid over kprov's own.",
+        json_schema_extra=restarts("kube-scheduler", note="new pods wait for a moment"),
+    )
     containerd: dict[str, Any] = Field(
         default_factory=dict,
         description="Settings of containerd's configuration, laid over kprov's own: what stands at the top of its file "

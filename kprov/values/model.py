@@ -74,6 +74,11 @@ class Handler:
     options: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
 
 
+def pods_of(prefix: int) -> int:
+    """How many pods a node's network of this prefix length holds: without its two ends, and the node's own address."""
+    return (1 << (32 - prefix)) - 3
+
+
 @dataclass(frozen=True, kw_only=True)
 class Taint:
     """A node taint, as in core/v1."""
@@ -117,6 +122,7 @@ class Host:
     )
     kubelet: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeletConfiguration fields laid over kprov's
     kube_proxy: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeProxyConfiguration fields, laid over
+    kube_scheduler: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # KubeSchedulerConfiguration fields
     containerd: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # e.g. {"enable_selinux": True}
     # component → flag → value; several for a flag that is written once for each
     extra_args: Mapping[str, Mapping[str, str | tuple[str, ...]]] = field(default_factory=lambda: _EMPTY)

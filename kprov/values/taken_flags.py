@@ -45,7 +45,7 @@ _AUTHENTICATION = (
 TAKEN: Mapping[str, tuple[Taken, ...]] = {
     "etcd": (
         Taken(
-            flags=("data-dir", "wal-dir"),
+            flags=("data-dir",),
             why="the unit may write below /var/lib/etcd alone, and disk checks, snapshots and `kprov down` look there",
         ),
         Taken(
@@ -116,9 +116,6 @@ TAKEN: Mapping[str, tuple[Taken, ...]] = {
         Taken(
             flags=("etcd-servers", "etcd-cafile", "etcd-certfile", "etcd-keyfile"),
             why="kprov runs etcd and knows its members",
-        ),
-        Taken(
-            flags=("etcd-prefix",), why="every object of the cluster is stored below kprov's, and would be out of sight"
         ),
         Taken(
             flags=(
@@ -252,10 +249,6 @@ TAKEN: Mapping[str, tuple[Taken, ...]] = {
             why="it has a key of its own",
             todo="write `runtime`",
         ),
-        Taken(
-            flags=("root-dir",),
-            why="disk checks, add-ons, swaps of runtimes and `kprov down` look below /var/lib/kubelet",
-        ),
         _PRINTS,
     ),
     "kube-proxy": (
@@ -268,8 +261,8 @@ TAKEN: Mapping[str, tuple[Taken, ...]] = {
     "containerd": (
         Taken(flags=("config",), why="kprov writes this file itself", todo="write the settings under `containerd`"),
         Taken(
-            flags=("address", "root", "state"),
-            why="kubelet, disk checks, swaps of runtimes and `kprov down` look where kprov lets it live",
+            flags=("address",),
+            why="kubelet, imports of images and health gates speak to the socket that kprov sets",
         ),
         _PRINTS,
     ),

@@ -95,7 +95,7 @@ def test_each_flag_that_kprov_sets_is_refused_to_an_inventory_or_said_to_be_free
 
 
 @pytest.mark.parametrize("component", RELEASES)
-@pytest.mark.parametrize("line", ["1.37"])
+@pytest.mark.parametrize("line", ["1.36", "1.37"])
 def test_every_version_takes_the_flags_that_kprov_sets(component: str, line: str) -> None:
     known = flags_of(component, resolve_versions(line)[RELEASES[component]])
     assert known is not None

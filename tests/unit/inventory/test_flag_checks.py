@@ -69,7 +69,7 @@ CLASHES = [
     ("kube-proxy", "cleanup", "never runs"),
     ("etcd", "force-new-cluster", "quorum"),
     ("etcd", "quota-backend-bytes", "key of its own"),
-    ("containerd", "root", "where kprov lets it live"),
+    ("containerd", "address", "the socket that kprov sets"),
 ]
 
 

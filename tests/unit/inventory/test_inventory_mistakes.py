@@ -99,7 +99,7 @@ LINES = [  # one line under `cluster` at line 3, column, key path, what, found, 
         "",
         "remove",
     ),
-    ("kubelet: {kind: KubeletConfiguration}", 19, "kubelet.kind", "kprov writes this", "", "", "remove it"),
+    ("kubelet: {kind: KubeletConfiguration}", 13, "kubelet.kind", "kprov writes this", "", "", "remove it"),
     ('kubelet: {a: {b: ["x\\ty"]}}', 21, "kubelet.a.b[0]", "U+0009", "'x\\ty'", "one line", ""),
 ]
 

@@ -92,8 +92,11 @@ def test_swap_off_needs_no_quotes() -> None:
 
 
 def test_scalars_of_free_form_settings_keep_their_types() -> None:
-    host = loaded(cluster("kubelet: {a: 1, b: -2, c: 0.5, d: true, e: null, f: text, g: [x], h: '1'}")).cluster.hosts[0]
-    assert dict(host.kubelet) == {"a": 1, "b": -2, "c": 0.5, "d": True, "e": None, "f": "text", "g": ["x"], "h": "1"}
+    written = "maxPods: 1, oomScoreAdj: -2, memoryThrottlingFactor: 0.5, seccompDefault: true, resolvConf: null"
+    host = loaded(
+        cluster(f"kubelet: {{{written}, volumePluginDir: text, clusterDNS: [x], staticPodPath: '1'}}")
+    ).cluster.hosts[0]
+    assert list(host.kubelet.values()) == [1, -2, 0.5, True, None, "text", ["x"], "1"]
 
 
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:

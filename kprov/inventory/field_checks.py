@@ -1,0 +1,124 @@
+"""Fields of configuration documents that an inventory hands through, against the types of the version that reads them.
+
+No I/O but package data. What several values say together, such as more pods than addresses, is judged here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kprov.artifacts.options import fields as known_fields
+from kprov.artifacts.options.fields import Slip, Types
+from kprov.artifacts.options.flags import data, minor
+from kprov.inventory.checks import variables_of
+from kprov.inventory.mistakes import Path
+from kprov.inventory.review import Review
+from kprov.inventory.schema import HostKeys, HostVariables
+from kprov.inventory.taken_fields import taken_field
+from kprov.values.model import GROUPS, Group, pods_of
+from kprov.values.spelling import did_you_mean
+
+_TYPES: Mapping[str, str] = {
+    "kubelet": "v1beta1.KubeletConfiguration",
+    "kube_proxy": "v1alpha1.KubeProxyConfiguration",
+    "kube_scheduler": "v1.KubeSchedulerConfiguration",
+}
+
+
+def check(review: Review, versions: Mapping[str, str]) -> None:
+    """Note what is wrong with every field. versions: of each part, empty where Kubernetes' is not right."""
+    _too_many_pods(review)
+    version = versions.get("kubernetes")
+    types = known_fields.types_of(version) if version else None
+    told = types is not None or version is None
+    for place, variables in variables_of(review):
+        for document, kind in _TYPES.items():
+            given = getattr(variables, document)
+            path = (*place, document)
+            if not given or not review.sound(*path):
+                continue
+            if not told:
+                told = True
+                review.caution(
+                    path,
+                    f"kprov does not know the fields of Kubernetes {minor(version or '')}, so they are not checked",
+                )
+            _taken(review, path, document, given)
+            if types is not None and version is not None:
+                for slip in _slips(types, kind, given, version):
+                    _note(review, path, slip)
+
+
+def _too_many_pods(review: Review) -> None:
+    """More pods than the node's network has addresses: those beyond it would never start."""
+    cluster = review.inventory.cluster
+    if cluster.network.mode == "none" or not review.sound("cluster", "pod_cidr_node_prefix"):
+        return
+    for name, entry in review.inventory.hosts.items():
+        groups = review.groups[name]
+        most, path = _most_pods(review, name, entry, groups)
+        prefix = entry.pod_cidr.prefixlen if entry.pod_cidr else cluster.pod_cidr_node_prefix
+        if groups != {"etcd"} and type(most) is int and most > pods_of(prefix) and review.sound(*path):
+            review.fault(
+                path,
+                f"more pods than host {name} has addresses for",
+                needed=f"at most {pods_of(prefix)}: its network is a /{prefix}",
+                todo="choose fewer; before the first run, `pod_cidr_node_prefix` or the host's `pod_cidr` may be larger",
+            )
+
+
+def _most_pods(review: Review, name: str, entry: HostKeys, groups: frozenset[Group]) -> tuple[Any, Path]:
+    """A host's maxPods and where it is written: the nearest to the host wins."""
+    inventory = review.inventory
+    places: list[tuple[Path, HostVariables]] = [(("hosts", name), entry)]
+    places += [
+        (("groups", group), inventory.groups[group])
+        for group in reversed(GROUPS)
+        if group in inventory.groups and group in groups
+    ]
+    for place, variables in (*places, (("cluster",), inventory.cluster)):
+        if "maxPods" in variables.kubelet:
+            return variables.kubelet["maxPods"], (*place, "kubelet", "maxPods")
+    return None, ()
+
+
+def _taken(review: Review, path: Path, document: str, given: Mapping[str, Any], below: tuple[str, ...] = ()) -> None:
+    for key, value in given.items():
+        entry = taken_field(document, (*below, key))
+        if entry is not None:
+            review.fault((*path, key), f"this field cannot be set here: {entry.why}", todo=entry.todo, at_key=True)
+        elif isinstance(value, Mapping):
+            _taken(review, (*path, key), document, value, (*below, key))
+
+
+def _slips(types: Types, kind: str, given: Mapping[str, Any], version: str) -> Iterator[Slip]:
+    yield from known_fields.slips(types, kind, given)
+    gates = (data("kubernetes", minor(version)) or {}).get("gates", ())
+    switched = given.get("featureGates")
+    for gate in switched if isinstance(switched, Mapping) else ():
+        if gate not in gates:
+            yield Slip(path=("featureGates", gate), needed="a feature gate of this version", known=tuple(gates))
+    for index, profile in enumerate(given.get("profiles") or ()):
+        for number, plugin in enumerate(profile.get("pluginConfig") or () if isinstance(profile, Mapping) else ()):
+            if isinstance(plugin, Mapping) and (arguments := f"v1.{plugin.get('name')}Args") in types:
+                at = ("profiles", index, "pluginConfig", number, "args")
+                yield from known_fields.slips(types, arguments, plugin.get("args"), at)
+
+
+def _note(review: Review, path: Path, slip: Slip) -> None:
+    where = (*path, *slip.path)
+    if not review.sound(*where):
+        return
+    if slip.known:
+        review.fault(
+            where,
+            "unknown field",
+            found=str(slip.path[-1]),
+            needed=slip.needed,
+            todo=did_you_mean(str(slip.path[-1]), slip.known) or "remove it",
+            at_key=True,
+        )
+    else:
+        value = str(review.root.at(where).value)
+        review.fault(where, "the wrong kind of value", needed=slip.needed, todo=did_you_mean(value, slip.words))
