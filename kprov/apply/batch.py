@@ -64,6 +64,11 @@ class Batch:
         """Return the number of the operation that tells when kubelet started, 0 without one."""
         return next((n for n, one in enumerate(self.operations, start=1) if isinstance(one, wire.Started)), 0)
 
+    @property
+    def unready(self) -> int:
+        """Return the number of the operation that tells which nodes are not Ready, 0 without one."""
+        return next((n for n, one in enumerate(self.operations, start=1) if isinstance(one, wire.NodesReady)), 0)
+
     def attach(self, content: bytes | Path, path: str = "content") -> str:
         """Adds a payload file; returns its name, which ends like `path`: the host moves it to its folder under that."""
         name = f"{len(self.payload):04d}/{path.rpartition('/')[2]}"

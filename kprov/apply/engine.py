@@ -15,19 +15,21 @@ from functools import partial
 from kprov.apply.batch import Batch
 from kprov.apply.conversing import Exchange, run, single
 from kprov.apply.heartbeats import heartbeats_batch
+from kprov.apply.objects import log_batch
 from kprov.apply.rolls import Request, Rolling, Run, rolling
 from kprov.apply.sending import send
 from kprov.plan.conversation import Answer
-from kprov.plan.stage_names import HEARTBEATS
+from kprov.plan.stage_names import HEARTBEATS, READY
 from kprov.plan.stages import STAGES, Stage
 from kprov.values.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
+
+_LOG_LINES = 6  # of each node that is not Ready
 
 
 @dataclass(kw_only=True)
 class Engine(Run):
     """One run over open sessions."""
 
-    generation: str
     emit: Sink
     forks: int = 50
     _starts: dict[str, int] = field(default_factory=dict)  # nodes whose kubelet was restarted: when, in microseconds
@@ -35,7 +37,7 @@ class Engine(Run):
     def run(self) -> None:
         """All stages in order; stops after the first batch in which a host failed. An add-on that fails stops nothing."""
         for stage in STAGES:
-            if self._halted:
+            if self.halted:
                 return
             self._run_stage(stage, rolling(stage))
 
@@ -48,24 +50,22 @@ class Engine(Run):
         self.emit(StageStarted(stage=stage.name, title=stage.title, hosts=tuple(dict.fromkeys(hosts))))
         for names in batches:
             self._run_batch(stage, roll, names)
-            if self._halted:
+            if self.halted:
                 return
         for request in ending:
             self._ask_for(request)
-            if self._halted:
+            if self.halted:
                 return
         self.emit(StageEnded(stage=stage.name, seconds=time.monotonic() - started))
 
-    @property
-    def _halted(self) -> bool:
-        return any(failure.fatal for failure in self.failures)
-
     def _run_batch(self, stage: Stage, roll: Rolling, names: Sequence[str]) -> None:
         self._ask_for(roll.before(self, names))
-        if self._halted:
+        if self.halted:
             return
         self._run_hosts(stage, roll, names)
         self._await_heartbeats()
+        if not self.halted:
+            self._ask_at_once(roll.beside(self, names))
         self._ask_for(roll.after(self, names))
 
     def _await_heartbeats(self) -> None:
@@ -77,7 +77,16 @@ class Engine(Run):
 
     def _ask_for(self, request: Request | None) -> None:
         if request is not None:
-            self._note(self._exchanged(request.what, request.host, request.work))
+            self._note(self._answered(request))
+
+    def _ask_at_once(self, requests: Sequence[Request]) -> None:
+        with ThreadPoolExecutor(max_workers=max(1, min(self.forks, len(requests)))) as pool:
+            for failures in pool.map(self._answered, requests):
+                self._note(failures)
+
+    def _answered(self, request: Request) -> Sequence[HostFailed]:
+        failures = self._exchanged(request.what, request.host, request.work)
+        return tuple(replace(failure, todo=request.todo or failure.todo) for failure in failures)
 
     def _note(self, failures: Sequence[HostFailed]) -> None:
         for failure in failures:
@@ -98,14 +107,29 @@ class Engine(Run):
 
     def _sent(self, what: str, name: str, batch: Batch, heard: dict[int, Answer]) -> Sequence[HostFailed]:
         self.changed = self.changed or batch.changes
+        self.stages.add(what)
+        self.touched.add(name)
         started = time.monotonic()
         self.emit(HostStarted(stage=what, host=name, operations=len(batch.operations), changes=batch.changes))
-        answers: dict[int, str] = {}
+        answers = self.heard[name] = {}
         failures = send(
             self.sessions[name], what, batch, self.generation, self.emit, answers.__setitem__, heard.__setitem__
         )
         if not failures and answers.get(batch.start, "").isdigit():
             self._starts[name] = int(answers[batch.start])
+        if batch.unready in answers:
+            failures = tuple(self._with_logs(failure, answers[batch.unready]) for failure in failures)
         if not failures:
             self.emit(HostEnded(stage=what, host=name, seconds=time.monotonic() - started))
         return failures
+
+    def _with_logs(self, failure: HostFailed, unready: str) -> HostFailed:
+        """The failure with the last lines of kubelet on each node that is not Ready. unready: a line a node, name first."""
+        parts = [unready]
+        for name in (line.partition(":")[0] for line in unready.splitlines()):
+            if name in self.sessions:
+                heard: dict[int, str] = {}
+                send(self.sessions[name], READY, log_batch(), self.generation, lambda _: None, heard.__setitem__)
+                lines = heard.get(1, "its host does not answer").strip().splitlines()
+                parts += [f"{name}, kubelet.service: {line}" for line in lines[-_LOG_LINES:]]
+        return replace(failure, log="\n".join(parts))

@@ -14,7 +14,7 @@ from kprov.apply.operations import Sources, stage_batch, write_gates, write_stam
 from kprov.observe.observation import Observation
 from kprov.plan.cluster import ClusterPlan
 from kprov.plan.etcd import Membership, initial_cluster
-from kprov.plan.etcd_conversations import joined, needed_of, promoted, quorum_kept, removed
+from kprov.plan.etcd_conversations import disarmed, joined, needed_of, promoted, quorum_kept, removed
 from kprov.plan.host import JOIN_FILE, HostPlan
 from kprov.plan.rolls import Members, host_batches
 
@@ -54,6 +54,11 @@ def departures(membership: Membership) -> Exchange[None]:
     """Takes members out that no host of the inventory is any more; sent to one member that stays."""
     for member in membership.remove:
         yield from carried(removed(member.name, member.id, membership.live), Batch())
+
+
+def cleared() -> Exchange[None]:
+    """Clears the alarm of a full store; sent to one member."""
+    yield from carried(disarmed(), Batch())
 
 
 def _changed(stage: str, name: str, plan: ClusterPlan, seen: Observation, sources: Sources) -> Exchange[None]:

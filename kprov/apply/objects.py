@@ -121,6 +121,13 @@ def ready_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
     return batch
 
 
+def log_batch() -> Batch:
+    """Asks a node for the last lines of its kubelet."""
+    batch = Batch()
+    batch.add("unit kubelet.service: its last lines", wire.UnitLog(unit="kubelet.service"))
+    return batch
+
+
 def _apply_and_await(
     batch: Batch,
     plan: ClusterPlan,
@@ -223,8 +230,7 @@ def _await_nodes(batch: Batch, nodes: Sequence[str], *, networkless: bool) -> No
     if nodes and networkless:
         batch.add("nodes registered", wire.Registered(nodes=tuple(nodes), seconds=_DEADLINE))
     elif nodes:
-        command = f"{_KUBECTL} wait --for=condition=Ready --timeout=10s {' '.join(f'node/{name}' for name in nodes)}"
-        batch.add("nodes Ready", wire.Gate(kind="command", seconds=_DEADLINE, argument=command))
+        batch.add("nodes Ready", wire.NodesReady(nodes=tuple(nodes), seconds=_DEADLINE))
 
 
 def _documents(items: Iterable[Object]) -> bytes:

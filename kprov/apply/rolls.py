@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from kprov.apply import wire
 from kprov.apply.batch import Batch
 from kprov.apply.conversing import Exchange, single
-from kprov.apply.etcd import departures, etcd_batches, etcd_work
+from kprov.apply.etcd import cleared, departures, etcd_batches, etcd_work
 from kprov.apply.objects import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
 from kprov.apply.operations import Issue, Sources, stage_batch
+from kprov.apply.reach import STAGES as REACHING
+from kprov.apply.reach import addresses, advice, image, reach_batch, write_end, write_pods
 from kprov.apply.runtime_swap import swap_batch
 from kprov.apply.upgrades import drain_work, reopen_work
 from kprov.observe.observation import Observation
 from kprov.plan import rolls, stage_names
 from kprov.plan.cluster import ClusterPlan
+from kprov.plan.proof import proven
 from kprov.plan.stages import Stage
 from kprov.transport.base import Session
 from kprov.values.certificate import Authority
@@ -42,8 +46,17 @@ class Run:
     sources: SourcesOf
     kubeconfig: Callable[[], bytes]
     bundle: Mapping[Authority, bytes]
+    generation: str
     failures: list[HostFailed] = field(default_factory=list)
     changed: bool = False
+    stages: set[str] = field(default_factory=set)  # in which something was sent
+    touched: set[str] = field(default_factory=set)  # hosts to which something was sent
+    heard: dict[str, dict[int, str]] = field(default_factory=dict)  # host → what its last exec told, by operation
+
+    @property
+    def halted(self) -> bool:
+        """Whether a host failed in a way that ends the run."""
+        return any(failure.fatal for failure in self.failures)
 
     @property
     def control_plane(self) -> str:
@@ -69,11 +82,15 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What one host is sent on behalf of others. what: its name in events, in the place of a stage's."""
+    """What one host is sent on behalf of others.
+
+    what: its name in events, in the place of a stage's. todo: what leads out where it fails, if more is known than usual.
+    """
 
     what: str
     host: str
     work: Exchange[None]
+    todo: str = ""
 
 
 class Rolling:
@@ -93,6 +110,10 @@ class Rolling:
     def before(self, run: Run, names: Sequence[str]) -> Request | None:
         """Return what must be done before a batch of hosts is changed; they stay as they are when it fails."""
         return None
+
+    def beside(self, run: Run, names: Sequence[str]) -> Sequence[Request]:
+        """Return what hosts are asked, all at once, when a batch has ended well."""
+        return ()
 
     def after(self, run: Run, names: Sequence[str]) -> Request | None:
         """Return what is done when a batch of hosts has ended, whether all of them ended well or not."""
@@ -126,6 +147,10 @@ class _Members(Rolling):
         return etcd_work(self.stage.name, host, run.plan, run.observations[host], run.sources(host), token=token)
 
     def ending(self, run: Run) -> Iterator[Request]:
+        # With the alarm of a full store each write is refused until it is cleared, also when there is room again.
+        full = any("NOSPACE" in seen.surroundings.etcd for seen in run.observations.values())
+        if full and self.batches(run):
+            yield Request(what=self.stage.name, host=run.member, work=cleared())
         if run.plan.membership.remove:
             yield Request(what=self.stage.name, host=run.member, work=departures(run.plan.membership))
 
@@ -180,8 +205,60 @@ class _Once(Rolling):
 
 
 class _Ready(_Once):
+    """Waits until all is well, and writes down that it was: without that note the next run asks again.
+
+    Where it may have changed, pods of all nodes are asked for each other.
+    """
+
     def batches(self, run: Run) -> list[list[str]]:
-        return [[run.control_plane]] if run.changed or run.plan.not_ready else []
+        due = run.changed or run.plan.not_ready or run.plan.unproven
+        return [[run.control_plane]] if due else []
+
+    def work(self, run: Run, host: str) -> Exchange[None]:
+        batch = self.batch(run)
+        batch.attach_as("kubeconfig", run.kubeconfig())
+        if nodes := _reaching(run):
+            write_pods(batch, nodes, image(run.plan), run.generation)
+        else:
+            _write_well(batch, run, host)
+        return single(batch)
+
+    def beside(self, run: Run, names: Sequence[str]) -> Sequence[Request]:
+        told = run.heard.get(names[0], {})
+        found = addresses(told[max(told)]) if told and _reaching(run) else {}
+        return tuple(
+            Request(what=self.stage.name, host=name, work=single(reach_batch(name, found)), todo=advice(run.cluster))
+            for name in found
+            if name in run.sessions
+        )
+
+    def after(self, run: Run, names: Sequence[str]) -> Request | None:
+        if not _reaching(run):
+            return None
+        batch = Batch()
+        batch.attach_as("kubeconfig", run.kubeconfig())
+        write_end(batch)
+        if not run.halted:
+            _write_well(batch, run, names[0])
+        return Request(what=self.stage.name, host=names[0], work=single(batch))
+
+
+def _reaching(run: Run) -> list[str]:
+    """Return the nodes whose pods are asked for each other: none where nothing was done that could cut them off."""
+    networkless = run.plan.network.mode == "none" and run.plan.not_ready
+    due = bool(run.stages & REACHING or run.plan.unproven)
+    if networkless or not due or not image(run.plan):
+        return []
+    ill = set(run.plan.not_ready) - set(run.plan.hosts)
+    nodes = [host.name for host in run.cluster.nodes if host.name in run.sessions and host.name not in ill]
+    return nodes if len(nodes) > 1 else []
+
+
+def _write_well(batch: Batch, run: Run, host: str) -> None:
+    """host: the control plane that writes it down, whose generation this very exec makes this run's."""
+    touched, asked = {*run.touched, host}, set(run.plan.hosts)
+    seen = proven(run.observations, touched=touched, asked=asked, generation=run.generation)
+    batch.add("that all was seen well", wire.Well(hosts=tuple(f"{name}={seen[name]}" for name in sorted(seen))))
 
 
 def rolling(stage: Stage) -> Rolling:

@@ -328,6 +328,54 @@ class VolumesGone(Operation):
     seconds: int
 
 
+class NodesReady(Operation, answers=("ok", "told"), changes=False):
+    """Waits until each node is Ready. When it gives up, it tells which are not, each with condition and message."""
+
+    nodes: tuple[str, ...]
+    seconds: int
+
+    @property
+    def expected(self) -> str:
+        return f"nodes Ready within {self.seconds} s"
+
+
+class PodAddresses(Operation, answers=("ok", "told"), changes=False):
+    """Waits until all pods with the label run and have an address, and tells them: NODE ADDRESS, a line each."""
+
+    namespace: str
+    label: str
+    pods: int
+    seconds: int
+
+
+class Reach(Operation, changes=False):
+    """Connects from the pod on this host that listens on the port to those on other nodes: each is NODE=ADDRESS."""
+
+    port: int
+    peers: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return "pods of this node to reach pods of all other nodes"
+
+
+class DeletePods(Operation, changes=False):
+    namespace: str
+    label: str
+
+
+class Well(Operation, changes=False):
+    """Writes down which hosts were seen well: each is HOST=GENERATION."""
+
+    hosts: tuple[str, ...]
+
+
+class UnitLog(Operation, answers=("ok", "told"), changes=False):
+    """Tells how a unit ended last, and its last lines."""
+
+    unit: str
+
+
 class Registered(Operation, answers=("ok", "note"), changes=False):
     """nodes: each is Ready, or lacks nothing but a pod network that is not kprov's."""
 

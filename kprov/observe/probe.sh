@@ -41,7 +41,10 @@ lock_holder() {
     [ -e $STATE/apply.lock ] && { flock -w 60 -s $STATE/apply.lock true 2>/dev/null || say fact applying yes; }
 }
 
-generation() { [ -r $STATE/generation ] && { read -r value < $STATE/generation; say fact generation "$value"; }; }
+generation() { # of the last run that did something here; and which hosts of which generation a control plane saw well
+    [ -r $STATE/generation ] && { read -r value < $STATE/generation; say fact generation "$value"; }
+    [ -r $STATE/well ] && while read -r name value; do say well "$name" "$value"; done < $STATE/well
+}
 
 facts() { # unless they are known from a moment ago
     asked facts || return 0

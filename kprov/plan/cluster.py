@@ -20,6 +20,7 @@ from kprov.plan.etcd import Membership, Peer, decide
 from kprov.plan.findings import Finding, findings
 from kprov.plan.host import DATA, HostPlan, plan_host
 from kprov.plan.kubelet_state import with_fresh_state
+from kprov.plan.proof import unproven
 from kprov.plan.stages import desired
 from kprov.plan.upgrades import NodeUpgrades, deferred
 from kprov.plan.upgrades import decide as decide_upgrades
@@ -42,7 +43,7 @@ class ClusterPlan:
     holding data; leaving_data: folders on hosts that go with all they hold, once no claim has a volume in them;
     uninitialized: nodes that the cloud's controller has yet to take over, as far as known; findings: what is not well
     on hosts though everything is in sync; servers: how many API servers the cluster has; steps: what goes to another
-    minor version, in words.
+    minor version, in words; unproven: hosts that no run has seen well since something was done there.
     """
 
     hosts: Mapping[str, HostPlan]
@@ -67,6 +68,7 @@ class ClusterPlan:
     findings: tuple[Finding, ...] = ()
     servers: int = 1
     steps: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -81,7 +83,8 @@ class ClusterPlan:
     @property
     def settled(self) -> bool:
         """Whether there is nothing to do and nothing to wait for."""
-        return self.empty and not self.not_ready and not self.unready and not self.uninitialized
+        waiting = self.not_ready or self.unready or self.uninitialized or self.unproven
+        return self.empty and not waiting
 
     def limited(self, names: frozenset[str]) -> ClusterPlan:
         """The plan for some hosts only; etcd's membership and Kubernetes objects stay in it.
@@ -90,7 +93,9 @@ class ClusterPlan:
         """
         hosts = {name: plan for name, plan in self.hosts.items() if name in names}
         told = tuple(finding for finding in self.findings if finding.host in names)
-        return replace(self, hosts=hosts, upgrades=self.upgrades.of(names), unready=(), findings=told)
+        unproven = tuple(name for name in self.unproven if name in names)
+        upgrades = self.upgrades.of(names)
+        return replace(self, hosts=hosts, upgrades=upgrades, unready=(), findings=told, unproven=unproven)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +203,7 @@ def plan_cluster(
         findings=findings(cluster, observations, inputs.now),
         servers=len(cluster.group("control_plane")),
         steps=tuple(_steps(cluster, observations)),
+        unproven=unproven(observations),
     )
 
 

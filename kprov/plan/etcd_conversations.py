@@ -15,6 +15,7 @@ from kprov.values.errors import ApplyError
 
 _CHANGE_SECONDS = 30
 _PROMOTION_SECONDS = 120
+_OWN = "https://127.0.0.1:2379"  # of the host that is asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +105,13 @@ def quorum_kept(others: Sequence[str], needed: int) -> Talk[None]:
         )
 
 
+def disarmed() -> Talk[None]:
+    """Clear the alarm of a full store, once all members have been restarted with a larger quota; asked of one of them."""
+    (answer,) = yield (_etcdctl("alarm NOSPACE of etcd", [_OWN], "alarm", "disarm"),)
+    if not answer.ok:
+        raise _refused("etcd kept its alarm NOSPACE", answer, "a member that answers")
+
+
 def _listed(live: Sequence[str]) -> Talk[tuple[EtcdMember, ...]]:
     (answer,) = yield (_etcdctl("members of etcd", live, "member", "list"),)
     found = said.members(answer)
@@ -120,7 +128,7 @@ def _etcdctl(
     about: str, endpoints: Sequence[str], *arguments: str, again: tuple[str, ...] = (), seconds: int = 0
 ) -> Request:
     asked = (f"--endpoints={','.join(endpoints)}", *arguments)
-    changes = arguments[:2] in (("member", "add"), ("member", "promote"), ("member", "remove"))
+    changes = arguments[:2] in (("member", "add"), ("member", "promote"), ("member", "remove"), ("alarm", "disarm"))
     return Request(program="etcdctl", about=about, arguments=asked, again=again, seconds=seconds, changes=changes)
 
 

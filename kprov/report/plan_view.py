@@ -118,6 +118,8 @@ def _cluster_lines(plan: ClusterPlan) -> list[str]:
 def _waiting_lines(plan: ClusterPlan) -> list[str]:
     """What a run waits for though nothing of it changes."""
     lines = [f"not Ready now: {', '.join(plan.not_ready)}"] if plan.not_ready else []
+    if plan.unproven:
+        lines.append(f"not yet seen well since something was last done there, asked again: {', '.join(plan.unproven)}")
     if plan.uninitialized:
         lines.append(f"not taken over by the cloud's controller yet: {', '.join(plan.uninitialized)}")
     return lines + [f"add-on {row.addon} is not ready now: {row}" for row in plan.unready]
@@ -149,6 +151,7 @@ def plan_values(plan: ClusterPlan) -> dict[str, Any]:
         "interrupts": interruptions(plan),
         "irrevocable": list(irrevocable(plan)),
         "not_ready": list(plan.not_ready),
+        "unproven": list(plan.unproven),
         "uninitialized": list(plan.uninitialized),
         "findings": [asdict(finding) for finding in plan.findings],
         "unready": [{"addon": row.addon, "object": row.row, "reason": row.reason} for row in plan.unready],

@@ -7,7 +7,7 @@ set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL=C
 HOST_PORTS=/run/kprov/host-ports # the table of host ports as it last was
-AGAIN=60 # seconds between two restarts that brought no rules: without an API server there are none yet
+AGAIN=20 # seconds between two restarts that brought no rules: without an API server there are none yet
 
 present() {
     case $1 in

@@ -98,6 +98,53 @@ def test_two_nodes_talk_through_the_tunnel(cluster: LabCluster) -> None:
     assert cluster.kprov("plan").status == 0
 
 
+def test_rules_that_something_flushed_are_told_and_come_back(cluster: LabCluster) -> None:
+    cluster.sh("w1", "systemctl stop kprov-service-rules; nft flush ruleset")
+    assert "its rules (ip kube-proxy) are not in the kernel" in cluster.kprov("status", status=1).text
+    cluster.sh("w1", "systemctl start kprov-service-rules")
+    until(
+        lambda: "ip kube-proxy" in cluster.sh("w1", "nft list tables"), seconds=90, what="kube-proxy's rules are back"
+    )
+    until(lambda: cluster.kprov("status", status=None).status == 0, seconds=40, what="the cluster is well again")
+    cluster.sh("w1", "nft flush ruleset")
+    until(lambda: "ip kube-proxy" in cluster.sh("w1", "nft list tables"), seconds=60, what="they are back again")
+    until(lambda: cluster.kprov("status", status=None).status == 0, seconds=40, what="the cluster is well")
+
+
+def test_a_policy_route_over_the_pod_network_is_told(cluster: LabCluster) -> None:
+    cluster.sh("w1", "ip rule add to 10.244.0.0/16 lookup 52 pref 100; ip route add 10.244.0.0/16 dev lo table 52")
+    told = cluster.kprov("status", status=1).text
+    assert "PeerRoute" in told
+    assert "dev lo table 52" in told
+    cluster.sh("w1", "ip rule del pref 100; ip route flush table 52")
+    cluster.kprov("status")
+
+
+def test_a_file_in_the_shared_cni_folder_changes_no_pods_network(cluster: LabCluster) -> None:
+    cluster.sh("w1", 'mkdir -p /etc/cni/net.d && echo \'{"cniVersion": "1.0.0"}\' > /etc/cni/net.d/00-theirs.conf')
+    cluster.sh("w1", "systemctl restart containerd; rm /var/lib/kprov/stamps/kube-proxy.service")
+    cluster.kprov("up", "--yes")  # new pods of both nodes reach each other
+    cluster.sh("w1", "rm -r /etc/cni/net.d; echo x > /etc/kprov/cni/net.d/00-theirs.conf")
+    assert "00-theirs.conf comes before 10-kprov.conflist" in cluster.kprov("status", status=1).text
+    cluster.sh("w1", "rm /etc/kprov/cni/net.d/00-theirs.conf; systemctl restart containerd")
+
+
+def test_a_firewall_that_cuts_pods_off_fails_every_run_until_it_lets_them_through(cluster: LabCluster) -> None:
+    drop = "add table inet theirs; add chain inet theirs pass { type filter hook forward priority 0; policy drop; }"
+    cluster.sh("w1", f"nft '{drop}'; rm /var/lib/kprov/stamps/kube-proxy.service")
+    for _ in range(2):
+        told = cluster.kprov("up", "--yes", status=3).text
+        assert "no answer from pods on " in told
+        assert "table inet theirs, chain pass (forward): drops what no rule accepts" in told
+        assert "UDP 4789 (vxlan)" in told
+    assert "not yet seen well" in cluster.kprov("plan").text
+    cluster.sh("w1", "nft delete table inet theirs")
+    cluster.kprov("up", "--yes")
+    assert cluster.kprov("up", "--yes").text.count("nothing was changed") == 1
+    assert "not yet seen well" not in cluster.kprov("plan").text
+    assert cluster.kubectl("get", "pods", "-n", "kube-system", "-l", "kprov.io/reach", "-o", "name") == ""
+
+
 def test_a_third_one_joins(cluster: LabCluster) -> None:
     before = cluster.main_pids("w1")
     with_hosts(cluster, *HOSTS)

@@ -261,6 +261,42 @@ def test_the_data_on_flags_is_what_the_programs_say(cluster: LabCluster) -> None
             } - {"help"}
 
 
+def test_a_kubelet_that_ends_after_its_first_healthy_answer_is_not_healthy(cluster: LabCluster) -> None:
+    """Seen by plan, up and status; once it stays up, the next run makes it well."""
+    folder = "/run/systemd/system/kubelet.service.d"
+    cluster.sh("one", f"mkdir -p {folder} && printf '[Service]\nRuntimeMaxSec=1\n' > {folder}/ends.conf")
+    cluster.sh("one", "systemctl daemon-reload; systemctl restart --no-block kubelet; sleep 8")
+    assert "kubelet.service" in cluster.kprov("plan", status=2).text
+    told = cluster.kprov("status", status=1).text
+    assert "kubelet.service does not stay up" in told
+    assert f"kubelet.service is changed by {folder}/ends.conf" in told
+    assert "it ended 5 times within" in cluster.kprov("up", "--yes", status=3).text
+    cluster.sh("one", f"rm -r {folder}; systemctl daemon-reload")
+    cluster.kprov("up", "--yes")
+    cluster.kprov("status")
+
+
+ETCDCTL = (
+    "/opt/kprov/bin/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt"
+    " --cert=/etc/etcd/pki/healthcheck-client.crt --key=/etc/etcd/pki/healthcheck-client.key"
+)
+
+
+def test_a_full_store_is_told_and_gets_a_larger_quota(cluster: LabCluster) -> None:
+    settings(cluster, etcd={"quota_bytes": 64 << 20})
+    cluster.kprov("up", "--yes")
+    cluster.sh("one", "head -c 900000 /dev/zero | tr '\\0' x > /tmp/value")
+    cluster.sh("one", f"for n in $(seq 1 120); do {ETCDCTL} put /fill/$n < /tmp/value || break; done > /dev/null 2>&1")
+    assert "etcd's store is full (ALARM NOSPACE)" in cluster.kprov("status", status=1).text
+    assert "EtcdAlarm" in cluster.kprov("plan").text
+    settings(cluster, etcd={"quota_bytes": 512 << 20})
+    cluster.kprov("up", "--yes")
+    cluster.sh("one", f"{ETCDCTL} del --prefix /fill/ && rm /tmp/value")
+    cluster.kprov("status")
+    cluster.edit(lambda document: document["cluster"].pop("etcd"))
+    cluster.kprov("up", "--yes")
+
+
 def test_check_and_limit(cluster: LabCluster) -> None:
     assert cluster.kprov("up", "--check").status == 0
     assert cluster.kprov("up", "--yes", "--limit", "worker").status == 0

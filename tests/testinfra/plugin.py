@@ -8,7 +8,7 @@ cluster. A check for which there is nothing of its kind is left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,7 @@ class Suite:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self._left_out: list[str] = []
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", "on(*groups): hosts in one of these groups; `node` is any with a kubelet")
@@ -67,7 +68,15 @@ class Suite:
         metafunc.parametrize(("host", name), pairs, ids=ids, indirect=["host"], scope="session")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        self._left_out = sorted({item.originalname for item in items if _is_about_nothing(item)})  # type: ignore[attr-defined]
         items[:] = [item for item in items if not _is_about_nothing(item)]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Count and name what was not looked at: a check that did not run has seen nothing well."""
+        skipped = terminalreporter.getreports("skipped")
+        names = sorted({report.nodeid.rpartition("::")[2] for report in skipped})
+        terminalreporter.write_line(f"skipped: {_named(names)}")
+        terminalreporter.write_line(f"nothing of their kind here: {_named(self._left_out)}")
 
     @pytest.fixture(scope="session")
     def fleet(self) -> Fleet:
@@ -94,6 +103,10 @@ class Suite:
 
 def is_in(host: Host, groups: Iterable[str]) -> bool:
     return any(host.is_node if group == "node" else group in host.groups for group in groups)
+
+
+def _named(names: Sequence[str]) -> str:
+    return f"{len(names)} ({', '.join(names)})" if names else "0"
 
 
 def _label(case: object) -> str:

@@ -43,7 +43,7 @@ _COMMANDS = ("nft", "haproxy", "openssl", "curl", "bash", "tar", "gzip", "flock"
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan")
 # What is waited for, or done anew at each boot, and leaves nothing to be seen.
 _WITHOUT_TRACE = (
-    *(wire.Gate, wire.Steady, wire.Heartbeats, wire.Registered, wire.AddonReady),
+    *(wire.Gate, wire.Steady, wire.Heartbeats, wire.Registered, wire.AddonReady, wire.NodesReady, wire.Reach),
     *(wire.Check, wire.Checkpoint, wire.ReloadUnits, wire.Swapoff, wire.Alone),
 )
 
@@ -58,6 +58,7 @@ class Machine:
 
     number: int
     generation: str = ""
+    well: dict[str, str] = field(default_factory=dict)
     records: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)  # kind and name → value, before
     paths: dict[str, tuple[str, str, str, str]] = field(default_factory=dict)  # → mode, owner, group, stat's word
     contents: dict[str, bytes] = field(default_factory=dict)
@@ -104,6 +105,7 @@ class Obedient:
         yield from (f"disk\t{folder}\t{50 << 30} {99 << 30}" for folder in ("/etc", "/opt", "/var", "/var/lib"))
         yield from machine.says
         yield from ("link\teth0\t1500", f"address\teth0\t{address}/24")
+        yield from (f"well\t{host}\t{value}" for host, value in machine.well.items())
         for (kind, key), (value, before) in machine.records.items():
             yield f"record\t{kind}\t{key}\t{value}\t-\t{before}"
         known = set(machine.records) | {(row[0], row[1]) for row in asked}
@@ -138,10 +140,26 @@ class Obedient:
         for number, operation in enumerate(received(stdin), start=1):
             if isinstance(operation, wire.Started):
                 yield f"told\t{number}\t{_base64(b'1796046080123456')}"
+            elif isinstance(operation, wire.PodAddresses):
+                yield f"told\t{number}\t{_base64(self._addresses(operation.label).encode())}"
             elif not isinstance(operation, _WITHOUT_TRACE):
                 getattr(self, f"_do_{operation.word}")(machine, payload, operation)
             yield f"ok\t{number}\t-"
         yield "done\t0\t-"
+
+    def _addresses(self, label: str) -> str:
+        """NODE ADDRESS of the pods with a label."""
+        name, _, value = label.partition("=")
+        pods = [item for item in self.objects.values() if item["kind"] == "Pod"]
+        nodes = [item["spec"]["nodeName"] for item in pods if item["metadata"]["labels"].get(name) == value]
+        return "\n".join(f"{node} 10.244.{number}.9" for number, node in enumerate(nodes))
+
+    def _do_delete_pods(self, _: Machine, __: Payload, asked: wire.DeletePods) -> None:
+        for key in [key for key, item in self.objects.items() if item["kind"] == "Pod"]:
+            del self.objects[key]
+
+    def _do_well(self, machine: Machine, _: Payload, asked: wire.Well) -> None:
+        machine.well = dict(pair.split("=") for pair in asked.hosts)
 
     def _do_file(self, machine: Machine, payload: Payload, asked: wire.File) -> None:
         content = payload[asked.payload]

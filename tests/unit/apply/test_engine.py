@@ -22,6 +22,7 @@ from kprov.apply.operations import Sources
 from kprov.apply.sending import send
 from kprov.objects.objects import ObjectChange, identity
 from kprov.observe.observation import EtcdMember
+from kprov.observe.surroundings import Surroundings
 from kprov.plan.cluster import ClusterPlan
 from kprov.plan.conversation import Answer
 from kprov.plan.etcd import Membership, Peer
@@ -544,3 +545,62 @@ def test_heartbeats_are_asked_after_each_batch_of_restarted_kubelets_also_of_dra
     }
     engine(plans, FakeTransport(handler=answer), [], NodeUpgrades(drain=("a",))).run()
     assert sent == [(f"a={start}",)]
+
+
+UNREADY = (
+    "b: Ready is Unknown (NodeStatusUnknown): Kubelet stopped posting node status.\ngone: there is no Node of that name"
+)
+
+
+def unready(asked: Host, _: str, stdin: bytes) -> Result:
+    lines = []
+    for number, one in enumerate(received(stdin), start=1):
+        if isinstance(one, wire.NodesReady):
+            lines += [(word, number, UNREADY) for word in ("told", "fail")]
+        elif isinstance(one, wire.UnitLog):
+            lines += [("told", number, f"failed\nlast line of {one.unit} on {asked.name}\n"), ("ok", number, "")]
+        else:
+            lines += [("ok", number, "")]
+    text = [f"{word}\t{number}\t{base64.b64encode(text.encode()).decode()}" for word, number, text in lines]
+    return Result(status=0, stdout="\n".join([*text, "done\t0\t-", ""]).encode(), stderr=b"")
+
+
+def test_only_nodes_that_are_not_ready_are_named_with_condition_message_and_last_lines() -> None:
+    running = engine({"a": plan("a"), "b": plan("b")}, FakeTransport(handler=unready), [])
+    nodes = tuple(replace(one, groups=frozenset({"worker", "control_plane"})) for one in running.cluster.hosts)
+    running.cluster = replace(running.cluster, hosts=nodes)
+    running.run()
+    (failure,) = running.failures
+    assert (failure.resource, failure.found) == ("nodes Ready", UNREADY.splitlines()[0])
+    assert failure.log.splitlines() == [
+        *UNREADY.splitlines(),
+        "b, kubelet.service: failed",
+        "b, kubelet.service: last line of kubelet.service on b",
+    ]
+    assert "a:" not in failure.log
+
+
+@pytest.mark.parametrize(("alarm", "disarmed"), [("ALARM NOSPACE", ["a"]), ("", []), ("RAFT NO LEADER", [])])
+def test_the_alarm_of_a_full_store_is_cleared_once_all_members_were_restarted(alarm: str, disarmed: list[str]) -> None:
+    def answer(asked: Host, command: str, stdin: bytes) -> Result:
+        for one in received(stdin):
+            if isinstance(one, wire.Restart) or (isinstance(one, wire.Ask) and one.asked[-2:] == ("alarm", "disarm")):
+                sent.append((asked.name, one.word))
+        return obeying(asked, command, stdin)
+
+    sent: list[tuple[str, str]] = []
+    plans = {name: plan(name, running=True, stage="etcd") for name in "ab"}
+    running = engine(plans, FakeTransport(handler=answer), [])
+    full = replace(bare(), surroundings=Surroundings(etcd=alarm))
+    running.observations = {"a": bare(), "b": full}
+    running.run()
+    assert [name for name, word in sent if word == "ask"] == disarmed
+    assert [word for _, word in sent[:2]] == ["restart", "restart"]
+
+
+def test_an_alarm_is_left_alone_where_no_member_is_changed() -> None:
+    """Whether there is room is not known: it would come back with the next write."""
+    running = engine({"a": replace(plan("a"), restarts=(), changes=())}, FakeTransport(handler=obeying), [])
+    running.observations = {"a": replace(bare(), surroundings=Surroundings(etcd="ALARM NOSPACE"))}
+    running.run()
+    assert running.touched == set()

@@ -116,8 +116,8 @@ def test_what_makes_pods_waits_until_all_nodes_are_ready() -> None:
     made = plan(WANTED, None)
     assert applied(objects_batch(made)) == ["settings"]
     later = workloads_batch(made, ["a", "b"])
-    assert words(later) == ["gate", "objects"]
-    assert asked(later)[0].endswith("node/a node/b")
+    assert words(later) == ["nodes_ready", "objects"]
+    assert later.operations[0] == wire.NodesReady(nodes=("a", "b"), seconds=180)
     assert applied(later) == ["web"]
 
 
@@ -177,7 +177,7 @@ def test_once_the_users_network_is_there_all_is_waited_for() -> None:
     none = NetworkSettings(mode="none")
     live = (*WANTED, list_of(WANTED))
     assert words(ready_batch(plan(WANTED, live, network=none, not_ready=("b",)), ["a", "b"])) == ["registered"]
-    assert words(ready_batch(plan(WANTED, live, network=none), ["a", "b"])) == ["gate", "gate"]
+    assert words(ready_batch(plan(WANTED, live, network=none), ["a", "b"])) == ["nodes_ready", "gate"]
 
 
 def test_the_list_grows_before_an_object_is_made_and_shrinks_after_one_is_gone() -> None:

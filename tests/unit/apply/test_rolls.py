@@ -62,6 +62,7 @@ def run(of: str = "node", **changes: Any) -> Run:
     )
     fake = FakeTransport(handler=lambda *_: pytest.fail("a roll sends nothing"))
     return Run(
+        generation="g",
         cluster=Cluster(
             name="c", versions={"kubernetes": "1.37.2"}, hosts=hosts, upgrade=UpgradeSettings(max_unavailable=2)
         ),

@@ -152,6 +152,19 @@ def test_a_folder_with_data_that_goes_is_known_to_the_whole_cluster(inputs: Inpu
     assert plan_cluster(replace(inputs, delete_data=True), seen).leaving_data == ("/var/lib/volumes",)
 
 
+def test_a_host_that_no_run_has_seen_well_is_waited_for_and_only_of_those_asked_for(inputs: Inputs) -> None:
+    observations = {
+        name: replace(seen, records=dict([record("file", "/etc/x")]), generation="g")
+        for name, seen in fresh(inputs).items()
+    }
+    observations["cp1"] = replace(observations["cp1"], well=dict.fromkeys(observations, "g") | {"w1": "older"})
+    plan = plan_cluster(inputs, observations)
+    assert plan.unproven == ("w1",)
+    assert not plan.settled
+    assert plan.limited(frozenset({"w1"})).unproven == ("w1",)
+    assert plan.limited(frozenset({"cp1"})).unproven == ()
+
+
 def test_a_node_that_is_not_ready_is_told(inputs: Inputs) -> None:
     seen = fresh(inputs)
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w1"}, "status": {"conditions": []}}

@@ -78,3 +78,5 @@ do_started() { # service
         fail "cannot ask systemd when it started: $log"
     tell "${log#t }"
 }
+
+do_unit_log() { tell "$(unit_log "$1")"; } # unit
