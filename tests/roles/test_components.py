@@ -15,7 +15,7 @@ from given import context
 import kprov
 from kprov.plan.stages import STAGES, desired
 from kprov.values.component import Component, Health, Leaf, Metrics, Port
-from kprov.values.components import BY_UNIT, COMPONENTS
+from kprov.values.components import BY_UNIT, COMPONENTS, JOURNAL, METRICS_PROXY
 from kprov.values.context import Context
 from kprov.values.resources import Binary, Certificate, File, Resource, Unit
 from kprov.values.runtimes import RUNTIMES
@@ -147,6 +147,15 @@ def test_the_ports_of_a_component_are_written_for_it(component: Component) -> No
     for port in component.ports:
         if (component.name, port.name) != ("kubelet", "https"):
             assert re.search(rf"\b{port.number}\b", everything), f"{component.name} is nowhere told port {port.number}"
+
+
+@pytest.mark.parametrize("ctx", contexts(), ids=lambda ctx: f"{ctx.host.runtime}-{ctx.host.name}")
+def test_logs_and_ends_of_certificates_are_told_of_every_component(ctx: Context) -> None:
+    """Of logs on every host, whether it has the component or not: a unit may be there for a while after it."""
+    units = {resource.name: resource.content.decode() for resource in resources(ctx) if isinstance(resource, Unit)}
+    assert [one.unit for one in COMPONENTS if f" {one.unit}" not in units[JOURNAL.unit]] == []
+    leaves = [leaf for one in COMPONENTS if one.unit in runs(ctx) for leaf in one.leaves]
+    assert [leaf.name for leaf in leaves if f" {leaf.paths[0]}" not in units[METRICS_PROXY.unit]] == []
 
 
 def test_no_port_has_two_owners() -> None:

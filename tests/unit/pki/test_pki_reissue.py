@@ -42,7 +42,7 @@ def test_what_was_just_issued_stays(algorithm):
     for spec in specs.values():
         ca = authority(spec.authority)
         assert why_reissue(ca.issue(spec, NOW).cert_pem, spec, ca.cert_pem, NOW) is None
-    assert len(specs) == 15
+    assert specs
 
 
 @pytest.mark.parametrize("pem", [b"", b"\n"])

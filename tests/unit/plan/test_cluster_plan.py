@@ -21,6 +21,7 @@ from kprov.pki.authority import CertificateAuthority
 from kprov.plan.cluster import Inputs, desired_of_hosts, plan_cluster
 from kprov.plan.stages import STAGES
 from kprov.values.certificate import AUTHORITIES
+from kprov.values.components import COMPONENTS
 from kprov.values.context import Trust
 from kprov.values.model import Interface
 from kprov.values.paths import CPU_STATE, KUBELET_CONFIG, POD_CIDRS
@@ -91,7 +92,9 @@ def test_a_settled_cluster_has_an_empty_plan(inputs: Inputs) -> None:
     # Certificates and images are compared by what a host holds, which this picture of one leaves out.
     kinds = {change.key[0] for host in plan.hosts.values() for change in host.changes}
     assert kinds <= {"certificate", "image", "module", "package", "user", "swap"}
-    assert not any(host.restarts for host in plan.hosts.values())
+    certificates = {leaf.paths[0] for component in COMPONENTS for leaf in component.leaves}
+    restarts = [restart.unit for host in plan.hosts.values() for restart in host.restarts]
+    assert [unit.name for unit in restarts if not unit.reads & certificates] == []
 
 
 THREE = {name: {"groups": ["etcd", "control_plane"]} for name in ("cp1", "cp2", "cp3")} | {"w1": {"groups": ["worker"]}}

@@ -22,14 +22,14 @@ from kprov.observe.surroundings import Surroundings
 from kprov.pki.authority import CertificateAuthority
 from kprov.run.status import Status, summarize
 from kprov.values.certificate import CertificateSpec
+from kprov.values.components import COMPONENTS
 from kprov.values.errors import TransportError
 from kprov.values.model import Cluster
 
-CONTROL_PLANE = (
-    "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kube-api-proxy",
-    "kprov-network", "kubelet", "kube-proxy", "kprov-service-rules",
-)  # fmt: skip
-WORKER = ("containerd", "kube-api-proxy", "kprov-network", "kubelet", "kube-proxy", "kprov-service-rules")
+CLUSTER = loaded(inventory()).cluster
+CONTROL_PLANE, WORKER = (
+    tuple(one.name for one in COMPONENTS if one.runs_on(CLUSTER, CLUSTER.host(name))) for name in ("cp1", "w1")
+)
 ACTIVE = UnitState(active="active", enabled="enabled", needs_reload=False, loaded=True)
 
 
@@ -58,7 +58,7 @@ MEMBERS = EtcdView(
 
 @pytest.fixture
 def cluster() -> Cluster:
-    return replace(loaded(inventory()).cluster, addons=by_name(["metrics-server"]))
+    return replace(CLUSTER, addons=by_name(["metrics-server"]))
 
 
 def addon_object(kind: str, name: str, addon: str = "metrics-server", **more: Any) -> Mapping[str, Any]:
