@@ -10,6 +10,7 @@ import pytest
 from kprov.addon.describe import described
 from kprov.inventory.changes import render, undeclared
 from kprov.inventory.schema import json_schema
+from kprov.values.components import BY_NAME
 from kprov.values.effect import KINDS, SCHEMA_KEY, Effect, fixed, free, read_effect, restarts
 from kprov.values.errors import AddonError
 
@@ -25,6 +26,14 @@ def test_a_key_without_a_declaration_is_found() -> None:
     del schema["$defs"]["ClusterKeys"]["properties"]["domain"][SCHEMA_KEY]
     del schema["properties"]["hosts"][SCHEMA_KEY]  # its keys are declared elsewhere
     assert undeclared(schema) == ("ClusterKeys.domain",)
+
+
+def test_what_restarts_is_a_component() -> None:
+    schema = json_schema()
+    fields = [field for model in (schema, *schema["$defs"].values()) for field in model["properties"].values()]
+    units = {unit for field in fields if SCHEMA_KEY in field for unit in read_effect(field[SCHEMA_KEY]).units}
+    assert "kubelet" in units
+    assert {unit for unit in units if " " not in unit} - set(BY_NAME) == set()  # others are words
 
 
 def test_the_page_is_up_to_date() -> None:
