@@ -113,9 +113,17 @@ left_over() { # what kubelet and runtime make for themselves outside the folders
     grep -q ' /\(var/\)\?run/nri/' /proc/net/unix || rm -rf --one-file-system /run/nri
 }
 
+watched() { # a command, while the unit that puts host ports back stands still and forgets them: no pod has any more
+    resting=
+    if systemctl is-active -q kprov-service-rules.service; then systemctl stop kprov-service-rules.service && resting=yes; fi
+    "$@"
+    rm -f /run/kprov/host-ports*
+    [ -z "$resting" ] || systemctl start --no-block kprov-service-rules.service
+}
+
 pods
 addresses
-tables 'inet cni_hostport' 'ip cni_hostport' 'ip6 cni_hostport'
+watched tables 'inet cni_hostport' 'ip cni_hostport' 'ip6 cni_hostport'
 case $1 in
 pods)
     chains iptables 'CNI|CRIO|KUBE-HP'
