@@ -1,5 +1,6 @@
 # make demo   a cluster of three machines on this computer, checked, and shown
-# make test   everything: lint, unit tests, whole clusters on lab machines
+# make test   lint, unit tests, whole clusters on lab machines
+# make test-long   what takes longer: a cluster of all three runtimes, built from modules, each put on each node
 # Debian or Ubuntu with root, Python 3.11, git, make and Go is all they need; `make setup` installs the rest.
 
 SHELL := /bin/bash
@@ -21,7 +22,7 @@ DEMO_PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client 
 	python3-venv ca-certificates
 TEST_PACKAGES := openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt chromium fonts-dejavu-core
 
-.PHONY: bench demo demo-down demo-setup demo-packages test test-unit coverage test-e2e lint types artifacts setup packages clean
+.PHONY: bench demo demo-down demo-setup demo-packages test test-unit coverage test-e2e test-long lint types artifacts setup packages clean
 
 demo: demo-setup
 	@$(KPROV) artifacts fetch
@@ -78,9 +79,13 @@ coverage: setup # of the same tests; counting lines takes a third of the time
 	$(BIN)/coverage report
 
 test-e2e: setup artifacts
-	@$(BIN)/pytest -q -m "lab and alone" tests/e2e
+	@$(BIN)/pytest -q -m "lab and alone and not long" tests/e2e
 	lanes=$$($(BIN)/python tests/e2e/lanes.py)
-	$(BIN)/pytest -q -m "lab and not alone" -n "$$lanes" --dist loadfile --no-loadscope-reorder tests/e2e
+	$(BIN)/pytest -q -m "lab and not alone and not long" -n "$$lanes" --dist loadfile --no-loadscope-reorder tests/e2e
+
+# Compares what machines share, as those that are `alone` do: nothing else may use labs meanwhile.
+test-long: setup
+	@$(BIN)/pytest -q -m long tests/e2e
 
 lint: setup types
 	@$(BIN)/ruff check .
