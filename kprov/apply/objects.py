@@ -18,11 +18,13 @@ from kprov.objects.kinds import FRONT, RECREATED, WORKLOADS
 from kprov.objects.listing import IDENTITY, list_object, removal
 from kprov.objects.objects import Identity, Object, identity, stamped
 from kprov.plan.cluster import ClusterPlan
+from kprov.plan.kube_answers import ADDING, APPLYING
 from kprov.roles.network import SCRIPT, gateway
 from kprov.values.certificate import Authority
 from kprov.values.yaml_text import dump_all
 
 _KUBECTL = "/opt/kprov/bin/kubectl"
+_AGAIN, _ADDING = "|".join(APPLYING), "|".join(ADDING)  # what passes, as the host takes it
 _DEADLINE = 180  # seconds that nodes and roll-outs get
 
 
@@ -39,7 +41,7 @@ def objects_batch(plan: ClusterPlan) -> Batch:
     own = [item for item in plan.desired_objects if identity(item) in names and item["kind"] not in WORKLOADS]
     if not plan.objects_known:
         payload = batch.attach(_documents([_list(_final(plan))]))
-        batch.add("the list of objects", wire.FirstList(payload=payload))
+        batch.add("the list of objects", wire.FirstList(payload=payload, again=_AGAIN))
     elif _ahead(plan) != plan.known:
         own.insert(0, _list(_ahead(plan)))
     _apply(batch, own)
@@ -170,7 +172,7 @@ def _list(names: Iterable[Identity]) -> Object:
 
 def _apply(batch: Batch, items: Sequence[Object]) -> None:
     if items:
-        batch.add("Kubernetes objects", wire.Objects(payload=batch.attach(_documents(items))))
+        batch.add("Kubernetes objects", wire.Objects(payload=batch.attach(_documents(items)), again=_AGAIN))
 
 
 def _delete(batch: Batch, plan: ClusterPlan, keys: Sequence[Identity]) -> None:
@@ -187,7 +189,7 @@ def _apply_addon(batch: Batch, plan: ClusterPlan, addon: AddonObjects, items: Se
         fixed = [identity(item) for item in items if item["kind"] in RECREATED and identity(item) in plan.apis]
         if fixed:
             recreated = batch.attach(_documents(removal(key, plan.apis) for key in fixed))
-    operation = wire.Addon(addon=name, payload=batch.attach(_documents(items)), recreated=recreated)
+    operation = wire.Addon(addon=name, payload=batch.attach(_documents(items)), recreated=recreated, again=_ADDING)
     batch.add(f"add-on {name}", operation, tuple(map(identity, items)))
 
 

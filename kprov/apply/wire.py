@@ -261,13 +261,17 @@ class EtcdFlags(Operation):
 
 
 class Objects(Operation):
+    """Applies objects. again: an extended regular expression of the failures that pass, case ignored."""
+
     payload: str
+    again: str
 
 
 class FirstList(Operation):
-    """Writes the list of objects where there is none."""
+    """Writes the list of objects where there is none. again: as for Objects."""
 
     payload: str
+    again: str
 
 
 class DeleteObjects(Operation):
@@ -284,11 +288,12 @@ class DeleteObject(Operation):
 
 
 class Addon(Operation, answers=("ok", "refused")):
-    """recreated: a payload with workloads that may be deleted and made again, or nothing."""
+    """recreated: a payload with workloads that may be deleted and made again, or nothing. again: as for Objects."""
 
     addon: str
     payload: str
     recreated: str = ""
+    again: str
 
     @property
     def expected(self) -> str:

@@ -89,7 +89,7 @@ def test_what_is_empty_is_written_as_a_word_and_read_back_empty() -> None:
         wire.Gate(kind="command", seconds=1, argument="true"),
         wire.Ask(program="kubectl", asked=("get",)),
         wire.DeleteObjects(payload="p", data=False),
-        wire.Addon(addon="a", payload="p"),
+        wire.Addon(addon="a", payload="p", again="x"),
     ):
         assert "-" in operation.row()
         assert read(operation.row()) == operation

@@ -251,7 +251,6 @@ def test_a_server_that_starts_is_asked_again() -> None:
     for words in (
         SILENT.words,
         "Error from server (ServiceUnavailable): the server is currently unable to handle the request",
-        "Error from server (Forbidden): nodes is forbidden",
         'Error from server (InternalError): Internal error occurred: failed calling webhook "x": no endpoints',
     ):
         assert re.search(again, words), words

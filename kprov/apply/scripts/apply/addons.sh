@@ -5,17 +5,17 @@ refuse() { # what an add-on met: it is told, and the next one has its turn
 
 server_side() { kubectl apply --server-side --field-manager=kprov -f "$1"; } # no force: what others own is not taken
 
-do_addon() { # addon, payload, recreated: a payload with workloads that may be made anew, or -
+do_addon() { # addon, payload, recreated, again: a payload with workloads that may be made anew, or -
     limit=$(($(date +%s) + 60))
     until log=$(server_side "$stage/payload/$2"); do
         if [ "$3" != - ] && printf %s "$log" | grep -Eqi 'field is immutable|spec for fields other than'; then
             log=$(kubectl delete --ignore-not-found --timeout=60s -f "$stage/payload/$3") || { refuse "$log"; return; }
-            set -- "$1" "$2" -
+            set -- "$1" "$2" - "$4"
             continue
         fi
         # A kind that was made a moment ago is not known yet, and a webhook's pods may still start.
         if printf %s "$log" | grep -Eqi 'conflict with|is invalid|immutable' || [ "$(date +%s)" -ge $limit ] ||
-            ! passes_soon "$log" 'not found'; then
+            ! printf %s "$log" | grep -Eqi -e "$4"; then
             refuse "$log"; : > "$stage/refused.$1"; return
         fi
         sleep 0.5

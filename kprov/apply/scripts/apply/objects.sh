@@ -8,17 +8,11 @@ kubectl() { # its answer; when it fails, why. What it mutters about an API that 
     return $code
 }
 
-# What passes: servers that start, and what the API server has not read yet, such as bindings that give us our rights.
-PASSING='refused|timed? ?out|unavailable|try again|not yet ready|no matches for kind|TLS handshake'
-PASSING=$PASSING'|failed calling webhook'
-
-passes_soon() { printf %s "$1" | grep -Eqi "$PASSING|$2"; } # what was told; more that passes here
-
-do_objects() { # payload: with the objects
+do_objects() { # payload, again: an expression of what passes
     mkdir -p /run/kprov
     limit=$(($(date +%s) + 60))
     until log=$(kubectl apply --server-side --force-conflicts --field-manager=kprov -f "$stage/payload/$1"); do
-        passes_soon "$log" forbidden || fail "$log"
+        printf %s "$log" | grep -Eqi -e "$2" || fail "$log"
         [ "$(date +%s)" -lt $limit ] || fail "$log"
         sleep 0.5
     done
@@ -44,7 +38,7 @@ unconnected() { # nodes, blanks between: prints those without a network; fails w
             {bad = 1} END {exit bad}' "$stage/nodes"
 }
 
-do_first_list() { # payload: only where there is none, as what an older one names is not known here
+do_first_list() { # payload, again: only where there is none, as what an older one names is not known here
     mkdir -p /run/kprov
     limit=$(($(date +%s) + 60))
     until log=$(kubectl -n kube-system get configmap kprov-inventory -o name); do
@@ -52,7 +46,7 @@ do_first_list() { # payload: only where there is none, as what an older one name
         [ "$(date +%s)" -lt $limit ] || fail "$log"
         sleep 0.5
     done
-    case $log in *NotFound*) do_objects "$1" ;; esac
+    case $log in *NotFound*) do_objects "$1" "$2" ;; esac
 }
 
 do_delete_objects() { # payload, data: with the least of each, in order; volumes that are not kprov's stay without it

@@ -13,9 +13,11 @@ from apply_room import Room
 from kprov.apply import wire
 from kprov.apply.batch import Batch
 from kprov.apply.wire_format import OPERATIONS, Operation
+from kprov.plan import kube_answers
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace with file systems of its own needs root")
 
+APPLYING, ADDING = "|".join(kube_answers.APPLYING), "|".join(kube_answers.ADDING)
 LOGGED = 'echo "${0##*/} $*" >> /srv/asked'
 
 
@@ -239,23 +241,23 @@ def kubectl(room: Room, word: str = "", what: str = "no such call", answer: str 
 )
 def test_objects_are_applied_again_while_what_the_server_says_passes(room: Room, word: str) -> None:
     kubectl(room, word, "apply")
-    assert done(room, wire.Objects(payload="o"), o=b"{}") == OK
+    assert done(room, wire.Objects(payload="o", again=APPLYING), o=b"{}") == OK
     assert len(asked(room)) == 3
     assert "--force-conflicts --field-manager=kprov" in asked(room)[0]
 
 
 def test_objects_that_are_refused_are_told_at_once(room: Room) -> None:
     kubectl(room, "The Deployment is invalid", "apply")
-    assert done(room, wire.Objects(payload="o"), o=b"{}") == ["fail", "1", "The Deployment is invalid"]
+    assert done(room, wire.Objects(payload="o", again=APPLYING), o=b"{}") == ["fail", "1", "The Deployment is invalid"]
     assert len(asked(room)) == 1
 
 
 def test_the_first_list_is_written_only_where_there_is_none(room: Room) -> None:
     kubectl(room, answer="configmap/kprov-inventory")
-    assert done(room, wire.FirstList(payload="o"), o=b"{}") == OK
+    assert done(room, wire.FirstList(payload="o", again=APPLYING), o=b"{}") == OK
     assert not any("apply" in line for line in asked(room))
     kubectl(room, 'Error from server (NotFound): configmaps "x" not found', "get configmap")
-    assert done(room, wire.FirstList(payload="o"), o=b"{}") == OK
+    assert done(room, wire.FirstList(payload="o", again=APPLYING), o=b"{}") == OK
     assert "apply" in asked(room)[-1]
 
 
@@ -294,11 +296,8 @@ def refused(room: Room, *operations: Operation, **payload: bytes) -> list[list[s
 def test_an_add_on_that_is_refused_is_not_waited_for_and_stops_no_other(room: Room) -> None:
     kubectl(room, "Apply failed with 1 conflict: conflict with x", "one.yaml")
     ready = wire.AddonReady(addon="one", kind="deployment", namespace="n", name="web", seconds=1)
-    rows = refused(
-        room,
-        *(wire.Addon(addon="one", payload="one.yaml"), wire.Addon(addon="two", payload="two.yaml"), ready),
-        **{"one.yaml": b"{}", "two.yaml": b"{}"},
-    )
+    one, two = (wire.Addon(addon=name, payload=f"{name}.yaml", again=ADDING) for name in ("one", "two"))
+    rows = refused(room, one, two, ready, **{"one.yaml": b"{}", "two.yaml": b"{}"})
     assert rows == [["refused", "1"], ["ok", "2"], ["ok", "3"], ["done", "0"]]
     assert not any("rollout" in line for line in asked(room))
 
@@ -306,9 +305,9 @@ def test_an_add_on_that_is_refused_is_not_waited_for_and_stops_no_other(room: Ro
 def test_workloads_that_cannot_be_changed_are_deleted_first_where_that_was_allowed(room: Room) -> None:
     kubectl(room, "field is immutable", "one.yaml")
     payload: dict[str, Any] = {"one.yaml": b"{}", "anew.yaml": b"{}"}
-    assert refused(room, wire.Addon(addon="one", payload="one.yaml"), **payload)[0] == ["refused", "1"]
+    assert refused(room, wire.Addon(addon="one", payload="one.yaml", again=ADDING), **payload)[0] == ["refused", "1"]
     kubectl(room, "field is immutable", "one.yaml")
-    rows = refused(room, wire.Addon(addon="one", payload="one.yaml", recreated="anew.yaml"), **payload)
+    rows = refused(room, wire.Addon(addon="one", payload="one.yaml", recreated="anew.yaml", again=ADDING), **payload)
     assert [line.split()[1] for line in asked(room)][:2] == ["apply", "delete"]
     assert rows[-1] == ["done", "0"]
 
