@@ -72,8 +72,22 @@ def networks(review: Review) -> None:
     for name, entry in review.inventory.hosts.items():
         for field, address in _own_addresses(entry):
             _outside(review, ("hosts", name, field), address, networks)
+    _not_loopback(review)
     if cluster.api_endpoint and _is_ipv4(host := cluster.api_endpoint.partition(":")[0]):
         _outside(review, ("cluster", "api_endpoint"), IPv4Address(host), networks)
+
+
+def _not_loopback(review: Review) -> None:
+    """An endpoint that leads every host to itself."""
+    host = (review.inventory.cluster.api_endpoint or "").partition(":")[0]
+    local = IPv4Address(host).is_loopback if _is_ipv4(host) else host == "localhost" or host.endswith(".localhost")
+    if local and review.sound("cluster", "api_endpoint"):
+        review.fault(
+            ("cluster", "api_endpoint"),
+            "this leads every host to itself",
+            needed="a load balancer or virtual IP that all hosts reach",
+            todo="remove it: without it, a proxy on each host leads to the API servers",
+        )
 
 
 def _outside(review: Review, path: Path, address: IPv4Address, networks: Mapping[str, IPv4Network]) -> None:

@@ -100,4 +100,5 @@ def _completed(seen: Observation, question: Question, before: Observation) -> Ob
     """What a host said now, with what it was not asked again."""
     facts = seen.facts if question.facts else before.facts
     beside = seen.surroundings if question.facts else before.surroundings
-    return replace(seen, facts=facts, surroundings=beside, versions={**before.versions, **seen.versions})
+    versions, resolved = {**before.versions, **seen.versions}, {**before.resolved, **seen.resolved}
+    return replace(seen, facts=facts, surroundings=beside, versions=versions, resolved=resolved)

@@ -129,6 +129,7 @@ class Observation:
     health: Mapping[str, str] = field(default_factory=dict)  # component → ok or failing, when asked
     reachable: frozenset[str] = frozenset()  # of the URLs that were asked about: those this host can download
     out_of_reach: Mapping[str, str] = field(default_factory=dict)  # the others, and why
+    resolved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name that was asked about → IPv4 addresses
     surroundings: Surroundings = field(default_factory=Surroundings)
     holder: str = ""  # who holds the run lock, empty when nobody
     generation: str = ""
@@ -166,6 +167,7 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         versions={name: printable(rest) for name, rest in table.get("version", ())},
         health=dict(table.get("health", ())),
         reachable=frozenset(name for name, rest in table.get("reach", ()) if rest == "yes"),
+        resolved={name: tuple(rest.split()) for name, rest in table.get("resolve", ())},
         out_of_reach={name: printable(rest) for name, rest in table.get("reach", ()) if rest != "yes"},
         surroundings=surroundings(table, _decode(dict(table.get("etcd", ())).get("health", ""))),
         holder=dict(table.get("fact", ())).get("holder", ""),

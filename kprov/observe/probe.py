@@ -27,7 +27,8 @@ class Question:
     """What one host is asked besides what its manifest names.
 
     keys: things to look at. kubeconfig: a short-lived credential for the host that also lists Kubernetes objects
-    (selector and kinds as kubectl takes them). urls: whether the host can reach them. texts: files to show.
+    (selector and kinds as kubectl takes them). urls: whether the host can reach them. names: those it is
+    to resolve. texts: files to show.
     programs: those whose running version is asked; their units have the same name. facts: about the machine, which may
     be known from a moment ago.
     status: versions and health.
@@ -39,6 +40,7 @@ class Question:
     selector: str = ""
     kinds: str = ""
     urls: Sequence[str] = ()
+    names: Sequence[str] = ()
     texts: Sequence[str] = ()
     programs: Sequence[str] = ()
     facts: bool = True
@@ -54,6 +56,8 @@ class Question:
             yield ("objects", base64.b64encode(self.kubeconfig).decode(), self.selector, self.kinds)
         for url in self.urls:
             yield ("reach", url)
+        for name in self.names:
+            yield ("resolve", name)
         for path in self.texts:
             yield ("text", path)
         for name in self.programs:

@@ -15,7 +15,7 @@ sort_out() { # says what is recorded, and lists in a file of $work for each kind
         FILENAME == ARGV[1] {print "record\t" $0}
         $1 ~ /^(file|binary|directory|path)$/ {look("path", $2)}
         $1 ~ /^(file|path)$/ && $2 ~ /\.crt$/ {look("text", $2)}
-        $1 ~ /^(text|unit|sysctl|module|user|holds|reach|program|facts|deep|locked)$/ {look($1, $2)}
+        $1 ~ /^(text|unit|sysctl|module|user|holds|reach|resolve|program|facts|deep|locked)$/ {look($1, $2)}
         $1 == "status" {look($1, $2 "\t" $3 "\t" $4 "\t" $5)}
         $1 == "objects" {look($1, $2 "\t" $3 "\t" $4)}
         # The socket of the store an image is in is the second word of its name.
@@ -194,6 +194,12 @@ reach() { # which files this host can fetch itself; of an origin that does not a
     done
 }
 
+resolve() { # as the programs of this host would: its hosts file and its name servers
+    ! asked resolve || while read -r name; do
+        say resolve "$name" "$(timeout 10 getent ahostsv4 "$name" < /dev/null | awk '!seen[$1]++ {printf "%s%s", sep, $1; sep = " "}')"
+    done < "$work/resolve"
+}
+
 answers() { # origin: any answer of a server will do
     if command -v curl > /dev/null 2>&1; then outside curl -sSI -o /dev/null --connect-timeout 3 --max-time 6 "$1" 2>&1
     elif command -v wget > /dev/null 2>&1; then outside wget -nv --spider -T 4 -t 1 "$1" 2>&1 || [ $? = 8 ]
@@ -367,6 +373,7 @@ main() {
     kernel
     accounts
     reach
+    resolve
     images
     surroundings
     etcd_members

@@ -10,8 +10,9 @@ from kprov.observe.observation import Observation
 from kprov.observe.probe import Question
 from kprov.plan import delivery
 from kprov.plan.desired import Desired, questions
+from kprov.values.addresses import host_of
 from kprov.values.components import KUBE_APISERVER
-from kprov.values.model import Cluster
+from kprov.values.model import Cluster, Host
 
 Credential = Callable[[], bytes]  # makes a short-lived kubeconfig for the host that is asked
 
@@ -28,12 +29,20 @@ def first_questions(cluster: Cluster, credential: Credential | None, *, deep: bo
 
     credential: None while the cluster has no CAs. Raises what it raises.
     """
-    asked = {host.name: Question(deep=deep) for host in cluster.hosts}
+    asked = {host.name: Question(deep=deep, names=names_to_resolve(cluster, host)) for host in cluster.hosts}
     if credential is not None:
         # One control plane lists the objects; which one does not matter, and another is asked when it cannot.
         name = cluster.group("control_plane")[0].name
         asked[name] = with_objects(asked[name], credential)
     return asked
+
+
+def names_to_resolve(cluster: Cluster, host: Host) -> tuple[str, ...]:
+    """Return the names that a host has to resolve before it is changed: that of the API servers, unless an address."""
+    if cluster.api_endpoint is None or not host.is_node:
+        return ()
+    name = host_of(cluster.api_endpoint)
+    return () if name.replace(".", "").isdigit() else (name,)
 
 
 def with_objects(question: Question, credential: Credential) -> Question:

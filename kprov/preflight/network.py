@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_interface
+from ipaddress import IPv4Network, ip_address, ip_interface
 
 from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
@@ -44,6 +44,7 @@ def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
     yield from _ports(cluster, host, seen)
     yield from _address(host, seen.facts)
     yield from _collisions(cluster, host, seen)
+    yield from _endpoint(cluster, host, seen)
 
 
 def _ports(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
@@ -107,6 +108,31 @@ def _address(host: Host, facts: Facts) -> Iterable[Problem]:
             needed="a node address",
             todo="set node_ip for this host in the inventory, or give it a default route",
         )
+
+
+def _endpoint(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
+    """The API servers' name, as this host resolves it: without an address, its kubelet would lose the cluster."""
+    for name, addresses in seen.resolved.items():
+        if not addresses:
+            yield Problem(
+                name="ApiEndpoint",
+                host=host.name,
+                what=f"the host cannot resolve {name}, the name in api_endpoint",
+                found="no address in its hosts file or from its name servers",
+                needed="the address of what leads to the API servers",
+                todo=f"make `getent ahostsv4 {name}` work there, or write the address into api_endpoint",
+                key="cluster.api_endpoint",
+            )
+        elif any(ip_address(address).is_loopback for address in addresses):
+            yield Problem(
+                name="ApiEndpoint",
+                host=host.name,
+                what=f"the host resolves {name}, the name in api_endpoint, to itself",
+                found=", ".join(addresses),
+                needed="an address that leads every host to the API servers",
+                todo=f"remove {name} from the host's /etc/hosts, or write the address into api_endpoint",
+                key="cluster.api_endpoint",
+            )
 
 
 def _addresses(facts: Facts) -> tuple[str, ...]:

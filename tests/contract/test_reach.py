@@ -98,3 +98,13 @@ def test_without_either_the_reason_is_told(server: Any, tmp_path: Path) -> None:
     found = reach(programs(tmp_path / "bin", "curl", "wget"), [f"{base}/there"])
     assert found == {f"{base}/there": "neither curl nor wget is installed"}
     assert server.asked == []
+
+
+def test_names_are_resolved_as_the_programs_of_a_host_would() -> None:
+    program = probe_program([("resolve", "localhost"), ("resolve", "no-such-name.invalid")])
+    answer = subprocess.run(PROBE_COMMAND.split(), input=program, capture_output=True, check=True).stdout.decode()
+    rows = [line.split("\t") for line in answer.splitlines()]
+    assert {row[1]: row[2] for row in rows if row[0] == "resolve"} == {
+        "localhost": "127.0.0.1",
+        "no-such-name.invalid": "",
+    }

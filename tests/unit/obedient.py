@@ -12,6 +12,7 @@ import tarfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import yaml
@@ -79,10 +80,11 @@ class Obedient:
 
     machines: dict[str, Machine] = field(default_factory=dict)
     objects: dict[Identity, Object] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))  # hosts are asked side by side
 
     def answer(self, host: Host, command: str, stdin: bytes) -> Result:
         if host.name not in self.machines:
-            self.machines[host.name] = Machine(number=len(self.machines) + 1)
+            self.machines[host.name] = Machine(number=next(self.numbers))
         machine = self.machines[host.name]
         if command == PROBE_COMMAND:
             lines = ["kprov-probe begin", *self._told(host.name, machine, stdin), "kprov-probe end"]

@@ -99,6 +99,8 @@ LINES = [  # one line under `cluster` at line 3, column, key path, what, found, 
         "",
         "remove",
     ),
+    ("api_endpoint: localhost:6443", 17, "api_endpoint", "every host to itself", "'localhost:6443'", "", "remove it"),
+    ("api_endpoint: 127.0.0.1:6444", 17, "api_endpoint", "every host to itself", "", "load balancer", "proxy"),
     ("kubelet: {kind: KubeletConfiguration}", 13, "kubelet.kind", "kprov writes this", "", "", "remove it"),
     ('kubelet: {a: {b: ["x\\ty"]}}', 21, "kubelet.a.b[0]", "U+0009", "'x\\ty'", "one line", ""),
 ]

@@ -59,6 +59,8 @@ LINES = [
     "loaded\toverlay\tyes",
     "user\tetcd\tetcd:x:1:1::/:/x",
     "reach\thttps://x/a\tyes",
+    "resolve\tapi.example.org\t192.0.2.9 192.0.2.10",
+    "resolve\tnowhere.example.org\t",
     "reach\thttps://x/b\tHTTP 404",
     "image\tx:1\tsha256:1",
     "version\tetcd\tetcd Version: 3.7.3",
@@ -127,6 +129,7 @@ def test_everything_else() -> None:
     assert seen.loaded == {"overlay"}
     assert seen.users == {"etcd"}
     assert seen.reachable == {"https://x/a"}
+    assert seen.resolved == {"api.example.org": ("192.0.2.9", "192.0.2.10"), "nowhere.example.org": ()}
     assert seen.out_of_reach == {"https://x/b": "HTTP 404"}
     assert seen.images == {"x:1": "sha256:1"}
     assert seen.texts == {"/etc/c.crt": b"PEM"}

@@ -12,6 +12,7 @@ import pytest
 from kprov.addon.choose import by_name
 from kprov.inventory.fields import check_name
 from kprov.observe.observation import Observation, Record, UnitState
+from kprov.plan.questions import first_questions
 from kprov.preflight import OPERATOR, Problem, check, raise_for, render
 from kprov.preflight.disk import needs
 from kprov.preflight.machine import missing_packages
@@ -606,3 +607,36 @@ def test_the_same_problem_on_many_hosts_is_one_entry() -> None:
     assert "n0002: no route on n0002; and 997 more" in text
     assert "found:  the same" in render([problem(host, "the same") for host in hosts])
     assert render([problem("w1", "x")]).splitlines()[0] == "w1"
+
+
+@pytest.mark.parametrize(
+    ("addresses", "what", "do"),
+    [
+        ((), "cannot resolve api.example.org", "getent ahostsv4 api.example.org"),
+        (("127.0.1.1",), "resolves api.example.org, the name in api_endpoint, to itself", "/etc/hosts"),
+        (("192.0.2.9", "127.0.0.1"), "to itself", "/etc/hosts"),
+    ],
+)
+def test_an_endpoint_that_a_host_would_not_find_is_told_before_it_is_changed(
+    addresses: tuple[str, ...], what: str, do: str
+) -> None:
+    made = cluster(api_endpoint="api.example.org:6443")
+    seen = Observation(facts=facts(), resolved={"api.example.org": addresses})
+    (problem,) = check(made, {"cp1": seen})
+    assert (problem.name, problem.severity, problem.key) == ("ApiEndpoint", "error", "cluster.api_endpoint")
+    assert what in problem.what
+    assert do in problem.todo
+    assert check(made, {"cp1": replace(seen, resolved={"api.example.org": ("192.0.2.9",)})}) == ()
+
+
+def test_nodes_alone_are_asked_for_the_name_of_the_api_servers() -> None:
+    node, member = host("w1", ("worker",), 12), host("e1", ("etcd",), 13)
+    named = cluster(host(), node, member, api_endpoint="api.example.org:6443")
+    assert {name: asked.names for name, asked in first_questions(named, None, deep=False).items()} == {
+        "cp1": ("api.example.org",),
+        "w1": ("api.example.org",),
+        "e1": (),
+    }
+    for other in ("192.0.2.9:6443", None):
+        made = cluster(host(), api_endpoint=other)
+        assert first_questions(made, None, deep=False)["cp1"].names == ()
