@@ -16,6 +16,7 @@ from kprov.roles.documents import arguments, laid_over, parsing
 from kprov.roles.layout import CNI_BIN, cni_conf, program
 from kprov.roles.templating import render
 from kprov.values import components
+from kprov.values.containerd_settings import RUNTIME_TABLE, path_of
 from kprov.values.context import Context
 from kprov.values.model import Host
 from kprov.values.paths import BIN
@@ -23,12 +24,6 @@ from kprov.values.resources import CONTAINERD, FILE, Directory, File, Gate, Reso
 
 CERTS = "/etc/containerd/certs.d"
 IMPORTS = "/etc/containerd/conf.d/*.toml"  # of others, such as GPU operators: theirs alone
-# What stands at the top of containerd's file; every other setting of an inventory is one of the CRI's runtime table.
-TOP_LEVEL = frozenset(
-    {"version", "root", "state", "temp", "debug", "disabled_plugins", "required_plugins", "plugins", "oom_score", "cgroup",
-     "proxy_plugins", "timeouts", "imports", "stream_processors", "grpc", "ttrpc", "metrics"}
-)  # fmt: skip
-RUNTIME_TABLE = "io.containerd.cri.v1.runtime"
 _PROGRAMS = ("containerd", "containerd-shim-runc-v2", "runc")
 
 
@@ -133,8 +128,12 @@ def _restriction(host: Host) -> dict[str, Any]:
 
 def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """An inventory's settings where they stand in containerd's file; kprov's own import stays beside others."""
-    top = {name: value for name, value in given.items() if name in TOP_LEVEL}
-    below = {name: value for name, value in given.items() if name not in TOP_LEVEL}
-    if "imports" in top:
-        top["imports"] = list(dict.fromkeys([IMPORTS, *top["imports"]]))
-    return laid_over({"plugins": {RUNTIME_TABLE: below}} if below else {}, top)
+    laid: dict[str, Any] = {}
+    for name, value in given.items():
+        nested: Any = value
+        for step in reversed(path_of(name)):
+            nested = {step: nested}
+        laid = laid_over(laid, nested)
+    if "imports" in laid:
+        laid["imports"] = list(dict.fromkeys([IMPORTS, *laid["imports"]]))
+    return laid

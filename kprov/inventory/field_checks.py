@@ -16,9 +16,17 @@ from kprov.inventory.mistakes import Path
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys, HostVariables
 from kprov.inventory.taken_fields import taken_field
+from kprov.values.containerd_settings import path_of
 from kprov.values.model import GROUPS, Group, pods_of
 from kprov.values.spelling import did_you_mean
 
+_TOML_WORDS = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "text": "text",
+    "list": "a list ([a, b])",
+}
 _TYPES: Mapping[str, str] = {
     "kubelet": "v1beta1.KubeletConfiguration",
     "kube_proxy": "v1alpha1.KubeProxyConfiguration",
@@ -29,6 +37,7 @@ _TYPES: Mapping[str, str] = {
 def check(review: Review, versions: Mapping[str, str]) -> None:
     """Note what is wrong with every field. versions: of each part, empty where Kubernetes' is not right."""
     _too_many_pods(review)
+    _containerd(review, versions.get("containerd", ""))
     version = versions.get("kubernetes")
     types = known_fields.types_of(version) if version else None
     told = types is not None or version is None
@@ -48,6 +57,54 @@ def check(review: Review, versions: Mapping[str, str]) -> None:
             if types is not None and version is not None:
                 for slip in _slips(types, kind, given, version):
                     _note(review, path, slip)
+
+
+def _containerd(review: Review, version: str) -> None:
+    """Settings of containerd: those that kprov needs, and by its own defaults which there are, and of which kind."""
+    known = (data("containerd", minor(version)) or {}).get("settings") if version else None
+    for where, variables in variables_of(review):
+        for name, value in variables.containerd.items():
+            path = (*where, "containerd", name)
+            if not review.sound(*path):
+                continue
+            steps = path_of(name)
+            if entry := taken_field("containerd", steps):
+                review.fault(path, f"this setting cannot be set here: {entry.why}", todo=entry.todo, at_key=True)
+                continue
+            if isinstance(value, Mapping):
+                _taken(review, path, "containerd", value, steps)
+            _setting(review, path, value, _below(known, steps), name)
+
+
+def _below(tree: Any, steps: tuple[str, ...]) -> Any:
+    """What is known of a setting: a table, a kind, False when there is no such setting, None when nothing is known."""
+    for number, step in enumerate(steps):
+        if not isinstance(tree, Mapping) or not tree:
+            return None
+        if step not in tree:
+            return None if number == 0 else False
+        tree = tree[step]
+    return tree
+
+
+def _setting(review: Review, path: Path, value: Any, known: Any, name: str) -> None:
+    if known is False:
+        review.caution(path, f"containerd's defaults have no setting {name}: it ignores what it does not know", "")
+    elif isinstance(known, Mapping) and known:
+        if not isinstance(value, Mapping):
+            review.fault(path, "the wrong kind of value", needed="a mapping (`key: value` lines)")
+            return
+        for key, item in value.items():
+            _setting(review, (*path, key), item, known.get(key, False), key)
+    elif isinstance(known, str) and not _fits(known, value) and review.sound(*path):
+        review.fault(path, "the wrong kind of value", needed=_TOML_WORDS[known])
+
+
+def _fits(kind: str, value: Any) -> bool:
+    if kind == "bool" or isinstance(value, bool):
+        return kind == "bool" and isinstance(value, bool)
+    kinds = {"int": int, "float": int | float, "text": str, "list": list}
+    return kind not in kinds or isinstance(value, kinds[kind])
 
 
 def _too_many_pods(review: Review) -> None:

@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kprov.artifacts.build import environment, module_folder
+from kprov.artifacts.build import build, component_target, environment, module_folder
+from kprov.artifacts.cache import Cache, default_root
 from kprov.artifacts.options.collect.kinds import flag_row, gates_in, type_rows
+from kprov.artifacts.options.collect.tables import as_json, settings_of
 from kprov.artifacts.options.flags import RELEASES as COMPONENTS
+from kprov.artifacts.progress import Silent
 from kprov.artifacts.toolchain import native
 
-RELEASES = ("kubernetes", "etcd")
+RELEASES = ("kubernetes", "etcd", "containerd")
 _SOURCES = Path(__file__).parent
 _ETCD = "go.etcd.io/etcd/server/v3"
 
@@ -30,6 +33,8 @@ def describe(release: str, version: str) -> str:
 
     Raises ArtifactError when its modules are not pinned, CalledProcessError when Go fails (what it said is shown).
     """
+    if release == "containerd":
+        return as_json(version, settings_of(_containerd(version)))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         _lay_out(release, version, folder)
@@ -44,6 +49,14 @@ def describe(release: str, version: str) -> str:
         if isinstance(row, dict) and row["kind"] in ("text", "list") and "choices" in row
     }
     return _text(version, flags, answers.gates, type_rows(answers.types, answers.words, texts))
+
+
+def _containerd(version: str) -> str:
+    """Its own program says its defaults, as kprov builds it."""
+    made = build(component_target("containerd", version), native(), Cache(default_root()), Silent())
+    return subprocess.run(
+        [made["containerd"].local, "config", "default"], check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
 
 
 @dataclass(frozen=True, kw_only=True)
