@@ -112,7 +112,7 @@ def test_keys_that_a_program_does_not_know_are_told(room: Room) -> None:
 
 # A program that parses its flags and ends, as `--version` makes it.
 PARSER = """#!/bin/sh
-[ "$2" = --version ] && [ "$1" = "--name=two words" ] || { echo "unknown flag: $1" >&2; exit 1; }
+[ "$2" = --version ] && [ "$1" = "--name=two words" ] || { seq 40 >&2; echo "Error: unknown flag: $1" >&2; exit 1; }
 """
 
 
@@ -124,7 +124,10 @@ def test_a_unit_is_checked_by_the_command_line_that_it_will_run(room: Room) -> N
         batch = Batch()
         unit = Unit(name="a.service", content=b"new\n", check=("/srv/judge", flag, "--version"))
         write_change(batch, change_of(unit), NOTHING, SOURCES)
-        assert room.apply(batch)[-1][0] == ends
+        last = room.apply(batch)[-1]
+        assert last[0] == ends
+        if ends == "fail":
+            assert last[2].endswith("which was not put in place: Error: unknown flag: --nam=x")
         assert room.text(f"cat {units}/a.service") == ("old\n" if ends == "fail" else "new\n")
 
 
