@@ -81,8 +81,9 @@ class Engine(Run):
 
     def _ask_at_once(self, requests: Sequence[Request]) -> None:
         with ThreadPoolExecutor(max_workers=max(1, min(self.forks, len(requests)))) as pool:
-            for failures in pool.map(self._answered, requests):
-                self._note(failures)
+            failures = [failure for some in pool.map(self._answered, requests) for failure in some]
+        # Of hosts that fail alike the first one's lines are shown: the one that can say most.
+        self._note(sorted(failures, key=lambda failure: -len(failure.log.splitlines())))
 
     def _answered(self, request: Request) -> Sequence[HostFailed]:
         failures = self._exchanged(request.what, request.host, request.work)

@@ -32,8 +32,8 @@ IDLE = {name: HostPlan(host=name, changes=(), restarts=(), stamps={}, unstamps={
 class Hosts:
     """Hosts that do as they are told, but for one word on one host, which fails."""
 
-    def __init__(self, fails: tuple[str, str] = ("", "")) -> None:
-        self.fails = fails
+    def __init__(self, fails: tuple[str, str] = ("", ""), *, all_fail: bool = False) -> None:
+        self.fails, self.all_fail = fails, all_fail
         self.sent: list[tuple[str, Operation]] = []
 
     def answer(self, asked: Host, _: str, stdin: bytes) -> Result:
@@ -42,6 +42,9 @@ class Hosts:
             self.sent.append((asked.name, one))
             if (asked.name, one.word) == self.fails:
                 lines.append(("fail", number, "no answer from pods on b (10.244.1.9)\nfirewall: table inet filter"))
+                break
+            if self.all_fail and one.word == "reach":
+                lines.append(("fail", number, "no answer from pods on c (10.244.2.9)"))
                 break
             if isinstance(one, wire.PodAddresses):
                 lines.append(("told", number, "a 10.244.0.9\nb 10.244.1.9\nc 10.244.2.9\n"))
@@ -90,6 +93,11 @@ def test_a_node_that_is_cut_off_is_told_with_the_firewall_and_the_ports() -> Non
     assert "table inet filter" in failure.log
     assert "TCP 6443 (API), 2379 and 2380 (etcd), 10250 (kubelet)" in failure.todo
     assert "10.244.0.0/16" in failure.todo
+
+
+def test_the_host_that_knows_a_firewall_is_told_first() -> None:
+    running = run(Hosts(("c", "reach"), all_fail=True), unproven=("b",))
+    assert [failure.host for failure in running.failures] == ["c", "a", "b"]
 
 
 def test_what_cannot_cut_pods_off_asks_no_pods_and_is_written_down() -> None:
