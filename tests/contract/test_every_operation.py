@@ -100,7 +100,7 @@ def test_users_are_made_once_and_only_one_that_was_not_there_goes(room: Room) ->
     [
         ("dnf", "dnf", "dnf remove -y x"),
         ("zypper", "zypper", "zypper --non-interactive remove --clean-deps x"),
-        ("apt", "apt-get", "apt-get purge -y x brought"),
+        ("apt", "apt-get", "apt-get -o DPkg::Lock::Timeout=60 purge -y x brought"),
     ],
 )
 def test_a_package_goes_with_what_it_brought_unless_it_was_there(
