@@ -13,7 +13,7 @@ from sent import heads
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
-from kprov.apply.down import farewell_work, host_batch, take_down, tenants_batch
+from kprov.apply.down import _stop_order, farewell_work, host_batch, take_down, tenants_batch
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.observe.gather import Fleet
 from kprov.plan.farewell import Farewell
@@ -21,6 +21,7 @@ from kprov.report.hub import Hub
 from kprov.report.redact import Redactor
 from kprov.transport.base import Result
 from kprov.transport.fake import FakeTransport
+from kprov.values.components import COMPONENTS
 from kprov.values.model import Host
 from kprov.values.resources import Key
 from kprov.values.runtimes import RUNTIMES
@@ -180,3 +181,35 @@ def test_containers_of_others_end_a_run_before_anything_is_changed() -> None:
     assert heard == ["w1"], "not even the node was drained"
     assert not hub.tally.touched, "the exit code says so"
     assert hub.tally.failures[0].found == "moby: 2 containers"
+
+
+def test_units_stop_before_what_they_feed_on() -> None:
+    """Pods would start again under a kubelet that runs, and what a runtime asks is not gone before it."""
+    order = _stop_order([component.unit for component in COMPONENTS])
+    assert sorted(order) == sorted(component.unit for component in COMPONENTS)
+    for first, then in (
+        ("kubelet", "kube-proxy"),
+        ("kube-proxy", "kprov-metrics-proxy"),
+        ("kprov-metrics-proxy", "containerd"),
+        ("cri-dockerd", "dockerd"),
+        ("dockerd", "dockerd-containerd"),
+        ("containerd", "kprov-network"),
+        ("kprov-network", "kube-scheduler"),
+        ("kube-api-proxy", "kube-scheduler"),
+        ("kube-scheduler", "kube-apiserver"),
+        ("kube-controller-manager", "kube-apiserver"),
+        ("kube-apiserver", "etcd"),
+    ):
+        assert order.index(f"{first}.service") < order.index(f"{then}.service"), (first, then)
+    assert _stop_order(["old.service", "older.service", "etcd.service", "kubelet.service"]) == [
+        *("kubelet.service", "older.service", "old.service", "etcd.service")
+    ]
+
+
+def test_what_starts_pods_is_gone_before_pods_are_and_nothing_else() -> None:
+    sent = [str(head) for head in heads(batch(*(("unit", one.unit) for one in COMPONENTS)).operations)]
+    pods = next(number for number, head in enumerate(sent) if "sandboxes" in head)
+    gone = {
+        one.name for one in COMPONENTS if any("remove_unit" in head and f"'{one.unit}'" in head for head in sent[:pods])
+    }
+    assert gone == {"kubelet", "kprov-service-rules", "kube-proxy"}
