@@ -24,7 +24,7 @@ from kprov.values.certificate import Authority
 from kprov.values.yaml_text import dump_all
 
 _KUBECTL = "/opt/kprov/bin/kubectl"
-_AGAIN, _ADDING = "|".join(APPLYING), "|".join(ADDING)  # what passes, as the host takes it
+AGAIN, _ADDING = "|".join(APPLYING), "|".join(ADDING)  # what passes, as the host takes it
 _DEADLINE = 180  # seconds that nodes and roll-outs get
 
 
@@ -41,7 +41,7 @@ def objects_batch(plan: ClusterPlan) -> Batch:
     own = [item for item in plan.desired_objects if identity(item) in names and item["kind"] not in WORKLOADS]
     if not plan.objects_known:
         payload = batch.attach(_documents([_list(_final(plan))]))
-        batch.add("the list of objects", wire.FirstList(payload=payload, again=_AGAIN))
+        batch.add("the list of objects", wire.FirstList(payload=payload, again=AGAIN))
     elif _ahead(plan) != plan.known:
         own.insert(0, _list(_ahead(plan)))
     _apply(batch, own)
@@ -172,7 +172,7 @@ def _list(names: Iterable[Identity]) -> Object:
 
 def _apply(batch: Batch, items: Sequence[Object]) -> None:
     if items:
-        batch.add("Kubernetes objects", wire.Objects(payload=batch.attach(_documents(items)), again=_AGAIN))
+        batch.add("Kubernetes objects", wire.Objects(payload=batch.attach(_documents(items)), again=AGAIN))
 
 
 def _delete(batch: Batch, plan: ClusterPlan, keys: Sequence[Identity]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
+from kprov.apply.objects import AGAIN
 from kprov.objects.objects import Object
 from kprov.plan.cluster import ClusterPlan
 from kprov.roles.layout import API_PORT
@@ -28,7 +29,8 @@ _SECONDS = 90  # that the pods get to run
 def write_pods(batch: Batch, nodes: Sequence[str], image: str, generation: str) -> None:
     """Starts a pod on each node and asks for their addresses; sent to a control plane."""
     documents = dump_all(_pod(node, image, generation) for node in nodes).encode()
-    batch.add("pods that ask each other", wire.Objects(payload=batch.attach(documents)), changes=False)  # they go again
+    applying = wire.Objects(payload=batch.attach(documents), again=AGAIN)
+    batch.add("pods that ask each other", applying, changes=False)  # they go again
     label = f"{_LABEL}={generation}"
     addresses = wire.PodAddresses(namespace=_SPACE, label=label, pods=len(nodes), seconds=_SECONDS)
     batch.add("pods that ask each other: running on every node", addresses)
