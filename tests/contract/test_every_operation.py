@@ -50,7 +50,17 @@ OK = ["done", "0", "-"]
 def test_every_operation_is_run_by_a_contract_test() -> None:
     texts = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     used = set(re.findall(r"\bwire\.([A-Z]\w+)\(", texts)) | set(re.findall(r"\bwire\.([A-Z]\w+)[\],]", texts))
-    by_builder = {"Steady", "Started", "Heartbeats", "GiveBackUnit", "Remove", "RemoveUnit", "RemoveDirectory"}
+    by_builder = {
+        "Check",
+        "RemoveUser",
+        "Steady",
+        "Started",
+        "Heartbeats",
+        "GiveBackUnit",
+        "Remove",
+        "RemoveUnit",
+        "RemoveDirectory",
+    }
     assert {kind.__name__ for kind in OPERATIONS.values()} <= used | by_builder
 
 
@@ -76,42 +86,6 @@ def test_a_file_is_taken_away_and_what_was_there_before_comes_back(room: Room) -
     assert done(room, *gone) == OK
     assert room.text("cat /srv/a/*") == "theirs\n"
     assert ledger(room) == {}
-
-
-def test_users_are_made_once_and_only_one_that_was_not_there_goes(room: Room) -> None:
-    for name in ("useradd", "userdel", "groupdel"):
-        room.stub(name, LOGGED)
-    assert done(room, wire.User(name="kprov-x", home="/var/lib/x"), know=("user kprov-x",)) == OK
-    (made,) = asked(room)
-    assert made.startswith("useradd --system")
-    assert made.endswith("kprov-x")
-    assert done(room, wire.User(name="daemon", home="/")) == OK
-    assert len(asked(room)) == 1, "it is there"
-    assert done(room, wire.RemoveUser(name="kprov-x", before="absent")) == OK
-    assert done(room, wire.RemoveUser(name="daemon", before="present")) == OK
-    assert asked(room)[1:] == ["userdel kprov-x", "groupdel kprov-x"]
-    room.stub("useradd", "echo no more numbers >&2; exit 1")
-    answer = done(room, wire.User(name="kprov-y", home="/"))
-    assert answer[2] == "cannot make user kprov-y: no more numbers"
-
-
-@pytest.mark.parametrize(
-    ("manager", "program", "removal"),
-    [
-        ("dnf", "dnf", "dnf remove -y x"),
-        ("zypper", "zypper", "zypper --non-interactive remove --clean-deps x"),
-        ("apt", "apt-get", "apt-get -o DPkg::Lock::Timeout=60 purge -y x brought"),
-    ],
-)
-def test_a_package_goes_with_what_it_brought_unless_it_was_there(
-    room: Room, manager: str, program: str, removal: str
-) -> None:
-    room.stub(program, LOGGED)
-    room.text("mkdir -p /var/lib/kprov/before; echo brought > /var/lib/kprov/before/package.x")
-    assert done(room, wire.RemovePackage(name="x", before="present", manager=manager)) == OK
-    assert asked(room) == []
-    assert done(room, wire.RemovePackage(name="x", before="absent", manager=manager)) == OK
-    assert asked(room) == [removal]
 
 
 def test_modules_are_loaded_and_unloaded_unless_they_were_there(room: Room) -> None:
@@ -376,3 +350,19 @@ def test_nodes_are_registered_when_they_lack_nothing_but_the_users_network(
     rows = refused(room, wire.Registered(nodes=("w1", "w2"), seconds=0))
     assert [word for word, number in rows if number == "1"] == answers
     assert "get nodes w1 w2" in asked(room)[0]
+
+
+def test_pods_go_by_their_label_and_a_refusal_is_told(room: Room) -> None:
+    kubectl(room)
+    gone = wire.DeletePods(namespace="kube-system", label="kprov.io/reach=g1")
+    assert done(room, gone) == OK
+    assert "-n kube-system delete pods -l kprov.io/reach=g1 --ignore-not-found" in asked(room)[0]
+    kubectl(room, "Error from server (Forbidden): no", "delete pods")
+    assert refused(room, gone)[-1][0] == "fail"
+
+
+def test_the_last_lines_of_a_unit_are_told(room: Room) -> None:
+    room.stub("systemctl", "echo failed failed exit-code 1")
+    room.stub("journalctl", "echo could not restore state")
+    answers = refused(room, wire.UnitLog(unit="kubelet.service"))
+    assert [word for word, _ in answers] == ["told", "ok", "done"]
