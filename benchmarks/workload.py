@@ -1,6 +1,6 @@
 """What a benchmark wants on a stand-in: some 55 paths and a 60 MB program, no units, no packages, nothing of Kubernetes.
 
-The same values make kprov's wanted resources and the tree that the floor's plain `tar` pushes.
+The same values make kprov's desired resources and the tree that the floor's plain `tar` pushes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A TCP proxy on every node that leads to the API servers that are ready; not wanted beside an endpoint of the user's.
+"""A TCP proxy on every node that leads to the API servers that are ready; absent beside an endpoint of the user's.
 
 The distribution's haproxy as a unit of our own: nothing of /etc/haproxy is touched.
 """

@@ -16,7 +16,7 @@ _TAINT = {"key": UNINITIALIZED, "value": "true", "effect": "NoSchedule"}
 
 
 def handed_over(desired: Object, live: Object | None) -> Object:
-    """The Node as it is to be applied. wanted: with its stamp, which the taint, coming and going, is not part of.
+    """The Node as it is to be applied. desired: with its stamp, which the taint, coming and going, is not part of.
 
     One that is new to this cloud gets the taint; one that still has it keeps it. A provider ID that a Node has stays: another
     one was refused before (preflight/fixed.py).

@@ -1,6 +1,6 @@
 """The Kubernetes objects that make a set of running components a cluster, in the order they are applied. Values only.
 
-Written as the API server gives them back (quantities canonical, defaults that matter spelled out), so that "wanted is
+Written as the API server gives them back (quantities canonical, defaults that matter spelled out), so that "desired is
 contained in live" can be decided field by field.
 """
 

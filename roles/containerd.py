@@ -84,7 +84,7 @@ def unit(ctx: Context, setup: Setup) -> Unit:
             bin=BIN,
             arguments=words,
         ),
-        # A new shim or runc is taken by the next container: only containerd itself is started anew for its own file.
+        # A new shim or runc is taken by the next container: only containerd itself is started again for its own file.
         reads=frozenset({f"{BIN}/containerd", setup.config}),
         reloads=frozenset({f"{BIN}/containerd-shim-runc-v2", f"{BIN}/runc"}),
         check=parsing(f"{BIN}/containerd", words),

@@ -1,6 +1,6 @@
 """CRI-O with runc, and the distribution's conmon, as kubelet's runtime: programs, configuration, unit.
 
-Its images and configuration are apart from what podman keeps. Mirrors and authorities of registries are where podman looks
+Its images and configuration are apart from what podman keeps. Mirrors and CAs of registries are where podman looks
 for them too: CRI-O looks nowhere else.
 """
 

@@ -39,7 +39,7 @@ _FIREWALL = {
 def resources(ctx: Context) -> Iterable[Resource]:
     """Kernel modules, sysctls, packages and swap of a node; hosts that are only etcd need none but monitoring's packages.
 
-    conntrack, socat and ethtool are not wanted: kube-proxy speaks netlink and most runtimes forward ports by themselves.
+    conntrack, socat and ethtool are not desired: kube-proxy speaks netlink and most runtimes forward ports by themselves.
     """
     if ctx.cluster.addon("monitoring"):
         yield from (HAPROXY, OPENSSL)

@@ -1,6 +1,6 @@
-"""A door to the metrics of components that listen on loopback only; wanted on every host while monitoring is on.
+"""A door to the metrics of components that listen on loopback only; desired on every host while monitoring is on.
 
-The distribution's haproxy as a unit of our own. It asks for a client certificate of the cluster's authority and lets in
+The distribution's haproxy as a unit of our own. It asks for a client certificate of the cluster's CA and lets in
 one name: the add-on's scraper. It passes on GETs of metrics paths and nothing else of those components; etcd's client
 keys stay where they are. It also tells when the certificates of this host end, which no component does.
 """

@@ -2,7 +2,7 @@
 
 No agent. `routed`: the routes lead to the other nodes' addresses, which must be in one network (one L2 segment).
 `vxlan`: they lead through a tunnel whose peers are all known, so that nothing has to be learned. With any other mode
-nothing of it is wanted here.
+nothing of it is desired here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     if not ctx.host.is_node:
         return
     yield mode_file(ctx.cluster.network)
-    # systemd-networkd, where it runs, would drop routes it does not know whenever it is started anew.
+    # systemd-networkd, where it runs, would drop routes it does not know whenever it is started again.
     yield File(path=NETWORKD, content=b"[Network]\nManageForeignRoutes=no\n")
     yield from _hands_off(ctx)
     if not ctx.cluster.network.built_in:
@@ -81,7 +81,7 @@ def gateway(pod_cidr: IPv4Network) -> str:
 
 @lru_cache(maxsize=4096)
 def tunnel_mac(pod_cidr: IPv4Network) -> str:
-    """The tunnel's hardware address: locally administered, and another for each pod network, so nobody has to ask."""
+    """The tunnel's MAC address: locally administered, and another for each pod network, so nobody has to ask."""
     return "02:6b:" + ":".join(f"{byte:02x}" for byte in pod_cidr.network_address.packed)
 
 

@@ -35,6 +35,6 @@ def cache_address(cluster: Cluster) -> str:
 
 
 def name_servers(cluster: Cluster) -> list[str]:
-    """What pods ask, in this order: the second one answers while the first one starts anew."""
+    """What pods ask, in this order: the second one answers while the first one starts again."""
     own = cache_address(cluster)
     return [own, str(cluster.dns_ip)] if own else [str(cluster.dns_ip)]

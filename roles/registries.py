@@ -1,4 +1,4 @@
-"""What runtimes are told of registries: which mirror is asked in whose place, by which authority, with which credentials.
+"""What runtimes are told of registries: which mirror is asked in whose place, by which CA, with which credentials.
 
 Builders that the runtimes' roles share. A file with credentials is for root alone, and its content is never shown.
 """
@@ -18,7 +18,7 @@ _ANY = "_default"  # containerd's folder for registries that have none of their 
 
 
 def containerd_hosts(registry: RegistrySettings, folder: str) -> Iterable[File]:
-    """hosts.toml and the authority of each registry that is asked in another way than by its name alone.
+    """hosts.toml and the CA of each registry that is asked in another way than by its name alone.
 
     containerd reads them at each pull, so that nothing has to restart. A `server` without further hosts: what the mirror
     does not have is not asked for elsewhere.
@@ -56,7 +56,7 @@ def secrets(registry: RegistrySettings) -> Iterable[str]:
 
 
 def authorities(registry: RegistrySettings, folder: str) -> Iterable[File]:
-    """FOLDER/HOST[:PORT]/ca.crt, where Docker and CRI-O look for a registry's authority."""
+    """FOLDER/HOST[:PORT]/ca.crt, where Docker and CRI-O look for a registry's CA."""
     for host, item in accesses(registry).items():
         if item.ca:
             yield File(path=f"{folder}/{host}/ca.crt", content=item.ca)

@@ -1,4 +1,4 @@
-"""Certificates of add-ons: Secrets in the cluster, wanted by specification as files on hosts are. Pure; issues nothing."""
+"""Certificates of add-ons: Secrets in the cluster, desired by specification as files on hosts are. Pure; issues nothing."""
 
 from __future__ import annotations
 

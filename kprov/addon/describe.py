@@ -187,7 +187,7 @@ def described(folder: Path, *, own: bool = False) -> Description:
             where=str(path),
             found="; ".join(found),
             needed="the keys that docs/addons.md names",
-            todo="mend the keys named above",
+            todo="fix the keys named above",
         ) from None
     _check(file, folder, path)
     return _description(file, folder, own)

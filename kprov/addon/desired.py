@@ -1,4 +1,4 @@
-"""All that the add-ons of a cluster want in it, out of what is wanted, what lives and what the hosts said. No I/O but
+"""All that the add-ons of a cluster want in it, out of what is desired, what lives and what the hosts said. No I/O but
 the add-ons' own files."""
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def explained(addon: str, log: str, sent: Sequence[Identity] = ()) -> Refusal:
         )
     bare = _ADVICE.sub("", log)
     if not rows:
-        todo = f"mend what the log names, then run again; `kprov addons info {addon}` tells what it takes"
+        todo = f"fix what the log names, then run again; `kprov addons info {addon}` tells what it takes"
         return Refusal(found=_first(bare), todo=todo, log=bare)
     return Refusal(found="; ".join(dict.fromkeys(found for found, _ in rows)), todo=rows[0][1], log=bare)
 
@@ -71,7 +71,7 @@ def _pulls(addon: str, log: str) -> Iterator[_Row]:
 
 
 def _webhooks(_: str, log: str) -> Iterator[_Row]:
-    todo = "mend what it belongs to, or switch that off: an add-on's webhooks go before anything else is done"
+    todo = "fix what it belongs to, or switch that off: an add-on's webhooks go before anything else is done"
     for name, said in _WEBHOOK.findall(log):
         yield f"the webhook {name} was asked first and does not answer: {said}", todo
 
@@ -79,14 +79,14 @@ def _webhooks(_: str, log: str) -> Iterator[_Row]:
 def _invalid(addon: str, log: str) -> Iterator[_Row]:
     for kind, name, said in _INVALID.findall(log):
         why = " ".join(said.replace("\n* ", "; ").strip(" ;").split())
-        anew = f"`kprov up --recreate {addon}` deletes what differs of its workloads and makes it anew"
-        todo = anew if _IMMUTABLE.search(said) else "mend that field in the add-on's manifest, then run again"
+        anew = f"`kprov up --recreate {addon}` deletes what differs of its workloads and makes it again"
+        todo = anew if _IMMUTABLE.search(said) else "fix that field in the add-on's manifest, then run again"
         yield f"{kind.partition('.')[0]} {name}: {why}", todo
 
 
 def _unknown_fields(_: str, log: str) -> Iterator[_Row]:
     for name, kind, said in _SCHEMA.findall(log):
-        yield f"{kind} {name}: {said}", "mend that field in the add-on's manifest, then run again"
+        yield f"{kind} {name}: {said}", "fix that field in the add-on's manifest, then run again"
 
 
 def _unknown_kinds(_: str, log: str) -> Iterator[_Row]:
@@ -139,4 +139,4 @@ def _named(
 
 def _first(log: str) -> str:
     lines = [line for line in log.strip().splitlines() if line.strip()]
-    return lines[0] if lines else "it failed without a word"
+    return lines[0] if lines else "it failed with no output"

@@ -208,7 +208,7 @@ def _filled(path: Path, values: Mapping[str, Any]) -> str:
             where=f"{path}:{_line(path, error)}",
             found=str(error) or type(error).__name__,
             needed="only what docs/addons.md says that templates are given",
-            todo="mend that line; `kprov addons info` lists the parameters",
+            todo="fix that line; `kprov addons info` lists the parameters",
         ) from None
 
 
@@ -253,7 +253,7 @@ def _documents(where: str, text: str, *, filled: bool = False) -> Iterator[dict[
             f"this manifest is not YAML{after}",
             where=f"{where}{place}",
             found=str(getattr(error, "problem", "") or error).splitlines()[0],
-            todo="mend that line",
+            todo="fix that line",
         ) from None
     for number, document in enumerate(documents, start=1):
         if document is None:

@@ -54,7 +54,7 @@ def _other_versions(addon: Addon, lives: Mapping[Identity, Object]) -> Iterator[
         known = {entry.rpartition(":")[0] for entry in (image.entry.reference, image.entry.built) if entry}
         others = [one for one in running if one.rpartition(":")[0] in known and not _is_version(one, image.version)]
         if others:
-            yield f"it runs {', '.join(others)}, wanted {image.version}"
+            yield f"it runs {', '.join(others)}, desired {image.version}"
 
 
 def _is_version(reference: str, version: str) -> bool:

@@ -179,7 +179,7 @@ def _delete(batch: Batch, plan: ClusterPlan, keys: Sequence[Identity]) -> None:
     if keys:
         documents = _documents(removal(key, plan.apis) for key in keys)
         deletion = wire.DeleteObjects(payload=batch.attach(documents), data=plan.delete_data)
-        batch.add("objects that are wanted no more", deletion)
+        batch.add("objects to prune", deletion)
 
 
 def _apply_addon(batch: Batch, plan: ClusterPlan, addon: AddonObjects, items: Sequence[Object]) -> None:

@@ -72,9 +72,9 @@ def send(
             failed(
                 number,
                 expected=_expected(batch, number),
-                found=find_cause(lines) or "it failed without a word",
+                found=find_cause(lines) or "it failed with no output",
                 log="\n".join(collapse(lines)[-24:]),
-                todo="mend what the log names, then run the same command again: it goes on from here",
+                todo="fix what the log names, then run the same command again: it goes on from here",
             )
         )
     elif not reader.complete:

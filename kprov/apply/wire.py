@@ -114,7 +114,7 @@ class RemoveUser(Operation):
 
 
 class Package(Operation):
-    """command: the program it is wanted for. service: its own, which is kept from starting."""
+    """command: the program it is desired for. service: its own, which is kept from starting."""
 
     name: str
     command: str

@@ -144,7 +144,7 @@ class Cache:
             where=str(folder / record.file),
             found=f"sha256 {found}",
             needed=f"sha256 {record.sha256}",
-            todo=f"run again to get it anew; the bad file was put into {target}. Test that disk if it happens twice",
+            todo=f"run again to get it again; the bad file was put into {target}. Test that disk if it happens twice",
         )
 
     def records(self, names: Iterable[str] = ("",)) -> Iterator[tuple[Path, Record]]:
@@ -200,7 +200,7 @@ def compressed(artifact: Artifact) -> Path:
                 where=artifact.local,
                 found=f"sha256 {digest.hexdigest()}",
                 needed=f"sha256 {artifact.sha256}",
-                todo="run again; kprov checks the file and gets it anew",
+                todo="run again; kprov checks the file and gets it again",
             )
         temporary.replace(target)
     finally:

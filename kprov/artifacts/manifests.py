@@ -2,7 +2,7 @@
 
 Upstream publishes no checksum beside them: the pin is what came at the first use, and anything else is refused from then
 on. Where components are built from pinned modules, a manifest that a module has comes from there, and that is said. One
-that is a file of the user's own is read anew each time.
+that is a file of the user's own is read again each time.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def _changed(artifact: Artifact, found: str) -> ArtifactError:
         where=artifact.local,
         found=f"sha256 {found}",
         needed=f"sha256 {artifact.sha256}",
-        todo="run again; kprov checks the file and gets it anew",
+        todo="run again; kprov checks the file and gets it again",
     )
 
 

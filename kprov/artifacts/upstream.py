@@ -1,4 +1,4 @@
-"""Get what upstream publishes: programs and images, verified against pinned checksums, into the cache.
+"""Get what upstream publishes: binaries and images, verified against pinned checksums, into the cache.
 
 A file that has no pin yet is pinned to what upstream publishes beside it, or, where it publishes nothing, to what came at
 the first use, and that is said. This module builds nothing.

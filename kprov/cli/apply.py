@@ -88,7 +88,7 @@ def show_diffs(work: Work, prepared: Prepared) -> None:
 @click.option("--diff", is_flag=True, help="Show the whole plan, and how text files would change.")
 @click.pass_obj
 def up(state: State, /, inventory: Path, *, check: bool, diff: bool, yes: bool, **options: Any) -> int:
-    """Make the cluster what the inventory says.
+    """Create or update the cluster to match the inventory.
 
     Checks the hosts, plans, asks, applies. Run it again after any change or failure: it does what is left to do.
 

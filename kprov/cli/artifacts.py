@@ -1,4 +1,4 @@
-"""`kprov artifacts`: the programs and images of a cluster in the operator's cache."""
+"""`kprov artifacts`: the binaries and images of a cluster in the operator's cache."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _addons = click.option(
 
 @click.group()
 def artifacts() -> None:
-    """Programs and images: fetch, build, list, lock, mirror.
+    """Binaries and images: fetch, build, list, lock, mirror.
 
     They lie in $KPROV_CACHE, else in $XDG_CACHE_HOME/kprov, else in ~/.cache/kprov. `kprov up` gets what is missing by
     itself; these commands do it beforehand.

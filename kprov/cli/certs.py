@@ -30,7 +30,7 @@ def certs() -> None:
 def list_certificates(
     state: State, inventory: Path, state_dir: Path | None, passphrase_file: Path | None, *, as_json: bool
 ) -> int:
-    """List all certificates: the authorities, what the hosts have, and what add-ons have in Secrets.
+    """List all certificates: the CAs, what the hosts have, and what add-ons have in Secrets.
 
     Asks every host once and changes nothing; nothing is downloaded or built. Exit code 1 when a host could not be
     asked, or the cluster has no certificates yet.
@@ -49,7 +49,7 @@ def list_certificates(
         observed = {name: seen.texts for name, seen in fleet.observations.items()}
         secrets = secret_certificates(work.workspace, fleet, now)
         if secrets is None and any(addon.description.certificates for addon in work.workspace.cluster.addons):
-            click.echo("no API server could be asked: certificates of add-ons are not in the list", err=True)
+            click.echo("no API server is reachable: certificates of add-ons are not in the list", err=True)
         rows = [
             *authority_rows(work.workspace.store.ca, now),
             *certificate_rows(desired, observed, work.workspace.store.ca, now),

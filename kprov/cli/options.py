@@ -44,7 +44,7 @@ def json_option(function: F) -> F:
 
 
 def yes_option(function: F) -> F:
-    return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(function)
+    return click.option("-y", "--yes", is_flag=True, help="Skip the confirmation prompt.")(function)
 
 
 def state_options(function: F) -> F:
@@ -62,7 +62,13 @@ def host_options(function: F) -> F:
     for option in (
         click.option("-v", "--verbose", is_flag=True, help="Show every operation, and tracebacks of defects."),
         click.option("--ask-become-pass", is_flag=True, help="Ask for the password of sudo."),
-        click.option("--forks", type=click.IntRange(1, 1000), default=50, show_default=True, help="Hosts at a time."),
+        click.option(
+            "--forks",
+            type=click.IntRange(1, 1000),
+            default=50,
+            show_default=True,
+            help="Maximum number of hosts to work on in parallel.",
+        ),
         click.option("--limit", metavar="HOST,GROUP", help="Only these hosts or groups."),
     ):
         function = option(function)

@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name → (module:command, the line t
     "init":       ("inventory:init",    "Write a first inventory for some hosts."),
     "validate":   ("inventory:validate", "Check an inventory without asking any host."),
     "plan":       ("apply:plan",        "Show what `kprov up` would change, and why."),
-    "up":         ("apply:up",          "Make the cluster what the inventory says."),
+    "up":         ("apply:up",          "Create or update the cluster to match the inventory."),
     "status":     ("status:status",     "Show versions, units, health and expiry of a cluster."),
     "verify":     ("verify:verify",     "Check the machines and the cluster themselves."),
     "open":       ("open:open_addon",   "Open the page of an add-on in the browser."),
@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name → (module:command, the line t
     "certs":      ("certs:certs",       "Certificates and when they expire."),
     "down":       ("apply:down",        "Take the cluster off the hosts: the reverse of `kprov up`."),
     "addons":     ("addons:addons",     "Add-ons: list them, and show what each takes."),
-    "artifacts":  ("artifacts:artifacts", "Programs and images: fetch, build, list, lock, mirror."),
+    "artifacts":  ("artifacts:artifacts", "Binaries and images: fetch, build, list, lock, mirror."),
     "lab":        ("lab:lab",           "Local test machines on this computer."),
     "schema":     ("inventory:schema",  "Print the JSON Schema of inventories, for editors."),
 }
@@ -151,10 +151,10 @@ def _unexpected(state: State, error: Exception) -> int:
     if state.verbose:
         click.echo(trace, err=True)
     first = (str(error).splitlines() or [""])[0]
-    line = state.redactor.clean(f"kprov met something it does not know: {type(error).__name__}: {first}")
+    line = state.redactor.clean(f"Internal error: {type(error).__name__}: {first}")
     more = f"details: {state.log}" if state.log else "run the command again with -v for details"
     click.secho(line, fg="red", err=True)
-    click.echo(f"  this is a defect of kprov; {more}", err=True)
+    click.echo(f"  This is a bug in kprov; {more}", err=True)
     if state.touched():
         click.echo("  a part of the work was done; the same command goes on from there", err=True)
     return _code(state)

@@ -52,9 +52,9 @@ def lines(found: Status) -> Iterator[str]:
     yield from columns([head, *(row for host in found.hosts for row in _rows(host))])
     for host in found.hosts:
         if host.error:
-            yield f"{host.name} could not be asked: {host.error}"
+            yield f"{host.name} is unreachable: {host.error}"
         elif all(component.unit == MISSING for component in host.components):
-            yield f"{host.name}: nothing of kprov's is here"
+            yield f"{host.name}: not managed by kprov"
     yield ""
     yield from columns([*_etcd(found), *_api_servers(found), *_nodes(found)])
     if found.findings:
@@ -86,7 +86,7 @@ def _api_servers(found: Status) -> Iterator[tuple[str, ...]]:
 
 def _nodes(found: Status) -> Iterator[tuple[str, ...]]:
     if found.nodes is None:
-        yield "nodes", "no API server could be asked"
+        yield "nodes", "no API server is reachable"
     for node in found.nodes or ():
         yield "node", node.name, "Ready" if node.ready else "NOT READY", node.version
 

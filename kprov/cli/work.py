@@ -160,10 +160,10 @@ def can_ask() -> bool:
 
 
 def _ask(question: str) -> Secret:
-    """A secret typed by the user. Raises KprovError when there is nobody to ask."""
+    """A secret typed by the user. Raises KprovError without a terminal."""
     if not can_ask():
         raise KprovError(
-            f"{question.lower()}: there is nobody to ask",
+            f"{question.lower()}: no terminal is attached",
             needed="a terminal, or the answer where programs can find it",
             todo="name a file with --passphrase-file, or a become_password in the inventory",
         )
@@ -180,14 +180,14 @@ def _tell_json(error: KprovError) -> None:
 
 
 def confirmed(question: str, *, yes: bool, json: bool) -> None:
-    """Returns when the user agrees. Raises KprovError when there is nobody to ask, click.Abort for a no."""
+    """Returns when the user agrees. Raises KprovError without a terminal, click.Abort for a no."""
     if yes:
         return
     if json or not can_ask():
         raise KprovError(
-            "there is nobody to ask whether to go on; nothing was touched",
+            "Confirmation required, but no terminal is attached; nothing was changed",
             found="output for programs" if json else "no terminal",
             needed="a yes",
-            todo="look at `kprov plan`, then pass --yes",
+            todo="look at `kprov plan`, then pass --yes to proceed",
         )
     click.confirm(question, abort=True, err=True)

@@ -53,7 +53,7 @@ def _pki(review: Review) -> None:
     if pki.leaf_days > pki.ca_days:
         review.fault(
             ("cluster", "pki", "leaf_days" if "leaf_days" in pki.model_fields_set else "ca_days"),
-            "certificates would outlive their authority",
+            "certificates would outlive their CA",
             found=f"leaf_days {pki.leaf_days}, ca_days {pki.ca_days}",
             needed="leaf_days at most ca_days",
         )

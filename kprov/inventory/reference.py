@@ -19,7 +19,7 @@ _INTRODUCTION = """\
 This page is rendered from the schema that validates inventories:
 `python -m kprov.inventory.reference docs/reference/inventory.md` renders it again.
 
-An inventory is one YAML file with one cluster: `cluster`, `hosts`, and `groups` where they are wanted. The samples in
+An inventory is one YAML file with one cluster: `cluster`, `hosts`, and `groups` where they are needed. The samples in
 [`inventory/`](../../inventory) are complete. `kprov init HOST…` writes a first one, `kprov validate FILE` checks one:
 all mistakes at once, each with `file:line:column`, what was found, what is accepted and the nearest spelling.
 

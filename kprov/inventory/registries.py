@@ -63,7 +63,7 @@ def _password(review: Review, path: KeyPath, keys: RegistryAccessKeys, reader: S
 def _authority(review: Review, path: KeyPath, text: str | None, folder: Path) -> bytes:
     if text is None or not review.sound(*path):
         return b""
-    from cryptography import x509  # most inventories name no authority, and this takes long to import
+    from cryptography import x509  # most inventories name no CA, and this takes long to import
 
     file = folder / Path(text).expanduser()
     try:
@@ -72,7 +72,7 @@ def _authority(review: Review, path: KeyPath, text: str | None, folder: Path) ->
     except OSError as error:
         review.fault(path, f"{file} cannot be read: {error.strerror}", needed="a PEM file with certificates")
     except ValueError:
-        review.fault(path, f"{file} holds no certificates", needed="a PEM file with the authority's certificates")
+        review.fault(path, f"{file} holds no certificates", needed="a PEM file with the CA's certificates")
     else:
         if b"PRIVATE KEY" not in content:
             return content

@@ -43,7 +43,7 @@ class RegistryAccessKeys(Keys):
     )
     ca: PathText | None = Field(
         default=None,
-        description="PEM file with the certificates of its authority, relative to the inventory's folder; default: "
+        description="PEM file with the certificates of its CA, relative to the inventory's folder; default: "
         "those that the hosts trust.",
         json_schema_extra=restarts("crio", "dockerd", note="containerd reads it at each pull; containers go on"),
     )

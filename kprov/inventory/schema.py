@@ -168,7 +168,7 @@ class PkiKeys(Keys):
         default=3650,
         ge=1,
         le=36500,
-        description="Life of the certificate authorities, in days.",
+        description="Life of the CAs, in days.",
         json_schema_extra=free("CAs that exist keep their end"),
     )
     leaf_days: int = Field(
@@ -188,7 +188,7 @@ class PkiKeys(Keys):
 
 
 class ArtifactKeys(Keys):
-    """Delivery and origin of programs and images."""
+    """Delivery and origin of binaries and images."""
 
     delivery: Literal["auto", "push", "download"] = Field(
         default="auto",
@@ -220,7 +220,7 @@ class ArtifactKeys(Keys):
     )
     compress: bool = Field(
         default=True,
-        description="Pushed programs and images go as gzip, about a third of their size. `false` is faster where "
+        description="Pushed binaries and images go as gzip, about a third of their size. `false` is faster where "
         "the network to each host carries more than about 1 Gbit/s, as on one computer.",
         json_schema_extra=free(),
     )
@@ -374,9 +374,9 @@ class ClusterKeys(HostVariables):
         json_schema_extra=restarts("kubelet"),
     )
     pki: PkiKeys = Field(default_factory=PkiKeys, description="Certificates: algorithm and lifetimes.")
-    artifacts: ArtifactKeys = Field(default_factory=ArtifactKeys, description="Where programs and images come from.")
+    artifacts: ArtifactKeys = Field(default_factory=ArtifactKeys, description="Where binaries and images come from.")
     registry: RegistryKeys = Field(
-        default_factory=RegistryKeys, description="Mirrors, authorities and credentials for pulls of images."
+        default_factory=RegistryKeys, description="Mirrors, CAs and credentials for pulls of images."
     )
     upgrade: UpgradeKeys = Field(default_factory=UpgradeKeys, description="Draining of nodes that are upgraded.")
     coredns: CorednsKeys = Field(default_factory=CorednsKeys, description="Cluster DNS.")

@@ -36,7 +36,7 @@ systemctl enable systemd-networkd.service ssh.service kprov-lab-writable.service
 """
 WRITABLE_UNIT = """\
 [Unit]
-Description=Sysctls and control groups of this lab machine, writable
+Description=Sysctls and cgroups of this lab machine, writable
 DefaultDependencies=no
 Before=basic.target systemd-sysctl.service
 

@@ -40,9 +40,7 @@ def hierarchies(mountinfo: str) -> Hierarchies:
         if kind in ("cgroup", "cgroup2") and point.is_relative_to(_MOUNT):
             found[point] = kind
     if not found:
-        raise LabError(
-            "no control groups are mounted", where=str(_MOUNT), needed="cgroup v1 or v2, as systemd mounts them"
-        )
+        raise LabError("no cgroups are mounted", where=str(_MOUNT), needed="cgroup v1 or v2, as systemd mounts them")
     return Hierarchies(folders=tuple(found), version=1 if "cgroup" in found.values() else 2)
 
 
@@ -106,7 +104,7 @@ def sweep(identity: str, *, timeout: float = 15) -> None:
             return
         if time.monotonic() > deadline:
             raise LabError(
-                "control groups could not be removed",
+                "cgroups could not be removed",
                 where=identity,
                 found=f"processes {sorted(processes(groups))} after {timeout:g} s",
                 todo="look at what these processes wait for, then remove the lab again",

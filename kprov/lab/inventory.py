@@ -40,7 +40,7 @@ class HostTraits:
 
 
 def observe() -> HostTraits:
-    """Look at this host. Raises LabError when it has no control groups."""
+    """Look at this host. Raises LabError when it has no cgroups."""
     return HostTraits(
         cgroup=cgroups.observe().version,
         swap=has_swap(Path("/proc/swaps").read_text(encoding="utf-8")),

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Keeps one lab machine: starts its container in the machine's control groups, and again after a reboot.
-# keeper.sh FOLDER ROOT-FOLDER ARGUMENTS... ; FOLDER/groups lists the control groups, FOLDER/keeper tells who we are.
+# Keeps one lab machine: starts its container in the machine's cgroups, and again after a reboot.
+# keeper.sh FOLDER ROOT-FOLDER ARGUMENTS... ; FOLDER/groups lists the cgroups, FOLDER/keeper tells who we are.
 set -u
 folder=$1
 root=$2
@@ -23,7 +23,7 @@ while :; do
         exec "$@"
     )
     status=$?
-    # 133 is how a container that rebooted ends; a real machine comes back without its old control groups.
+    # 133 is how a container that rebooted ends; a real machine comes back without its old cgroups.
     [ "$status" -eq 133 ] || exit "$status"
     while read -r group; do
         find "$group" -mindepth 1 -depth -type d -delete 2>/dev/null

@@ -46,7 +46,7 @@ class Machine:
 
     @property
     def identity(self) -> str:
-        """Name of its nspawn machine and of its control groups."""
+        """Name of its nspawn machine and of its cgroups."""
         return identity(self.lab, self.name)
 
     @property

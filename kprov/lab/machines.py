@@ -30,7 +30,7 @@ _STOP_TIMEOUT = 120.0  # systemd itself gives a service 90 s to stop
 def create(name: str, machines: Sequence[MachineSpec], *, suite: str = "bookworm") -> Lab:
     """Make a lab, or start what does not run of one that is there with the same machines; returns when SSH answers.
 
-    `suite`: Debian release of the machines. A lab whose making was broken off is made anew. On failure nothing is
+    `suite`: Debian release of the machines. A lab whose making was broken off is made again. On failure nothing is
     left. Raises LabError.
     """
     check_name(name)
@@ -227,7 +227,7 @@ def run_in(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program inside a machine as root, without SSH. Raises LabError when it fails, unless `check` is off.
 
-    It runs in the machine's namespaces but not in its control groups: start daemons with `systemctl` or `systemd-run`.
+    It runs in the machine's namespaces but not in its cgroups: start daemons with `systemctl` or `systemd-run`.
     """
     done = process.enter(machine, argv, text=text, timeout=timeout)
     if check and done.returncode != 0:

@@ -1,7 +1,7 @@
 """What add-ons hold in memory on lab machines: their pods as kubelet tells it, their units as the kernel does of processes.
 
 Of pods it is the working set: what is charged to them, without file pages that nobody asked for of late. Of units it is
-what their processes hold for themselves, as a lab machine need not have memory control groups for units: without pages
+what their processes hold for themselves, as a lab machine need not have memory cgroups for units: without pages
 of files, their programs' among them.
 """
 

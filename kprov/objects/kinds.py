@@ -25,7 +25,7 @@ CLUSTER_WIDE = frozenset(
 # What makes pods, and so waits until the nodes are there.
 WORKLOADS = frozenset({"Deployment", "DaemonSet", "StatefulSet", "Job", "CronJob", "Pod", "ReplicaSet"})
 
-# What `--recreate` may delete to make it anew: pods come again, and a class says how volumes are made, not which there are.
+# What `--recreate` may delete to make it again: pods come again, and a class says how volumes are made, not which there are.
 RECREATED = WORKLOADS | {"StorageClass"}
 
 # What holds data that only its owner can make again.

@@ -18,7 +18,7 @@ IDENTITY: Identity = ("", "ConfigMap", NAMESPACE, NAME)
 
 @dataclass(frozen=True, kw_only=True)
 class Departures:
-    """What is wanted no more: `changes` are deletions in their order, `kept` holds data and stays."""
+    """What is removed: `changes` are deletions in their order, `kept` holds data and stays."""
 
     changes: tuple[ObjectChange, ...] = ()
     kept: tuple[Identity, ...] = ()
@@ -51,7 +51,7 @@ def listed(live: Iterable[Object]) -> frozenset[Identity]:
 def departures(
     desired: Collection[Identity], live: Sequence[Object], known: Collection[Identity], *, delete_data: bool
 ) -> Departures:
-    """What of kprov's own must go: listed, there, wanted no more, and not made by a controller from what is ours."""
+    """What of kprov's own must go: listed, there, removed, and not made by a controller from what is ours."""
     going = [
         identity(item)
         for item in live
@@ -65,7 +65,9 @@ def departures(
     kept += [key for key in going if key[1] == "Namespace" and key[3] in homes]
     leaving = sorted((key for key in going if key not in kept), key=lambda key: (departure(key[1]), key))
     return Departures(
-        changes=tuple(ObjectChange(identity=key, action="delete", reason="it is no longer wanted") for key in leaving),
+        changes=tuple(
+            ObjectChange(identity=key, action="delete", reason="removed from the desired state") for key in leaving
+        ),
         kept=tuple(sorted(kept)),
     )
 

@@ -1,6 +1,6 @@
-"""Kubernetes objects wanted and live: which must be applied, and which of kprov's own are no longer wanted. Pure.
+"""Kubernetes objects desired and live: which must be applied, and which of kprov's own are removed. Pure.
 
-An object is in order when everything that is wanted of it is contained in what lives: fields that the API server or
+An object is in order when everything that is desired of it is contained in what lives: fields that the API server or
 other managers added do not count.
 """
 
@@ -16,7 +16,7 @@ Object = Mapping[str, Any]
 Identity = tuple[str, str, str, str]  # API group (empty for the core), kind, namespace (empty when cluster-wide), name
 
 ADDON_LABEL = "kprov.io/addon"  # the add-on an object belongs to
-HASH = "kprov.io/config-hash"  # of what was applied: shows that something is wanted no more, which containment cannot
+HASH = "kprov.io/config-hash"  # of what was applied: shows that something is removed, which containment cannot
 OWNER_LABEL = "app.kubernetes.io/managed-by"
 OWNER = "kprov"
 
@@ -64,7 +64,7 @@ def stamped(item: Object) -> Object:
 
 
 def compare(desired: Sequence[Object], live: Sequence[Object]) -> tuple[ObjectChange, ...]:
-    """What to apply so that `live` (all objects with kprov's label) is what is wanted, in the order of `wanted`."""
+    """What to apply so that `live` (all objects with kprov's label) is what is desired, in the order of `wanted`."""
     lives = {identity(item): item for item in live}
     changes: list[ObjectChange] = []
     for item in desired:
@@ -83,13 +83,13 @@ def first_difference(desired: Any, live: Any, path: str = "") -> str:
     """Where `wanted` is not contained in `live`, as a sentence; empty when it is contained."""
     if isinstance(desired, Mapping):
         if not isinstance(live, Mapping):
-            return f"{path or 'it'} is {_short(live)}, wanted an object"
+            return f"{path or 'it'} is {_short(live)}, desired an object"
         for name, value in desired.items():
             here = f"{path}.{name}" if path else str(name)
             if name not in live:
                 if value in ({}, [], None, "", False):
                     continue  # the API server leaves empty values out
-                return f"{here} is missing, wanted {_short(value)}"
+                return f"{here} is missing, desired {_short(value)}"
             found = first_difference(value, live[name], here)
             if found:
                 return found
@@ -97,16 +97,18 @@ def first_difference(desired: Any, live: Any, path: str = "") -> str:
     if isinstance(desired, list | tuple):
         if path == "spec.taints" and isinstance(live, list):  # controllers add taints of their own
             return (
-                "" if all(taint in live for taint in desired) else f"{path} is {_short(live)}, wanted {_short(desired)}"
+                ""
+                if all(taint in live for taint in desired)
+                else f"{path} is {_short(live)}, desired {_short(desired)}"
             )
         if not isinstance(live, list | tuple) or len(live) != len(desired):
-            return f"{path} is {_short(live)}, wanted {_short(desired)}"
+            return f"{path} is {_short(live)}, desired {_short(desired)}"
         for index, (left, right) in enumerate(zip(desired, live, strict=True)):
             found = first_difference(left, right, f"{path}[{index}]")
             if found:
                 return found
         return ""
-    return "" if desired == live else f"{path} is {_short(live)}, wanted {_short(desired)}"
+    return "" if desired == live else f"{path} is {_short(live)}, desired {_short(desired)}"
 
 
 def _short(value: Any) -> str:

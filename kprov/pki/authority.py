@@ -46,7 +46,7 @@ class IssuedCertificate:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class CertificateAuthority:
-    """One of the cluster's authorities with its private key. Make it with `generate` or `load`."""
+    """One of the cluster's CAs with its private key. Make it with `generate` or `load`."""
 
     name: Authority
     certificate: x509.Certificate
@@ -57,7 +57,7 @@ class CertificateAuthority:
 
     @classmethod
     def generate(cls, name: Authority, algorithm: Algorithm, days: int, now: datetime) -> CertificateAuthority:
-        """A new self-signed authority that lives for `days` from `now` (an aware UTC time)."""
+        """A new self-signed CA that lives for `days` from `now` (an aware UTC time)."""
         key = new_key(algorithm)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, _COMMON_NAMES[name])])
         start = now.replace(microsecond=0)
@@ -77,7 +77,7 @@ class CertificateAuthority:
 
     @classmethod
     def load(cls, name: Authority, cert_pem: bytes, key_pem: bytes) -> CertificateAuthority:
-        """An authority from its PEM texts. Raises PkiError when they are unreadable or do not belong together."""
+        """A CA from its PEM texts. Raises PkiError when they are unreadable or do not belong together."""
         try:
             certificate = x509.load_pem_x509_certificate(cert_pem)
             key = serialization.load_pem_private_key(key_pem, password=None)
@@ -100,10 +100,10 @@ class CertificateAuthority:
         return private_pem(self.key)
 
     def issue(self, spec: CertificateSpec, now: datetime, life: timedelta | None = None) -> IssuedCertificate:
-        """A new key and the certificate that `spec` asks for, signed by this authority.
+        """A new key and the certificate that `spec` asks for, signed by this CA.
 
         It is valid from an hour before `now` (an aware UTC time) for `life`, by default spec.days, and never outside
-        the authority's own validity. Raises PkiError when spec wants another authority, or when this one has expired
+        the CA's own validity. Raises PkiError when spec wants another CA, or when this one has expired
         or is not valid yet.
         """
         self._must_be_able_to_sign(spec, now)
@@ -126,9 +126,7 @@ class CertificateAuthority:
 
     def _must_be_able_to_sign(self, spec: CertificateSpec, now: datetime) -> None:
         if spec.authority != self.name:
-            raise PkiError(
-                f"certificate {spec.name} was asked of the wrong authority", found=self.name, needed=spec.authority
-            )
+            raise PkiError(f"certificate {spec.name} was asked of the wrong CA", found=self.name, needed=spec.authority)
         if now >= self.certificate.not_valid_after_utc:
             raise PkiError(
                 f"the {self.name} CA has expired and can issue no certificate",

@@ -1,4 +1,4 @@
-"""Tell whether the hosts trust the authorities this operator holds. Pure; it protects against making a second set."""
+"""Tell whether the hosts trust the CAs this operator holds. Pure; it protects against making a second set."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SHOWN = 16  # characters of a fingerprint that people compare
 
 
 def trust_conflict(local: Fingerprints | None, observed: Mapping[str, Fingerprints]) -> PkiError | None:
-    """The reason why going on would cut a living cluster off from its authorities, or None when there is no conflict.
+    """The reason why going on would cut a living cluster off from its CAs, or None when there is no conflict.
 
-    local: fingerprints of the state folder, None when it holds no authorities. observed: by host name, the authorities
+    local: fingerprints of the state folder, None when it holds no CAs. observed: by host name, the CAs
     whose certificates lie on the host; hosts that have none may be left out or be empty.
     """
     known = local or {}

@@ -34,9 +34,9 @@ def certificate_rows(
     authorities: Mapping[Authority, bytes],
     now: datetime,
 ) -> tuple[CertificateRow, ...]:
-    """A row for each wanted certificate, sorted by host and name.
+    """A row for each desired certificate, sorted by host and name.
 
-    wanted: by host name. observed: by host name, PEM by path; what is not there is left out. authorities: PEM of the
+    desired: by host name. observed: by host name, PEM by path; what is not there is left out. authorities: PEM of the
     CA certificates. now: an aware UTC time.
     """
     rows = [
@@ -60,7 +60,7 @@ def secret_rows(
 
 
 def authority_rows(authorities: Mapping[Authority, bytes], now: datetime) -> tuple[CertificateRow, ...]:
-    """A row for each authority, in the given order; the reason says when one has expired."""
+    """A row for each CA, in the given order; the reason says when one has expired."""
     return tuple(_authority_row(name, pem, now) for name, pem in authorities.items())
 
 

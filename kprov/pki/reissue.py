@@ -1,4 +1,4 @@
-"""Decide whether a certificate that is there is still the one that is wanted. Pure; it issues nothing."""
+"""Decide whether a certificate that is there is still the one that is desired. Pure; it issues nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def why_reissue(cert_pem: bytes | None, spec: CertificateSpec, authority_cert: b
     """Why the certificate must be issued again, as a clause that follows its name ("expires in 5 days …"), or None.
 
     cert_pem may come from a host that is not trusted: what is quoted from it is cut and free of control characters.
-    authority_cert: PEM of the authority that issues now (the first, when it is a bundle). now: an aware UTC time.
+    authority_cert: PEM of the CA that issues now (the first, when it is a bundle). now: an aware UTC time.
     Raises ValueError when authority_cert cannot be read.
     """
     if not cert_pem or not cert_pem.strip():
@@ -82,12 +82,12 @@ def _life(
     if now >= end:
         return f"expired on {end:%Y-%m-%d %H:%M} UTC"
     threshold = renewal_threshold(spec)
-    # A leaf ends with its authority. When that is why it is short, a new one would be just as short: issuing it in
-    # every run would change hosts for nothing, and only a new authority helps.
+    # A leaf ends with its CA. When that is why it is short, a new one would be just as short: issuing it in
+    # every run would change hosts for nothing, and only a new CA helps.
     if end - now < threshold and end < authority.not_valid_after_utc:
         return f"expires in {days_left(end, now)} days, on {end:%Y-%m-%d}; renewed under {threshold / _DAY:.0f} days"
     if end - now > timedelta(days=spec.days) + _DAY:
-        return f"is valid until {end:%Y-%m-%d}, longer than the {spec.days} days wanted"
+        return f"is valid until {end:%Y-%m-%d}, longer than the {spec.days} days desired"
     return None
 
 
@@ -109,10 +109,10 @@ def days_left(end: datetime, now: datetime) -> int:
 def _subject(certificate: x509.Certificate, spec: CertificateSpec) -> str | None:
     common_name = ", ".join(_values(certificate, NameOID.COMMON_NAME))
     if common_name != spec.common_name:
-        return f"has the common name {common_name or '(none)'}, wanted is {spec.common_name}"
+        return f"has the common name {common_name or '(none)'}, desired is {spec.common_name}"
     organizations = sorted(_values(certificate, NameOID.ORGANIZATION_NAME))
     if organizations != sorted(spec.organizations):
-        return f"has the organization {_listed(organizations)}, wanted is {_listed(sorted(spec.organizations))}"
+        return f"has the organization {_listed(organizations)}, desired is {_listed(sorted(spec.organizations))}"
     return None
 
 
@@ -139,14 +139,14 @@ def names_of(certificate: x509.Certificate) -> set[str]:
 
 def _usage(certificate: x509.Certificate, spec: CertificateSpec) -> str | None:
     if certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
-        return "is the certificate of an authority, wanted is a leaf"
+        return "is the certificate of a CA, desired is a leaf"
     try:
         usages = set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
     except x509.ExtensionNotFound:
         usages = set()
     if usages != set(extended_usages(spec)):
         desired = _USAGES.get((spec.server, spec.client), "nothing")
-        return f"is good for {_listed(sorted(_usage_name(usage) for usage in usages))}, wanted is {desired}"
+        return f"is good for {_listed(sorted(_usage_name(usage) for usage in usages))}, desired is {desired}"
     if not certificate.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature:
         return "does not allow digital signatures"
     return None
@@ -158,7 +158,7 @@ def _usage_name(usage: x509.ObjectIdentifier) -> str:
 
 def _algorithm(certificate: x509.Certificate, spec: CertificateSpec) -> str | None:
     found = algorithm_of(certificate.public_key())
-    return None if found == spec.algorithm else f"has a key of {found}, wanted is {spec.algorithm}"
+    return None if found == spec.algorithm else f"has a key of {found}, desired is {spec.algorithm}"
 
 
 def _shown(reason: str) -> str:

@@ -1,4 +1,4 @@
-"""The tree of certificates of a cluster: three authorities and the leaves of components below them; it issues nothing.
+"""The tree of certificates of a cluster: three CAs and the leaves of components below them; it issues nothing.
 
 Sources: kubernetes.io "PKI certificates and requirements"; etcd "Transport security model". Departures on purpose:
 the API server's kubelet client is in a group of its own instead of an administrators' group (CIS 5.1.7), and only

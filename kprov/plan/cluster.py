@@ -37,9 +37,9 @@ from kprov.values.versions import numbers
 class ClusterPlan:
     """What `kprov plan` shows and `kprov up` does.
 
-    objects: changes to Kubernetes objects; objects_known is False while no API server could be asked, and then all of
+    objects: changes to Kubernetes objects; objects_known is False while no API server is reachable, and then all of
     wanted_objects are applied once one runs. wanted_objects are kprov's own; those of add-ons are in `addons`.
-    known: every object that the list in the cluster names; apis: apiVersion of what lives; kept: wanted no more, but
+    known: every object that the list in the cluster names; apis: apiVersion of what lives; kept: removed, but
     holding data; leaving_data: folders on hosts that go with all they hold, once no claim has a volume in them;
     uninitialized: nodes that the cloud's controller has yet to take over, as far as known; findings: what is not well
     on hosts though everything is in sync; servers: how many API servers the cluster has; steps: what goes to another
@@ -152,7 +152,7 @@ def _contexts(
 def plan_cluster(
     inputs: Inputs, observations: Mapping[str, Observation], known: Mapping[str, Desired] | None = None
 ) -> ClusterPlan:
-    """Compares everything. Raises ApplyError where etcd's membership cannot be mended safely.
+    """Compares everything. Raises ApplyError where etcd's membership cannot be fixed safely.
 
     known: what `wanted_of_hosts` said of the same observations; half of the work of a quiet run is in it.
     """
@@ -163,7 +163,7 @@ def plan_cluster(
         Peer(name=etcd.member_name(host), peer_url=etcd.peer_url(host, facts), client_url=etcd.client_url(host, facts))
         for host in cluster.group("etcd")
     )
-    # A host that could not be asked counts as one that has its data: only its peers can say more.
+    # A host that is unreachable counts as one that has its data: only its peers can say more.
     views = {
         peer.name: observations[peer.name].etcd if peer.name in observations else EtcdView(has_data=True)
         for peer in peers
@@ -249,7 +249,7 @@ def _leaving_data(plans: Mapping[str, HostPlan], observations: Mapping[str, Obse
 def _object_changes(
     desired: Sequence[Object], addons: Sequence[AddonObjects], live: Sequence[Object], *, delete_data: bool
 ) -> Departures:
-    """All changes: the list of objects first, then what is wanted, then what must go."""
+    """All changes: the list of objects first, then what is desired, then what must go."""
     everything = [*desired, *(item for addon in addons for item in addon.objects)]
     names = [identity(item) for item in everything]
     issues = {issue.identity: f"the certificate {issue.reason}" for addon in addons for issue in addon.issues}

@@ -1,4 +1,4 @@
-"""How programs and images get to a host: what it can download itself, and what has to be pushed. Pure, no I/O."""
+"""How binaries and images get to a host: what it can download itself, and what has to be pushed. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def require_downloads(plans: Mapping[str, HostPlan], observations: Mapping[str, 
         where=", ".join(dict.fromkeys(name for name, _ in missing)),
         found="; ".join(rows[:_SHOWN]) + more,
         needed="a source that each host reaches itself, as artifacts.delivery is download",
-        todo="try `curl -I URL` on the host and mend the way to it, or serve what hosts need from a folder of "
+        todo="try `curl -I URL` on the host and fix the route to it, or serve what hosts need from a folder of "
         "`kprov artifacts mirror` as artifacts.mirror, or set artifacts.delivery to auto or push",
     )
 

@@ -55,7 +55,7 @@ def expand(desired: Desired) -> dict[str, tuple[Resource, ...]]:
                     kept.append(directory)
             if resource.key in seen:
                 if seen[resource.key] != resource:
-                    raise ValueError(f"{stage}: {resource.key} is wanted in two ways")
+                    raise ValueError(f"{stage}: {resource.key} is desired in two ways")
                 continue
             seen[resource.key] = resource
             kept.append(resource)

@@ -1,4 +1,4 @@
-"""One wanted resource against what was seen of it on a host. Pure; knows neither stages nor restarts."""
+"""One desired resource against what was seen of it on a host. Pure; knows neither stages nor restarts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Action = Literal["create", "update", "permissions", "record", "delete"]
 def difference(
     resource: Resource, seen: Observation, authorities: Mapping[Authority, bytes], now: datetime
 ) -> tuple[Action, tuple[str, ...]] | None:
-    """What is to be done with a resource, and the sentences that say why; None when it is as wanted.
+    """What is to be done with a resource, and the sentences that say why; None when it is in sync.
 
     `authorities` are CA certificates in PEM; `now` is aware UTC.
     """
@@ -42,7 +42,7 @@ def difference(
         # A unit is recorded when it is stamped, so only its file counts here.
         missing = [key for key in record_keys(resource) if key not in seen.records and key[0] != "unit"]
         if missing:
-            action, reasons = "record", ["it is as wanted, but was not recorded as kprov's"]
+            action, reasons = "record", ["already correct; will be recorded as managed by kprov"]
     return (action, tuple(reasons)) if reasons else None
 
 
@@ -77,9 +77,9 @@ def _compared(
 def _owned(state: FileState, owner: str, group: str, mode: int) -> list[str]:
     reasons = []
     if state.mode != mode:
-        reasons.append(f"mode {state.mode:04o}, wanted {mode:04o}")
+        reasons.append(f"mode {state.mode:04o}, desired {mode:04o}")
     if (state.owner, state.group) != (owner, group):
-        reasons.append(f"owner {state.owner}:{state.group}, wanted {owner}:{group}")
+        reasons.append(f"owner {state.owner}:{state.group}, desired {owner}:{group}")
     return reasons
 
 
@@ -104,7 +104,7 @@ def _file(resource: File | Binary | Unit, seen: Observation) -> tuple[Action, li
             return "update", ["a foreign file is in its place"]
         if known.value == sha256:
             return "update", ["it was changed on the host"]
-        return "update", ["wanted content is new"]
+        return "update", ["the desired content is new"]
     return "permissions", _owned(state, owner, group, mode)
 
 
@@ -146,7 +146,7 @@ def _sysctl(resource: Sysctl, seen: Observation) -> list[str]:
     value = seen.sysctls.get(resource.name)
     if value == " ".join(resource.value.split()):
         return []
-    return [f"it is {value}, wanted {resource.value}" if value is not None else "the kernel does not show it yet"]
+    return [f"it is {value}, desired {resource.value}" if value is not None else "the kernel does not show it yet"]
 
 
 def _image(resource: Image, seen: Observation) -> list[str]:

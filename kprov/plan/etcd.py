@@ -15,7 +15,7 @@ from kprov.values.errors import ApplyError
 
 @dataclass(frozen=True, kw_only=True)
 class Peer:
-    """A wanted member: its name is the host's name."""
+    """A desired member: its name is the host's name."""
 
     name: str
     peer_url: str
@@ -26,7 +26,7 @@ class Peer:
 class Membership:
     """What is to be done, in this order: start, then join one by one, then remove one by one.
 
-    bootstrap: names that found a new cluster together (all wanted ones), or finish a bootstrap that was cut off.
+    bootstrap: names that found a new cluster together (all desired ones), or finish a bootstrap that was cut off.
     join: names that are added as learners. remove: members that the inventory does not have.
     settle: names that are members already, where an earlier run was cut off before it said so.
     live: client URLs of members that answered.

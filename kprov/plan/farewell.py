@@ -96,7 +96,7 @@ def _member(
     if members is None:
         if host.in_group("etcd") and staying:
             raise KprovError(
-                "etcd's members could not be asked for; nothing was changed",
+                "etcd's members is unreachable for; nothing was changed",
                 where=host.name,
                 needed=f"an etcd that answers on {' or '.join(staying)}",
                 todo="repair etcd first (kprov status), then run the same command again",

@@ -159,7 +159,7 @@ def _restarts(
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
             reason = f"it reads {changed[0]}{more}, which changes"
         elif seen.stamps.get(unit.name) != stamps[unit.name]:
-            reason = "it has not been seen healthy with what it reads now"
+            reason = "not yet confirmed healthy with its current configuration"
         elif state.needs_reload:
             reason = "systemd runs it from an older unit file"
         elif not state.enabled.startswith("enabled"):

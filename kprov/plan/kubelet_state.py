@@ -1,4 +1,4 @@
-"""When kubelet's managers of CPUs and memory must begin anew: it refuses to start over a state file of another policy, or of
+"""When kubelet's managers of CPUs and memory must begin again: it refuses to start over a state file of another policy, or of
 other reserves. Pure. Source: Kubernetes, "Control CPU Management Policies on the Node"; kubelet's cpumanager, memorymanager.
 """
 

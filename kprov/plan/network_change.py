@@ -43,7 +43,7 @@ def networks(record: str) -> tuple[str, ...]:
 
 
 def others(cluster: Cluster, observations: Mapping[str, Observation]) -> dict[str, str]:
-    """Nodes that have another pod network than the wanted one, alone or beside it, and which."""
+    """Nodes that have another pod network than the desired one, alone or beside it, and which."""
     known = {host.name: recorded(observations[host.name]) for host in cluster.nodes if host.name in observations}
     desired = identity(cluster.network)
     return {name: record for name, record in known.items() if record is not None and record != desired}
@@ -58,7 +58,7 @@ class NetworkChange:
 
 
 def between(network: NetworkSettings, before: Iterable[str]) -> NetworkChange | None:
-    """The change from what nodes have on record to what is wanted.
+    """The change from what nodes have on record to what is desired.
 
     None when there is none, or when it is not between routes and one tunnel: a node cannot have two tunnels' ends.
     """

@@ -17,7 +17,7 @@ from kprov.values.model import Cluster, Host
 Credential = Callable[[], bytes]  # makes a short-lived kubeconfig for the host that is asked
 
 # Every kind that kprov's own objects may have, in the form of the list in the cluster, whose kinds the probe adds: all
-# are asked for in one request, so that what is no longer wanted is seen too.
+# are asked for in one request, so that what is removed is seen too.
 OBJECT_KINDS = (
     "node,namespace,serviceaccount,configmap,service,deployment.apps,poddisruptionbudget.policy,"
     "clusterrole.rbac.authorization.k8s.io,clusterrolebinding.rbac.authorization.k8s.io"

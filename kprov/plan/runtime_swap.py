@@ -32,7 +32,7 @@ class Swap:
 
 
 def swaps(cluster: Cluster, plans: Mapping[str, HostPlan]) -> dict[str, Swap]:
-    """By node: those on which something of another runtime is recorded that is wanted no more."""
+    """By node: those on which something of another runtime is recorded that is removed."""
     found = {}
     for host in cluster.nodes:
         if host.name in plans:

@@ -100,7 +100,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(name=names.WORKLOADS, title="Workloads", roll=Workloads(), hosts=_control_plane),
     Stage(name=names.ADDONS, title="Add-ons", roll=OtherAddons(), hosts=_control_plane),
     Stage(name=names.READY, title="Ready", roll=Ready(), hosts=_control_plane),
-    Stage(name=names.CLEANUP, title="What is no longer wanted", roll=Parallel()),
+    Stage(name=names.CLEANUP, title="Cleanup", roll=Parallel()),
 )
 # fmt: on
 

@@ -2,7 +2,7 @@
 
 A node is drained when its kubelet moves to another minor version (Kubernetes' version skew policy asks for it), when the
 program of its runtime is replaced, when another runtime takes its place (runtime_swap.py), or when kubelet's managers of
-CPUs and memory begin anew (kubelet_state.py). What else restarts a kubelet leaves its pods alone.
+CPUs and memory begin again (kubelet_state.py). What else restarts a kubelet leaves its pods alone.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def check(plan: ClusterPlan, observations: Mapping[str, Observation]) -> Iterabl
 def _refused(addon: str, item: Object, difference: str) -> Problem:
     kind = item["kind"]
     if kind in RECREATED:
-        todo = f"write the old value again; or `kprov up --recreate {addon}`, which deletes it and makes it anew; data stays"
+        todo = f"write the old value again; or `kprov up --recreate {addon}`, which deletes it and makes it again; data stays"
     elif kind == "PersistentVolumeClaim":
         todo = (
             "write the old value again; to have another volume, switch the add-on off, remove what is stored with "

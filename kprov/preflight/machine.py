@@ -24,7 +24,7 @@ CONTROL_PLANE_MEMORY = 1700 * MIB  # kubeadm's ControlPlaneMem
 CONTROL_PLANE_CPUS = 2  # kubeadm's ControlPlaneNumCPU
 WORKER_MEMORY = 1000 * MIB
 ETCD_MEMORY = 1000 * MIB
-_HOPELESS = 2  # a machine with less than half of what is wanted is refused
+_HOPELESS = 2  # a machine with less than half of what is desired is refused
 PROGRAMS = ("tar", "flock", "gzip")
 
 
@@ -154,7 +154,7 @@ def _power(host: Host, facts: Facts) -> Iterable[Problem]:
         yield Problem(
             name="NumCPU",
             host=host.name,
-            what="there are few processors for a control plane",
+            what="too few CPUs for a control plane host",
             found=str(facts.cpus),
             needed=str(CONTROL_PLANE_CPUS),
             todo="give the machine more processors; on one, the API server answers slowly under load",

@@ -118,7 +118,7 @@ def _address(host: Host, facts: ClusterFacts) -> IPv4Address | None:
 def _change(
     cluster: Cluster, observations: Mapping[str, Observation], limit: frozenset[str] | None
 ) -> Iterable[Problem]:
-    """What runs on nodes now against what is wanted: pods keep the interfaces that they were made with."""
+    """What runs on nodes now against what is desired: pods keep the interfaces that they were made with."""
     desired = identity(cluster.network)
     before = others(cluster, observations)
     if not before:

@@ -24,7 +24,7 @@ class Problem:
     Args:
         name: a word to search for and to put into `preflight_ignore`; kubeadm's where it has the same check.
         host: the inventory's name, `this machine` for the operator's own, or `the inventory`.
-        what: one sentence. found, needed, todo: what was there, what is wanted, the next thing to do.
+        what: one sentence. found, needed, todo: what was there, what is desired, the next thing to do.
         severity: an error stops a run before anything is touched; a warning is only shown.
         key: the setting it is about, as `hosts.w1.pod_cidr`; where: its place in the file, once that is known.
         ignorable: whether `preflight_ignore` may name it; what would break a living cluster may not be ignored.
@@ -114,7 +114,7 @@ def raise_for(problems: Iterable[Problem]) -> None:
     raise PreflightError(
         f"preflight found {_count(len(errors), 'problem')} on {_count(hosts, 'machine')}; nothing was touched\n"
         f"{render(errors)}",
-        todo="mend these and run again"
+        todo="fix these and run again"
         + (f"; what you know to be harmless goes into preflight_ignore ({names})" if names else ""),
     )
 

@@ -1,4 +1,4 @@
-"""Whether the versions that are wanted can follow those that run: no way back, no minor left out, no kubelet too far off.
+"""Whether the versions that are desired can follow those that run: no way back, no minor left out, no kubelet too far off.
 
 Pure: it judges what hosts said. Rules: Kubernetes' version skew policy, etcd's upgrade guides (3.7 wants 3.6.11 first).
 """
@@ -108,7 +108,7 @@ def _downgrade(part: Running, newest: Running, desired: Version) -> Problem:
         host=part.host,
         what=f"{part.program} would go back by a minor version, which upstream does not support",
         found=_found(newest, part),
-        needed=f"{kept} or later; {_dotted(desired)} is wanted",
+        needed=f"{kept} or later; {_dotted(desired)} is desired",
         todo=f"write {_setting(part.program, kept, newest)} in the inventory; {back}",
     )
 
@@ -121,7 +121,7 @@ def _skipped(part: Running, oldest: Running, desired: Version) -> Problem:
         host=part.host,
         what=f"{part.program} would leave out a minor version",
         found=_found(oldest, part),
-        needed=f"{_dotted(_minor(oldest))} or {path[0]} as the next step; {_dotted(desired)} is wanted",
+        needed=f"{_dotted(_minor(oldest))} or {path[0]} as the next step; {_dotted(desired)} is desired",
         todo=f"go through {', then '.join(path)}: write each in turn in the inventory and run `kprov up`",
     )
 
@@ -140,7 +140,7 @@ def _floor(members: Sequence[Running], desired: Version) -> Iterable[Problem]:
                 host=part.host,
                 what=f"etcd takes the step to {_dotted(desired[:2])} only from {_dotted(floor)} or later",
                 found=", ".join(f"etcd {_dotted(other.version or ())} on {other.host}" for other in behind),
-                needed=f"{_dotted(floor)} or a later {_dotted(floor[:2])} on every member; {_dotted(desired)} is wanted",
+                needed=f"{_dotted(floor)} or a later {_dotted(floor[:2])} on every member; {_dotted(desired)} is desired",
                 todo=f"write such a version as `versions: {{etcd: …}}`, run `kprov up`, then {_dotted(desired)}",
             )
 
@@ -164,7 +164,7 @@ def _kubelets(kubelets: Sequence[Running], servers: Sequence[Running], desired: 
                 host=part.host,
                 what="kubelet would be newer than an API server",
                 found=f"kube-apiserver {_listed(older)}, which --limit leaves as they are",
-                needed=f"kubelet {_dotted(minor)} or older; {_dotted(desired)} is wanted",
+                needed=f"kubelet {_dotted(minor)} or older; {_dotted(desired)} is desired",
                 todo=f"upgrade the control plane first: `kprov up` with `--limit {names.replace(' ', '')}`, or without",
             )
         elif newer:
@@ -174,7 +174,7 @@ def _kubelets(kubelets: Sequence[Running], servers: Sequence[Running], desired: 
                 host=part.host,
                 what=f"kubelet would be more than {OLDEST_KUBELET} minor versions older than an API server",
                 found=f"kube-apiserver {_listed(newer)}",
-                needed=f"kubelet {_dotted((desired[0], first))} or later; {_dotted(desired)} is wanted",
+                needed=f"kubelet {_dotted((desired[0], first))} or later; {_dotted(desired)} is desired",
                 todo=f'write `kubernetes: "{_dotted(_minor(newer[0]))}"` in the inventory',
             )
 
@@ -212,7 +212,7 @@ def _unknown(parts: Sequence[Running], desired: Version) -> Iterable[Problem]:
             host=part.host if part.touched else touched[0],
             what=f"it is not known which version of {part.program} runs {_where(part)}, so its step is not checked",
             found="a program that kprov does not know and that tells no version, or no answer",
-            needed="a version that the wanted one may follow",
+            needed="a version that the desired one may follow",
             todo=f"see for yourself: `/opt/kprov/bin/{part.program} --version` there",
             severity="warning",
         )

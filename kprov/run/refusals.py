@@ -27,8 +27,8 @@ def refuse_unreachable(fleet: Fleet, limit: frozenset[str] | None) -> None:
         raise next(iter(failures.values()))
     if failures:
         raise PreflightError(
-            f"{len(failures)} hosts could not be asked; nothing was touched",
-            todo="mend them, or leave them out with --limit",
+            f"{len(failures)} hosts are unreachable; nothing was touched",
+            todo="fix them, or exclude them with --limit",
             log="\n".join(_unreachable(failures)),
         )
 

@@ -43,7 +43,7 @@ class ComponentStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class HostStatus:
-    """One host; `error` is why it could not be asked."""
+    """One host; `error` is why it is unreachable."""
 
     name: str
     components: tuple[ComponentStatus, ...] = ()
@@ -69,7 +69,7 @@ class NodeStatus:
 class Status:
     """The whole cluster.
 
-    nodes, addons: None when no API server could be asked; a wanted node without a Node is in it.
+    nodes, addons: None when no API server is reachable; a desired node without a Node is in it.
     """
 
     hosts: tuple[HostStatus, ...]

@@ -37,7 +37,7 @@ def credential(cluster: Cluster, store: Store) -> bytes:
 
 
 def client_tls(store: Store, spec: CertificateSpec, life: timedelta) -> ssl.SSLContext:
-    """TLS that trusts the cluster's authority and shows a fresh client certificate; its key stays in memory."""
+    """TLS that trusts the cluster's CA and shows a fresh client certificate; its key stays in memory."""
     __tracebackhide__ = True
     issued = store.authority("kubernetes").issue(spec, datetime.now(UTC), life=life)
     context = ssl.create_default_context(cadata=store.ca["kubernetes"].decode("ascii"))

@@ -1,4 +1,4 @@
-"""The operator's state folder: the cluster's identity, authorities and keys. It never overwrites a key.
+"""The operator's state folder: the cluster's identity, CAs and keys. It never overwrites a key.
 
 Everything that must not be lost is in one file, `trust.json`, that appears whole or not at all. What else is in the
 folder (lock, .gitignore) may be deleted at any time.
@@ -103,7 +103,7 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """Whether the cluster's authorities and keys have been made."""
+        """Whether the cluster's CAs and keys have been made."""
         return self._file is not None
 
     @property
@@ -132,11 +132,11 @@ class Store:
         )
 
     def authority(self, name: Authority) -> CertificateAuthority:
-        """The authority with its private key. Raises StoreError as `trust` does, PkiError when key and CA differ."""
+        """The CA with its private key. Raises StoreError as `trust` does, PkiError when key and CA differ."""
         return CertificateAuthority.load(name, self.ca[name], self._open_keys().authorities[name])
 
     def create_trust(self, algorithm: Algorithm, ca_days: int, now: datetime) -> Trust:
-        """Make the authorities and keys, once in a cluster's life, and keep them before anybody can use them.
+        """Make the CAs and keys, once in a cluster's life, and keep them before anybody can use them.
 
         now: an aware UTC time. A crash leaves all of it or nothing. Raises StoreError when trust exists already.
         """

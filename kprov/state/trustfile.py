@@ -24,7 +24,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What everybody may know: names, and the authorities' certificates as PEM. made: ISO 8601 time of creation."""
+    """What everybody may know: names, and the CAs' certificates as PEM. made: ISO 8601 time of creation."""
 
     cluster: str
     cluster_id: str
@@ -34,7 +34,7 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Keys:
-    """Private keys of the authorities and of service accounts (PEM), and the 32 bytes of encryption at rest."""
+    """Private keys of the CAs and of service accounts (PEM), and the 32 bytes of encryption at rest."""
 
     authorities: Mapping[Authority, bytes]
     service_account: bytes

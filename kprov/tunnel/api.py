@@ -20,7 +20,7 @@ _LIMIT = 16 * 1024 * 1024  # bytes of one answer
 
 @dataclass(frozen=True, kw_only=True)
 class Api:
-    """The API server of a host. dial: from there; context: trusts the cluster's authority, and proves who asks."""
+    """The API server of a host. dial: from there; context: trusts the cluster's CA, and proves who asks."""
 
     host: str
     dial: Callable[[str, int], Stream]

@@ -24,7 +24,7 @@ def listen(port: int) -> socket.socket:
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         raise KprovError(
-            "nobody can be let in at this port", where=f"{ADDRESS}:{port}",
+            "cannot listen on this port", where=f"{ADDRESS}:{port}",
             found="another program listens there" if taken else error.strerror or str(error),
             needed="a free port", todo="choose another one with --port, or leave it out",
         ) from None  # fmt: skip

@@ -77,7 +77,7 @@ def opened(
         login = _login(store, addon, opening, ask)
         forward = Forward(listener, _dialler(way, there, opening, store, login), tell)
         stack.callback(forward.close)
-        # TLS ends here, where kprov knows which authority to trust: the browser would know neither it nor the name.
+        # TLS ends here, where kprov knows which CA to trust: the browser would know neither it nor the name.
         yield Page(
             url=f"http://{ADDRESS}:{listener.getsockname()[1]}{opening.path}",
             via=way.host,

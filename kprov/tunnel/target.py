@@ -140,7 +140,7 @@ def no_endpoints(addon: Addon, opening: Opening, service: Object, pods: Object) 
         where=f"Service {addon.namespace}/{opening.service}",
         found="; ".join(said[:_SHOWN]) or "no pod that it selects",
         needed="one that is ready",
-        todo="wait until it is, or mend what is named here; `kprov status` tells when it is ready",
+        todo="wait until it is, or fix what is named here; `kprov status` tells when it is ready",
     )
 
 

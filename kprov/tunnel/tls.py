@@ -104,5 +104,5 @@ class TlsStream:
             "TLS was refused",
             where=self._name,
             found=str(found),
-            needed=f"a certificate for {self._name} that this cluster's authority has signed",
+            needed=f"a certificate for {self._name} that this cluster's CA has signed",
         )

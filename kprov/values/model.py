@@ -177,7 +177,7 @@ class ArtifactSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryAccess:
-    """How a registry's host is asked: certificates of its authority (PEM, none: the system's), and credentials."""
+    """How a registry's host is asked: certificates of its CA (PEM, none: the system's), and credentials."""
 
     ca: bytes = b""
     username: str = ""

@@ -120,7 +120,7 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """A leaf certificate and its key, wanted by specification and not by content: any pair that satisfies it will do."""
+    """A leaf certificate and its key, desired by specification and not by content: any pair that satisfies it will do."""
 
     path: str
     key_path: str

@@ -170,7 +170,7 @@ TAKEN: Mapping[str, tuple[Taken, ...]] = {
         ),
         Taken(
             flags=("cluster-signing-*",),
-            why="keys of certificate authorities are never on a host: kprov issues certificates itself",
+            why="keys of CAs are never on a host: kprov issues certificates itself",
         ),
         Taken(
             flags=("cloud-provider", "cloud-config"),

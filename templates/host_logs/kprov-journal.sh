@@ -34,7 +34,7 @@ open_file() { # a number: of a file that is there, or a new one
 }
 
 seen=$(last_cursor) || exit 1
-begin=--since=-1h # the first time: what led to the moment in which somebody wanted to see logs
+begin=--since=-1h # the first time: what led to the moment in which somebody desired to see logs
 [ -z "$seen" ] || begin=--cursor=$seen
 for unit; do
     shift
@@ -55,4 +55,4 @@ journalctl --quiet --output=json --all --output-fields=MESSAGE,PRIORITY,SYSLOG_I
     printf '%s\n' "$line" >> "$file" || exit 1
     written=$((written + 1))
 done
-exit 1 # journalctl ended: what it said stands in this unit's journal, and systemd starts it anew
+exit 1 # journalctl ended: what it said stands in this unit's journal, and systemd starts it again

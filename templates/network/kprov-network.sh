@@ -1,6 +1,6 @@
 #!/bin/sh
 # Routes to the other nodes' pods, through a tunnel or without, and masquerade for what pods send out of the cluster.
-# Usage: kprov-network keep | check | stop | reach GATEWAY…. What is wanted stands in /etc/kprov/network.conf:
+# Usage: kprov-network keep | check | stop | reach GATEWAY…. What is desired stands in /etc/kprov/network.conf:
 #   pods NETWORK    all pods            own NETWORK     this node's pods
 #   nat KIND        nftables, iptables  route NETWORK GATEWAY
 #   vxlan VNI PORT NODE-ADDRESS MAC MTU GATEWAY         the tunnel's end on this node, where there is a tunnel

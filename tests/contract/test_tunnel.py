@@ -85,7 +85,7 @@ def page() -> Iterator[int]:
 
 @pytest.fixture
 def tls_page(authority: CertificateAuthority, tmp_path: Path) -> Iterator[int]:
-    """The port of one with a certificate of the authority, good for NAME and kubernetes."""
+    """The port of one with a certificate of the CA, good for NAME and kubernetes."""
     spec = CertificateSpec(
         name="web", authority="kubernetes", common_name="web", server=True, dns_names=(NAME, "kubernetes")
     )

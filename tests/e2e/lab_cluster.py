@@ -92,7 +92,7 @@ class LabCluster:
         )
         ran = Ran(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
         if status is not None and ran.status != status:
-            raise CommandFailed(f"kprov {command} ended with {ran.status}, wanted {status}\n{ran.text}")
+            raise CommandFailed(f"kprov {command} ended with {ran.status}, desired {status}\n{ran.text}")
         return ran
 
     def evidence(self) -> str:

@@ -66,7 +66,7 @@ class Site:
         return path
 
     def put_upstream(self, versions: Mapping[str, str], arch: str, built: Mapping[str, Artifact]) -> None:
-        """Everything that upstream publishes for these versions, made of the built programs and images."""
+        """Everything that upstream publishes for these versions, made of the built binaries and images."""
         for component in catalog.load().components.values():
             if not built.keys() >= component.programs.keys():
                 continue
@@ -110,7 +110,7 @@ def _pack(target: Path, members: Mapping[str, Path]) -> None:
 
 @contextmanager
 def serving(site: Site, address: str, ca: Path) -> Iterator[Site]:
-    """The site over HTTPS on that address; `ca` is written, the authority that whoever asks has to trust."""
+    """The site over HTTPS on that address; `ca` is written, the CA that whoever asks has to trust."""
     server = ThreadingHTTPServer((address, 0), type("Handler", (_Handler,), {"site": site}))
     server.daemon_threads = True
     server.socket = _context(address, ca).wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
@@ -132,7 +132,7 @@ def _context(address: str, ca: Path) -> ssl.SSLContext:
 
 
 def certified(address: str, ca: Path) -> Path:
-    """A file with key and certificate for a server at that address; its authority's certificate is written to `ca`."""
+    """A file with key and certificate for a server at that address; its CA's certificate is written to `ca`."""
     now = datetime.now(UTC)
     authority = CertificateAuthority.generate("front-proxy", "ecdsa-p256", 2, now)
     spec = CertificateSpec(

@@ -16,7 +16,7 @@ def services(cluster: LabCluster) -> dict[str, str]:
 
 
 def asked(cluster: LabCluster, host: str, port: int, path: str, *, name: str = "", login: str = "") -> str:
-    """The HTTP status of a GET at a host's port, over TLS judged by the cluster's authority; 000 where TLS failed.
+    """The HTTP status of a GET at a host's port, over TLS judged by the cluster's CA; 000 where TLS failed.
 
     name: by which it is asked for, instead of its address. login: user:password.
     """

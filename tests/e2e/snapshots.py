@@ -9,14 +9,14 @@ from lab_cluster import LabCluster
 # What programs of the distribution write to at any time, each with its reason.
 UNSETTLED: Mapping[str, str] = {
     "/proc": "the kernel's",
-    "/sys": "the kernel's; control groups are compared by name",
+    "/sys": "the kernel's; cgroups are compared by name",
     "/dev": "the kernel's",
     "/run": "gone with the next boot; what may not stay is listed by name",
     "/tmp": "every program's; looked through by name",
     "/var/tmp": "systemd makes a private folder there for each service that starts or stops",
     "/var/log": "logs grow; kubelet's own folders there are listed by name",
     "/var/cache": "apt and ldconfig keep there what they can make again",
-    "/var/lib/apt": "package lists, read anew when a package is installed",
+    "/var/lib/apt": "package lists, read again when a package is installed",
     "/var/lib/dpkg": "its journal of the packages that came and went; the packages themselves are compared",
     "/var/lib/systemd": "random seed, time stamps of timers, catalogue",
     "/etc/passwd-": "useradd's copy of the file before its last change; the file itself is compared",

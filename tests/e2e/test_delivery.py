@@ -1,4 +1,4 @@
-"""How programs and images reach a host: a real machine that downloads by itself, or is sent what it cannot reach."""
+"""How binaries and images reach a host: a real machine that downloads by itself, or is sent what it cannot reach."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KUBECTL = "/opt/kprov/bin/kubectl"
 UNUSED = {"etcdutl", "cni-firewall"}
 COMPONENTS = needed(Cluster(name="c", versions=VERSIONS, hosts=())).components
 HOST_PROGRAMS = {name for part in COMPONENTS for name in catalog.load().components[part].programs} - UNUSED
-# No unit reads these: nothing restarts when they come anew.
+# No unit reads these: nothing restarts when they come again.
 TOOLS = (KUBECTL, "/opt/kprov/bin/etcdctl", "/opt/kprov/bin/ctr", "/opt/cni/bin/portmap", "/opt/cni/bin/host-local")
 
 

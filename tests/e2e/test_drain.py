@@ -110,7 +110,7 @@ def kubelets(cluster: LabCluster) -> dict[str, str]:
 
 @contextmanager
 def asked_all_along(address: str) -> Iterator[dict[str, int]]:
-    """Asks the web server five times a second, each time anew; counts answers and failures while the block runs."""
+    """Asks the web server five times a second, each time again; counts answers and failures while the block runs."""
     counts = {"answered": 0, "failed": 0}
     over = threading.Event()
 

@@ -159,7 +159,7 @@ def test_the_audit_log_comes_when_it_is_asked_for(cluster: LabCluster, store: St
     cluster.kprov("up", "--yes")
     cluster.kubectl("create", "configmap", NEEDLE)
     query = f"log:=audit verb:=create objectRef.resource:=configmaps objectRef.name:={NEEDLE}"
-    # The store was started anew for its retention; who waited for the old one, which takes 40 s to go, tries again then.
+    # The store was started again for its retention; who waited for the old one, which takes 40 s to go, tries again then.
     (row,) = until(lambda: store.rows(query), seconds=75, what="who made it")
     assert (row["host"], row["responseStatus.code"]) == ("cp1", "201")
     assert row["_msg"].startswith("/api/v1/namespaces/default/configmaps")
@@ -282,7 +282,7 @@ def test_from_outside_there_is_the_collectors_gate_alone_and_nobody_reads_throug
         node, path, login = question
         return asked(cluster, node, GATE, path, name="logs-intake.logging.svc", login=login)
 
-    assert answer(("cp1", "/", "")) == "401"  # the authority's certificate is written once
+    assert answer(("cp1", "/", "")) == "401"  # the CA's certificate is written once
     with ThreadPoolExecutor(20) as pool:  # the gate lets who is refused wait
         assert dict(zip(desired, pool.map(answer, desired), strict=True)) == desired
 

@@ -61,7 +61,7 @@ def before(cluster: LabCluster) -> dict[str, dict[str, set[str]]]:
 
 @pytest.fixture(scope="module")
 def mirror(cluster: LabCluster) -> Iterator[Program]:
-    """A registry on the lab's bridge that asks for a login and has an authority nobody knows; the test image is in it."""
+    """A registry on the lab's bridge that asks for a login and has a CA nobody knows; the test image is in it."""
     pair = certified(cluster.lab.gateway, cluster.folder / "registry-ca.pem")
     with running(cluster.folder, address=cluster.lab.gateway, pair=pair, login=f"puller:{PASSWORD}") as program:
         trust = ssl.create_default_context(cafile=cluster.folder / "registry-ca.pem")

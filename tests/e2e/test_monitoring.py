@@ -234,7 +234,7 @@ def test_each_container_is_counted_once(cluster: LabCluster, page: Page) -> None
     told: dict[tuple[str, str], float] = {}
 
     def caught_up() -> bool:
-        """cAdvisor looks at control groups every few seconds only."""
+        """cAdvisor looks at cgroups every few seconds only."""
         told.update(by_pod(page, "sum by (namespace, pod) (container_cpu_usage_seconds_total)"))
         return all(told[name] >= seconds for name, seconds in before.items())
 
@@ -268,7 +268,7 @@ def by_pod(page: Page, expression: str) -> dict[tuple[str, str], float]:
 
 
 def used(cluster: LabCluster, pods: list[dict]) -> dict[tuple[str, str], float]:
-    """CPU seconds by pod, from the control groups of its containers."""
+    """CPU seconds by pod, from the cgroups of its containers."""
     version_1 = "find /sys/fs/cgroup -path '*'$id'*' -name cpuacct.usage -exec cat {} +"
     version_2 = (
         """find /sys/fs/cgroup -path '*'$id'*' -name cpu.stat -exec awk '$1 == "usage_usec" {print $2 * 1000}' {} +"""

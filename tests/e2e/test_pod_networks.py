@@ -249,7 +249,7 @@ def change(cluster: LabCluster, network: str) -> float:
         cluster.kprov("up", "--yes")
     cluster.sh("cp1", "touch /run/again")
     until(lambda: cluster.sh("cp1", "cat /run/kept").count("200 OK") == 2, seconds=40, what="the connection lives on")
-    assert pods_on(cluster, *HOSTS) == running, "a pod was made anew"
+    assert pods_on(cluster, *HOSTS) == running, "a pod was made again"
     return max(later - earlier for earlier, later in pairwise(answers))
 
 

@@ -77,7 +77,7 @@ class Lasting:
         now["etcd's cluster and members"] = self.members()
         trust = sorted((self.cluster.folder / ".kprov").rglob("trust.json"))
         assert len(trust) <= 1
-        now["the authorities' keys"] = trust[0].read_text() if trust else ""
+        now["the CAs' keys"] = trust[0].read_text() if trust else ""
         for name, value in self.first.items():
             assert now[name] == value, f"{name} changed"
         self.first.update({name: value for name, value in now.items() if value})
@@ -121,7 +121,7 @@ def test_killed_at_many_moments_the_next_run_finishes_the_work(cluster: LabClust
     say(f"kills while installing: {moments}")
     cluster.kprov("up", "--yes")
     lasting.check()
-    assert set(lasting.first) == {*LASTING, "the authorities' keys", "etcd's cluster and members"}
+    assert set(lasting.first) == {*LASTING, "the CAs' keys", "etcd's cluster and members"}
     assert cluster.kprov("plan").status == 0
     after_kills = cluster.sh("one", LISTING)
     for number in range(3 * KILLS):

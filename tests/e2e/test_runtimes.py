@@ -102,7 +102,7 @@ def test_without_a_drain_the_swap_takes_the_pods_along(cluster: LabCluster) -> N
 
 @pytest.fixture(scope="module")
 def guarded(cluster: LabCluster) -> Iterator[Program]:
-    """A registry on the lab's bridge that asks for a login and has an authority nobody knows; the test image is in it."""
+    """A registry on the lab's bridge that asks for a login and has a CA nobody knows; the test image is in it."""
     pair = certified(cluster.lab.gateway, cluster.folder / "registry-ca.pem")
     artifact = agnhost()
     with running(cluster.folder, address=cluster.lab.gateway, pair=pair, login=f"puller:{PASSWORD}") as program:

@@ -184,7 +184,7 @@ def test_a_node_comes_back_after_a_reboot(cluster: LabCluster) -> None:
     before = containers_on(cluster, name)
     assert before
     machines.reboot(cluster.lab.machine(name))
-    until(lambda: containers_on(cluster, name) - before, seconds=120, what=f"{name} runs its pod anew")
+    until(lambda: containers_on(cluster, name) - before, seconds=120, what=f"{name} runs its pod again")
     until(lambda: all(cluster.nodes().values()), seconds=60, what="all nodes are Ready")
     running = pods_on(cluster, *cluster.nodes_desired)
     other = next((node for node in running if node != name), name)

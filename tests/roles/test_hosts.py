@@ -48,7 +48,7 @@ def test_monitoring_is_told_of_every_certificate(name: str) -> None:
     resources = _on(name, addons=[{"name": "monitoring"}])
     (unit,) = (unit for unit in _units(resources) if unit.name == "kprov-metrics-proxy.service")
     certificates = {resource.path for resource in resources if isinstance(resource, Certificate)}
-    assert certificates <= unit.reads, "a renewed one is told of anew"
+    assert certificates <= unit.reads, "a renewed one is told of again"
     words = set(unit.content.decode().split())
     assert certificates <= words
 

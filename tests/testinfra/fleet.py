@@ -67,7 +67,7 @@ class Fleet:
         return self._node_ips[name]
 
     def trusting(self, authority: Authority) -> ssl.SSLContext:
-        """TLS that trusts one of the cluster's authorities and shows no certificate of its own."""
+        """TLS that trusts one of the cluster's CAs and shows no certificate of its own."""
         context = ssl.create_default_context(cadata=self.store.ca[authority].decode("ascii"))
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context

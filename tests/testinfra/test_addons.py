@@ -55,7 +55,7 @@ def test_what_an_addon_names_is_ready(fleet: Fleet, addon_ready: tuple[str, str,
 
 
 def test_pods_of_an_addon_run(fleet: Fleet, addon_workload: tuple[str, str, str]) -> None:
-    """As many as are wanted, each Running with every container ready, and none that crashes again and again."""
+    """As many as are desired, each Running with every container ready, and none that crashes again and again."""
     namespace, kind, name = addon_workload
     item = workload(fleet, namespace, kind, name)
     desired = item["status"]["desiredNumberScheduled"] if kind == "daemonset" else item["spec"]["replicas"]

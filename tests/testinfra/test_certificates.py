@@ -1,4 +1,4 @@
-"""Certificates on disk and those that servers really show: issued by this cluster's authority and valid for long."""
+"""Certificates on disk and those that servers really show: issued by this cluster's CA and valid for long."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_certificate_is_valid(host: Machine, fleet: Fleet, certificate: str) -> 
 
 
 def test_no_other_certificate_ends_soon(host: Machine) -> None:
-    """Authorities, and what others put there."""
+    """CAs, and what others put there."""
     listed = host.check_output("find /etc/kubernetes /etc/etcd -xdev -name '*.crt' -exec cat {} + 2>/dev/null; true")
     certificates = x509.load_pem_x509_certificates(listed.encode())
     for certificate in certificates:

@@ -38,7 +38,7 @@ def test_unit_files_are_roots(host: Machine, unit: str) -> None:
 
 
 def test_no_ca_key_is_on_the_host(host: Machine) -> None:
-    """The keys of the authorities never leave the operator."""
+    """The keys of the CAs never leave the operator."""
     names = "-name '*ca.key' -o -name '*ca-key.pem'"
     found = host.check_output(f"find {FOLDERS} /var/lib/kprov /root -xdev {names} 2>/dev/null; true")
     assert found == ""

@@ -60,7 +60,7 @@ def test_node_offers_its_oci_handlers(host: Machine, fleet: Fleet, spec: Host) -
         told = {item.get("name", "") for item in status.get("runtimeHandlers", ())}
         if not fresh or set(spec.handlers) <= told:
             return
-        assert time.monotonic() < ends, f"wanted {', '.join(spec.handlers)}, told {', '.join(sorted(told))}"
+        assert time.monotonic() < ends, f"desired {', '.join(spec.handlers)}, told {', '.join(sorted(told))}"
         time.sleep(1)
 
 

@@ -30,5 +30,5 @@ def test_program_version(host: Machine, cluster: Cluster, spec: Host, program: s
     desired = cluster.versions[component]
     shown = host.run(f"{program} {arguments} < /dev/null 2>&1").stdout
     assert re.search(rf"(?<![\d.])v?{re.escape(desired)}(?![\d.])", shown), (
-        f"{program}: wanted {desired}, says {shown!r}"
+        f"{program}: desired {desired}, says {shown!r}"
     )

@@ -42,7 +42,7 @@ _FACTS = {
 }
 _COMMANDS = ("nft", "haproxy", "openssl", "curl", "bash", "tar", "gzip", "flock", "sudo", "apt-get", "modprobe")
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan")
-# What is waited for, or done anew at each boot, and leaves nothing to be seen.
+# What is waited for, or done again at each boot, and leaves nothing to be seen.
 _WITHOUT_TRACE = (
     *(wire.Gate, wire.Steady, wire.Heartbeats, wire.Registered, wire.AddonReady, wire.NodesReady, wire.Reach),
     *(wire.Check, wire.Checkpoint, wire.ReloadUnits, wire.Swapoff, wire.Alone),

@@ -56,7 +56,7 @@ def record(kind: str, name: str, value: str = "-", before: str = "absent") -> tu
 
 
 def in_order(desired: Desired, plan: HostPlan) -> Observation:
-    """The host after `plan` was carried out: everything wanted is there, recorded, running and stamped."""
+    """The host after `plan` was carried out: everything desired is there, recorded, running and stamped."""
     files: dict[str, FileState] = {}
     records: dict[Key, Record] = {}
     units: dict[str, UnitState] = {}

@@ -1,4 +1,4 @@
-"""`python -m kprov.artifacts.options [VERSION…]`: make the data on flags and fields anew, for all versions or for some.
+"""`python -m kprov.artifacts.options [VERSION…]`: make the data on flags and fields again, for all versions or for some.
 
 For developers: it needs Go and the network that serves modules, and takes as long as a build of Kubernetes. It writes
 into the package's own folder.

@@ -57,13 +57,13 @@ SENT: tuple[Identity, ...] = (
     ("log", "found", "todo"),
     [
         (IMMUTABLE, 'Deployment web: spec.selector: Invalid value: {"matchLabels"', "kprov up --recreate hello"),
-        (INVALID, "Deployment web: spec.replicas: Invalid value: -1: must be", "mend that field"),
+        (INVALID, "Deployment web: spec.replicas: Invalid value: -1: must be", "fix that field"),
         (
             TWO_FIELDS,
             "Service web: spec.ports[0].port: Invalid value: 70000: must be between 1 and 65535; spec.type: Unsupported",
-            "mend that field",
+            "fix that field",
         ),
-        (SCHEMA, "Service ns/web: .spec.nonsense: field not declared", "mend that field"),
+        (SCHEMA, "Service ns/web: .spec.nonsense: field not declared", "fix that field"),
         (UNKNOWN, "Thing one: the cluster knows no Thing of a.b/v1", "CustomResourceDefinition"),
         (
             PULL,
@@ -74,7 +74,7 @@ SENT: tuple[Identity, ...] = (
         (WEBHOOK, "the webhook deny.example was asked first and does not answer: failed to call", "switch that off"),
         (CRASH, "deployment web is not ready: Waiting", "kprov addons info hello"),
         ("\nsomething else\nmore", "something else", "kprov addons info hello"),
-        ("", "it failed without a word", "kprov addons info hello"),
+        ("", "it failed with no output", "kprov addons info hello"),
     ],
 )
 def test_a_refusal_is_explained(log: str, found: str, todo: str) -> None:

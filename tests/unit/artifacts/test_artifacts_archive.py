@@ -1,4 +1,4 @@
-"""Only the wanted regular files come out of an archive, and only programs for the right machine pass."""
+"""Only the desired regular files come out of an archive, and only programs for the right machine pass."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_a_corrupted_file_is_put_away_and_named(cache: Cache, content: bytes) ->
     assert not folder.exists()
     (kept,) = (cache.root / "quarantine").iterdir()
     assert (kept / "kubelet").read_bytes() == content
-    assert cache.find(folder) is None  # the next run gets it anew
+    assert cache.find(folder) is None  # the next run gets it again
 
 
 def test_deep_finds_what_hides_behind_an_unchanged_stat_line(cache: Cache) -> None:

@@ -1,4 +1,4 @@
-"""Manifests of add-ons: fetched once, pinned to what came, refused when they change, read anew when they are a file."""
+"""Manifests of add-ons: fetched once, pinned to what came, refused when they change, read again when they are a file."""
 
 from __future__ import annotations
 

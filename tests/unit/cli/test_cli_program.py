@@ -70,7 +70,7 @@ def test_an_unknown_command_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -
     ("raised", "code", "said"),
     [
         (KeyboardInterrupt(), 130, "interrupted: nothing on any host was changed"),
-        (RuntimeError("odd"), 1, "kprov met something it does not know: RuntimeError: odd"),
+        (RuntimeError("odd"), 1, "Internal error: RuntimeError: odd"),
     ],
 )
 def test_interrupts_and_defects_end_in_order(

@@ -48,7 +48,7 @@ def test_frozen_processes_are_let_go_on_so_that_they_can_be_killed(tmp_path: Pat
 
 
 def test_a_host_without_control_groups_is_refused() -> None:
-    with pytest.raises(LabError, match="no control groups"):
+    with pytest.raises(LabError, match="no cgroups"):
         cgroups.hierarchies("1 0 0:1 / / rw - ext4 /dev/sda rw\n")
 
 

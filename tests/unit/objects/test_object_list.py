@@ -1,4 +1,4 @@
-"""The list of kprov's objects: what it says, and what it makes of what is wanted no more."""
+"""The list of kprov's objects: what it says, and what it makes of what is removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kubernetes objects: wanted is contained in live, or the first difference is told."""
+"""Kubernetes objects: desired is contained in live, or the first difference is told."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_missing_and_changed_objects_are_told() -> None:
     changes = compare([item("a"), item("b", data={"x": "1"})], [item("b", data={"x": "2"}), item("c")])
     assert [(change.identity[3], change.action, change.reason) for change in changes] == [
         ("a", "create", "it is not there"),
-        ("b", "update", "data.x is '2', wanted '1'"),
+        ("b", "update", "data.x is '2', desired '1'"),
     ]
     assert changes[0].title == "ConfigMap kube-system/a"
 
@@ -37,12 +37,12 @@ def test_what_a_secret_holds_is_never_told() -> None:
 @pytest.mark.parametrize(
     ("desired", "live", "told"),
     [
-        ({"a": {"b": 1}}, {"a": 5}, "a is 5, wanted an object"),
-        ({"a": [1, 2]}, {"a": [1]}, "a is [1], wanted [1, 2]"),
-        ({"a": [{"b": 1}]}, {"a": [{"b": 2, "c": 3}]}, "a[0].b is 2, wanted 1"),
+        ({"a": {"b": 1}}, {"a": 5}, "a is 5, desired an object"),
+        ({"a": [1, 2]}, {"a": [1]}, "a is [1], desired [1, 2]"),
+        ({"a": [{"b": 1}]}, {"a": [{"b": 2, "c": 3}]}, "a[0].b is 2, desired 1"),
         ({"a": [{"b": 1}]}, {"a": [{"b": 1, "c": 3}]}, ""),
         ({"a": {}}, {}, ""),
-        ({"a": 1}, {}, "a is missing, wanted 1"),
+        ({"a": 1}, {}, "a is missing, desired 1"),
         ({"spec": {"taints": [{"key": "x"}]}}, {"spec": {"taints": [{"key": "y"}, {"key": "x"}]}}, ""),
     ],
 )

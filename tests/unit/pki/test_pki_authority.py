@@ -130,7 +130,7 @@ def test_an_authority_outside_its_own_life_issues_nothing(moment, message):
 
 
 def test_the_wrong_authority_refuses():
-    with pytest.raises(PkiError, match="wrong authority"):
+    with pytest.raises(PkiError, match="wrong CA"):
         authority("front-proxy").issue(leaf(), NOW)
 
 
@@ -227,7 +227,7 @@ def today():
 
 @cache
 def current(name):
-    """An authority that is valid at the time of the test: handshakes use the real clock."""
+    """A CA that is valid at the time of the test: handshakes use the real clock."""
     return CertificateAuthority.generate(name, "ecdsa-p256", 10, today())
 
 

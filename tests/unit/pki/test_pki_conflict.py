@@ -1,4 +1,4 @@
-"""A lost or foreign state folder is noticed before a living cluster is cut off from its authorities."""
+"""A lost or foreign state folder is noticed before a living cluster is cut off from its CAs."""
 
 from __future__ import annotations
 

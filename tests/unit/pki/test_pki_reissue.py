@@ -87,7 +87,7 @@ def test_a_short_life_is_renewed_in_its_last_third_and_not_at_once():
 
 
 def test_a_life_longer_than_desired_is_cut():
-    assert why(days=90, renew_before_days=30) == "is valid until 2027-06-01, longer than the 90 days wanted"
+    assert why(days=90, renew_before_days=30) == "is valid until 2027-06-01, longer than the 90 days desired"
 
 
 def test_a_leaf_that_ends_with_its_authority_is_not_renewed_for_nothing():
@@ -103,12 +103,12 @@ def test_another_authority():
 
 
 def test_common_name():
-    assert why(common_name="system:node:cp2") == ("has the common name system:node:cp1, wanted is system:node:cp2")
+    assert why(common_name="system:node:cp2") == ("has the common name system:node:cp1, desired is system:node:cp2")
 
 
 def test_organization():
-    assert why(organizations=()) == "has the organization system:nodes, wanted is (none)"
-    assert why(organizations=("a", "b")) == "has the organization system:nodes, wanted is a, b"
+    assert why(organizations=()) == "has the organization system:nodes, desired is (none)"
+    assert why(organizations=("a", "b")) == "has the organization system:nodes, desired is a, b"
 
 
 def test_names_that_lack_and_names_too_many():
@@ -124,18 +124,18 @@ def test_order_and_spelling_of_names_do_not_matter():
 
 
 def test_usages():
-    assert why(server=False, client=True) == "is good for server, wanted is client"
-    assert why(client=True) == "is good for server, wanted is server and client"
+    assert why(server=False, client=True) == "is good for server, desired is client"
+    assert why(client=True) == "is good for server, desired is server and client"
 
 
 def test_algorithm_and_size():
-    assert why(algorithm="rsa-2048") == "has a key of ecdsa-p256, wanted is rsa-2048"
+    assert why(algorithm="rsa-2048") == "has a key of ecdsa-p256, desired is rsa-2048"
     pem = authority().issue(leaf(algorithm="rsa-2048"), NOW).cert_pem
-    assert why(pem, algorithm="rsa-3072") == "has a key of rsa-2048, wanted is rsa-3072"
+    assert why(pem, algorithm="rsa-3072") == "has a key of rsa-2048, desired is rsa-3072"
 
 
 def signed_by_hand(common_name, *extensions):
-    """A certificate of the right authority with a subject and extensions that kprov would not issue."""
+    """A certificate of the right CA with a subject and extensions that kprov would not issue."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = x509.CertificateBuilder(
         subject_name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]),
@@ -158,12 +158,12 @@ def test_a_certificate_without_any_extension_is_replaced():
 
 def test_a_certificate_of_an_authority_is_no_leaf():
     pem = signed_by_hand("system:node:cp1", x509.BasicConstraints(ca=True, path_length=None))
-    assert "authority" in why(pem, organizations=(), dns_names=(), ip_addresses=())
+    assert "certificate of a CA" in why(pem, organizations=(), dns_names=(), ip_addresses=())
 
 
 def test_what_a_host_wrote_into_a_certificate_cannot_write_to_the_terminal():
     reason = why(signed_by_hand("\x1b[2Jowned\nline"))
-    assert reason == "has the common name ?[2Jowned?line, wanted is system:node:cp1"
+    assert reason == "has the common name ?[2Jowned?line, desired is system:node:cp1"
 
 
 def test_a_flood_of_names_is_cut():

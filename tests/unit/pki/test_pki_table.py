@@ -39,7 +39,7 @@ def test_the_table_is_a_tree():
     assert tuple(TREE) == AUTHORITIES
     found = Counter(leaf.name for leaves in TREE.values() for leaf in leaves)
     assert set(found) >= CONTROL_PLANE | ETCD | NODE | ALL
-    assert set(found.values()) == {1}, "a leaf has one authority"
+    assert set(found.values()) == {1}, "a leaf has one CA"
     for authority, leaves in TREE.items():
         subjects = Counter((leaf.cn, leaf.usage, leaf.names) for leaf in leaves if leaf.usage == "client")
         assert set(subjects.values()) == {1}, f"two clients of {authority} could not be told apart"

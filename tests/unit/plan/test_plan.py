@@ -114,7 +114,7 @@ def test_what_a_unit_reads_again_by_itself_restarts_nothing() -> None:
 def test_a_changed_mode_is_put_right_without_a_restart() -> None:
     plan = planned(WANTED, changed(CONFIG.path, mode=0o666))
     assert [(change.action, change.reasons) for change in plan.changes] == [
-        ("permissions", ("mode 0666, wanted 0644",))
+        ("permissions", ("mode 0666, desired 0644",))
     ]
     assert not plan.restarts
 
@@ -132,7 +132,7 @@ def test_a_foreign_file_in_our_place_is_told_from_a_changed_one() -> None:
 
 def test_new_desired_content_is_told_from_drift() -> None:
     desired = {**WANTED, "etcd": [BINARY, replace(CONFIG, content=b"new\n"), RELOADED, UNIT]}
-    assert planned(desired, settled()).changes[0].reasons == ("wanted content is new",)
+    assert planned(desired, settled()).changes[0].reasons == ("the desired content is new",)
 
 
 def test_a_directory_in_a_files_place_is_replaced() -> None:
@@ -172,7 +172,7 @@ def test_a_run_that_died_between_change_and_restart_is_finished_by_the_next() ->
     # All files are right and the unit runs, but its stamp was taken away before the change.
     plan = planned(WANTED, replace(settled(), stamps={}))
     assert not plan.changes
-    assert [restart.reason for restart in plan.restarts] == ["it has not been seen healthy with what it reads now"]
+    assert [restart.reason for restart in plan.restarts] == ["not yet confirmed healthy with its current configuration"]
 
 
 def test_what_is_right_but_unrecorded_is_only_recorded() -> None:
@@ -194,7 +194,7 @@ def test_what_is_recorded_and_no_longer_desired_goes() -> None:
 
 def test_a_unit_that_reads_a_removed_file_loses_its_stamp_with_it() -> None:
     seen = settled()
-    desired = {**WANTED, "etcd": [BINARY, RELOADED, UNIT]}  # CONFIG is no longer wanted, but still read
+    desired = {**WANTED, "etcd": [BINARY, RELOADED, UNIT]}  # CONFIG is removed, but still read
     assert planned(desired, seen).unstamps[CONFIG.path] == ("etcd.service",)
 
 
@@ -256,7 +256,7 @@ def test_a_directory_with_other_owner_is_put_right() -> None:
     desired = {"a": [Directory(path="/var/lib/x", owner="etcd", group="etcd", mode=0o700)]}
     state = FileState(mode=0o755, owner="root", group="root", kind="directory", stat="-")
     plan = planned(desired, replace(bare(), files={"/var/lib/x": state}))
-    assert plan.changes[0].reasons == ("mode 0755, wanted 0700", "owner root:root, wanted etcd:etcd")
+    assert plan.changes[0].reasons == ("mode 0755, desired 0700", "owner root:root, desired etcd:etcd")
 
 
 def test_a_package_that_is_there_is_adopted_and_not_installed_again() -> None:

@@ -90,7 +90,7 @@ def test_a_downgrade_is_refused_on_every_host_with_what_runs_and_what_to_do() ->
     assert names(problems) == {"VersionDowngrade": set(GROUPS)}
     text = str(next(problem for problem in problems if problem.host == "cp1"))
     assert "kube-apiserver 1.36.3 runs here" in text
-    assert "1.36 or later; 1.35.4 is wanted" in text
+    assert "1.36 or later; 1.35.4 is desired" in text
     assert 'kubernetes: "1.36"' in text
     assert "snapshot" in text
 

@@ -34,7 +34,7 @@ FAILED = HostFailed(
     expected="http 2381 /readyz within 60 s",
     found="activating auto-restart exit-code 1",
     log="\n".join(f"line {number}" for number in range(30)),
-    todo="mend what the log names, then run the same command again",
+    todo="fix what the log names, then run the same command again",
 )
 RUN: tuple[Event, ...] = (
     Gathered(hosts=2, seconds=0.42),

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from inventory_text import loaded
 from obedient import Obedient
-from test_cost import content as content  # the fixture: what programs and images consist of
+from test_cost import content as content  # the fixture: what binaries and images consist of
 
 from kprov.artifacts.progress import Silent
 from kprov.observe.probe import PROBE_COMMAND

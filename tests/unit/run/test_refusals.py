@@ -1,4 +1,4 @@
-"""What ends a run before anything is touched: hosts that do not answer, another run, authorities that are not ours."""
+"""What ends a run before anything is touched: hosts that do not answer, another run, CAs that are not ours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def made(folder: Path) -> Store:
 
 
 def trusting(store: Store) -> Observation:
-    """A host that has the public certificates of a store's authorities from kprov."""
+    """A host that has the public certificates of a store's CAs from kprov."""
     paths = {CA_FILES[name]: pem for name, pem in store.ca.items()}
     return replace(bare(), texts=paths, records=dict(record("file", path) for path in paths))
 
@@ -48,7 +48,7 @@ def test_one_host_that_does_not_answer_is_told_as_it_is() -> None:
 
 
 def test_several_are_told_together() -> None:
-    with pytest.raises(PreflightError, match="2 hosts could not be asked; nothing was touched") as caught:
+    with pytest.raises(PreflightError, match="2 hosts are unreachable; nothing was touched") as caught:
         refuse_unreachable(silent("a", "b"), None)
     assert all(name in caught.value.log for name in "ab")
 

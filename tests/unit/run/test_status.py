@@ -128,9 +128,9 @@ def test_hosts_with_nothing_are_not_good(cluster: Cluster) -> None:
     found = of(cluster, {"cp1": bare(), "w1": bare()})
     assert not found.good
     text = list(lines(found))
-    assert "cp1: nothing of kprov's is here" in text
+    assert "cp1: not managed by kprov" in text
     assert any("no leader is known" in line for line in text)
-    assert any("no API server could be asked" in line for line in text)
+    assert any("no API server is reachable" in line for line in text)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_an_add_on_has_a_line_with_its_version_and_why_it_is_not_ready(cluster: 
         "NOT READY: deployment/metrics-server: 0 of 1 pods are ready; apiservice/v1beta1.metrics.k8s.io: no endpoints"
     )
     other = addon_line(cluster, "metrics-server", *metrics(tag="0.8.1"))[2]
-    assert other == "NOT READY: it runs kprov.local/metrics-server:0.8.1, wanted 0.9.0"
+    assert other == "NOT READY: it runs kprov.local/metrics-server:0.8.1, desired 0.9.0"
 
 
 def test_what_is_left_of_an_add_on_that_is_off_is_told(cluster: Cluster) -> None:
@@ -206,7 +206,7 @@ def test_without_an_api_server_nothing_is_said_of_add_ons(cluster: Cluster) -> N
 def test_a_host_that_could_not_be_asked_is_told_with_the_reason(cluster: Cluster) -> None:
     found = of(cluster, {"cp1": healthy()["cp1"]})
     assert not found.good
-    assert "w1 could not be asked: the host does not answer" in list(lines(found))
+    assert "w1 is unreachable: the host does not answer" in list(lines(found))
 
 
 def test_days_are_those_of_the_first_certificate_to_end(cluster: Cluster) -> None:

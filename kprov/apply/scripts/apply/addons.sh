@@ -5,7 +5,7 @@ refuse() { # what an add-on met: it is told, and the next one has its turn
 
 server_side() { kubectl apply --server-side --field-manager=kprov -f "$1"; } # no force: what others own is not taken
 
-do_addon() { # addon, payload, recreated, again: a payload with workloads that may be made anew, or -
+do_addon() { # addon, payload, recreated, again: a payload with workloads that may be made again, or -
     limit=$(($(date +%s) + 60))
     until log=$(server_side "$stage/payload/$2"); do
         if [ "$3" != - ] && printf %s "$log" | grep -Eqi 'field is immutable|spec for fields other than'; then
