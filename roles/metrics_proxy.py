@@ -16,7 +16,7 @@ from kprov.values import components
 from kprov.values.component import Component
 from kprov.values.context import Context
 from kprov.values.paths import BIN
-from kprov.values.resources import FILE, File, Gate, Resource, Unit
+from kprov.values.resources import File, Gate, Resource, Unit
 
 ADDON = "monitoring"
 SCRAPER = "kprov-monitoring-scraper"  # the common name of the add-on's client certificate: see its addon.yaml
@@ -65,7 +65,8 @@ def resources(ctx: Context) -> Iterable[Resource]:
     )
     yield ca_file(ctx)
     yield leaf
-    yield File(path=CONFIG, content=config, check=("/usr/sbin/haproxy", "-c", "-f", FILE))
+    # haproxy cannot check it: its certificate and list are there only while the unit runs.
+    yield File(path=CONFIG, content=config)
     yield File(path=SCRIPT, content=render(user, "metrics_proxy/kprov-certificate-ends.sh"), mode=0o755)
     yield Unit(
         name=_RECORD.unit,

@@ -113,7 +113,6 @@ def test_every_version_takes_the_flags_that_kprov_sets(component: str, line: str
         ("crio", "/etc/crio/crio.conf", "/opt/kprov/bin/crio"),
         ("kube_proxy", "/var/lib/kube-proxy/config.yaml", "/opt/kprov/bin/kube-proxy"),
         ("api_proxy", "/etc/kubernetes/api-proxy.cfg", "/usr/sbin/haproxy"),
-        ("metrics_proxy", "/etc/kubernetes/metrics-proxy.cfg", "/usr/sbin/haproxy"),
     ],
 )
 def test_the_program_that_reads_a_file_is_asked(role: str, path: str, program: str) -> None:
