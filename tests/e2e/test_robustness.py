@@ -194,11 +194,6 @@ DRIFTS = {
     "changed mode": ("chmod 0644 /etc/kubernetes/pki/sa.key", "sa.key", set()),
     "deleted certificate": ("rm /etc/kubernetes/kube-scheduler/client.crt", "kube-scheduler/client.crt", set()),
     "stopped service": ("systemctl stop kube-proxy", "kube-proxy.service", {"kube-proxy"}),
-    "foreign folder": (
-        "rm /var/lib/kubelet/config.yaml; mkdir /var/lib/kubelet/config.yaml",
-        "/var/lib/kubelet/config.yaml",
-        {"kubelet"},
-    ),
     "foreign file": ("echo x > /etc/kubernetes/scheduler-config.yaml", "scheduler-config.yaml", {"kube-scheduler"}),
     "changed sysctl": ("sysctl -qw net.ipv4.ip_forward=0", "net.ipv4.ip_forward", set()),
     "missing stamp": ("rm /var/lib/kprov/stamps/kube-proxy.service", "kube-proxy.service", {"kube-proxy"}),
@@ -216,6 +211,14 @@ def test_drift_is_named_and_repaired_and_only_what_it_touches_restarts(cluster: 
     cluster.kprov("up", "--yes")
     after = cluster.main_pids("one")
     assert {unit.removesuffix(".service") for unit in after if before.get(unit) != after[unit]} == restarted
+    assert cluster.kprov("plan").status == 0
+
+
+def test_a_folder_in_a_file_s_place_is_somebody_s_and_is_not_deleted(cluster: LabCluster) -> None:
+    file = "/var/lib/kubelet/config.yaml"
+    cluster.sh("one", f"mv {file} {file}.was; mkdir {file}; touch {file}/mine")
+    assert f"mv {file} {file}.old" in cluster.kprov("up", "--yes", status=1).text
+    assert cluster.sh("one", f"ls {file}; rm -r {file}; mv {file}.was {file}").strip() == "mine"
     assert cluster.kprov("plan").status == 0
 
 
