@@ -28,7 +28,8 @@ def data_folder(group: str, host: Host) -> str:
     if group == "etcd":
         return "/var/lib/etcd"
     if group == "worker":
-        return next(folder for folder in RUNTIMES[host.runtime].folders if folder.startswith("/var/lib/"))
+        folders = (folder for folder in RUNTIMES[host.runtime].folders if folder.startswith("/var/lib/"))
+        return next(folders, "/var/lib")
     return "/var/lib"
 
 
