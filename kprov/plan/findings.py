@@ -148,15 +148,25 @@ def _clock(sight: Sight) -> Iterable[str]:
 
 
 def _certificates(sight: Sight) -> Iterable[str]:
+    return _ending(sight, signed_by_itself=False)
+
+
+def _authorities(sight: Sight) -> Iterable[str]:
+    return _ending(sight, signed_by_itself=True)
+
+
+def _ending(sight: Sight, *, signed_by_itself: bool) -> Iterable[str]:
     for path, pem in sight.seen.texts.items():
         if not path.endswith(".crt") or ("file", path) not in sight.seen.records:
             continue
         try:
-            left = x509.load_pem_x509_certificate(pem).not_valid_after_utc - sight.now
+            certificate = x509.load_pem_x509_certificate(pem)
         except ValueError:
-            yield f"{path} is no certificate"
+            if not signed_by_itself:
+                yield f"{path} is no certificate"
             continue
-        if left.days < _CERTIFICATE_DAYS:
+        left = certificate.not_valid_after_utc - sight.now
+        if left.days < _CERTIFICATE_DAYS and signed_by_itself == (certificate.issuer == certificate.subject):
             yield f"{path} ends in {left.days} days" if left.days >= 0 else f"{path} has ended"
 
 
@@ -207,6 +217,14 @@ ROWS: tuple[Row, ...] = (
         name="Certificate",
         find=_certificates,
         todo="run `kprov up`, which renews it",
+    ),
+    Row(
+        name="Authority",
+        find=_authorities,
+        todo=(
+            "of a registry or another server that the inventory names: put its new certificate into the file beside the "
+            "inventory and run `kprov up`; `kprov certs list` tells the ends of the cluster's own authorities"
+        ),
     ),
     Row(
         name="EtcdAlarm",

@@ -47,8 +47,9 @@ def engine(ctx: Context) -> Iterable[Resource]:
     yield program(ctx, "dockerd")
     yield from docker.engine(ctx)
     yield from containerd.resources(ctx)
-    pause = ctx.artifact("image-pause")
-    yield Image(reference=pause.reference, artifact=pause, store=CONTAINERD)
+    for name in ("image-pause", "image-coredns"):  # of the second one pods are made that ask each other
+        image = ctx.artifact(name)
+        yield Image(reference=image.reference, artifact=image, store=CONTAINERD)
 
 
 container_runtime.ROLES["second"] = resources

@@ -90,7 +90,9 @@ def test_nothing_of_the_old_runtime_is_left_and_pods_run_in_the_new_one(cluster:
 
 def test_without_a_drain_the_swap_takes_the_pods_along(cluster: LabCluster) -> None:
     choose(cluster, None, drain=False)
-    assert "runtime of w1: second → containerd; not drained" in cluster.kprov("plan", status=2).text
+    planned = cluster.kprov("plan", status=2).text
+    assert "runtime of w1: second → containerd" in planned
+    assert "w1: not drained: their pods end, and start again there" in planned
     cluster.kprov("up", "--yes")
     assert traces(cluster, SECOND, "/run/second", "/etc/second") == ""
     cluster.load_agnhost("w1")

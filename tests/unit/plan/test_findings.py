@@ -35,6 +35,7 @@ BESIDE = Surroundings(
 )
 CRT = "/etc/kubernetes/pki/kubelet.crt"
 AUTHORITY = CertificateAuthority.generate("kubernetes", "ecdsa-p256", 3650, NOW)
+ENDING = CertificateAuthority.generate("kubernetes", "ecdsa-p256", 4, NOW)
 
 
 def certificate(days: int) -> bytes:
@@ -106,6 +107,7 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
     ("Clock", lambda: replace(well(), facts=replace(well().facts, clock_skew=-11.0)), "11.0 s behind"),
     ("Certificate", lambda: replace(well(), texts={CRT: certificate(3)}), "ends in 3 days"),
     ("Certificate", lambda: replace(well(), texts={CRT: b"?"}), "is no certificate"),
+    ("Authority", lambda: replace(well(), texts={CRT: ENDING.cert_pem}), "ends in 4 days"),
 )
 
 
