@@ -116,9 +116,15 @@ def _container(image: str) -> Object:
             {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
             {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
         ],
+        # Asked every second until it is ready for the first time, and rarely from then on. While no API server answers
+        # it is not ready, and a restart would not help.
+        "startupProbe": {
+            "httpGet": {"path": "/ready", "port": 8181, "scheme": "HTTP"},
+            "periodSeconds": 1,
+            "failureThreshold": 600,
+        },
         "livenessProbe": {
             "httpGet": {"path": "/health", "port": 8080, "scheme": "HTTP"},
-            "initialDelaySeconds": 30,
             "timeoutSeconds": 5,
             "failureThreshold": 5,
         },

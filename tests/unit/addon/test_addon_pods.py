@@ -111,6 +111,18 @@ def test_pods_are_confined_and_bounded(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
+def test_pods_are_asked_every_second_until_they_are_ready_and_rarely_from_then_on(name: str) -> None:
+    for workload, pod in pods(addon(name)):
+        for container in containers(pod):
+            if ready := container.get("readinessProbe"):
+                startup = container["startupProbe"]
+                assert (startup["periodSeconds"], startup["httpGet"]) == (1, ready["httpGet"]), workload
+                assert startup["failureThreshold"] >= 300, f"{workload}: a restart does not make it quicker"
+                assert ready["periodSeconds"] >= 5, workload
+            assert "initialDelaySeconds" not in container.get("readinessProbe", {}), workload
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_token_is_in_pods_only_where_it_is_used(name: str) -> None:
     cloud = "its controller works by the API"
     for workload, pod in pods(addon(name)):
