@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -18,6 +18,7 @@ from kprov.apply.heartbeats import heartbeats_batch
 from kprov.apply.objects import log_batch
 from kprov.apply.rolls import Request, Rolling, Run, rolling
 from kprov.apply.sending import send
+from kprov.plan.ahead import begun_ahead
 from kprov.plan.conversation import Answer
 from kprov.plan.stage_names import HEARTBEATS, READY
 from kprov.plan.stages import STAGES, Stage
@@ -33,13 +34,29 @@ class Engine(Run):
     emit: Sink
     forks: int = 50
     _starts: dict[str, int] = field(default_factory=dict)  # nodes whose kubelet was restarted: when, in microseconds
+    _ahead: dict[tuple[str, str], Future[Sequence[HostFailed]]] = field(default_factory=dict)  # by stage and host
 
     def run(self) -> None:
         """All stages in order; stops after the first batch in which a host failed. An add-on that fails stops nothing."""
-        for stage in STAGES:
-            if self.halted:
-                return
-            self._run_stage(stage, rolling(stage))
+        with ThreadPoolExecutor(max_workers=max(1, self.forks)) as beside:
+            for stage in STAGES:
+                if self.halted:
+                    break
+                self._run_stage(stage, rolling(stage))
+                self._begin_ahead(stage, beside)
+        # Of a run that broke off: what had begun on other hosts has ended by now, and is told.
+        for begun in self._ahead.values():
+            self._note(begun.result())
+
+    def _begin_ahead(self, over: Stage, beside: Executor) -> None:
+        """Begins on hosts that serve nothing yet what needs no more than the stage that is over."""
+        if self.halted:
+            return
+        by_name = {stage.name: stage for stage in STAGES}
+        for name, hosts in begun_ahead(self.plan.hosts, over.name).items():
+            stage = by_name[name]
+            for host in hosts:
+                self._ahead[name, host] = beside.submit(self._run_host, stage, rolling(stage), host)
 
     def _run_stage(self, stage: Stage, roll: Rolling) -> None:
         started = time.monotonic()
@@ -96,8 +113,12 @@ class Engine(Run):
 
     def _run_hosts(self, stage: Stage, roll: Rolling, names: Sequence[str]) -> None:
         with ThreadPoolExecutor(max_workers=max(1, min(self.forks, len(names)))) as pool:
-            for failures in pool.map(lambda name: self._run_host(stage, roll, name), names):
+            for failures in pool.map(lambda name: self._host_ended(stage, roll, name), names):
                 self._note(failures)
+
+    def _host_ended(self, stage: Stage, roll: Rolling, name: str) -> Sequence[HostFailed]:
+        begun = self._ahead.pop((stage.name, name), None)
+        return begun.result() if begun else self._run_host(stage, roll, name)
 
     def _run_host(self, stage: Stage, roll: Rolling, name: str) -> Sequence[HostFailed]:
         failures = self._exchanged(stage.name, name, roll.work(self, name))

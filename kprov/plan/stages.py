@@ -53,6 +53,7 @@ class Stage:
 
     ends_run: an add-on that is refused in it ends the run, since what comes after it would wait for nodes in vain;
     elsewhere it stops nothing.
+    needs: the stage that must have ended before a host that serves nothing yet may begin this one; empty: all before it.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Stage:
     roles: tuple[Role, ...] = ()
     hosts: Callable[[Host], bool] = lambda _: True
     ends_run: bool = False
+    needs: str = ""
 
 
 def _node(host: Host) -> bool:
@@ -83,6 +85,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(name=names.CONTROLLERS, title="Controller managers and schedulers", roll=Serial(), hosts=_control_plane,
           roles=(controller_manager.resources, scheduler.resources)),
     Stage(name=names.RUNTIME, title="Container runtime and pod network", roll=Parallel(), hosts=_node,
+          needs=names.HOST,
           roles=(container_runtime.resources, network.resources, node_dns.resources, api_proxy.resources,
                  addon_directories.resources)),
     # These three have work only while the pod network of a living cluster changes (network_change.py).

@@ -31,7 +31,7 @@ class Terminal:
         self._verbose = verbose
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._stage: StageStarted | None = None
+        self._stages: dict[str, StageStarted] = {}
 
     def event(self, event: Event) -> None:
         match event:
@@ -40,7 +40,7 @@ class Terminal:
             case Gathered():
                 self._line(sentence(event), "dim")
             case StageStarted():
-                self._stage = event
+                self._stages[event.stage] = event
             case StageEnded():
                 self._end_stage(event)
             case HostStarted():
@@ -77,10 +77,10 @@ class Terminal:
         self._bars, self._tasks = None, {}
 
     def _title(self, stage: str) -> str:
-        return self._stage.title if self._stage is not None and self._stage.stage == stage else stage
+        return self._stages[stage].title if stage in self._stages else stage
 
     def _end_stage(self, event: StageEnded) -> None:
-        hosts = names(self._stage.hosts) if self._stage is not None else ""
+        hosts = names(self._stages[event.stage].hosts) if event.stage in self._stages else ""
         self._line(f"✓ {self._title(event.stage)}  {hosts}  {duration(event.seconds)}", "green")
 
     def _operation(self, event: OperationDone) -> None:

@@ -205,6 +205,67 @@ def test_a_stage_costs_one_exec_a_host_however_many_files_change(files: int) -> 
     assert [fake.counters[name].connections for name in "ab"] == [1, 1]
 
 
+def founding(*, fails: tuple[str, str] = ("", "")) -> tuple[Engine, list[Event]]:
+    """A first run of a control plane and a worker. fails: the host and the stage in which it does."""
+
+    def answer(asked: Host, command: str, stdin: bytes) -> Result:
+        paths = [one.path for one in received(stdin) if isinstance(one, wire.File)]
+        broken = asked.name == fails[0] and any(path.startswith(f"/etc/{fails[1]}/") for path in paths)
+        return failing(1)(asked, command, stdin) if broken else obeying(asked, command, stdin)
+
+    def step(stage: str, unit: str) -> tuple[Change, Restart]:
+        file = File(path=f"/etc/{stage}/x", content=b"x")
+        change = Change(stage=stage, key=file.key, action="create", reasons=("it is not there",), resource=file)
+        return change, Restart(stage=stage, unit=Unit(name=unit, content=b""), reason="it is new", running=False)
+
+    def whole(name: str, **units: str) -> HostPlan:
+        steps = [step(stage.replace("_", "-"), unit) for stage, unit in units.items()]
+        changes, restarts = zip(*steps, strict=True)
+        stamps = {restart.unit.name: "s" for restart in restarts}
+        return HostPlan(host=name, changes=changes, restarts=restarts, stamps=stamps, unstamps={})
+
+    node = {"runtime": "containerd.service", "node": "kubelet.service"}
+    heard: list[Event] = []
+    plans = {"cp": whole("cp", api_server="kube-apiserver.service", **node), "w": whole("w", **node)}
+    return engine(plans, FakeTransport(handler=answer), heard), heard
+
+
+def test_a_worker_that_serves_nothing_does_not_wait_for_the_control_plane() -> None:
+    running, heard = founding()
+    running.run()
+    assert not running.failures
+    begun = [(event.stage, event.host) for event in heard if isinstance(event, HostStarted)]
+    assert sorted(begun[:2]) == [("api-server", "cp"), ("runtime", "w")], "side by side"
+    assert begun.count(("runtime", "w")) == 1
+    assert begun.index(("runtime", "cp")) < begun.index(("node", "w"))
+
+
+def test_what_began_ahead_is_told_when_the_run_ends_before_its_turn() -> None:
+    running, heard = founding(fails=("cp", "api-server"))
+    running.run()
+    assert [(failure.stage, failure.host) for failure in running.failures] == [("api-server", "cp")]
+    assert ("runtime", "w") in told(heard), "it is finished"
+    assert {stage for stage, _ in told(heard)} == {"runtime"}
+
+
+def test_what_fails_ahead_ends_the_run_where_the_stage_has_its_turn() -> None:
+    running, heard = founding(fails=("w", "runtime"))
+    running.run()
+    assert [(failure.stage, failure.host) for failure in running.failures] == [("runtime", "w")]
+    assert ("api-server", "cp") in told(heard)
+    assert "node" not in {stage for stage, _ in told(heard)}
+
+
+def test_both_failures_are_told_when_the_run_breaks_off_elsewhere() -> None:
+    def answer(asked: Host, command: str, stdin: bytes) -> Result:
+        return failing(1)(asked, command, stdin)
+
+    running, _ = founding()
+    running.sessions = {name: FakeTransport(handler=answer).connect(host(name)) for name in running.plan.hosts}
+    running.run()
+    assert {(one.stage, one.host) for one in running.failures} == {("api-server", "cp"), ("runtime", "w")}
+
+
 def refusing(_: Host, __: str, stdin: bytes) -> Result:
     """Refuses every add-on."""
     said = "".join(
