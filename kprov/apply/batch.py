@@ -22,13 +22,16 @@ _CHUNK = 1 << 20
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """An operation, and what it is about, for messages. objects: those that it applies. changes: whether it may change
-    anything, on the host or in the cluster.
+    anything, on the host or in the cluster. stage: that it belongs to, where it is sent with another one's. todo: what
+    leads out where it fails, if more is known than usual.
     """
 
     title: str
     operation: Operation
     objects: tuple[Identity, ...] = ()
     changes: bool = True
+    stage: str = ""
+    todo: str = ""
 
 
 @dataclass(kw_only=True)
@@ -40,14 +43,20 @@ class Batch:
     payload: list[tuple[str, bytes | Path]] = field(default_factory=list)
 
     def add(
-        self, title: str, operation: Operation, objects: tuple[Identity, ...] = (), *, changes: bool | None = None
+        self,
+        title: str,
+        operation: Operation,
+        objects: tuple[Identity, ...] = (),
+        *,
+        changes: bool | None = None,
+        todo: str = "",
     ) -> None:
         """Write down one step; it changes what its kind does, unless that is told. Raises ValueError for a value that
         would break its row.
         """
         operation.row()
         changing = operation.changes if changes is None else changes
-        self.steps.append(Step(title=title, operation=operation, objects=objects, changes=changing))
+        self.steps.append(Step(title=title, operation=operation, objects=objects, changes=changing, todo=todo))
 
     @property
     def changes(self) -> bool:

@@ -18,7 +18,7 @@ from kprov.apply.heartbeats import heartbeats_batch
 from kprov.apply.objects import log_batch
 from kprov.apply.rolls import Request, Rolling, Run, rolling
 from kprov.apply.sending import send
-from kprov.plan.ahead import begun_ahead
+from kprov.plan.ahead import begun_ahead, sent_ahead
 from kprov.plan.conversation import Answer
 from kprov.plan.stage_names import HEARTBEATS, READY
 from kprov.plan.stages import STAGES, Stage
@@ -38,6 +38,8 @@ class Engine(Run):
 
     def run(self) -> None:
         """All stages in order; stops after the first batch in which a host failed. An add-on that fails stops nothing."""
+        ahead = {name: sent_ahead(self.plan.hosts[name]) for name in self.founders}
+        self.plan = replace(self.plan, hosts={**self.plan.hosts, **ahead})
         with ThreadPoolExecutor(max_workers=max(1, self.forks)) as beside:
             for stage in STAGES:
                 if self.halted:
@@ -53,7 +55,7 @@ class Engine(Run):
         if self.halted:
             return
         by_name = {stage.name: stage for stage in STAGES}
-        for name, hosts in begun_ahead(self.plan.hosts, over.name).items():
+        for name, hosts in begun_ahead(self.plan.hosts, self.founders, over.name).items():
             stage = by_name[name]
             for host in hosts:
                 self._ahead[name, host] = beside.submit(self._run_host, stage, rolling(stage), host)
@@ -103,8 +105,7 @@ class Engine(Run):
         self._note(sorted(failures, key=lambda failure: -len(failure.log.splitlines())))
 
     def _answered(self, request: Request) -> Sequence[HostFailed]:
-        failures = self._exchanged(request.what, request.host, request.work)
-        return tuple(replace(failure, todo=request.todo or failure.todo) for failure in failures)
+        return self._exchanged(request.what, request.host, request.work)
 
     def _note(self, failures: Sequence[HostFailed]) -> None:
         for failure in failures:

@@ -50,11 +50,11 @@ def addresses(told: str) -> dict[str, str]:
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
-def reach_batch(node: str, addresses: Mapping[str, str]) -> Batch:
-    """Asks from the pod on `node` for those on all other nodes."""
+def reach_batch(node: str, addresses: Mapping[str, str], todo: str) -> Batch:
+    """Asks from the pod on `node` for those on all other nodes. todo: what leads out where one is out of reach."""
     batch = Batch()
     peers = tuple(f"{name}={address}" for name, address in addresses.items() if name != node)
-    batch.add("pods of other nodes", wire.Reach(port=PORT, peers=peers))
+    batch.add("pods of other nodes", wire.Reach(port=PORT, peers=peers), todo=todo)
     return batch
 
 

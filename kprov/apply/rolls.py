@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import assert_never
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
 from kprov.apply.conversing import Exchange, single
 from kprov.apply.etcd import cleared, departures, etcd_batches, etcd_work
+from kprov.apply.founding import founding_work, steady_batch, unhurried
 from kprov.apply.objects import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
 from kprov.apply.operations import Issue, Sources, stage_batch
 from kprov.apply.reach import STAGES as REACHING
@@ -21,6 +23,7 @@ from kprov.apply.runtime_swap import swap_batch
 from kprov.apply.upgrades import drain_work, reopen_work
 from kprov.observe.observation import Observation
 from kprov.plan import rolls, stage_names
+from kprov.plan.ahead import founding, is_beside
 from kprov.plan.cluster import ClusterPlan
 from kprov.plan.proof import proven
 from kprov.plan.stages import Stage
@@ -53,6 +56,11 @@ class Run:
     touched: set[str] = field(default_factory=set)  # hosts to which something was sent
     heard: dict[str, dict[int, str]] = field(default_factory=dict)  # host → what its last exec told, by operation
 
+    @cached_property
+    def founders(self) -> frozenset[str]:
+        """Return the hosts that serve nothing yet."""
+        return founding(self.plan.hosts, self.observations)
+
     @property
     def halted(self) -> bool:
         """Whether a host failed in a way that ends the run."""
@@ -84,13 +92,12 @@ class Run:
 class Request:
     """What one host is sent on behalf of others.
 
-    what: its name in events, in the place of a stage's. todo: what leads out where it fails, if more is known than usual.
+    what: its name in events, in the place of a stage's.
     """
 
     what: str
     host: str
     work: Exchange[None]
-    todo: str = ""
 
 
 class Rolling:
@@ -132,10 +139,18 @@ class _Hosts(Rolling):
         self.roll = roll
 
     def batches(self, run: Run) -> list[list[str]]:
-        return rolls.host_batches(self.roll, self.stage.name, run.plan.hosts)
+        plans = {
+            name: plan
+            for name, plan in run.plan.hosts.items()
+            if name not in run.founders or not is_beside(plan, self.stage)
+        }
+        return rolls.host_batches(self.roll, self.stage.name, plans)
 
     def work(self, run: Run, host: str) -> Exchange[None]:
-        return single(stage_batch(run.plan.hosts[host], self.stage.name, run.observations[host], run.sources(host)))
+        plan, seen, sources = run.plan.hosts[host], run.observations[host], run.sources(host)
+        if host in run.founders:
+            return founding_work(plan, self.stage.name, seen, sources)
+        return single(stage_batch(plan, self.stage.name, seen, sources))
 
 
 class _Members(Rolling):
@@ -144,7 +159,9 @@ class _Members(Rolling):
 
     def work(self, run: Run, host: str) -> Exchange[None]:
         token = f"kprov-{run.cluster.name}"
-        return etcd_work(self.stage.name, host, run.plan, run.observations[host], run.sources(host), token=token)
+        work = etcd_work(self.stage.name, host, run.plan, run.observations[host], run.sources(host), token=token)
+        founds = host in run.founders and host in run.plan.membership.bootstrap
+        return single(unhurried(next(work))) if founds else work
 
     def ending(self, run: Run) -> Iterator[Request]:
         # With the alarm of a full store each write is refused until it is cleared, also when there is room again.
@@ -217,30 +234,39 @@ class _Ready(_Once):
     def work(self, run: Run, host: str) -> Exchange[None]:
         batch = self.batch(run)
         batch.attach_as("kubeconfig", run.kubeconfig())
+        if host in run.founders:
+            batch.steps += steady_batch(run.plan.hosts[host]).steps
         if nodes := _reaching(run):
+            waits = len(batch.steps)
             write_pods(batch, nodes, image(run.plan), run.generation)
-        else:
+            batch.steps.insert(0, batch.steps.pop(waits))  # they start while the rest is waited for
+        elif not _founders_beside(run, host):
             _write_well(batch, run, host)
         return single(batch)
 
     def beside(self, run: Run, names: Sequence[str]) -> Sequence[Request]:
         told = run.heard.get(names[0], {})
         found = addresses(told[max(told)]) if told and _reaching(run) else {}
-        return tuple(
-            Request(what=self.stage.name, host=name, work=single(reach_batch(name, found)), todo=advice(run.cluster))
-            for name in found
-            if name in run.sessions
-        )
+        batches = {name: reach_batch(name, found, advice(run.cluster)) for name in found if name in run.sessions}
+        for name in _founders_beside(run, names[0]):
+            batches.setdefault(name, Batch()).steps += steady_batch(run.plan.hosts[name]).steps
+        return tuple(Request(what=self.stage.name, host=name, work=single(batch)) for name, batch in batches.items())
 
     def after(self, run: Run, names: Sequence[str]) -> Request | None:
-        if not _reaching(run):
+        if not _reaching(run) and not _founders_beside(run, names[0]):
             return None
         batch = Batch()
         batch.attach_as("kubeconfig", run.kubeconfig())
-        write_end(batch)
+        if _reaching(run):
+            write_end(batch)
         if not run.halted:
             _write_well(batch, run, names[0])
         return Request(what=self.stage.name, host=names[0], work=single(batch))
+
+
+def _founders_beside(run: Run, host: str) -> list[str]:
+    """Return the other hosts whose units were started for the first time, and not asked yet whether they stay up."""
+    return sorted(run.founders - {host})
 
 
 def _reaching(run: Run) -> list[str]:

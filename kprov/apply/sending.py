@@ -39,7 +39,10 @@ def send(
 
     def failed(number: int, *, expected: str, found: str, log: str, todo: str) -> HostFailed:
         title = _title(batch, number)
-        return HostFailed(stage=stage, host=name, resource=title, expected=expected, found=found, log=log, todo=todo)
+        step = batch.steps[number - 1] if 0 < number <= len(batch.steps) else None
+        own = (step.stage if step else "") or stage
+        todo = (step.todo if step else "") or todo
+        return HostFailed(stage=own, host=name, resource=title, expected=expected, found=found, log=log, todo=todo)
 
     def refused(number: int, log: str) -> HostFailed:
         text = printable(log).strip()

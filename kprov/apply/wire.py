@@ -122,6 +122,13 @@ class Package(Operation):
     manager: str
 
 
+class BeginPackages(Operation):
+    """Installs packages beside what comes next; Package waits for it. packages: NAME:COMMAND:SERVICE each."""
+
+    manager: str
+    packages: tuple[str, ...]
+
+
 class RemovePackage(Operation):
     name: str
     before: str

@@ -54,6 +54,7 @@ class Stage:
     ends_run: an add-on that is refused in it ends the run, since what comes after it would wait for nodes in vain;
     elsewhere it stops nothing.
     needs: the stage that must have ended before a host that serves nothing yet may begin this one; empty: all before it.
+    beside: the stage while whose units come up such a host does this one, where it has both.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stage:
     hosts: Callable[[Host], bool] = lambda _: True
     ends_run: bool = False
     needs: str = ""
+    beside: str = ""
 
 
 def _node(host: Host) -> bool:
@@ -85,7 +87,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(name=names.CONTROLLERS, title="Controller managers and schedulers", roll=Serial(), hosts=_control_plane,
           roles=(controller_manager.resources, scheduler.resources)),
     Stage(name=names.RUNTIME, title="Container runtime and pod network", roll=Parallel(), hosts=_node,
-          needs=names.HOST,
+          needs=names.HOST, beside=names.API_SERVER,
           roles=(container_runtime.resources, network.resources, node_dns.resources, api_proxy.resources,
                  addon_directories.resources)),
     # These three have work only while the pod network of a living cluster changes (network_change.py).

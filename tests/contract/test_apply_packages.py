@@ -162,3 +162,58 @@ def test_a_gate_that_fails_names_what_somebody_set_beside_kprovs_unit(room: Room
     row = room.apply(batch)[-1]
     assert row[0] == "fail"
     assert f"settings beside kprov's: {drop_in}" in row[2]
+
+
+def begun() -> Batch:
+    batch = Batch()
+    batch.know(("package", "haproxy"), "haproxy-made")
+    batch.add("packages", wire.BeginPackages(manager="apt", packages=("haproxy:haproxy-made:haproxy.service",)))
+    return batch
+
+
+def waited_for() -> Batch:
+    batch = Batch()
+    operation = wire.Package(name="haproxy", command="haproxy-made", service="haproxy.service", manager="apt")
+    batch.add("package haproxy", operation)
+    return batch
+
+
+def installs(room: Room, *, status: int = 0) -> None:
+    """Takes until /srv/go is there."""
+    room.stub("dpkg-query", 'echo base; [ ! -e /srv/installed ] || printf "haproxy\\nliblua\\n"')
+    does(
+        room,
+        "install",
+        f"until [ -e /srv/go ]; do sleep 0.05; done; [ {status} = 0 ] || {{ echo 'E: no'; exit {status}; }}\n"
+        "touch /srv/installed; printf '#!/bin/sh\\n' > /usr/local/sbin/haproxy-made; chmod 755 /usr/local/sbin/haproxy-made",
+    )
+
+
+def calls(room: Room) -> list[str]:
+    return [line for line in room.text("cat /srv/calls").splitlines() if "install" in line]
+
+
+def test_packages_are_installed_beside_what_comes_next_and_waited_for_where_they_are_needed(apt: Room) -> None:
+    installs(apt)
+    assert apt.apply(begun())[-1][0] == "done"
+    assert until(lambda: apt.sh(f"[ -L {MASK} ]").returncode == 0), "its service is masked, though the exec has ended"
+    assert apt.apply(begun())[-1][0] == "done", "a second one does not wait, and does not unmask"
+    assert apt.sh(f"[ -L {MASK} ]").returncode == 0
+    apt.text("(sleep 0.5; touch /srv/go) > /dev/null 2>&1 &")
+    assert apt.apply(waited_for())[-1][0] == "done"
+    assert len(calls(apt)) == 1
+    assert apt.sh(f"[ -L {MASK} ]").returncode == 1
+    assert apt.text("cat /var/lib/kprov/before/package.haproxy") == "haproxy\nliblua\n"
+    assert apt.text("cut -f 1-3,5 /var/lib/kprov/manifest") == "package\thaproxy\thaproxy-made\tabsent\n"
+
+
+def test_what_was_not_installed_beside_is_installed_where_it_is_needed(apt: Room) -> None:
+    installs(apt, status=100)
+    apt.text("touch /srv/go")
+    assert apt.apply(begun())[-1][0] == "done"
+    row = apt.apply(waited_for())[-1]
+    assert row[0] == "fail"
+    assert row[2].splitlines()[0] == "cannot install the package haproxy: E: no"
+    installs(apt)
+    assert apt.apply(waited_for())[-1][0] == "done"
+    assert apt.text("cat /var/lib/kprov/before/package.haproxy") == "haproxy\nliblua\n"

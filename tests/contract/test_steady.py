@@ -57,16 +57,29 @@ def restarted(*names: str, seconds: int = 30) -> Batch:
     return batch
 
 
-def test_a_unit_that_an_earlier_exec_restarted_is_watched_from_the_first_look(room: Room) -> None:
-    """As a new etcd member, which is started in one exec and settled in the next, when it votes."""
-    systemd(room, process(7), pause="100ms")
+def asked_alone(*, seconds: int = 20) -> Batch:
+    """What is asked of a unit that an earlier exec restarted."""
     batch = Batch()
-    batch.add("", wire.Steady(unit="x.service", seconds=20))
-    assert room.apply(batch)[-1][0] == "done"
+    batch.add("", wire.Steady(unit="x.service", seconds=seconds))
+    return batch
 
 
 def looks(room: Room) -> int:
     return int(room.text("cat /srv/looks")) - 1
+
+
+def test_a_unit_that_an_earlier_exec_restarted_has_lived_as_long_as_its_process(room: Room) -> None:
+    """As a new etcd member, which is started in one exec and settled in the next, when it votes."""
+    systemd(room, process(os.getpid()), pause="10ms")
+    assert room.apply(asked_alone())[-1][0] == "done"
+    assert looks(room) == 1, "it is not watched for as long again"
+    systemd(room, process(os.getpid()), pause="1000h")
+    assert room.apply(asked_alone(seconds=1))[-1][0] == "fail"
+
+
+def test_an_earlier_execs_unit_whose_process_is_another_one_at_each_look_fails(room: Room) -> None:
+    systemd(room, *(process(os.getpid(), start) for start in range(1, 9)), pause="1000h")
+    assert "it ended 5 times within" in room.apply(asked_alone())[-1][2]
 
 
 def test_a_unit_passes_when_the_same_process_outlives_the_pause_before_a_restart(room: Room) -> None:

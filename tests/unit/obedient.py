@@ -194,6 +194,9 @@ class Obedient:
         machine.commands.add(asked.command)
         _record(machine, "package", asked.name, asked.command)
 
+    def _do_begin_packages(self, machine: Machine, _: Payload, asked: wire.BeginPackages) -> None:
+        machine.others.add(("packages", " ".join(asked.packages)))
+
     def _do_module(self, machine: Machine, _: Payload, asked: wire.Module) -> None:
         machine.others.add(("module", asked.name))
 

@@ -133,7 +133,7 @@ def test_nodes_that_wait_for_a_network_of_the_users_are_not_asked() -> None:
 
 def test_addresses_are_read_line_by_line() -> None:
     assert addresses("a 10.0.0.1\n\nb\nc 10.0.0.3\n") == {"a": "10.0.0.1", "c": "10.0.0.3"}
-    assert words(reach_batch("a", {"a": "1", "b": "2"}).operations) == ["reach"]
+    assert words(reach_batch("a", {"a": "1", "b": "2"}, "open it").operations) == ["reach"]
 
 
 def test_the_port_of_a_tunnel_is_among_what_must_pass() -> None:

@@ -64,7 +64,8 @@ end() {
     status=$?
     trap '' HUP INT TERM PIPE
     write_manifest
-    unmask
+    # What installs packages beside us unmasks by itself.
+    if [ ! -e $STATE/packages.lock ] || flock -n $STATE/packages.lock true; then unmask; fi
     rm -rf "$stage"
     exit $status
 }

@@ -1,28 +1,3 @@
-do_user() { # name, home
-    getent group "$1" > /dev/null || log=$(groupadd --system "$1" 2>&1) || fail "cannot make group $1: $log"
-    getent passwd "$1" > /dev/null ||
-        log=$(useradd --system --gid "$1" --comment "$MARK" --home-dir "$2" --no-create-home \
-            --shell /usr/sbin/nologin "$1" 2>&1) ||
-        fail "cannot make user $1: $log"
-    record user "$1" marked
-}
-
-MARK='made by kprov' # what an account says of itself that kprov made, and none that somebody made meanwhile
-
-do_remove_user() { # name, before, value
-    forget user "$1"
-    # shellcheck disable=SC2086 # of the account and of its group; an older kprov knew one word for both
-    set -- "$1" "$3" $2
-    if [ "$3" = absent ] && { [ "$2" != marked ] || [ "$(getent passwd "$1" | cut -d : -f 5)" = "$MARK" ]; }; then
-        # userdel takes the group of that name along, unless the account is not in it.
-        [ "${4:-$3}" = absent ] || usermod -g 0 "$1" 2> /dev/null
-        userdel "$1" 2> /dev/null
-    fi
-    # Of an account that stays the group stays, too: groupdel refuses it.
-    [ "${4:-$3}" = present ] || groupdel "$1" 2> /dev/null
-    return 0
-}
-
 PACKAGES_WAIT=300 # seconds for whoever works with packages, such as the upgrades that begin at boot
 
 packages_holder() { # NAME (pid N) of who holds a lock of apt or dpkg; as /proc/locks names it, by the file's inode
@@ -91,57 +66,47 @@ unmask() { # all that is masked, also by an apply that was killed
     [ -z "$masked" ] || systemctl daemon-reload
 }
 
-do_package() { # name, command, service, manager: its scripts make folders for others than root
+bring() { # name, command, service, manager, file for a list: sets `log`. Its scripts make folders for others than root
     [ "$3" = - ] || command -v "$2" > /dev/null 2>&1 || mask "$3"
-    installed "$4" > "$stage/installed"
-    wait_for_packages "$4"
+    installed "$4" > "$5"
     umask 022
-    install_package "$1" "$4" || fail "cannot install the package $1: $log"
+    install_package "$1" "$4"; brought=$?
     umask 077
     unmask
+    [ $brought = 0 ] || return 1
     if [ "$3" != - ]; then systemctl disable -q --now "$3" 2> /dev/null; fi
-    if [ -s "$stage/installed" ]; then # what it brought along leaves with it, and nothing else does
-        mkdir -p $STATE/before && installed "$4" | grep -vxF -f "$stage/installed" > "$STATE/before/package.$1"
+    if [ -s "$5" ]; then # what it brought along leaves with it, and nothing else does
+        mkdir -p $STATE/before && installed "$4" | grep -vxF -f "$5" > "$STATE/before/package.$1"
+    fi
+}
+
+# Installs beside this exec and the next ones, and is done when nobody holds the lock. What fails, or is cut off, is
+# left to `do_package`, which says why.
+do_begin_packages() { # manager, packages
+    exec 7>> $STATE/packages.lock
+    flock -n 7 || return 0 # an earlier one is still at it
+    (
+        for package in $(words "$2"); do
+            name=${package%%:*}; service=${package##*:}; package=${package#*:}
+            ! command -v "${package%%:*}" > /dev/null 2>&1 || continue
+            bring "$name" "${package%%:*}" "$service" "$1" $STATE/packages.installed || break
+        done
+        rm -f $STATE/packages.installed
+    ) < /dev/null > /dev/null 2>&1 9>&- & # which holds the lock for as long as it lives
+    exec 7>&-
+}
+
+begun_packages() { # waits until those are there
+    [ -e $STATE/packages.lock ] || return 0
+    flock -w $PACKAGES_WAIT $STATE/packages.lock true
+    rm -f $STATE/packages.lock
+}
+
+do_package() { # name, command, service, manager
+    begun_packages
+    if [ ! -e "$STATE/before/package.$1" ] || ! command -v "$2" > /dev/null 2>&1; then
+        wait_for_packages "$4"
+        bring "$1" "$2" "$3" "$4" "$stage/installed" || fail "cannot install the package $1: $log"
     fi
     record package "$1" "$2"
-}
-
-installed() { if [ "$1" = apt ]; then dpkg-query -W -f '${Package}\n' 2> /dev/null | sort -u; fi; }
-
-do_remove_package() { # name, before, manager
-    if [ "$2" = absent ]; then
-        # What systemd-tmpfiles made for the package stays until the next boot, though its owner is gone.
-        made=$(awk '$1 == "d" {print $2}' "/usr/lib/tmpfiles.d/$1.conf" 2> /dev/null)
-        wait_for_packages "$3"
-        # What something else needs by now stays: the managers would take that along.
-        case $3 in
-        apt) log=$(purge_packages "$STATE/before/package.$1") ;;
-        dnf) ! rpm -e --test "$1" > /dev/null 2>&1 || log=$(dnf remove -y "$1" 2>&1 < /dev/null) ;;
-        zypper) # 104: it is not there
-            ! rpm -e --test "$1" > /dev/null 2>&1 || log=$(zypper_now remove --clean-deps "$1") || [ $? = 104 ] ;;
-        esac || fail "cannot remove the package $1: $(errors "$log")"
-        command -v "$1" > /dev/null 2>&1 || for folder in $made; do rmdir "$folder" 2> /dev/null; done
-    fi
-    forget package "$1"
-}
-
-purge_packages() { # list of what kprov's installation brought; none when that failed and somebody did it by hand
-    [ -s "$1" ] || return 0
-    # shellcheck disable=SC2046 # names of packages have no blanks
-    set -- "$1" $(cat "$1")
-    if takes_others "$@"; then
-        brought=$1; shift
-        for package in "$@"; do
-            shift
-            takes_others "$brought" "$package" || set -- "$@" "$package"
-        done
-        set -- "$brought" "$@"
-    fi
-    shift
-    [ $# = 0 ] || apt_get purge -y "$@"
-}
-
-takes_others() { # list, packages: whether packages that are not in the list would go with them
-    brought=$1; shift
-    apt_get -s purge -y "$@" | awk '$1 == "Purg" || $1 == "Remv" {print $2}' | grep -qvxF -f "$brought"
 }

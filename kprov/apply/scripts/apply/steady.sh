@@ -1,4 +1,5 @@
 restarted= # units, since the exec began
+elder= # units that an earlier exec restarted
 
 # Looks at all units restarted so far, side by side. Of each, a line: unit, main process, since when it is that one, how
 # many ended before, whether it has lived for longer than systemd waits before a restart, ActiveState, SubState.
@@ -6,8 +7,9 @@ watch() {
     read -r now _ < /proc/uptime # a clock that nobody sets
     # shellcheck disable=SC2086 # names of units have no blanks
     systemctl show -p Id,Type,ActiveState,SubState,MainPID,ExecMainStartTimestampMonotonic,RestartUSec,Job $restarted |
-        awk -F= -v now="$now" -v watched="$stage/watched" '
+        awk -F= -v now="$now" -v watched="$stage/watched" -v elders="$elder" '
         BEGIN {
+            split(elders, word, " "); for (i in word) elder[word[i]]
             split("us 0.000001 ms 0.001 s 1 min 60 h 3600 d 86400", word, " ")
             for (i = 1; i in word; i += 2) scale[word[i]] = word[i + 1]
             while ((getline line < watched) > 0) {
@@ -19,6 +21,12 @@ watch() {
             for (i = 1; i <= count; i++) {unit = part[i]; sub(/^[0-9.]+/, "", unit); sum += part[i] * scale[unit]}
             return sum
         }
+        function born(process,   file, line, part) { # in seconds of /proc/uptime: proc(5), starttime in ticks of 10 ms
+            file = "/proc/" process "/stat"
+            if ((getline line < file) <= 0) return now
+            close(file); sub(/^.*\) /, "", line); split(line, part, " ")
+            return part[20] / 100
+        }
         function put(   name, process, lives) {
             name = v["Id"]; process = "-"; lives = "no"
             if (name == "") return
@@ -27,7 +35,10 @@ watch() {
                 else if (v["SubState"] == "running" && v["MainPID"] > 0)
                     process = v["MainPID"] "@" v["ExecMainStartTimestampMonotonic"]
             }
-            if (process != known[name]) {if (known[name] != "" && known[name] != "-") ends[name]++; since[name] = now}
+            if (process != known[name]) {
+                if (known[name] != "" && known[name] != "-") ends[name]++
+                since[name] = known[name] == "" && process != "-" && name in elder ? born(v["MainPID"]) : now
+            }
             if (process != "-" && now - since[name] > seconds(v["RestartUSec"])) lives = "yes"
             print name, process, since[name], ends[name] + 0, lives, v["ActiveState"], v["SubState"]
             split("", v)
@@ -38,8 +49,8 @@ watch() {
 
 do_steady() { # unit, seconds: its main process stays. One that ends soon after each start answers well in between
     limit=$(($(date +%s) + $2)); began=$(date +%s)
-    # One that an earlier exec restarted is watched from now on.
-    case " $restarted " in *" $1 "*) ;; *) restarted="$restarted $1" ;; esac
+    # One that an earlier exec restarted has lived for as long as its process.
+    case " $restarted " in *" $1 "*) ;; *) restarted="$restarted $1"; elder="$elder $1" ;; esac
     while :; do
         watch
         # shellcheck disable=SC2046 # words on purpose
