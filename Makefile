@@ -22,7 +22,7 @@ DEMO_PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client 
 	python3-venv ca-certificates
 TEST_PACKAGES := openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt chromium fonts-dejavu-core
 
-.PHONY: bench demo demo-down demo-setup demo-packages test test-unit coverage test-e2e test-long lint types artifacts setup packages clean
+.PHONY: bench bench-cluster demo demo-down demo-setup demo-packages test test-unit coverage test-e2e test-long lint types artifacts setup packages clean
 
 demo: demo-setup
 	@$(KPROV) artifacts fetch
@@ -149,6 +149,9 @@ $(STAMP): setup.cfg pyproject.toml
 	@[ -x $(BIN)/python ] || python3 -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
 	touch $@ $(INSTALLED)
+
+bench-cluster: setup
+	@$(BIN)/python benchmarks/bench_cluster.py
 
 bench: setup
 	@$(BIN)/python benchmarks/bench_up.py
