@@ -41,6 +41,7 @@ class Batch:
     steps: list[Step] = field(default_factory=list)
     announce: list[tuple[str, str, str]] = field(default_factory=list)
     payload: list[tuple[str, bytes | Path]] = field(default_factory=list)
+    stays: str = ""  # why the host does not go back when the exec fails, where that is worth a word
 
     def add(
         self,
@@ -72,6 +73,11 @@ class Batch:
     def start(self) -> int:
         """Return the number of the operation that tells when kubelet started, 0 without one."""
         return next((n for n, one in enumerate(self.operations, start=1) if isinstance(one, wire.Started)), 0)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the host goes back when the exec fails."""
+        return any(isinstance(one, wire.Keep) for one in self.operations)
 
     @property
     def unready(self) -> int:

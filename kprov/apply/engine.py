@@ -14,15 +14,17 @@ from functools import partial
 
 from kprov.apply.batch import Batch
 from kprov.apply.conversing import Exchange, run, single
-from kprov.apply.heartbeats import heartbeats_batch
+from kprov.apply.heartbeats import heartbeats_batch, return_batch, silent
 from kprov.apply.objects import log_batch
 from kprov.apply.rolls import Request, Rolling, Run, rolling
 from kprov.apply.sending import send
 from kprov.plan.ahead import begun_ahead, sent_ahead
 from kprov.plan.conversation import Answer
+from kprov.plan.going_back import describe
 from kprov.plan.stage_names import HEARTBEATS, READY
 from kprov.plan.stages import STAGES, Stage
 from kprov.values.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
+from kprov.values.many_hosts import merge_texts, name_hosts
 
 _LOG_LINES = 6  # of each node that is not Ready
 
@@ -35,6 +37,7 @@ class Engine(Run):
     forks: int = 50
     _starts: dict[str, int] = field(default_factory=dict)  # nodes whose kubelet was restarted: when, in microseconds
     _ahead: dict[tuple[str, str], Future[Sequence[HostFailed]]] = field(default_factory=dict)  # by stage and host
+    _keeping: set[str] = field(default_factory=set)  # those of them that can take back what they were changed to
 
     def run(self) -> None:
         """All stages in order; stops after the first batch in which a host failed. An add-on that fails stops nothing."""
@@ -88,11 +91,38 @@ class Engine(Run):
         self._ask_for(roll.after(self, names))
 
     def _await_heartbeats(self) -> None:
-        """Asks the cluster for a heartbeat of each kubelet that was restarted, newer than its start."""
+        """Asks the cluster for a heartbeat of each kubelet that was restarted, newer than its start.
+
+        Nodes without one take back what they were changed to.
+        """
+        starts, keeping, self._keeping = self._starts, self._keeping, set()
+        failures, lost = self._heartbeats()
+        if failures and (names := [name for name in lost if name in keeping and name in starts]):
+            failures = self._sent_back(failures, names)
+        self._note(failures)
+
+    def _heartbeats(self) -> tuple[Sequence[HostFailed], list[str]]:
+        """Ask for those of the kubelets that were restarted since; returns what failed, and which nodes had none."""
         starts, self._starts = self._starts, {}
-        if starts:
-            batch = heartbeats_batch(starts, self.kubeconfig())
-            self._ask_for(Request(what=HEARTBEATS, host=self.control_plane, work=single(batch)))
+        if not starts:
+            return (), []
+        host = self.control_plane
+        batch = heartbeats_batch(starts, self.kubeconfig())
+        failures = self._answered(Request(what=HEARTBEATS, host=host, work=single(batch)))
+        return failures, silent("\n".join(self.heard[host].values()), starts) if failures else []
+
+    def _sent_back(self, failures: Sequence[HostFailed], names: Sequence[str]) -> Sequence[HostFailed]:
+        """Have nodes take back their change, and ask for their heartbeats again; returns the failures with what runs now."""
+        with ThreadPoolExecutor(max_workers=max(1, min(self.forks, len(names)))) as pool:
+            asked = [Request(what=HEARTBEATS, host=name, work=single(return_batch())) for name in names]
+            more = [failure for some in pool.map(self._answered, asked) for failure in some]
+        back = [(name, describe(self.heard[name].get(1, ""))) for name in names if name in self._starts]
+        _, lost = self._heartbeats()
+        said = [
+            (name, f"{text}; {'no heartbeat came' if name in lost else 'its heartbeat came'}") for name, text in back
+        ]
+        now = f"{name_hosts(name for name, _ in said)}: {merge_texts(said)}" if said else ""
+        return (*(replace(failure, now=now) for failure in failures), *more)
 
     def _ask_for(self, request: Request | None) -> None:
         if request is not None:
@@ -140,6 +170,7 @@ class Engine(Run):
         )
         if not failures and answers.get(batch.start, "").isdigit():
             self._starts[name] = int(answers[batch.start])
+            self._keeping |= {name} if batch.keeps else set()
         if batch.unready in answers:
             failures = tuple(self._with_logs(failure, answers[batch.unready]) for failure in failures)
         if not failures:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
+from kprov.apply.operations import object_path
+from kprov.values.components import KUBELET
 
 _SECONDS = 60  # six renewals
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -22,6 +24,20 @@ def heartbeats_batch(starts: Mapping[str, int], kubeconfig: bytes) -> Batch:
     batch.attach_as("kubeconfig", kubeconfig)
     since = tuple(f"{name}={micro_time(starts[name])}" for name in sorted(starts))
     batch.add(f"heartbeats of {', '.join(sorted(starts))}", wire.Heartbeats(starts=since, seconds=_SECONDS))
+    return batch
+
+
+def silent(told: str, starts: Mapping[str, int]) -> list[str]:
+    """Return the nodes whose heartbeat was awaited in vain. told: what the question told when it gave up."""
+    named = {line.partition(":")[0] for line in told.splitlines()}
+    return [name for name in sorted(starts) if name in named]
+
+
+def return_batch() -> Batch:
+    """Has a node take back what its kubelet was changed to, and asks when it started then."""
+    batch = Batch()
+    batch.add("what was there before the change", wire.GoBack())
+    batch.add(f"unit {KUBELET.unit}: its start", wire.Started(service=object_path(KUBELET.unit)))
     return batch
 
 

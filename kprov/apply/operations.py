@@ -14,7 +14,7 @@ from kprov.apply import wire
 from kprov.apply.batch import Batch
 from kprov.observe.observation import Observation
 from kprov.plan.delivery import Download
-from kprov.plan.desired import resource_paths
+from kprov.plan.going_back import disturbed, kept, stays
 from kprov.plan.host import DATA, Change, HostPlan, Restart
 from kprov.values.certificate import CertificateSpec
 from kprov.values.resources import (
@@ -60,11 +60,16 @@ class Sources:
 def stage_batch(plan: HostPlan, stage: str, seen: Observation, sources: Sources, batch: Batch | None = None) -> Batch:
     """All of one stage on one host, but nothing that spans hosts: changes, restarts, gates, stamps, images.
 
-    batch: what comes before it in the same exec.
+    batch: what comes before it in the same exec, and cannot be taken back. Without it a host that serves goes back by
+    itself when it fails.
     """
     changes, restarts = plan.stage(stage)
-    batch = batch or Batch()
-    _unstamp(batch, plan, changes, restarts)
+    if batch is None:
+        batch = Batch(stays=stays(plan, stage, seen))
+        if units := kept(plan, stage, seen):
+            batch.add("what is there before the change", wire.Keep(units=units))
+    for unit in disturbed(plan, stage):
+        batch.add(f"unit {unit}", wire.Unstamp(unit=unit))
     leaving = {change.key: change for change in changes if change.resource is None}
     for key in removal_order(leaving):
         write_change(batch, leaving[key], seen, sources)
@@ -81,16 +86,6 @@ def stage_batch(plan: HostPlan, stage: str, seen: Observation, sources: Sources,
         if isinstance(change.resource, Image):
             write_change(batch, change, seen, sources)
     return batch
-
-
-def _unstamp(batch: Batch, plan: HostPlan, changes: Sequence[Change], restarts: Sequence[Restart]) -> None:
-    units = {unit for change in changes for path in _paths(change) for unit in plan.unstamps.get(path, ())}
-    for unit in sorted(units | {restart.unit.name for restart in restarts}):
-        batch.add(f"unit {unit}", wire.Unstamp(unit=unit))
-
-
-def _paths(change: Change) -> tuple[str, ...]:
-    return resource_paths(change.resource) if change.resource is not None else ()
 
 
 def write_restarts(batch: Batch, plan: HostPlan, restarts: Sequence[Restart]) -> None:

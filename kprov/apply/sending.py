@@ -12,10 +12,12 @@ from kprov.apply.cause import collapse, find_cause
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.observe.observation import printable, unpacked
 from kprov.plan.conversation import Answer
+from kprov.plan.going_back import describe
 from kprov.transport.base import Session
 from kprov.values.errors import TransportError
 from kprov.values.events import HostFailed, Note, OperationDone, Sink
 
+_ALONE = "not known: by itself the host goes on until its gates pass, or goes back to what it had"
 APPLY_TIMEOUT = 1800.0  # seconds; gates have deadlines of their own, this only bounds a host that hangs
 
 
@@ -66,7 +68,7 @@ def send(
             log=error.log,
             todo=error.todo or "run the same command again: it goes on where this one was cut off",
         )
-        return (end,)
+        return (replace(end, now=_ALONE if batch.keeps else ""),)
     rows = [refused(number, log) for number, log in reader.refused]
     if reader.failed is not None:
         number, log = reader.failed
@@ -90,7 +92,8 @@ def send(
                 todo=_todo_for_exit(result.status),
             )
         )
-    return tuple(rows)
+    now = describe(reader.back) if reader.back else batch.stays
+    return tuple(replace(row, now=now) if row.fatal else row for row in rows)
 
 
 def _title(batch: Batch, number: int) -> str:
@@ -122,7 +125,7 @@ def _answer(code: str, text: str, words: str) -> Answer:
 
 
 class _Answers:
-    """Reads apply.sh's lines as they come: `ok NUMBER`, `told|note|refused|fail NUMBER BASE64`, `answer …`, `done`."""
+    """Reads apply.sh's lines as they come: `ok NUMBER`, `told|note|refused|fail|back NUMBER BASE64`, `answer …`, `done`."""
 
     def __init__(
         self,
@@ -139,6 +142,7 @@ class _Answers:
         self.last = 0
         self.failed: tuple[int, str] | None = None
         self.refused: list[tuple[int, str]] = []
+        self.back = ""
         self.complete = False
 
     def feed(self, data: bytes) -> None:
@@ -155,6 +159,8 @@ class _Answers:
             self._done(number)
         elif word == "fail":
             self.failed = number, _text(fields[2])
+        elif word == "back":
+            self.back = printable(_text(fields[2]))
         elif word == "told":
             self._told(number, printable(_text(fields[2])))
         elif word == "answer" and len(fields) == 5:

@@ -201,6 +201,22 @@ class GiveBackUnit(Operation):
     before: str
 
 
+class Keep(Operation, changes=False):
+    """From here on the host keeps what it has, and takes it back by itself when the exec fails before each of these units
+    has its stamp again.
+    """
+
+    units: tuple[str, ...]
+
+
+class GoBack(Operation, answers=("ok", "told")):
+    """Takes back what is kept, and asks the units again. It tells what became of it, as `back` does after a failure."""
+
+    @property
+    def expected(self) -> str:
+        return "what was there before the change to run as it did"
+
+
 class Gate(Operation, changes=False):
     """Asks again and again; kind and argument as kprov.values.resources.Gate has them, and `says`.
 
@@ -395,8 +411,10 @@ class Registered(Operation, answers=("ok", "note"), changes=False):
     seconds: int
 
 
-class Heartbeats(Operation, changes=False):
-    """starts: NODE=TIME, a Lease's MicroTime; kubelet of each has renewed its lease since."""
+class Heartbeats(Operation, answers=("ok", "told"), changes=False):
+    """starts: NODE=TIME, a Lease's MicroTime; kubelet of each has renewed its lease since. When it gives up, it tells
+    which have not, a line each, name first.
+    """
 
     starts: tuple[str, ...]
     seconds: int

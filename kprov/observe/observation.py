@@ -133,6 +133,7 @@ class Observation:
     surroundings: Surroundings = field(default_factory=Surroundings)
     holder: str = ""  # who holds the run lock, empty when nobody
     generation: str = ""
+    unconfirmed: bool = False  # whether a change was left in the middle: what was there before it is still kept
     well: Mapping[str, str] = field(default_factory=dict)  # host → its generation when a last stage saw all well
     asked: frozenset[Key] = frozenset()  # everything that was looked at, found or not
 
@@ -172,6 +173,7 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         surroundings=surroundings(table, _decode(dict(table.get("etcd", ())).get("health", ""))),
         holder=dict(table.get("fact", ())).get("holder", ""),
         generation=dict(table.get("fact", ())).get("generation", ""),
+        unconfirmed=dict(table.get("fact", ())).get("unconfirmed") == "yes",
         well=dict(table.get("well", ())),
         asked=frozenset(asked) | frozenset(records),
     )

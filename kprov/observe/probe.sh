@@ -43,6 +43,7 @@ lock_holder() {
 
 generation() { # of the last run that did something here; and which hosts of which generation a control plane saw well
     [ -r $STATE/generation ] && { read -r value < $STATE/generation; say fact generation "$value"; }
+    [ -e $STATE/previous/units ] && [ ! -e $STATE/previous/well ] && say fact unconfirmed yes
     [ -r $STATE/well ] && while read -r name value; do say well "$name" "$value"; done < $STATE/well
 }
 

@@ -90,5 +90,7 @@ def failure_details(group: Sequence[HostFailed]) -> list[str]:
     lines = [f"{first.host}, {first.stage}: {first.resource}", *(f"  | {line}" for line in log)]
     if len(group) > 1:
         lines.append(f"  the same on {name_hosts(failure.host for failure in group[1:])}; --json has each host's lines")
+    if now := merge_texts([(failure.host, failure.now) for failure in group]):
+        lines.append(f"  now: {now}")
     todo = merge_texts([(failure.host, failure.todo) for failure in group])
     return [*lines, f"  do: {todo}"] if todo else lines

@@ -43,7 +43,9 @@ class LogFile:
             self._file.write("".join([f"{stamp} {first}\n", *(f"    {line}\n" for line in rest)]))
 
     def event(self, event: Event) -> None:
-        more = f"\n{event.log}\ndo: {event.todo}" if isinstance(event, HostFailed) else ""
+        more = ""
+        if isinstance(event, HostFailed):
+            more = f"\n{event.log}" + (f"\nnow: {event.now}" if event.now else "") + f"\ndo: {event.todo}"
         self.write(sentence(event) + more)
 
     def started(self, name: str, total: int) -> None:

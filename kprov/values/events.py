@@ -64,7 +64,10 @@ class HostEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class HostFailed:
-    """What went wrong on one host: a row of the closing table. fatal: whether the run stops before the next batch."""
+    """What went wrong on one host: a row of the closing table.
+
+    fatal: whether the run stops before the next batch. now: what runs there since then, where that can be said.
+    """
 
     stage: str
     host: str
@@ -74,6 +77,7 @@ class HostFailed:
     log: str
     todo: str
     fatal: bool = True
+    now: str = ""
 
 
 Event = Note | Gathered | StageStarted | StageEnded | HostStarted | OperationDone | HostEnded | HostFailed

@@ -25,8 +25,8 @@ LOCK_COMMAND = (
 # The parts of apply.sh, in the order in which they are joined: `main` runs as soon as it is read.
 _PARTS = (
     *("start", "ledger", "files", "checks", "directories", "binaries", "removal", "users", "packages"),
-    *("packages_gone", "kernel", "units", "steady", "gates", "images", "ask", "etcd", "objects", "addons"),
-    *("volumes", "pods", "nodes", "ready", "leave", "main"),
+    *("packages_gone", "kernel", "units", "steady", "gates", "keep", "back", "images", "ask", "etcd", "objects"),
+    *("addons", "volumes", "pods", "nodes", "ready", "leave", "main"),
 )
 
 

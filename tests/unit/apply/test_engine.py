@@ -582,6 +582,50 @@ def test_the_canary_has_a_heartbeat_newer_than_its_start_before_the_others_are_t
     assert "heartbeat" in running.failures[0].expected
 
 
+def test_a_canary_that_reaches_nobody_takes_its_change_back_and_is_asked_again() -> None:
+    """One exec for going back and asking its units, one for its heartbeat."""
+    came_back = False
+
+    def answer(asked: Host, _: str, stdin: bytes) -> Result:
+        nonlocal came_back
+        lines = []
+        for number, one in enumerate(received(stdin), start=1):
+            if isinstance(one, wire.Heartbeats) and not came_back:
+                lines += [("told", number, "a: started 1, last heartbeat never"), ("fail", number, "a: started 1")]
+                break
+            if isinstance(one, wire.GoBack):
+                came_back = True
+                lines += [("told", number, "files 1\nunit kubelet.service well")]
+            elif isinstance(one, wire.Started):
+                lines += [("told", number, "1796046080123456")]
+            lines += [("ok", number, "-")]
+        sent.append((asked.name, words(received(stdin))))
+        rows = [f"{word}\t{number}\t{base64.b64encode(text.encode()).decode()}" for word, number, text in lines]
+        return Result(status=0, stdout="\n".join([*rows, "done\t0\t-", ""]).encode(), stderr=b"")
+
+    sent: list[tuple[str, list[str]]] = []
+    running = engine(kubelets("a", "b", "c"), FakeTransport(handler=answer), [])
+    running.run()
+    assert [(host, names[-1]) for host, names in sent] == [
+        ("a", "stamp"), ("a", "heartbeats"), ("a", "started"), ("a", "heartbeats"),
+    ]  # fmt: skip
+    (failure,) = running.failures
+    assert (
+        failure.now
+        == "a: 1 previous file put back; kubelet.service runs again as before, and answered; its heartbeat came"
+    )
+
+
+def test_a_node_that_is_new_is_not_sent_back() -> None:
+    plans = {
+        name: replace(plan, restarts=tuple(replace(restart, running=False) for restart in plan.restarts))
+        for name, plan in kubelets("a").items()
+    }
+    heard: list[Event] = []
+    engine(plans, FakeTransport(handler=starting), heard).run()
+    assert [event.operations for event in heard if isinstance(event, HostStarted)] == [6, 1]
+
+
 def test_heartbeats_are_asked_after_each_batch_of_restarted_kubelets_also_of_drained_ones() -> None:
     def answer(asked: Host, command: str, stdin: bytes) -> Result:
         sent.extend(one.starts for one in received(stdin) if isinstance(one, wire.Heartbeats))

@@ -33,6 +33,7 @@ place() { # every file since the last call
     by_folder stage_files
     log=$(awk -F"$T" '{print $2 "/.kprov-new/" $3}' "$stage/pending" | xargs -d '\n' sync 2>&1) ||
         blame "the disk did not take the data: $log"
+    keep_files
     [ ! -s "$stage/checks" ] || check_files
     expire
     by_folder name_files
@@ -102,6 +103,7 @@ staged() { # content, path, owner, group, mode: a complete file beside its place
 }
 
 do_mode() { # path, owner, group, mode
+    keep_mode "$1"
     log=$(chown "$2:$3" "$1" 2>&1 && chmod "$4" "$1" 2>&1) || fail "cannot set owner and mode of $1: $log"
     record_same "$1"
 }

@@ -63,6 +63,10 @@ write_manifest() { # hashes and stat lines of what was done; lines of what is go
 end() {
     status=$?
     trap '' HUP INT TERM PIPE
+    if [ -n "$keeping" ] && [ $status != 0 ]; then
+        take_back
+        [ ! -s "$stage/back" ] || printf 'back\t%s\t%s\n' "$number" "$(base64 -w0 < "$stage/back")"
+    fi
     write_manifest
     # What installs packages beside us unmasks by itself.
     if [ ! -e $STATE/packages.lock ] || flock -n $STATE/packages.lock true; then unmask; fi

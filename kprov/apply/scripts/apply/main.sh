@@ -16,6 +16,9 @@ main() {
     : > "$stage/done"; : > "$stage/gone"; : > "$stage/pending"; : > "$stage/directories"
     sweep
     announce || fail 'cannot write the manifest, or keep what was there before'
+    read -r _ operation _ < "$stage/ops"
+    # What was seen well is forgotten with the next work; before, the cluster may say that it never saw a heartbeat.
+    case $operation in heartbeats | go_back) ;; *) [ ! -e $KEPT/well ] || rm -rf $KEPT ;; esac
     permission=; halted=
     while IFS="$T" read -r number operation a b c d e f g; do
         [ "$operation:$b $c $d" = "directory:$permission" ] || make_directories
@@ -29,12 +32,16 @@ main() {
         *)
             current=$number; place; number=$current; refused=
             "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g"
+            case $operation in
+            gate | steady) printf '%s\t%s\t%s\t%s\n' $operation "$b" "$c" "$d" >> "$stage/passed.$a" ;;
+            esac
             [ -n "$refused$halted" ] || say ok "$number" ;;
         esac
         [ -z "$halted" ] || break
     done < "$stage/ops"
     make_directories
     place
+    seen_well
     if [ -d $STATE/stamps ]; then cp "$stage/generation" $STATE/generation; else trap gone EXIT; fi
     say "done" 0
 }

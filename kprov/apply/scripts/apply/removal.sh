@@ -1,4 +1,5 @@
 do_remove() { # kind, path, before
+    keep_file "$1" "$2"
     rm -f "$2"
     if [ "$3" = saved ] && [ -e "$STATE/before$2" ]; then
         cp -a "$STATE/before$2" "$2.kprov-new" && mv -fT "$2.kprov-new" "$2" && rm -f "$STATE/before$2"

@@ -9,8 +9,8 @@ expire() { # stamps of units whose inputs are about to change; not before the ne
     : > "$stage/expired"
 }
 
-do_stamp() { # unit, value
-    printf '%s\n' "$2" > "$STATE/stamps/.$1" && sync "$STATE/stamps/.$1" && mv -f "$STATE/stamps/.$1" "$STATE/stamps/$1"
+do_stamp() { # unit, value: the file has below it what the unit was asked and answered well
+    { printf '%s\n' "$2"; [ ! -e "$stage/passed.$1" ] || cat "$stage/passed.$1"; } > "$STATE/stamps/.$1" && sync "$STATE/stamps/.$1" && mv -f "$STATE/stamps/.$1" "$STATE/stamps/$1"
     record unit "$1" -
 }
 
@@ -23,6 +23,7 @@ do_reload_units() { # enable
 }
 
 do_restart() { # unit
+    [ -z "$keeping" ] || trap '' HUP PIPE # it ends well or goes back, whoever listens
     systemctl reset-failed "$1" 2> /dev/null
     log=$(systemctl restart --no-block "$1" 2>&1) || fail "cannot restart $1: $log"
     restarted="$restarted $1"
