@@ -12,7 +12,7 @@ from typing import assert_never
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
-from kprov.apply.conversing import Exchange, single
+from kprov.apply.conversing import Exchange, carried, single
 from kprov.apply.etcd import cleared, departures, etcd_batches, etcd_work
 from kprov.apply.founding import founding_work, steady_batch, unhurried
 from kprov.apply.objects import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
@@ -24,6 +24,7 @@ from kprov.apply.upgrades import drain_work, reopen_work
 from kprov.observe.observation import Observation
 from kprov.plan import rolls, stage_names
 from kprov.plan.ahead import founding, is_beside
+from kprov.plan.api_servers import another_ready
 from kprov.plan.cluster import ClusterPlan
 from kprov.plan.proof import proven
 from kprov.plan.stages import Stage
@@ -134,7 +135,7 @@ class Rolling:
 class _Hosts(Rolling):
     """Hosts by what their own plans say."""
 
-    def __init__(self, stage: Stage, roll: rolls.HostRoll) -> None:
+    def __init__(self, stage: Stage, roll: rolls.HostRoll | rolls.ApiServers) -> None:
         super().__init__(stage)
         self.roll = roll
 
@@ -151,6 +152,19 @@ class _Hosts(Rolling):
         if host in run.founders:
             return founding_work(plan, self.stage.name, seen, sources)
         return single(stage_batch(plan, self.stage.name, seen, sources))
+
+
+class _ApiServers(_Hosts):
+    """One that serves is stopped only while another one is ready."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage, rolls.ApiServers())
+
+    def work(self, run: Run, host: str) -> Exchange[None]:
+        own, several = run.plan.hosts[host], len(run.plan.servers) > 1
+        if several and any(restart.running for restart in own.stage(self.stage.name)[1]):
+            yield from carried(another_ready(host, run.plan.servers), Batch(), kubeconfig=run.kubeconfig())
+        yield from super().work(run, host)
 
 
 class _Members(Rolling):
@@ -292,6 +306,8 @@ def rolling(stage: Stage) -> Rolling:
     match stage.roll:
         case rolls.Parallel() | rolls.Serial() | rolls.Canary() as roll:
             return _Hosts(stage, roll)
+        case rolls.ApiServers():
+            return _ApiServers(stage)
         case rolls.Members():
             return _Members(stage)
         case rolls.Drained():

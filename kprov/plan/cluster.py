@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from ipaddress import IPv4Network
@@ -26,6 +27,8 @@ from kprov.plan.upgrades import NodeUpgrades, deferred
 from kprov.plan.upgrades import decide as decide_upgrades
 from kprov.roles import cluster_objects, etcd, pod_network
 from kprov.roles.cloud_nodes import handed_over, waiting
+from kprov.values.addresses import hostport
+from kprov.values.components import KUBE_APISERVER
 from kprov.values.context import Context, Trust
 from kprov.values.model import CloudSettings, Cluster, ClusterFacts, NetworkSettings
 from kprov.values.paths import POD_CIDRS
@@ -42,7 +45,7 @@ class ClusterPlan:
     known: every object that the list in the cluster names; apis: apiVersion of what lives; kept: removed, but
     holding data; leaving_data: folders on hosts that go with all they hold, once no claim has a volume in them;
     uninitialized: nodes that the cloud's controller has yet to take over, as far as known; findings: what is not well
-    on hosts though everything is in sync; servers: how many API servers the cluster has; steps: what goes to another
+    on hosts though everything is in sync; servers: control plane → URL of its API server; steps: what goes to another
     minor version, in words; unproven: hosts that no run has seen well since something was done there.
     """
 
@@ -66,7 +69,7 @@ class ClusterPlan:
     cloud: CloudSettings | None = None
     uninitialized: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
-    servers: int = 1
+    servers: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
     unproven: tuple[str, ...] = ()
 
@@ -201,10 +204,19 @@ def plan_cluster(
         uninitialized=waiting(desired_objects),
         leaving_data=_leaving_data(plans, observations),
         findings=findings(cluster, observations, inputs.now),
-        servers=len(cluster.group("control_plane")),
+        servers=_servers(cluster, facts),
         steps=tuple(_steps(cluster, observations)),
         unproven=unproven(observations),
     )
+
+
+def _servers(cluster: Cluster, facts: ClusterFacts) -> dict[str, str]:
+    """Those whose address can be said."""
+    found = {}
+    for host in cluster.group("control_plane"):
+        with suppress(KeyError, ValueError):
+            found[host.name] = f"https://{hostport(facts.node_ip(host), KUBE_APISERVER.port('https'))}"
+    return found
 
 
 def _steps(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterator[str]:

@@ -5,7 +5,7 @@ A row of `STAGES` names one of these. What is sent for it is in apply/rolls.py, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kprov.plan.host import HostPlan
@@ -23,12 +23,19 @@ class Serial:
 
 @dataclass(frozen=True)
 class Canary:
-    """Hosts that serve nothing yet at once, then one that serves, then the rest at once."""
+    """Hosts that serve nothing yet at once; then one that serves, alone; then the rest in waves, each no larger than what
+    has gone well before it, and one.
+    """
 
 
 @dataclass(frozen=True)
 class Members:
     """Members of etcd: serial, with quorum and membership kept."""
+
+
+@dataclass(frozen=True)
+class ApiServers:
+    """Serial, and one that serves is stopped only while another one is ready."""
 
 
 @dataclass(frozen=True)
@@ -65,25 +72,49 @@ class Ready:
 
 
 HostRoll = Parallel | Serial | Canary
-Roll = HostRoll | Members | Drained | OwnObjects | FirstAddons | Workloads | OtherAddons | Ready
+Roll = HostRoll | Members | ApiServers | Drained | OwnObjects | FirstAddons | Workloads | OtherAddons | Ready
 
 
-def host_batches(roll: HostRoll | Members, stage: str, plans: Mapping[str, HostPlan]) -> list[list[str]]:
+def host_batches(roll: HostRoll | Members | ApiServers, stage: str, plans: Mapping[str, HostPlan]) -> list[list[str]]:
     """Return the hosts with work in a stage, in the batches that its roll asks for."""
     idle: list[str] = []
-    serving: list[str] = []
+    serving: dict[str, frozenset[str]] = {}  # host → its units that serve and restart
     for name, plan in plans.items():
         changes, restarts = plan.stage(stage)
         if not changes and not restarts:
             continue
-        (serving if any(restart.running for restart in restarts) else idle).append(name)
+        if units := frozenset(restart.unit.name for restart in restarts if restart.running):
+            serving[name] = units
+        else:
+            idle.append(name)
     match roll:
         case Parallel():
-            return _filled([idle + serving])
-        case Serial() | Members():
+            return _filled([idle + list(serving)])
+        case Serial() | Members() | ApiServers():
             return _filled([idle, *([name] for name in serving)])
         case Canary():
-            return _filled([idle, serving[:1], serving[1:]] if serving else [idle])
+            smallest = sorted(serving, key=lambda name: len(plans[name].stamps))
+            return _filled([idle, *_waves({name: serving[name] for name in smallest})])
+
+
+def _waves(serving: Mapping[str, frozenset[str]]) -> Iterator[list[str]]:
+    """Yield one host alone for all that restarts, then the others in waves that double.
+
+    serving: host → its units that restart, the host with the fewest units first: it takes least with it. Where hosts have
+    different units, as with different runtimes, each unit restarts on one host alone before it does on several.
+    """
+    known: set[str] = set()
+    first: list[str] = []
+    for name, units in serving.items():
+        if not units <= known:
+            first.append(name)
+            known |= units
+    yield from ([name] for name in first)
+    rest = [name for name in serving if name not in first]
+    well = len(first)
+    while rest:
+        yield rest[: well + 1]
+        rest, well = rest[well + 1 :], well + len(rest[: well + 1])
 
 
 def _filled(batches: Iterable[list[str]]) -> list[list[str]]:

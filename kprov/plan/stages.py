@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from kprov.plan import stage_names as names
 from kprov.plan.rolls import (
+    ApiServers,
     Canary,
     Drained,
     FirstAddons,
@@ -81,26 +82,27 @@ def _control_plane(host: Host) -> bool:
 
 # fmt: off
 STAGES: tuple[Stage, ...] = (
-    Stage(name=names.HOST, title="Hosts", roll=Parallel(), roles=(host.resources,)),
+    Stage(name=names.HOST, title="Hosts", roll=Canary(), roles=(host.resources,)),
     Stage(name=names.ETCD, title="etcd", roll=Members(), hosts=_etcd, roles=(etcd.resources,)),
-    Stage(name=names.API_SERVER, title="API servers", roll=Serial(), hosts=_control_plane, roles=(api_server.resources,)),
+    Stage(name=names.API_SERVER, title="API servers", roll=ApiServers(), hosts=_control_plane, roles=(api_server.resources,)),
     Stage(name=names.CONTROLLERS, title="Controller managers and schedulers", roll=Serial(), hosts=_control_plane,
           roles=(controller_manager.resources, scheduler.resources)),
-    Stage(name=names.RUNTIME, title="Container runtime and pod network", roll=Parallel(), hosts=_node,
+    Stage(name=names.RUNTIME, title="Container runtime and pod network", roll=Canary(), hosts=_node,
           needs=names.HOST, beside=names.API_SERVER,
           roles=(container_runtime.resources, network.resources, node_dns.resources, api_proxy.resources,
                  addon_directories.resources)),
-    # These three have work only while the pod network of a living cluster changes (network_change.py).
+    # These three have work only while the pod network of a living cluster changes (network_change.py). In the first of
+    # them each node waits until it reaches all others the new way: they come together.
     Stage(name=names.BOTH_WAYS, title="Pod network: the new way beside the old one", roll=Parallel(), hosts=_node),
     Stage(name=names.ROUTES, title="Pod network: from the old way to the new one", roll=Serial(), hosts=_node),
-    Stage(name=names.ONE_WAY, title="Pod network: the old way goes", roll=Parallel(), hosts=_node),
+    Stage(name=names.ONE_WAY, title="Pod network: the old way goes", roll=Canary(), hosts=_node),
     Stage(name=names.OBJECTS, title="Cluster objects", roll=OwnObjects(), hosts=_control_plane),
     Stage(name=names.NODE, title="Nodes", roll=Canary(), hosts=_node, roles=(kubelet.resources, kube_proxy.resources)),
     Stage(name=names.NETWORK, title="Cloud controller and pod network", roll=FirstAddons(), ends_run=True,
           hosts=_control_plane),
     Stage(name=names.UPGRADE, title="Nodes, drained for their upgrade", roll=Drained(), hosts=_node),
-    Stage(name=names.HOST_LOGS, title="Log collectors of hosts", roll=Parallel(), roles=(host_logs.resources,)),
-    Stage(name=names.METRICS, title="Metrics for monitoring", roll=Parallel(),
+    Stage(name=names.HOST_LOGS, title="Log collectors of hosts", roll=Canary(), roles=(host_logs.resources,)),
+    Stage(name=names.METRICS, title="Metrics for monitoring", roll=Canary(),
           roles=(node_exporter.resources, metrics_proxy.resources, metrics_store.resources)),
     Stage(name=names.WORKLOADS, title="Workloads", roll=Workloads(), hosts=_control_plane),
     Stage(name=names.ADDONS, title="Add-ons", roll=OtherAddons(), hosts=_control_plane),

@@ -85,7 +85,7 @@ def interruptions(plan: ClusterPlan) -> list[dict[str, Any]]:
 
 def _meanwhile(unit: str, plan: ClusterPlan) -> str:
     if unit == "kube-apiserver.service":
-        if plan.servers > 1:
+        if len(plan.servers) > 1:
             return f"{_ONE_BY_ONE}; the others serve, and open watches are made again"
         return "it is the only one: until it is ready again nobody reaches the API; pods go on"
     if unit == "etcd.service":

@@ -98,7 +98,10 @@ def test_every_row_of_the_table_can_be_carried_out(one: Stage) -> None:
 @pytest.mark.parametrize(
     ("name", "batches"),
     [
-        (stage_names.HOST, [["a", "b", "c"]]),
+        (stage_names.RUNTIME, [["a"], ["b", "c"]]),
+        (stage_names.HOST_LOGS, [["a"], ["b", "c"]]),
+        (stage_names.METRICS, [["a"], ["b", "c"]]),
+        (stage_names.BOTH_WAYS, [["a", "b", "c"]]),
         (stage_names.API_SERVER, [["a"], ["b"], ["c"]]),
         (stage_names.NODE, [["a"], ["b", "c"]]),
         (stage_names.ETCD, [["a"], ["b"], ["c"]]),
@@ -110,6 +113,28 @@ def test_hosts_that_serve_are_taken_as_their_row_says(name: str, batches: list[l
     assert rolling(stage(name)).before(run(name), ["a"]) is None
     assert rolling(stage(name)).after(run(name), ["a"]) is None
     assert list(rolling(stage(name)).ending(run(name))) == []
+
+
+def first_words(work: Exchange[None]) -> str:
+    return opening(work).operations[0].word
+
+
+def test_a_server_of_the_api_is_stopped_only_after_the_others_were_asked() -> None:
+    servers = {name: f"https://{name}:6443" for name in "abc"}
+    found, roll = run(stage_names.API_SERVER, servers=servers), rolling(stage(stage_names.API_SERVER))
+    sent = opening(roll.work(found, "a"))
+    assert [one.asked[2] for one in sent.operations if isinstance(one, wire.Ask)] == [
+        "--server=https://127.0.0.1:6443",
+        "--server=https://b:6443",
+    ]
+    assert ("kubeconfig", b"credential") in sent.payload
+    # The only one there is, and one that does not run, wait for nobody.
+    assert first_words(roll.work(run(stage_names.API_SERVER, servers={"a": "https://a:6443"}), "a")) == "keep"
+    idle = {
+        name: replace(plan, restarts=tuple(replace(one, running=False) for one in plan.restarts))
+        for name, plan in found.plan.hosts.items()
+    }
+    assert first_words(roll.work(run(stage_names.API_SERVER, servers=servers, hosts=idle), "a")) == "unstamp"
 
 
 def test_members_that_leave_are_removed_last_by_one_that_answers() -> None:

@@ -118,7 +118,7 @@ def test_the_program_is_started_anew_with_each_step_and_asked() -> None:
     assert gates == {"both-ways": [check], "routes": [check], "one-way": [check]}
 
 
-def test_nodes_turn_one_by_one_and_the_rest_is_for_all_at_once() -> None:
+def test_nodes_come_to_both_ways_together_and_turn_one_by_one() -> None:
     plans = {name: by_both_ways(planned(given("vxlan", name)), COMES, given("vxlan", name)) for name in NODES}
     serving = {
         name: replace(plan, restarts=tuple(replace(restart, running=True) for restart in plan.restarts))
@@ -127,7 +127,7 @@ def test_nodes_turn_one_by_one_and_the_rest_is_for_all_at_once() -> None:
     stages = {stage.name: stage for stage in STAGES}
     assert host_batches(stages["both-ways"].roll, "both-ways", serving) == [["w1", "w2"]]
     assert host_batches(stages["routes"].roll, "routes", serving) == [["w1"], ["w2"]]
-    assert host_batches(stages["one-way"].roll, "one-way", serving) == [["w1", "w2"]]
+    assert host_batches(stages["one-way"].roll, "one-way", serving) == [["w1"], ["w2"]]
     names = [stage.name for stage in STAGES]
     assert names.index("runtime") < names.index("both-ways") < names.index("routes") < names.index("one-way")
 

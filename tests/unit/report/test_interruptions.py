@@ -60,8 +60,8 @@ def test_a_unit_that_restarts_in_several_stages_is_told_once() -> None:
 @pytest.mark.parametrize(
     ("unit", "more", "told"),
     [
-        ("kube-apiserver.service", {"servers": 1}, "the only one"),
-        ("kube-apiserver.service", {"servers": 3}, "the others serve"),
+        ("kube-apiserver.service", {"servers": {"cp1": "u"}}, "the only one"),
+        ("kube-apiserver.service", {"servers": dict.fromkeys(("cp1", "cp2", "cp3"), "u")}, "the others serve"),
         ("etcd.service", {"peers": peers(1)}, "no quorum without it"),
         ("etcd.service", {"peers": peers(2)}, "no quorum without it"),
         ("etcd.service", {"peers": peers(3)}, "the others keep the quorum"),

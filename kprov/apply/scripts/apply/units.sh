@@ -10,7 +10,8 @@ expire() { # stamps of units whose inputs are about to change; not before the ne
 }
 
 do_stamp() { # unit, value: the file has below it what the unit was asked and answered well
-    { printf '%s\n' "$2"; [ ! -e "$stage/passed.$1" ] || cat "$stage/passed.$1"; } > "$STATE/stamps/.$1" && sync "$STATE/stamps/.$1" && mv -f "$STATE/stamps/.$1" "$STATE/stamps/$1"
+    { printf '%s\n' "$2"; [ ! -e "$stage/passed.$1" ] || cat "$stage/passed.$1"; } > "$STATE/stamps/.$1" &&
+        sync "$STATE/stamps/.$1" && mv -f "$STATE/stamps/.$1" "$STATE/stamps/$1"
     record unit "$1" -
 }
 
