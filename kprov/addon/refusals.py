@@ -70,9 +70,21 @@ def _pulls(addon: str, log: str) -> Iterator[_Row]:
             yield f"{node} cannot pull {pull[1]}: {_AGAIN.sub('', pull[3]) or pull[2]}", todo
 
 
+def blocked(log: str) -> Refusal | None:
+    """Return what is wrong when a webhook refuses kprov's own objects because nobody answers for it; None when none does."""
+    rows = list(dict.fromkeys(_webhooks("", log)))
+    return Refusal(found="; ".join(found for found, _ in rows), todo=rows[0][1], log=log) if rows else None
+
+
 def _webhooks(_: str, log: str) -> Iterator[_Row]:
-    todo = "fix what it belongs to, or switch that off: an add-on's webhooks go before anything else is done"
     for name, said in _WEBHOOK.findall(log):
+        todo = (
+            "start the pods that answer for it. Without them, find its configuration (`kubectl get"
+            " validatingwebhookconfigurations,mutatingwebhookconfigurations -o"
+            f" custom-columns=KIND:.kind,NAME:.metadata.name,WEBHOOKS:.webhooks[*].name | grep {name}`)"
+            " and delete it (`kubectl delete KIND NAME`), then run again. If an add-on of the inventory made it, switch"
+            " that off: an add-on's webhooks go before anything else is done"
+        )
         yield f"the webhook {name} was asked first and does not answer: {said}", todo
 
 

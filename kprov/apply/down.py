@@ -24,7 +24,7 @@ from kprov.plan.farewell import Farewell
 from kprov.plan.node_conversations import drained
 from kprov.values.component import ORDINARY
 from kprov.values.components import BY_UNIT, COMPONENTS
-from kprov.values.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
+from kprov.values.events import HostEnded, HostFailed, HostStarted, Note, Sink, StageEnded, StageStarted
 from kprov.values.resources import Key
 from kprov.values.runtimes import RUNTIMES
 
@@ -34,11 +34,16 @@ FAREWELL = "farewell"
 _KINDS = ("image", "file", "binary", "package", "user", "sysctl", "module", "swap", "directory")
 
 
-def farewell_work(farewell: Farewell, kubeconfig: bytes) -> Exchange[None]:
-    """Drains and deletes the node, and removes its etcd member, on a peer that stays. kubeconfig: short-lived."""
+def farewell_work(farewell: Farewell, kubeconfig: bytes, warn: Callable[[str], None]) -> Exchange[None]:
+    """Drains and deletes the node, and removes its etcd member, on a peer that stays. kubeconfig: short-lived.
+
+    warn: hears of pods that are gone for good.
+    """
     batch = Batch()
     if farewell.node:
-        yield from carried(drained([farewell.node], 120, force=True), Batch(), kubeconfig=kubeconfig)
+        lost = yield from carried(drained([farewell.node], 120, force=True), Batch(), kubeconfig=kubeconfig)
+        if lost:
+            warn(f"pods of {farewell.node} are gone for good, as no controller makes them again: {lost}")
         batch.attach_as("kubeconfig", kubeconfig)
         batch.add(f"node {farewell.node}", wire.DeleteObject(kind="node", name=farewell.node))
     if farewell.member:
@@ -184,7 +189,10 @@ def _say_farewell(
         def told(batch: Batch, answers: dict[int, Answer], peer: str = farewell.peer) -> Sequence[HostFailed]:
             return _send(fleet, FAREWELL, peer, batch, generation, emit, answers)
 
-        failures = run(farewell_work(farewell, kubeconfig()), told, stage=FAREWELL, host=farewell.peer)
+        def warn(text: str) -> None:
+            emit(Note(text=text, warning=True))
+
+        failures = run(farewell_work(farewell, kubeconfig(), warn), told, stage=FAREWELL, host=farewell.peer)
         failure = next(iter(failures), None)
         if failure is not None:
             emit(failure)

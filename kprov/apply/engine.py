@@ -15,13 +15,13 @@ from functools import partial
 from kprov.apply.batch import Batch
 from kprov.apply.conversing import Exchange, run, single
 from kprov.apply.heartbeats import heartbeats_batch, return_batch, silent
-from kprov.apply.objects import log_batch
+from kprov.apply.objects import OWN, log_batch
 from kprov.apply.rolls import Request, Rolling, Run, rolling
 from kprov.apply.sending import send
 from kprov.plan.ahead import begun_ahead, sent_ahead
 from kprov.plan.conversation import Answer
 from kprov.plan.going_back import describe
-from kprov.plan.stage_names import HEARTBEATS, READY
+from kprov.plan.stage_names import HEARTBEATS, OBJECTS, READY
 from kprov.plan.stages import STAGES, Stage
 from kprov.values.events import HostEnded, HostFailed, HostStarted, Sink, StageEnded, StageStarted
 from kprov.values.many_hosts import merge_texts, name_hosts
@@ -47,7 +47,8 @@ class Engine(Run):
             for stage in STAGES:
                 if self.halted:
                     break
-                self._run_stage(stage, rolling(stage))
+                if stage.repairs or not self._refused:
+                    self._run_stage(stage, rolling(stage))
                 self._begin_ahead(stage, beside)
         # Of a run that broke off: what had begun on other hosts has ended by now, and is told.
         for begun in self._ahead.values():
@@ -62,6 +63,11 @@ class Engine(Run):
             stage = by_name[name]
             for host in hosts:
                 self._ahead[name, host] = beside.submit(self._run_host, stage, rolling(stage), host)
+
+    @property
+    def _refused(self) -> bool:
+        """Whether kprov's own objects were: the cluster is a living one, and its hosts are brought back all the same."""
+        return any(failure.stage == OBJECTS for failure in self.failures)
 
     def _run_stage(self, stage: Stage, roll: Rolling) -> None:
         started = time.monotonic()
@@ -153,6 +159,8 @@ class Engine(Run):
 
     def _run_host(self, stage: Stage, roll: Rolling, name: str) -> Sequence[HostFailed]:
         failures = self._exchanged(stage.name, name, roll.work(self, name))
+        if stage.name == OBJECTS and self.plan.objects_known:
+            return tuple(replace(failure, fatal=failure.fatal and failure.resource != OWN) for failure in failures)
         return tuple(replace(failure, fatal=True) for failure in failures) if stage.ends_run else failures
 
     def _exchanged(self, what: str, name: str, exchange: Exchange[None]) -> Sequence[HostFailed]:

@@ -25,6 +25,7 @@ from kprov.values.yaml_text import dump_all
 
 _KUBECTL = "/opt/kprov/bin/kubectl"
 AGAIN, _ADDING = "|".join(APPLYING), "|".join(ADDING)  # what passes, as the host takes it
+OWN = "Kubernetes objects"  # what applying them is called
 _DEADLINE = 180  # seconds that nodes and roll-outs get
 
 
@@ -172,7 +173,7 @@ def _list(names: Iterable[Identity]) -> Object:
 
 def _apply(batch: Batch, items: Sequence[Object]) -> None:
     if items:
-        batch.add("Kubernetes objects", wire.Objects(payload=batch.attach(_documents(items)), again=AGAIN))
+        batch.add(OWN, wire.Objects(payload=batch.attach(_documents(items)), again=AGAIN))
 
 
 def _delete(batch: Batch, plan: ClusterPlan, keys: Sequence[Identity]) -> None:

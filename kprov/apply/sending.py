@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import replace
 
-from kprov.addon.refusals import explained
+from kprov.addon.refusals import blocked, explained
 from kprov.apply.batch import Batch, stream
 from kprov.apply.cause import collapse, find_cause
 from kprov.apply.scripts import APPLY_COMMAND
@@ -18,6 +18,7 @@ from kprov.values.errors import TransportError
 from kprov.values.events import HostFailed, Note, OperationDone, Sink
 
 _ALONE = "not known: by itself the host goes on until its gates pass, or goes back to what it had"
+_FIX = "fix what the log names, then run the same command again: it goes on from here"
 APPLY_TIMEOUT = 1800.0  # seconds; gates have deadlines of their own, this only bounds a host that hangs
 
 
@@ -73,13 +74,14 @@ def send(
     if reader.failed is not None:
         number, log = reader.failed
         lines = printable(log).strip().splitlines()
+        why = blocked(printable(log).strip())
         rows.append(
             failed(
                 number,
                 expected=_expected(batch, number),
-                found=find_cause(lines) or "it failed with no output",
+                found=why.found if why else find_cause(lines) or "it failed with no output",
                 log="\n".join(collapse(lines)[-24:]),
-                todo="fix what the log names, then run the same command again: it goes on from here",
+                todo=why.todo if why else _FIX,
             )
         )
     elif not reader.complete:

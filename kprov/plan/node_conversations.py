@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from kprov.addon.refusals import blocked
 from kprov.plan import kube_answers as said
 from kprov.plan.conversation import Answer, Request, Talk
 from kprov.plan.kube_answers import Object
@@ -20,14 +21,15 @@ _READY_SECONDS = 180
 _SHOWN = 8  # pods that a message names
 
 
-def drained(names: Sequence[str], seconds: int, *, force: bool = False) -> Talk[None]:
+def drained(names: Sequence[str], seconds: int, *, force: bool = False) -> Talk[str]:
     """Cordon nodes, then drain them side by side. force: pods that no controller makes again are lost, too.
 
-    Nodes that are not there, any more or yet, have nothing to be drained of. Nothing is cordoned when that would not end.
+    Returns which of these there were. Nodes that are not there, any more or yet, have nothing to be drained of. Nothing is
+    cordoned when that would not end.
     """
     nodes, pods = yield from _looked_at(names)
     if not nodes:
-        return
+        return ""
     lost = [pod for pod in pods if _is_lost(pod)]
     if lost and not force:
         raise ApplyError(
@@ -48,6 +50,7 @@ def drained(names: Sequence[str], seconds: int, *, force: bool = False) -> Talk[
         raise _refused(f"cannot cordon {_names(open_nodes)[len(answers) - 1]}", last)
     if not last.ok:
         yield from _explained(_names(nodes), seconds, last)
+    return _shown(lost)
 
 
 def opened(names: Sequence[str]) -> Talk[None]:
@@ -239,10 +242,11 @@ def _shown(pods: Sequence[Object]) -> str:
 
 
 def _refused(what: str, answer: Answer) -> ApplyError:
+    why = blocked(answer.words)
     return ApplyError(
         what,
-        found=said.error(answer),
+        found=why.found if why else said.error(answer),
         needed="an API server that takes it",
-        todo="fix what it names, then run the same command again: it goes on from here",
+        todo=why.todo if why else "fix what it names, then run the same command again: it goes on from here",
         log=answer.words,
     )

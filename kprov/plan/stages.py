@@ -53,7 +53,8 @@ class Stage:
     """One row of the program.
 
     ends_run: an add-on that is refused in it ends the run, since what comes after it would wait for nodes in vain;
-    elsewhere it stops nothing.
+    elsewhere it stops nothing. repairs: it goes on where kprov's own objects were refused: it brings hosts back, and the
+    cluster needs these most when something in it refuses objects.
     needs: the stage that must have ended before a host that serves nothing yet may begin this one; empty: all before it.
     beside: the stage while whose units come up such a host does this one, where it has both.
     """
@@ -66,6 +67,7 @@ class Stage:
     ends_run: bool = False
     needs: str = ""
     beside: str = ""
+    repairs: bool = False
 
 
 def _node(host: Host) -> bool:
@@ -97,12 +99,14 @@ STAGES: tuple[Stage, ...] = (
     Stage(name=names.ROUTES, title="Pod network: from the old way to the new one", roll=Serial(), hosts=_node),
     Stage(name=names.ONE_WAY, title="Pod network: the old way goes", roll=Canary(), hosts=_node),
     Stage(name=names.OBJECTS, title="Cluster objects", roll=OwnObjects(), hosts=_control_plane),
-    Stage(name=names.NODE, title="Nodes", roll=Canary(), hosts=_node, roles=(kubelet.resources, kube_proxy.resources)),
+    Stage(name=names.NODE, title="Nodes", roll=Canary(), hosts=_node, repairs=True,
+          roles=(kubelet.resources, kube_proxy.resources)),
     Stage(name=names.NETWORK, title="Cloud controller and pod network", roll=FirstAddons(), ends_run=True,
           hosts=_control_plane),
     Stage(name=names.UPGRADE, title="Nodes, drained for their upgrade", roll=Drained(), hosts=_node),
-    Stage(name=names.HOST_LOGS, title="Log collectors of hosts", roll=Canary(), roles=(host_logs.resources,)),
-    Stage(name=names.METRICS, title="Metrics for monitoring", roll=Canary(),
+    Stage(name=names.HOST_LOGS, title="Log collectors of hosts", roll=Canary(), repairs=True,
+          roles=(host_logs.resources,)),
+    Stage(name=names.METRICS, title="Metrics for monitoring", roll=Canary(), repairs=True,
           roles=(node_exporter.resources, metrics_proxy.resources, metrics_store.resources)),
     Stage(name=names.WORKLOADS, title="Workloads", roll=Workloads(), hosts=_control_plane),
     Stage(name=names.ADDONS, title="Add-ons", roll=OtherAddons(), hosts=_control_plane),

@@ -45,7 +45,7 @@ _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan")
 # What is waited for, or done again at each boot, and leaves nothing to be seen.
 _WITHOUT_TRACE = (
     *(wire.Gate, wire.Steady, wire.Heartbeats, wire.Registered, wire.AddonReady, wire.NodesReady, wire.Reach),
-    *(wire.Check, wire.Checkpoint, wire.ReloadUnits, wire.Swapoff, wire.Alone),
+    *(wire.Check, wire.Checkpoint, wire.ReloadUnits, wire.Swapoff, wire.Alone, wire.Keep),
 )
 
 Payload = Mapping[str, bytes]

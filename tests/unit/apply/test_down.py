@@ -156,10 +156,10 @@ def test_a_farewell_that_broke_off_is_no_run_that_touched_nothing_and_leaves_the
 
 
 def test_a_farewell_sends_only_what_is_there_to_be_removed() -> None:
-    (sent,) = [next(farewell_work(FAREWELL, b"credential"))]
+    (sent,) = [next(farewell_work(FAREWELL, b"credential", pytest.fail))]
     assert heads(sent.operations)[0][0] == "ask"
     assert "delete_object" not in [head[0] for head in heads(sent.operations)]
-    assert list(farewell_work(replace(FAREWELL, member=""), b"credential")) == []
+    assert list(farewell_work(replace(FAREWELL, member=""), b"credential", pytest.fail)) == []
 
 
 @pytest.mark.parametrize("name", RUNTIMES)

@@ -645,6 +645,39 @@ def test_heartbeats_are_asked_after_each_batch_of_restarted_kubelets_also_of_dra
     assert sent == [(f"a={start}",)]
 
 
+BLOCKED = (
+    'Error from server (InternalError): Internal error occurred: failed calling webhook "gate.example":'
+    " failed to call webhook: no endpoints available"
+)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["a living cluster", "a first run"])
+def test_objects_that_are_refused_do_not_stop_nodes_from_being_repaired(*, known: bool) -> None:
+    """What comes after the nodes is left for the run in which the objects are taken."""
+
+    def answer(asked: Host, command: str, stdin: bytes) -> Result:
+        lines = []
+        for number, one in enumerate(received(stdin), start=1):
+            if isinstance(one, wire.Objects):
+                lines += [f"fail\t{number}\t{base64.b64encode(BLOCKED.encode()).decode()}"]
+                break
+            lines += [f"ok\t{number}\t-"]
+        return Result(status=0, stdout="\n".join([*lines, "done\t0\t-", ""]).encode(), stderr=b"")
+
+    heard: list[Event] = []
+    plans = {name: replace(plan(name, running=True, stage="node")) for name in "ab"}
+    running = engine(plans, FakeTransport(handler=answer), heard)
+    item = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}
+    change = ObjectChange(identity=identity(item), action="update", reason="x")
+    running.plan = replace(running.plan, objects=(change,), objects_known=known, desired_objects=(item,))
+    running.run()
+    began = [event.stage for event in heard if isinstance(event, StageStarted)]
+    assert began == (["objects", "node"] if known else ["objects"])
+    (failure,) = running.failures
+    assert failure.found.startswith("the webhook gate.example was asked first and does not answer")
+    assert "| grep gate.example" in failure.todo
+
+
 UNREADY = (
     "b: Ready is Unknown (NodeStatusUnknown): Kubelet stopped posting node status.\ngone: there is no Node of that name"
 )

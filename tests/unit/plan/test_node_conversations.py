@@ -100,7 +100,8 @@ def test_pods_that_nothing_would_make_again_end_it_before_anything_is_cordoned()
         walk(drained(["w1"], 300), (listed(node("w1")), listed(*LOST, *KEPT)))
     assert caught.value.found == "pods that nothing would make again: shop/bare, shop/owned-by-nobody-in-charge"
     walk(drained(["w1"], 300), (listed(node("w1")), listed(*KEPT)), (DONE, DONE))
-    _, asked = walk(drained(["w1"], 300, force=True), (listed(node("w1")), listed(*LOST)), (DONE, DONE))
+    lost, asked = walk(drained(["w1"], 300, force=True), (listed(node("w1")), listed(*LOST)), (DONE, DONE))
+    assert all(one["metadata"]["name"] in lost for one in LOST), "what goes for good is told"
     assert "--force" in asked[-1]
 
 
@@ -168,6 +169,18 @@ def test_a_node_that_cannot_be_cordoned_is_named_and_none_is_drained() -> None:
     with pytest.raises(ApplyError, match="cannot cordon w2") as caught:
         walk(drained(["w1", "w2"], 300), (listed(node("w1"), node("w2")), listed(), listed()), (DONE, forbidden))
     assert caught.value.found == 'nodes "w2" is forbidden'
+
+
+def test_a_webhook_that_nobody_answers_for_is_named_with_the_way_out() -> None:
+    words = (
+        'Error from server (InternalError): Internal error occurred: failed calling webhook "gate.example":'
+        ' failed to call webhook: Post "https://gate.x.svc:443/": no endpoints available for service "gate"\n'
+    )
+    with pytest.raises(ApplyError, match="cannot cordon w1") as caught:
+        walk(drained(["w1"], 300, force=True), (listed(node("w1")), listed()), Answer(code=1, words=words))
+    assert "the webhook gate.example was asked first" in caught.value.found
+    assert 'no endpoints available for service "gate"' in caught.value.found
+    assert "kubectl delete KIND NAME" in caught.value.todo
 
 
 def test_only_nodes_that_kprov_cordoned_are_opened() -> None:
