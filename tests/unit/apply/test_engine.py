@@ -623,7 +623,7 @@ def test_a_node_that_is_new_is_not_sent_back() -> None:
     }
     heard: list[Event] = []
     engine(plans, FakeTransport(handler=starting), heard).run()
-    assert [event.operations for event in heard if isinstance(event, HostStarted)] == [6, 1]
+    assert [event.operations for event in heard if isinstance(event, HostStarted)] == [5, 1]
 
 
 def test_heartbeats_are_asked_after_each_batch_of_restarted_kubelets_also_of_drained_ones() -> None:
