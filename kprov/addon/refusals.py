@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from kprov.objects.objects import Identity, resource_kind, titled
 
-# kubectl's words. A conflict is told without the object's name, and with advice that is not for kprov's users.
+# kubectl's words, which has no other form for them: a conflict is told without the object's name or a reason, and with
+# advice that is not for kprov's users. Source: k8s.io/kubectl v0.35.0 to v0.37.2, pkg/cmd/apply/apply.go and
+# pkg/cmd/util/helpers.go (checkErr: the causes of a Status with reason Invalid, one a line); k8s.io/apimachinery,
+# pkg/api/validation/objectmeta.go (FieldImmutableErrorMsg) and pkg/api/meta/errors.go; k8s.io/kubernetes,
+# pkg/apis/apps/validation/validation.go (updates of a StatefulSet), and structured-merge-diff's typed errors.
 _CONFLICTS = re.compile(r"Apply failed with \d+ conflicts?: (.*?)(?=\nPlease review|\Z)", re.DOTALL)
 _CONFLICT = re.compile(r"conflicts? with \"([^\"]+)\"[^:\n]*:((?: \.\S+)|(?:\n- \.\S+)+)")
 _ADVICE = re.compile(r"\nPlease review the fields above.*?(?:See https://\S*conflicts\b|\Z)", re.DOTALL)
@@ -20,12 +24,6 @@ _UNKNOWN = re.compile(
 )
 _WEBHOOK = re.compile(r"failed calling webhook \"([^\"]+)\": ([^\n]*)")
 _APPLIED = re.compile(r"^(\S+) serverside-applied$", re.MULTILINE)
-# apply.sh's words about pods that are not ready: where they are, and below that what their containers wait for.
-_POD = re.compile(r"^pod \S+(?: on (\S+))?$")
-_PULL = re.compile(
-    r"^  (\S+): (ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull|ImageInspectError): ?(.*)$"
-)
-_AGAIN = re.compile(r"^Back-off pulling image \"[^\"]*\": (?:ErrImagePull: )?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +33,11 @@ class Refusal:
     found: str
     todo: str
     log: str
+
+
+def is_immutable(log: str) -> bool:
+    """Return whether an object was refused as a field of it cannot be changed."""
+    return _IMMUTABLE.search(log) is not None
 
 
 def explained(addon: str, log: str, sent: Sequence[Identity] = ()) -> Refusal:
@@ -56,18 +59,6 @@ def explained(addon: str, log: str, sent: Sequence[Identity] = ()) -> Refusal:
 
 _Row = tuple[str, str]  # what was found, what to do
 _GIVE_UP = "let {manager} have it and take the field out of the add-on, or give it up there, then run again"
-
-
-def _pulls(addon: str, log: str) -> Iterator[_Row]:
-    """Node, reference and the runtime's own words of each image that cannot be pulled, each pair once."""
-    todo = f"let that node reach that registry, or have the image where it can; `kprov addons info {addon}` names the images"
-    node, told = "", set()
-    for line in log.splitlines():
-        if pod := _POD.match(line):
-            node = pod[1] or "a node"
-        elif (pull := _PULL.match(line)) and (node, pull[1]) not in told:
-            told.add((node, pull[1]))
-            yield f"{node} cannot pull {pull[1]}: {_AGAIN.sub('', pull[3]) or pull[2]}", todo
 
 
 def blocked(log: str) -> Refusal | None:
@@ -110,9 +101,7 @@ def _unknown_kinds(_: str, log: str) -> Iterator[_Row]:
         )
 
 
-_READERS: tuple[Callable[[str, str], Iterator[_Row]], ...] = (
-    *(_pulls, _webhooks, _invalid, _unknown_fields, _unknown_kinds),
-)
+_READERS: tuple[Callable[[str, str], Iterator[_Row]], ...] = (*(_webhooks, _invalid, _unknown_fields, _unknown_kinds),)
 
 
 def _conflicts(log: str) -> Iterator[tuple[str, str]]:

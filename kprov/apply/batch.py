@@ -14,6 +14,7 @@ from pathlib import Path
 from kprov.apply import scripts, wire
 from kprov.apply.wire_format import Operation
 from kprov.objects.objects import Identity
+from kprov.plan.conversation import Refused, Remark
 from kprov.values.resources import Key
 
 _CHUNK = 1 << 20
@@ -40,8 +41,9 @@ class Batch:
 
     steps: list[Step] = field(default_factory=list)
     announce: list[tuple[str, str, str]] = field(default_factory=list)
-    payload: list[tuple[str, bytes | Path]] = field(default_factory=list)
+    payload: list[tuple[str, bytes | Path]] = field(default_factory=list, repr=False)  # may hold secrets
     stays: str = ""  # why the host does not go back when the exec fails, where that is worth a word
+    remarks: list[Remark | Refused] = field(default_factory=list)  # told before it is sent
 
     def add(
         self,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
-from kprov.plan.conversation import Answer, Request, Talk
+from kprov.observe.observation import printable
+from kprov.plan.conversation import Answer, Refused, Request, Talk
 from kprov.values.errors import ApplyError
-from kprov.values.events import HostFailed
+from kprov.values.events import HostFailed, Note, Sink
 
 Result = TypeVar("Result")
 
@@ -17,6 +19,32 @@ Result = TypeVar("Result")
 Exchange = Generator[Batch, Mapping[int, Answer], Result]
 
 Send = Callable[[Batch, dict[int, Answer]], Sequence[HostFailed]]  # one exec: fills in answers, returns what failed
+
+
+@dataclass(kw_only=True)
+class Work:
+    """What a control plane is sent about objects: operations, then conversations. No credential is in it yet."""
+
+    first: Batch = field(default_factory=Batch)
+    talks: Sequence[Callable[[], Talk[None]]] = ()
+
+    @property
+    def due(self) -> bool:
+        return bool(self.first.operations or self.talks)
+
+
+def worked(work: Work, kubeconfig: bytes) -> Exchange[None]:
+    """Carry work, in as few batches as its answers allow. kubeconfig: as of `carried`."""
+    if work.talks:
+        yield from carried(_one_after_the_other(work.talks), work.first, kubeconfig=kubeconfig)
+    elif work.first.operations:
+        work.first.attach_as("kubeconfig", kubeconfig)
+        yield work.first
+
+
+def _one_after_the_other(talks: Sequence[Callable[[], Talk[None]]]) -> Talk[None]:
+    for talk in talks:
+        yield from talk()
 
 
 def single(batch: Batch) -> Exchange[None]:
@@ -31,10 +59,11 @@ def carried(talk: Talk[Result], first: Batch, *, kubeconfig: bytes = b"") -> Exc
     kubeconfig: the credential that kubectl gets in each exec. Raises what the conversation raises.
     """
     batch = first
-    requests = next(talk)
+    said = next(talk)
     while True:
-        numbers = [_write(batch, request) for request in requests]
-        if kubeconfig:
+        batch.remarks += [one for one in said if not isinstance(one, Request)]
+        numbers = [_write(batch, one) for one in said if isinstance(one, Request)]
+        if kubeconfig and batch.operations:
             batch.attach_as("kubeconfig", kubeconfig)
         answers = yield batch
         given = [answers[number] for number in numbers if number in answers]
@@ -46,7 +75,7 @@ def carried(talk: Talk[Result], first: Batch, *, kubeconfig: bytes = b"") -> Exc
                 todo="run the same command again",
             )
         try:
-            requests = talk.send(given)
+            said = talk.send(given)
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
         batch = Batch()
@@ -68,21 +97,43 @@ def _write(batch: Batch, request: Request) -> int:
     return len(batch.steps)
 
 
-def run(exchange: Exchange[None], send: Send, *, stage: str, host: str) -> Sequence[HostFailed]:
-    """Send one batch after the other to a host, each chosen by what was answered to the one before; returns what failed."""
-    title = ""
+def run(exchange: Exchange[None], send: Send, emit: Sink, *, stage: str, host: str) -> list[HostFailed]:
+    """Send one batch after the other to a host, each chosen by what was answered to the one before.
+
+    Returns what failed; what a conversation went on without is among it, and ends nothing.
+    """
+    title, failures = "", list[HostFailed]()
     try:
         batch = next(exchange)
         while True:
-            title = batch.steps[-1].title
+            for remark in batch.remarks:
+                if isinstance(remark, Refused):
+                    failures.append(_without(stage, host, remark))
+                else:
+                    emit(Note(text=remark.text, warning=True))
             answers: dict[int, Answer] = {}
-            if failures := send(batch, answers):
-                return failures
+            if batch.operations:
+                if failed := send(batch, answers):
+                    return [*failures, *failed]
+                title = batch.steps[max(answers, default=0) - 1].title  # what was answered last is what is judged
             batch = exchange.send(answers)
     except StopIteration:
-        return ()
+        return failures
     except ApplyError as error:
-        return (_failure(stage, host, title, error),)
+        return [*failures, _failure(stage, host, title, error)]
+
+
+def _without(stage: str, host: str, refused: Refused) -> HostFailed:
+    return HostFailed(
+        stage=stage,
+        host=host,
+        resource=refused.about,
+        expected=refused.expected,
+        found=printable(refused.found),
+        log=printable(refused.log),
+        todo=refused.todo,
+        fatal=False,
+    )
 
 
 def _failure(stage: str, host: str, title: str, error: ApplyError) -> HostFailed:

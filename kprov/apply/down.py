@@ -192,7 +192,7 @@ def _say_farewell(
         def warn(text: str) -> None:
             emit(Note(text=text, warning=True))
 
-        failures = run(farewell_work(farewell, kubeconfig(), warn), told, stage=FAREWELL, host=farewell.peer)
+        failures = run(farewell_work(farewell, kubeconfig(), warn), told, emit, stage=FAREWELL, host=farewell.peer)
         failure = next(iter(failures), None)
         if failure is not None:
             emit(failure)

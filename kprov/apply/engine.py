@@ -14,7 +14,7 @@ from functools import partial
 
 from kprov.apply.batch import Batch
 from kprov.apply.conversing import Exchange, run, single
-from kprov.apply.heartbeats import heartbeats_batch, return_batch, silent
+from kprov.apply.heartbeats import heartbeats_work, return_batch
 from kprov.apply.objects import OWN, log_batch
 from kprov.apply.rolls import Request, Rolling, Run, rolling
 from kprov.apply.sending import send
@@ -112,10 +112,9 @@ class Engine(Run):
         starts, self._starts = self._starts, {}
         if not starts:
             return (), []
-        host = self.control_plane
-        batch = heartbeats_batch(starts, self.kubeconfig())
-        failures = self._answered(Request(what=HEARTBEATS, host=host, work=single(batch)))
-        return failures, silent("\n".join(self.heard[host].values()), starts) if failures else []
+        lost: list[str] = []
+        work = heartbeats_work(starts, self.kubeconfig(), lost)
+        return self._answered(Request(what=HEARTBEATS, host=self.control_plane, work=work)), lost
 
     def _sent_back(self, failures: Sequence[HostFailed], names: Sequence[str]) -> Sequence[HostFailed]:
         """Have nodes take back their change, and ask for their heartbeats again; returns the failures with what runs now."""
@@ -164,7 +163,7 @@ class Engine(Run):
         return tuple(replace(failure, fatal=True) for failure in failures) if stage.ends_run else failures
 
     def _exchanged(self, what: str, name: str, exchange: Exchange[None]) -> Sequence[HostFailed]:
-        return run(exchange, partial(self._sent, what, name), stage=what, host=name)
+        return run(exchange, partial(self._sent, what, name), self.emit, stage=what, host=name)
 
     def _sent(self, what: str, name: str, batch: Batch, heard: dict[int, Answer]) -> Sequence[HostFailed]:
         self.changed = self.changed or batch.changes

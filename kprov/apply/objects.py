@@ -7,111 +7,114 @@ never moves one afterwards. The list of objects is written before an object is m
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from ipaddress import IPv4Network
 
 from kprov.addon.certificates import filled
 from kprov.addon.desired import AddonObjects
 from kprov.apply import wire
 from kprov.apply.batch import Batch
+from kprov.apply.conversing import Work
 from kprov.apply.operations import Issue
 from kprov.objects.kinds import FRONT, RECREATED, WORKLOADS
 from kprov.objects.listing import IDENTITY, list_object, removal
 from kprov.objects.objects import Identity, Object, identity, stamped
+from kprov.plan import object_conversations as ask
+from kprov.plan.addon_conversations import Awaited, apply_addon, await_ready
 from kprov.plan.cluster import ClusterPlan
-from kprov.plan.kube_answers import ADDING, APPLYING
+from kprov.plan.kube_requests import WAIT_SECONDS
+from kprov.plan.steps import Step, in_turn
+from kprov.plan.volume_conversations import removed
 from kprov.roles.network import SCRIPT, gateway
 from kprov.values.certificate import Authority
 from kprov.values.yaml_text import dump_all
 
 _KUBECTL = "/opt/kprov/bin/kubectl"
-AGAIN, _ADDING = "|".join(APPLYING), "|".join(ADDING)  # what passes, as the host takes it
 OWN = "Kubernetes objects"  # what applying them is called
-_DEADLINE = 180  # seconds that nodes and roll-outs get
 
 
-def objects_batch(plan: ClusterPlan) -> Batch:
-    """All of kprov's own that makes no pods, and every deletion: before the nodes' kubelets come.
-
-    The credential is not in it yet.
-    """
-    batch = Batch()
+def objects_work(plan: ClusterPlan) -> Work:
+    """All of kprov's own that makes no pods, and every deletion: before the nodes' kubelets come."""
     names = _to_apply(plan)
     leaving = [change.identity for change in plan.objects if change.action == "delete"]
-    # What stands in front of the API and has nobody behind it any more would refuse what comes next.
-    _delete(batch, plan, [key for key in leaving if key[1] in FRONT])
     own = [item for item in plan.desired_objects if identity(item) in names and item["kind"] not in WORKLOADS]
+    steps: list[Step] = []
+    if not plan.delete_data and (spaces := [key[3] for key in leaving if key[1] == "Namespace"]):
+        steps.append(ask.keep_volumes(spaces))
+    # What stands in front of the API and has nobody behind it any more would refuse what comes next.
+    steps += _delete(plan, [key for key in leaving if key[1] in FRONT])
     if not plan.objects_known:
-        payload = batch.attach(_documents([_list(_final(plan))]))
-        batch.add("the list of objects", wire.FirstList(payload=payload, again=AGAIN))
+        steps.append(ask.write_first_list(_documents([_list(_final(plan))])))
     elif _ahead(plan) != plan.known:
         own.insert(0, _list(_ahead(plan)))
-    _apply(batch, own)
-    _delete(batch, plan, [key for key in leaving if key[1] not in FRONT])
-    return batch
+    steps += _apply(own)
+    steps += _delete(plan, [key for key in leaving if key[1] not in FRONT])
+    return _work(steps)
 
 
-def workloads_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
-    """What makes pods, once `nodes` are Ready, or wait for the user's own network. The credential is not in it yet."""
-    batch = Batch()
+def workloads_work(plan: ClusterPlan, nodes: Sequence[str]) -> Work:
+    """What makes pods, once `nodes` are Ready, or wait for the user's own network."""
     names = _to_apply(plan)
     workloads = [item for item in plan.desired_objects if identity(item) in names and item["kind"] in WORKLOADS]
-    if workloads:
-        _await_nodes(batch, nodes, networkless=_networkless(plan))
-        _apply(batch, workloads)
-    return batch
+    if not workloads:
+        return Work()
+    first, steps = Batch(), list[Step]()
+    _await_nodes(first, steps, nodes, networkless=_networkless(plan))
+    return _work([*steps, *_apply(workloads)], first)
 
 
-def addons_batch(plan: ClusterPlan, bundle: Mapping[Authority, bytes], issue: Issue) -> Batch:
+def addons_work(plan: ClusterPlan, bundle: Mapping[Authority, bytes], issue: Issue) -> Work:
     """Every add-on with something to change, then what they and unready ones wait for; one that fails stops no other.
 
     What nodes need before anything else runs on them, a cloud's controller and a pod network, is not among them.
     bundle: the CAs to trust, PEM. While nodes wait for a network that is the user's own, nobody
-    waits for what runs on them. The credential is not in it yet.
+    waits for what runs on them.
     """
-    batch = Batch()
-    names = _to_apply(plan)
     ahead = (plan.network.mode, plan.cloud.addon if plan.cloud is not None else "")
     others = [addon for addon in plan.addons if addon.addon.name not in ahead]
-    _apply_and_await(batch, plan, others, bundle, issue)
+    steps = _apply_and_await(plan, others, bundle, issue)
     for change in plan.objects:
         if change.action == "delete" and change.identity[1] == "Namespace":
-            batch.add(f"{change.title} gone", wire.NamespaceGone(name=change.identity[3], seconds=_DEADLINE))
-    for folder in plan.leaving_data:
-        batch.add(f"volumes in {folder}", wire.VolumesGone(folder=folder, seconds=_DEADLINE))
-    if plan.objects_known and IDENTITY in names and (_final(plan) != _ahead(plan) or _ahead(plan) == plan.known):
-        _apply(batch, [_list(_final(plan))])
-    return batch
+            steps.append(ask.await_end(change.identity[3], f"{change.title} gone"))
+    ending = (
+        _apply([_list(_final(plan))])
+        if plan.objects_known
+        and IDENTITY in _to_apply(plan)
+        and (_final(plan) != _ahead(plan) or _ahead(plan) == plan.known)
+        else []
+    )
+    if not plan.leaving_data:
+        return _work([*steps, *ending])
+    volumes = [partial(removed, folder) for folder in plan.leaving_data]
+    return Work(talks=[*_work(steps).talks, *volumes, *_work(ending).talks])
 
 
-def network_batch(plan: ClusterPlan, bundle: Mapping[Authority, bytes], issue: Issue) -> Batch:
+def network_work(plan: ClusterPlan, bundle: Mapping[Authority, bytes], issue: Issue) -> Work:
     """What nodes need before anything else runs on them: the cloud's controller, then the add-on that is their network.
 
     No pod goes to a node that the controller has not taken over, and no node gets Ready without a network; the controller
     itself is in its host's.
     """
-    batch = Batch()
+    steps: list[Step] = []
     if plan.cloud is not None:
         first = [addon for addon in plan.addons if addon.addon.name == plan.cloud.addon]
-        _apply_and_await(batch, plan, first, bundle, issue)
+        steps += _apply_and_await(plan, first, bundle, issue)
         if plan.uninitialized:
-            taken = wire.NodesInitialized(addon=plan.cloud.addon, seconds=_DEADLINE)
-            batch.add("nodes taken over by the cloud's controller", taken)
+            steps.append(ask.await_takeover(plan.cloud.addon))
     network = [addon for addon in plan.addons if addon.addon.name == plan.network.mode]
-    _apply_and_await(batch, plan, network, bundle, issue)
-    return batch
+    return _work([*steps, *_apply_and_await(plan, network, bundle, issue)])
 
 
-def ready_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
+def ready_work(plan: ClusterPlan, nodes: Sequence[str]) -> Work:
     """Waits for `nodes` and for every Deployment of kprov's own; with a tunnel, asks every node through it.
 
-    While nodes wait for a network that is the user's own, Deployments wait with them, and nobody waits for these. The
-    credential is not in it yet.
+    While nodes wait for a network that is the user's own, Deployments wait with them, and nobody waits for these.
     """
-    batch = Batch()
+    batch, steps = Batch(), list[Step]()
     networkless = _networkless(plan)
-    _await_nodes(batch, nodes, networkless=networkless)
+    _await_nodes(batch, steps, nodes, networkless=networkless)
     if networkless:
-        return batch
+        return _work(steps, batch)
     if plan.network.mode == "vxlan" and (gateways := _gateways(plan, nodes)):
         reach = wire.Gate(kind="command", seconds=60, argument=f"{SCRIPT} reach {' '.join(gateways)}")
         batch.add("nodes through the tunnel", reach)
@@ -119,9 +122,9 @@ def ready_batch(plan: ClusterPlan, nodes: Sequence[str]) -> Batch:
         if item["kind"] == "Deployment":
             name, namespace = item["metadata"]["name"], item["metadata"]["namespace"]
             command = f"{_KUBECTL} -n {namespace} rollout status --timeout=10s deployment/{name}"
-            gate = wire.Gate(kind="command", seconds=_DEADLINE, argument=command)
+            gate = wire.Gate(kind="command", seconds=WAIT_SECONDS, argument=command)
             batch.add(f"deployment {namespace}/{name} available", gate)
-    return batch
+    return _work(steps, batch)
 
 
 def log_batch() -> Batch:
@@ -131,22 +134,26 @@ def log_batch() -> Batch:
     return batch
 
 
+def _work(steps: list[Step], first: Batch | None = None) -> Work:
+    return Work(first=first or Batch(), talks=[partial(in_turn, steps)] if steps else [])
+
+
 def _apply_and_await(
-    batch: Batch,
     plan: ClusterPlan,
     addons: Sequence[AddonObjects],
     bundle: Mapping[Authority, bytes],
     issue: Issue,
-) -> None:
+) -> list[Step]:
     names = _to_apply(plan)
     changed = [addon for addon in addons if any(identity(item) in names for item in addon.objects)]
+    steps = []
     for addon in changed:
         items = [item for item in addon.objects if identity(item) in names]
-        _apply_addon(batch, plan, addon, _issued(items, addon, bundle, issue))
+        steps.append(_apply_addon(plan, addon, _issued(items, addon, bundle, issue)))
     waiting = {row.addon for row in plan.unready} | {addon.addon.name for addon in changed}
-    for addon in addons if not _networkless(plan) else ():
-        if addon.addon.name in waiting:
-            _await_addon(batch, addon)
+    if not _networkless(plan):
+        steps += [step for addon in addons if addon.addon.name in waiting for step in _await_addon(addon)]
+    return steps
 
 
 def _to_apply(plan: ClusterPlan) -> frozenset[Identity]:
@@ -171,36 +178,31 @@ def _list(names: Iterable[Identity]) -> Object:
     return stamped(list_object(names))
 
 
-def _apply(batch: Batch, items: Sequence[Object]) -> None:
-    if items:
-        batch.add(OWN, wire.Objects(payload=batch.attach(_documents(items)), again=AGAIN))
+def _apply(items: Sequence[Object]) -> list[Step]:
+    documents = _documents(items)
+    return [ask.apply_objects(OWN, documents, tuple(map(identity, items)))] if items else []
 
 
-def _delete(batch: Batch, plan: ClusterPlan, keys: Sequence[Identity]) -> None:
-    if keys:
-        documents = _documents(removal(key, plan.apis) for key in keys)
-        deletion = wire.DeleteObjects(payload=batch.attach(documents), data=plan.delete_data)
-        batch.add("objects to prune", deletion)
+def _delete(plan: ClusterPlan, keys: Sequence[Identity]) -> list[Step]:
+    documents = _documents(removal(key, plan.apis) for key in keys)
+    return [ask.delete_objects("objects to prune", documents)] if keys else []
 
 
-def _apply_addon(batch: Batch, plan: ClusterPlan, addon: AddonObjects, items: Sequence[Object]) -> None:
-    name = addon.addon.name
-    recreated = ""
+def _apply_addon(plan: ClusterPlan, addon: AddonObjects, items: Sequence[Object]) -> Step:
+    name, recreated = addon.addon.name, b""
     if name in plan.recreate:
         fixed = [identity(item) for item in items if item["kind"] in RECREATED and identity(item) in plan.apis]
-        if fixed:
-            recreated = batch.attach(_documents(removal(key, plan.apis) for key in fixed))
-    operation = wire.Addon(addon=name, payload=batch.attach(_documents(items)), recreated=recreated, again=_ADDING)
-    batch.add(f"add-on {name}", operation, tuple(map(identity, items)))
+        recreated = _documents(removal(key, plan.apis) for key in fixed) if fixed else b""
+    return apply_addon(name, _documents(items), tuple(map(identity, items)), recreated)
 
 
-def _await_addon(batch: Batch, addon: AddonObjects) -> None:
-    name = addon.addon.name
+def _await_addon(addon: AddonObjects) -> list[Step]:
+    steps = []
     for ready in addon.addon.description.ready:
-        kind, _, workload = ready.partition("/")
-        space = addon.addon.namespace
-        waited = wire.AddonReady(addon=name, kind=kind, namespace=space, name=workload, seconds=_DEADLINE)
-        batch.add(f"add-on {name}: {ready}", waited)
+        kind, _, name = ready.partition("/")
+        namespace = "" if kind == "apiservice" else addon.addon.namespace
+        steps.append(await_ready(Awaited(addon=addon.addon.name, kind=kind, namespace=namespace, name=name)))
+    return steps
 
 
 def _issued(
@@ -229,11 +231,11 @@ def _gateways(plan: ClusterPlan, nodes: Sequence[str]) -> list[str]:
     ]
 
 
-def _await_nodes(batch: Batch, nodes: Sequence[str], *, networkless: bool) -> None:
+def _await_nodes(first: Batch, steps: list[Step], nodes: Sequence[str], *, networkless: bool) -> None:
     if nodes and networkless:
-        batch.add("nodes registered", wire.Registered(nodes=tuple(nodes), seconds=_DEADLINE))
+        steps.append(ask.await_registration(nodes))
     elif nodes:
-        batch.add("nodes Ready", wire.NodesReady(nodes=tuple(nodes), seconds=_DEADLINE))
+        first.add("nodes Ready", wire.NodesReady(nodes=tuple(nodes), seconds=WAIT_SECONDS))
 
 
 def _documents(items: Iterable[Object]) -> bytes:

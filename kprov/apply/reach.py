@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
-from kprov.apply.objects import AGAIN
 from kprov.objects.objects import Object
 from kprov.plan.cluster import ClusterPlan
+from kprov.plan.kube_answers import APPLYING
 from kprov.roles.layout import API_PORT
 from kprov.values.model import Cluster
 from kprov.values.yaml_text import dump_all
@@ -29,7 +29,7 @@ _SECONDS = 90  # that the pods get to run
 def write_pods(batch: Batch, nodes: Sequence[str], image: str, generation: str) -> None:
     """Starts a pod on each node and asks for their addresses; sent to a control plane."""
     documents = dump_all(_pod(node, image, generation) for node in nodes).encode()
-    applying = wire.Objects(payload=batch.attach(documents), again=AGAIN)
+    applying = wire.Objects(payload=batch.attach(documents), again="|".join(APPLYING))
     batch.add("pods that ask each other", applying, changes=False)  # they go again
     label = f"{_LABEL}={generation}"
     addresses = wire.PodAddresses(namespace=_SPACE, label=label, pods=len(nodes), seconds=_SECONDS)

@@ -12,10 +12,10 @@ from typing import assert_never
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
-from kprov.apply.conversing import Exchange, carried, single
+from kprov.apply.conversing import Exchange, Work, carried, single, worked
 from kprov.apply.etcd import cleared, departures, etcd_batches, etcd_work
 from kprov.apply.founding import founding_work, steady_batch, unhurried
-from kprov.apply.objects import addons_batch, network_batch, objects_batch, ready_batch, workloads_batch
+from kprov.apply.objects import addons_work, network_work, objects_work, ready_work, workloads_work
 from kprov.apply.operations import Issue, Sources, stage_batch
 from kprov.apply.reach import STAGES as REACHING
 from kprov.apply.reach import addresses, advice, image, reach_batch, write_end, write_pods
@@ -220,19 +220,17 @@ class _Drained(Rolling):
 
 
 class _Once(Rolling):
-    """Work on Kubernetes objects, done by one control plane. batch: makes it, without the credential it needs."""
+    """Work on Kubernetes objects, done by one control plane. objects: makes it, without the credential it needs."""
 
-    def __init__(self, stage: Stage, batch: Callable[[Run], Batch]) -> None:
+    def __init__(self, stage: Stage, objects: Callable[[Run], Work]) -> None:
         super().__init__(stage)
-        self.batch = batch
+        self.objects = objects
 
     def batches(self, run: Run) -> list[list[str]]:
-        return [[run.control_plane]] if self.batch(run).operations else []
+        return [[run.control_plane]] if self.objects(run).due else []
 
     def work(self, run: Run, host: str) -> Exchange[None]:
-        batch = self.batch(run)
-        batch.attach_as("kubeconfig", run.kubeconfig())
-        return single(batch)
+        return worked(self.objects(run), run.kubeconfig())
 
 
 class _Ready(_Once):
@@ -246,8 +244,12 @@ class _Ready(_Once):
         return [[run.control_plane]] if due else []
 
     def work(self, run: Run, host: str) -> Exchange[None]:
-        batch = self.batch(run)
-        batch.attach_as("kubeconfig", run.kubeconfig())
+        work, kubeconfig = self.objects(run), run.kubeconfig()
+        batch = work.first
+        if work.talks:
+            yield from worked(work, kubeconfig)
+            batch = Batch()
+        batch.attach_as("kubeconfig", kubeconfig)
         if host in run.founders:
             batch.steps += steady_batch(run.plan.hosts[host]).steps
         if nodes := _reaching(run):
@@ -256,7 +258,7 @@ class _Ready(_Once):
             batch.steps.insert(0, batch.steps.pop(waits))  # they start while the rest is waited for
         elif not _founders_beside(run, host):
             _write_well(batch, run, host)
-        return single(batch)
+        yield batch
 
     def beside(self, run: Run, names: Sequence[str]) -> Sequence[Request]:
         told = run.heard.get(names[0], {})
@@ -313,14 +315,14 @@ def rolling(stage: Stage) -> Rolling:
         case rolls.Drained():
             return _Drained(stage)
         case rolls.OwnObjects():
-            return _Once(stage, lambda run: objects_batch(run.plan))
+            return _Once(stage, lambda run: objects_work(run.plan))
         case rolls.FirstAddons():
-            return _Once(stage, lambda run: network_batch(run.plan, run.bundle, run.issue))
+            return _Once(stage, lambda run: network_work(run.plan, run.bundle, run.issue))
         case rolls.Workloads():
-            return _Once(stage, lambda run: workloads_batch(run.plan, run.nodes))
+            return _Once(stage, lambda run: workloads_work(run.plan, run.nodes))
         case rolls.OtherAddons():
-            return _Once(stage, lambda run: addons_batch(run.plan, run.bundle, run.issue))
+            return _Once(stage, lambda run: addons_work(run.plan, run.bundle, run.issue))
         case rolls.Ready():
-            return _Ready(stage, lambda run: ready_batch(run.plan, run.nodes))
+            return _Ready(stage, lambda run: ready_work(run.plan, run.nodes))
         case unknown:
             assert_never(unknown)

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import replace
 
-from kprov.addon.refusals import blocked, explained
+from kprov.addon.refusals import blocked
 from kprov.apply.batch import Batch, stream
 from kprov.apply.cause import collapse, find_cause
 from kprov.apply.scripts import APPLY_COMMAND
@@ -31,7 +31,7 @@ def send(
     told: Callable[[int, str], None] = lambda _number, _text: None,
     answered: Callable[[int, Answer], None] = lambda _number, _answer: None,
 ) -> tuple[HostFailed, ...]:
-    """One exec: the batch as one tar stream. Returns what failed: add-ons one by one, anything else ends the exec.
+    """One exec: the batch as one tar stream. Returns what failed, which ends the exec.
 
     told: hears, by its number, what an operation answers; answered: what a client said that was asked.
     """
@@ -47,15 +47,6 @@ def send(
         todo = (step.todo if step else "") or todo
         return HostFailed(stage=own, host=name, resource=title, expected=expected, found=found, log=log, todo=todo)
 
-    def refused(number: int, log: str) -> HostFailed:
-        text = printable(log).strip()
-        step = batch.steps[number - 1]
-        addon = getattr(step.operation, "addon", "")
-        why = explained(addon, text, step.objects)
-        shown = "\n".join(why.log.splitlines()[-24:])
-        row = failed(number, expected=_expected(batch, number), found=why.found, log=shown, todo=why.todo)
-        return replace(row, fatal=False)
-
     reader = _Answers(done, lambda text: emit(Note(text=text, warning=True)), told, answered)
     try:
         result = session.execute(
@@ -70,7 +61,7 @@ def send(
             todo=error.todo or "run the same command again: it goes on where this one was cut off",
         )
         return (replace(end, now=_ALONE if batch.keeps else ""),)
-    rows = [refused(number, log) for number, log in reader.refused]
+    rows = []
     if reader.failed is not None:
         number, log = reader.failed
         lines = printable(log).strip().splitlines()
@@ -127,7 +118,7 @@ def _answer(code: str, text: str, words: str) -> Answer:
 
 
 class _Answers:
-    """Reads apply.sh's lines as they come: `ok NUMBER`, `told|note|refused|fail|back NUMBER BASE64`, `answer …`, `done`."""
+    """Reads apply.sh's lines as they come: `ok NUMBER`, `told|note|fail|back NUMBER BASE64`, `answer …`, `done`."""
 
     def __init__(
         self,
@@ -143,7 +134,6 @@ class _Answers:
         self._rest = b""
         self.last = 0
         self.failed: tuple[int, str] | None = None
-        self.refused: list[tuple[int, str]] = []
         self.back = ""
         self.complete = False
 
@@ -169,7 +159,5 @@ class _Answers:
             self._answered(number, _answer(*fields[2:]))
         elif word == "note":
             self._note(printable(_text(fields[2])))
-        elif word == "refused":
-            self.refused.append((number, _text(fields[2])))
         elif word == "done":
             self.complete = True

@@ -260,9 +260,9 @@ class Checkpoint(Operation):
 class Ask(Operation, answers=("ok", "answer"), changes=False):
     """Asks a client. stdin: a payload, or nothing. each: words of which one more is given, in as many runs side by side.
 
-    again, until: extended regular expressions; it is asked again while a failure matches the one or an answer does not
-    match the other. A failure ends the exec, and fails nothing: whoever asked decides. kubectl needs the payload
-    `kubeconfig`.
+    again, until: extended regular expressions; it is asked again while a failure matches the one, or an answer is empty or
+    has a line that does not match the other. A failure ends the exec, and fails nothing: whoever asked decides.
+    kubectl needs the payload `kubeconfig`.
     """
 
     program: Literal["etcdctl", "kubectl"]
@@ -290,70 +290,10 @@ class Objects(Operation):
     again: str
 
 
-class FirstList(Operation):
-    """Writes the list of objects where there is none. again: as for Objects."""
-
-    payload: str
-    again: str
-
-
-class DeleteObjects(Operation):
-    """payload: the least of each, in order. data: whether volumes go too that are claimed there."""
-
-    payload: str
-    data: bool
-
-
 class DeleteObject(Operation):
     kind: str
     namespace: str = ""
     name: str
-
-
-class Addon(Operation, answers=("ok", "refused")):
-    """recreated: a payload with workloads that may be deleted and made again, or nothing. again: as for Objects."""
-
-    addon: str
-    payload: str
-    recreated: str = ""
-    again: str
-
-    @property
-    def expected(self) -> str:
-        return "the API server to take its objects"
-
-
-class AddonReady(Operation, answers=("ok", "refused"), changes=False):
-    addon: str
-    kind: str
-    namespace: str
-    name: str
-    seconds: int
-
-    @property
-    def expected(self) -> str:
-        return f"{self.kind} {self.name} to be ready within {self.seconds} s"
-
-
-class NodesInitialized(Operation, answers=("ok", "refused"), changes=False):
-    addon: str
-    seconds: int
-
-    @property
-    def expected(self) -> str:
-        return f"no node with the taint node.cloudprovider.kubernetes.io/uninitialized within {self.seconds} s"
-
-
-class NamespaceGone(Operation, answers=("ok", "refused"), changes=False):
-    name: str
-    seconds: int
-
-
-class VolumesGone(Operation):
-    """folder: on hosts, about to go. Volumes that are claimed keep it, the others go with it."""
-
-    folder: str
-    seconds: int
 
 
 class NodesReady(Operation, answers=("ok", "told"), changes=False):
@@ -402,26 +342,6 @@ class UnitLog(Operation, answers=("ok", "told"), changes=False):
     """Tells how a unit ended last, and its last lines."""
 
     unit: str
-
-
-class Registered(Operation, answers=("ok", "note"), changes=False):
-    """nodes: each is Ready, or lacks nothing but a pod network that is not kprov's."""
-
-    nodes: tuple[str, ...]
-    seconds: int
-
-
-class Heartbeats(Operation, answers=("ok", "told"), changes=False):
-    """starts: NODE=TIME, a Lease's MicroTime; kubelet of each has renewed its lease since. When it gives up, it tells
-    which have not, a line each, name first.
-    """
-
-    starts: tuple[str, ...]
-    seconds: int
-
-    @property
-    def expected(self) -> str:
-        return f"a heartbeat (lease in kube-node-lease) newer than kubelet's start, within {self.seconds} s"
 
 
 # When a runtime, or kprov, leaves a host.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, cast, dataclass_transform, get_origin, get_type_hints
 
-Answer = Literal["ok", "told", "answer", "note", "refused"]
+Answer = Literal["ok", "told", "answer", "note"]
 
 NOTHING = "-"  # stands for an empty field: the shell's `read` would swallow one
 _YES = "yes"
@@ -23,7 +23,7 @@ class Operation:
     """One row of what is sent: a subclass is a frozen dataclass, whose fields are the arguments in their order.
 
     word: what the program calls it. answers: what it may say besides `fail`; `told`, `answer` and `note` come before
-    `ok`, and `refused` stops nothing that comes after it. changes: whether it may change anything; else it only looks or
+    `ok`. changes: whether it may change anything; else it only looks or
     waits.
     """
 

@@ -24,19 +24,32 @@ PASSING = (
     r"^error: .*(connection refused|i/o timeout|TLS handshake timeout|unexpected EOF)",
 )
 
+NOT_FOUND = r"^Error from server \(NotFound\)"
+
 # And when objects are applied: a kind that was made a moment ago is not known yet, and webhooks and servers of other APIs
-# start with them, whose words come through as they are. kprov's own come while rights have not been read yet that let
-# them, those of add-ons may come before their namespace.
+# start with them, whose words come through as they are: of Go's net and net/http, k8s.io/apiserver's webhook errors, and
+# kubectl's resource builder (k8s.io/apimachinery, pkg/api/meta/errors.go, NoKindMatchError). kprov's own come while rights
+# have not been read yet that let them, those of add-ons may come before their namespace.
 _APPLYING = (
-    *("refused", "timed? ?out", "unavailable", "try again", "not yet ready", "TLS handshake"),
+    *("[Rr]efused", "[Tt]imed? ?out", "[Uu]navailable", "try again", "not yet ready", "TLS handshake"),
     *("no matches for kind", "failed calling webhook"),
 )
-APPLYING = (*PASSING, *_APPLYING, "forbidden")
-ADDING = (*PASSING, *_APPLYING, "not found")
+APPLYING = (*PASSING, *_APPLYING, "[Ff]orbidden")
+ADDING = (*PASSING, *_APPLYING, "[Nn]ot ?[Ff]ound")
+
+# What a runtime says of a network that is not there, quoted by kubelet in the message of the condition Ready. Source:
+# k8s.io/kubernetes v1.35 to v1.37, pkg/kubelet/container/runtime.go (RuntimeCondition.String): TYPE=STATUS, of the type
+# that k8s.io/cri-api names (pkg/apis/runtime/v1/constants.go, NetworkReady).
+WITHOUT_NETWORK = "NetworkReady=false"
 
 _STATUS = re.compile(r"^Error from server(?: \((\w+)\))?: (.*)$", re.MULTILINE)
 # Of an API that another server answers for, which is not there: about nothing that was asked.
 _MUTTERED = re.compile(r"^E\d+ .*memcache\.go.*\n?", re.MULTILINE)
+
+
+def words(answer: Answer) -> str:
+    """Return all that kubectl said, without what it mutters."""
+    return answer.text + _MUTTERED.sub("", answer.words)
 
 
 def error(answer: Answer) -> str:

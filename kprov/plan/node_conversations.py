@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from kprov.addon.refusals import blocked
+from kprov.objects.selector import selects
 from kprov.plan import kube_answers as said
 from kprov.plan.conversation import Answer, Request, Talk
 from kprov.plan.kube_answers import Object
+from kprov.plan.kube_requests import WAIT_SECONDS, get, kubectl, refusal
 from kprov.plan.upgrades import CORDONED
 from kprov.values.errors import ApplyError
 
-_ASKING_SECONDS = 60  # that a server which starts or is busy gets
-_READY_SECONDS = 180
 _SHOWN = 8  # pods that a message names
 
 
@@ -39,7 +38,7 @@ def drained(names: Sequence[str], seconds: int, *, force: bool = False) -> Talk[
             todo="delete these pods, then run the same command again",
         )
     open_nodes = [node for node in nodes if not node.get("spec", {}).get("unschedulable")]
-    drain = _kubectl(
+    drain = kubectl(
         f"drain of {', '.join(_names(nodes))}",
         *("drain", "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=10s", *(("--force",) if force else ())),
         each=tuple(_names(nodes)), again=(".",), seconds=seconds,
@@ -47,7 +46,7 @@ def drained(names: Sequence[str], seconds: int, *, force: bool = False) -> Talk[
     answers = yield (*(_patch(name, closed=True) for name in _names(open_nodes)), drain)
     last = answers[-1]
     if len(answers) <= len(open_nodes):
-        raise _refused(f"cannot cordon {_names(open_nodes)[len(answers) - 1]}", last)
+        raise refusal(f"cannot cordon {_names(open_nodes)[len(answers) - 1]}", last)
     if not last.ok:
         yield from _explained(_names(nodes), seconds, last)
     return _shown(lost)
@@ -55,7 +54,7 @@ def drained(names: Sequence[str], seconds: int, *, force: bool = False) -> Talk[
 
 def opened(names: Sequence[str]) -> Talk[None]:
     """Let nodes serve again that kprov cordoned."""
-    (answer,) = yield (_get("nodes", *names),)
+    (answer,) = yield (get(_about(names), "nodes", *names),)
     yield from _opened(_those(names, answer))
 
 
@@ -64,7 +63,7 @@ def _opened(nodes: Sequence[Object]) -> Talk[None]:
     if marked:
         answers = yield tuple(_patch(name, closed=False) for name in _names(marked))
         if not answers[-1].ok:
-            raise _refused(f"cannot uncordon {_names(marked)[len(answers) - 1]}", answers[-1])
+            raise refusal(f"cannot uncordon {_names(marked)[len(answers) - 1]}", answers[-1])
 
 
 def reopened(
@@ -76,10 +75,10 @@ def reopened(
     that were waiting for the user's own network before, and may go on doing so.
     """
     waits = [request for name in names for request in _waits(name, version, schemes.get(name, ""), name in networkless)]
-    answers = yield (*waits, _get("nodes", *names))
+    answers = yield (*waits, get(_about(names), "nodes", *names))
     last = answers[-1]
     if len(answers) <= len(waits):
-        (last,) = yield (_get("nodes", *names),)
+        (last,) = yield (get(_about(names), "nodes", *names),)
     nodes = {node["metadata"]["name"]: node for node in _those(names, last)}
     found = (_unready(nodes.get(name), version, schemes.get(name, ""), name in networkless) for name in names)
     unready = [why for why in found if why]
@@ -87,7 +86,7 @@ def reopened(
         raise ApplyError(
             "a node did not come back",
             found="; ".join(unready),
-            needed=f"each Ready with kubelet {version} within {_READY_SECONDS} s",
+            needed=f"each Ready with kubelet {version} within {WAIT_SECONDS} s",
             todo="look at kubelet's journal on that node, then run the same command again: it goes on from here",
             log="\n".join(answer.words for answer in answers if not answer.ok),
         )
@@ -97,22 +96,22 @@ def reopened(
 def _waits(name: str, version: str, scheme: str, networkless: bool) -> Iterator[Request]:
     """Until what may come late is there, each for a while; what it came to, the node itself tells afterwards."""
     info = "jsonpath={.status.nodeInfo.kubeletVersion} {.status.nodeInfo.containerRuntimeVersion}"
-    yield _kubectl(
+    yield kubectl(
         f"node {name} with kubelet {version}", "get", "node", name, "-o", info,
-        until=f"^v{version.replace('.', '[.]')} {scheme}", again=said.PASSING, seconds=_READY_SECONDS,
+        until=f"^v{version.replace('.', '[.]')} {scheme}", again=said.PASSING, seconds=WAIT_SECONDS,
     )  # fmt: skip
     if not networkless:
-        yield _kubectl(
+        yield kubectl(
             f"node {name} Ready", "get", "node", name, "-o",
             'jsonpath={.status.conditions[?(@.type=="Ready")].status}',
-            until="^True", again=said.PASSING, seconds=_READY_SECONDS,
+            until="^True", again=said.PASSING, seconds=WAIT_SECONDS,
         )  # fmt: skip
 
 
 def _those(names: Sequence[str], answer: Answer) -> Sequence[Object]:
     nodes = said.objects(answer)
     if nodes is None:
-        raise _refused(f"cannot look at {', '.join(names)}", answer)
+        raise refusal(f"cannot look at {', '.join(names)}", answer)
     return nodes
 
 
@@ -126,22 +125,20 @@ def _unready(node: Object | None, version: str, scheme: str, networkless: bool) 
     if not str(info.get("containerRuntimeVersion", "")).startswith(scheme):
         return f"{name} runs {info.get('containerRuntimeVersion', 'no runtime')}"
     ready = said.condition(node, "Ready")
-    if ready.get("status") == "True" or (networkless and "NetworkReady=false" in ready.get("message", "")):
+    if ready.get("status") == "True" or (networkless and said.WITHOUT_NETWORK in ready.get("message", "")):
         return ""
     return f"{name} is not Ready: {ready.get('message') or 'it has not reported yet'}"
 
 
 def _looked_at(names: Sequence[str]) -> Talk[tuple[Sequence[Object], Sequence[Object]]]:
     """The nodes that are there, and the pods on them."""
-    on_them = (
-        _get("pods", "-A", "--field-selector", f"spec.nodeName={name}", about=f"pods on {name}") for name in names
-    )
-    answers = yield (_get("nodes", *names, "--ignore-not-found"), *on_them)
+    on_them = (get(f"pods on {name}", "pods", "-A", "--field-selector", f"spec.nodeName={name}") for name in names)
+    answers = yield (get(_about(names), "nodes", *names, "--ignore-not-found"), *on_them)
     if answers[0].ok and not answers[0].text.strip():
         return (), ()
     found = [said.objects(answer) for answer in answers]
     if len(found) <= len(names) or None in found:
-        raise _refused(f"cannot look at {', '.join(names)}", answers[-1])
+        raise refusal(f"cannot look at {', '.join(names)}", answers[-1])
     nodes, *pods = (rows or () for rows in found)
     return nodes, [pod for rows in pods for pod in rows]
 
@@ -149,7 +146,7 @@ def _looked_at(names: Sequence[str]) -> Talk[tuple[Sequence[Object], Sequence[Ob
 def _explained(names: Sequence[str], seconds: int, refused: Answer) -> Talk[None]:
     """Say which pods stay, and which budgets keep them. Always raises ApplyError."""
     _, pods = yield from _looked_at(names)
-    (answer,) = yield (_get("poddisruptionbudgets", "-A"),)
+    (answer,) = yield (get("disruption budgets", "poddisruptionbudgets", "-A"),)
     budgets = said.objects(answer) or ()
     staying = [pod for pod in pods if _is_evicted(pod)]
     kept = [f"{_title(pod)} by the disruption budget {_title(budget)}" for pod in staying for budget in budgets
@@ -189,43 +186,20 @@ def _keeps(budget: Object, pod: Object) -> bool:
     same = budget["metadata"].get("namespace") == pod["metadata"].get("namespace")
     allowed = budget.get("status", {}).get("disruptionsAllowed", 0)
     labels = pod["metadata"].get("labels") or {}
-    return same and not allowed and _selects(budget.get("spec", {}).get("selector") or {}, labels)
-
-
-def _selects(selector: Object, labels: Mapping[str, str]) -> bool:
-    """A label selector of Kubernetes; an empty one selects everything."""
-    wanted = selector.get("matchLabels") or {}
-    return all(labels.get(key) == value for key, value in wanted.items()) and all(
-        _meets(labels, one["key"], one["operator"], one.get("values") or ())
-        for one in selector.get("matchExpressions") or ()
-    )
-
-
-def _meets(labels: Mapping[str, str], key: str, operator: str, values: Collection[str]) -> bool:
-    if operator in ("Exists", "DoesNotExist"):
-        return (key in labels) == (operator == "Exists")
-    return (labels.get(key) in values) == (operator == "In")
+    return same and not allowed and selects(budget.get("spec", {}).get("selector") or {}, labels)
 
 
 def _patch(name: str, *, closed: bool) -> Request:
     mark = {"metadata": {"annotations": {CORDONED: "upgrade" if closed else None}}}
     patch = {**mark, "spec": {"unschedulable": True if closed else None}}
-    return _kubectl(
+    return kubectl(
         f"node {name} {'' if closed else 'un'}cordoned",
-        *("patch", "node", name, "--type=merge", "--request-timeout=20s", "-p", json.dumps(patch, separators=(",", ":"))),
-        again=said.PASSING, seconds=_ASKING_SECONDS,
+        *("patch", "node", name, "--type=merge", "-p", json.dumps(patch, separators=(",", ":"))),
     )  # fmt: skip
 
 
-def _get(*what: str, about: str = "") -> Request:
-    asked = ("get", *what, "-o", "json", "--request-timeout=20s")
-    return _kubectl(about or " ".join(what), *asked, again=said.PASSING, seconds=_ASKING_SECONDS)
-
-
-def _kubectl(about: str, *arguments: str, again: tuple[str, ...], seconds: int, until: str = "",
-             each: tuple[str, ...] = ()) -> Request:  # fmt: skip
-    return Request(program="kubectl", about=about, arguments=arguments, again=again, seconds=seconds, until=until,
-                   each=each, changes=arguments[0] != "get")  # fmt: skip
+def _about(names: Sequence[str]) -> str:
+    return f"node{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _names(nodes: Sequence[Object]) -> list[str]:
@@ -239,14 +213,3 @@ def _title(item: Object) -> str:
 def _shown(pods: Sequence[Object]) -> str:
     more = f" and {len(pods) - _SHOWN} more" if len(pods) > _SHOWN else ""
     return ", ".join(map(_title, pods[:_SHOWN])) + more
-
-
-def _refused(what: str, answer: Answer) -> ApplyError:
-    why = blocked(answer.words)
-    return ApplyError(
-        what,
-        found=why.found if why else said.error(answer),
-        needed="an API server that takes it",
-        todo=why.todo if why else "fix what it names, then run the same command again: it goes on from here",
-        log=answer.words,
-    )

@@ -15,6 +15,7 @@ from kprov.apply.batch import Batch
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.apply.sending import send
 from kprov.plan.conversation import Answer
+from kprov.plan.heartbeat_conversations import later_than, micro_time
 from kprov.transport import Result
 from kprov.transport.fake import FakeTransport
 from kprov.values.events import HostFailed
@@ -157,6 +158,35 @@ def test_it_is_asked_until_the_answer_is_the_one_that_is_waited_for(room: Room) 
     _, answers = sent(room, batch)
     assert answers == {1: Answer(code=0, text="True\n")}
     assert room.text("cat /srv/asked; ls /srv/a") == "3\nafter\n"
+
+
+def test_each_line_of_an_answer_is_what_is_waited_for(room: Room) -> None:
+    """As heartbeats are: by an expression that grep and Python read alike."""
+    since = micro_time(1796040005000000)
+    count = "n=$(cat /srv/asked 2> /dev/null || echo 0); echo $((n + 1)) > /srv/asked"
+    answers = "echo 'a  2026-11-30T12:00:06.000000Z'; [ $n = 0 ] || echo \"b  2026-11-30T12:00:05.00000$((n - 1))Z\""
+    room.stub("/opt/kprov/bin/kubectl", f"{count}; {answers}")
+    batch = Batch()
+    ask(batch, "kubectl", "get", until=f"^(a|b) +{later_than(since)}", seconds=30)
+    ask(batch, "kubectl", "get", until="^(a|b) +2027", seconds=1)
+    _, given = sent(room, batch)
+    assert given[1].text == "a  2026-11-30T12:00:06.000000Z\n", (
+        "one line that matches is enough where it is the only one"
+    )
+    room.text("echo 1 > /srv/asked")
+    batch = Batch()
+    ask(batch, "kubectl", "get", until=f"^(a|b) +{later_than(since)}", seconds=30)
+    _, given = sent(room, batch)
+    assert given[1].text.endswith("b  2026-11-30T12:00:05.000001Z\n")
+    assert room.text("cat /srv/asked") == "3\n"
+
+
+def test_an_empty_answer_is_not_what_is_waited_for(room: Room) -> None:
+    room.stub("/opt/kprov/bin/kubectl", "[ -e /srv/later ] && echo True || : > /srv/later")
+    batch = Batch()
+    ask(batch, "kubectl", "get", until="^True", seconds=30)
+    _, answers = sent(room, batch)
+    assert answers[1].text == "True\n"
 
 
 def test_what_is_not_answered_in_time_ends_the_exec_as_it_is(room: Room) -> None:

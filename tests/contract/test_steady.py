@@ -1,17 +1,15 @@
-"""Whether a unit stays up, and whether kubelet's heartbeat is newer than its start: apply.sh with stand-ins for systemctl,
-busctl and kubectl that tell a story, look by look."""
+"""Whether a unit stays up, and when it started: apply.sh with stand-ins for systemctl and busctl that tell a story, look by
+look."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import pytest
 from apply_room import Room
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch, Step
-from kprov.apply.heartbeats import heartbeats_batch
 from kprov.apply.operations import write_gates
 from kprov.observe.observation import Observation, parse
 from kprov.observe.probe import PROBE_COMMAND, Question, probe_program
@@ -146,41 +144,6 @@ def test_the_start_of_a_process_is_told(room: Room) -> None:
     batch.steps.insert(0, Step(title="", operation=wire.Restart(unit="kube-let.service")))
     assert ["told", "3", "1796046080123456"] in room.apply(batch)
     assert "/org/freedesktop/systemd1/unit/kube_2dlet_2eservice" in room.text("cat /srv/bus")
-
-
-LEASES = """
-n=$(cat /srv/asked 2> /dev/null || echo 0); echo $((n + 1)) > /srv/asked
-cat /srv/leases.$n 2> /dev/null || cat /srv/leases
-"""
-
-
-def test_heartbeats_are_waited_for_until_each_is_newer_than_its_start(room: Room) -> None:
-    room.stub("/opt/kprov/bin/kubectl", LEASES)
-    room.text(
-        "echo 'a  2026-11-30T12:00:05.000001Z' > /srv/leases; echo 'b  2026-11-30T12:00:09.000000Z' >> /srv/leases"
-    )
-    room.text(
-        "echo 'a  2026-11-30T12:00:04.999999Z' > /srv/leases.0; echo 'b  2026-11-30T12:00:09.000000Z' >> /srv/leases.0"
-    )
-    batch = heartbeats_batch({"a": 1796040005000000, "b": 1796040000000000}, b"")
-    assert room.apply(batch)[-1][0] == "done"
-    assert room.text("cat /srv/asked") == "2\n"
-
-
-def test_a_node_without_a_heartbeat_since_its_start_is_named(room: Room) -> None:
-    room.stub("/opt/kprov/bin/kubectl", LEASES)
-    room.text(
-        "echo 'a  2026-11-30T12:00:05.000000Z' > /srv/leases; echo 'c  2026-11-30T12:00:09.000000Z' >> /srv/leases"
-    )
-    batch = heartbeats_batch({"a": 1796040005000000, "b": 1796040000000000, "c": 1796040000000000}, b"")
-    (step,) = batch.steps
-    batch.steps[0] = replace(step, operation=replace(step.operation, seconds=0))  # type: ignore[type-var]
-    answers = room.apply(batch)
-    assert answers[-1][:2] == ["fail", "1"]
-    assert answers[-1][2].splitlines() == [
-        "a: started 2026-11-30T12:00:05.000000Z, last heartbeat 2026-11-30T12:00:05.000000Z",
-        "b: started 2026-11-30T12:00:00.000000Z, last heartbeat never",
-    ]
 
 
 def probed(room: Room) -> Observation:

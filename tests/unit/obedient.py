@@ -16,13 +16,14 @@ from itertools import count
 from typing import Any
 
 import yaml
-from sent import received
+from sent import answer_line, received
 from texts_archive import archived
 
 from kprov.apply import wire
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.objects.objects import Identity, Object, identity
 from kprov.observe.probe import PROBE_COMMAND
+from kprov.plan.conversation import Answer
 from kprov.transport.base import Result
 from kprov.values.model import Host
 
@@ -44,7 +45,7 @@ _COMMANDS = ("nft", "haproxy", "openssl", "curl", "bash", "tar", "gzip", "flock"
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan")
 # What is waited for, or done again at each boot, and leaves nothing to be seen.
 _WITHOUT_TRACE = (
-    *(wire.Gate, wire.Steady, wire.Heartbeats, wire.Registered, wire.AddonReady, wire.NodesReady, wire.Reach),
+    *(wire.Gate, wire.Steady, wire.NodesReady, wire.Reach),
     *(wire.Check, wire.Checkpoint, wire.ReloadUnits, wire.Swapoff, wire.Alone, wire.Keep),
 )
 
@@ -142,6 +143,8 @@ class Obedient:
         for number, operation in enumerate(received(stdin), start=1):
             if isinstance(operation, wire.Started):
                 yield f"told\t{number}\t{_base64(b'1796046080123456')}"
+            elif isinstance(operation, wire.Ask):
+                yield answer_line(number, self._answered(payload, operation)).rstrip("\n")
             elif isinstance(operation, wire.PodAddresses):
                 yield f"told\t{number}\t{_base64(self._addresses(operation.label).encode())}"
             elif not isinstance(operation, _WITHOUT_TRACE):
@@ -155,6 +158,17 @@ class Obedient:
         pods = [item for item in self.objects.values() if item["kind"] == "Pod"]
         nodes = [item["spec"]["nodeName"] for item in pods if item["metadata"]["labels"].get(name) == value]
         return "\n".join(f"{node} 10.244.{number}.9" for number, node in enumerate(nodes))
+
+    def _answered(self, payload: Payload, asked: wire.Ask) -> Answer:
+        """What kubectl says: everything is taken, and all is ready at once."""
+        if asked.asked[0] == "apply":
+            self._keep(payload[asked.stdin])
+        names = sorted(item["metadata"]["name"] for item in self.objects.values() if item["kind"] == "Node")
+        if "leases" in asked.asked:
+            return Answer(code=0, text="".join(f"{name}  2999-01-01T00:00:00.000000Z\n" for name in names))
+        if asked.asked[:2] == ("get", "nodes"):
+            return Answer(code=0, text="".join(f"{name}  True  ready\n" for name in names))
+        return Answer(code=0)
 
     def _do_delete_pods(self, _: Machine, __: Payload, asked: wire.DeletePods) -> None:
         for key in [key for key, item in self.objects.items() if item["kind"] == "Pod"]:
@@ -217,11 +231,12 @@ class Obedient:
         listed = [{"ID": number, "name": name, "peerURLs": [url]} for number, (name, url) in enumerate(rows, start=1)]
         machine.members = json.dumps({"members": listed})
 
-    def _do_objects(self, _: Machine, payload: Payload, asked: wire.Objects | wire.FirstList | wire.Addon) -> None:
-        for item in yaml.load_all(payload[asked.payload], Loader=_LOADER):
-            self.objects[identity(item)] = item
+    def _do_objects(self, _: Machine, payload: Payload, asked: wire.Objects) -> None:
+        self._keep(payload[asked.payload])
 
-    _do_first_list = _do_addon = _do_objects
+    def _keep(self, documents: bytes) -> None:
+        for item in yaml.load_all(documents, Loader=_LOADER):
+            self.objects[identity(item)] = item
 
 
 def _place(machine: Machine, kind: str, path: str, digest: str, mode: str, owner: str, group: str) -> None:

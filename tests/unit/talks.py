@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from kprov.plan.conversation import Answer, Request, Talk
+from kprov.plan.conversation import Answer, Refused, Remark, Request, Talk
 
 Result = TypeVar("Result")
 
@@ -18,14 +18,14 @@ def walk(talk: Talk[Result], *script: Answer | Sequence[Answer]) -> tuple[Result
     """
     asked: list[str] = []
     rest: list[Iterable[Answer]] = [(entry,) if isinstance(entry, Answer) else entry for entry in script]
-    requests = next(talk)
+    requests = of(next(talk))
     while True:
         asked += [" ".join(request.arguments) for request in requests]
         assert rest or not requests, f"asked without an answer in the script: {asked[-1]}"
         given = list(rest.pop(0)) if requests else []
         ended = next((place for place, answer in enumerate(given) if not answer.ok), len(given) - 1)
         try:
-            requests = talk.send(given[: ended + 1])
+            requests = of(talk.send(given[: ended + 1]))
         except StopIteration as end:
             assert not rest, f"answers nobody asked for: {rest}"
             return end.value, asked
@@ -33,13 +33,35 @@ def walk(talk: Talk[Result], *script: Answer | Sequence[Answer]) -> tuple[Result
 
 def first(talk: Talk[Result]) -> Sequence[Request]:
     """What a conversation asks first."""
-    return next(talk)
+    return of(next(talk))
+
+
+def of(said: Sequence[Request | Remark | Refused]) -> list[Request]:
+    """The requests in what a conversation yields."""
+    return [one for one in said if isinstance(one, Request)]
+
+
+def remarks(talk: Talk[None], reply: Callable[[Request], Answer]) -> list[Remark | Refused]:
+    """What a conversation tells beside what it asks."""
+    told: list[Remark | Refused] = []
+    said = next(talk)
+    while True:
+        told += [one for one in said if not isinstance(one, Request)]
+        given = []
+        for request in of(said):
+            given.append(reply(request))
+            if not given[-1].ok:
+                break
+        try:
+            said = talk.send(given)
+        except StopIteration:
+            return told
 
 
 def answering(reply: Callable[[Request], Answer], talk: Talk[Result]) -> tuple[Result, list[Request]]:
     """The same with answers that depend on what is asked."""
     asked: list[Request] = []
-    requests = next(talk)
+    requests = of(next(talk))
     while True:
         given = []
         for request in requests:
@@ -48,6 +70,6 @@ def answering(reply: Callable[[Request], Answer], talk: Talk[Result]) -> tuple[R
             if not given[-1].ok:
                 break
         try:
-            requests = talk.send(given)
+            requests = of(talk.send(given))
         except StopIteration as end:
             return end.value, asked

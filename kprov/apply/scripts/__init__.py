@@ -26,7 +26,7 @@ LOCK_COMMAND = (
 _PARTS = (
     *("start", "ledger", "files", "checks", "directories", "binaries", "removal", "users", "packages"),
     *("packages_gone", "kernel", "units", "steady", "gates", "keep", "back", "images", "ask", "etcd", "objects"),
-    *("addons", "volumes", "pods", "nodes", "ready", "leave", "main"),
+    *("pods", "ready", "leave", "main"),
 )
 
 

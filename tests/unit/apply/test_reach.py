@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from observed import bare
-from sent import received, words
+from sent import answer_line, cluster_says, received, words
 from test_engine import engine, plan
 
 from kprov.apply import wire
@@ -37,7 +37,7 @@ class Hosts:
         self.sent: list[tuple[str, Operation]] = []
 
     def answer(self, asked: Host, _: str, stdin: bytes) -> Result:
-        lines = []
+        lines, said = [], list[str]()
         for number, one in enumerate(received(stdin), start=1):
             self.sent.append((asked.name, one))
             if (asked.name, one.word) == self.fails:
@@ -48,9 +48,11 @@ class Hosts:
                 break
             if isinstance(one, wire.PodAddresses):
                 lines.append(("told", number, "a 10.244.0.9\nb 10.244.1.9\nc 10.244.2.9\n"))
+            if isinstance(one, wire.Ask):
+                said.append(answer_line(number, cluster_says(one)))
             lines.append(("ok", number, ""))
         text = [f"{word}\t{number}\t{base64.b64encode(text.encode()).decode()}" for word, number, text in lines]
-        return Result(status=0, stdout="\n".join([*text, "done\t0\t-", ""]).encode(), stderr=b"")
+        return Result(status=0, stdout="\n".join([*said, *text, "done\t0\t-", ""]).encode(), stderr=b"")
 
     def of(self, word: str) -> list[tuple[str, Operation]]:
         return [(name, one) for name, one in self.sent if one.word == word]

@@ -66,7 +66,7 @@ def test_nodes_are_cordoned_with_a_mark_and_drained_side_by_side() -> None:
     *patched, drain = requests
     assert [request.arguments[:3] for request in patched] == [("patch", "node", "w1"), ("patch", "node", "w2")]
     patch = {"metadata": {"annotations": {"kprov.io/cordoned": "upgrade"}}, "spec": {"unschedulable": True}}
-    assert [json.loads(request.arguments[-1]) for request in patched] == [patch, patch]
+    assert [json.loads(request.arguments[-2]) for request in patched] == [patch, patch]
     assert (drain.arguments[0], drain.each, drain.seconds) == ("drain", ("w1", "w2"), 300)
     assert "--force" not in drain.arguments
     assert "--disable-eviction" not in drain.arguments, "budgets are respected"
@@ -188,7 +188,7 @@ def test_only_nodes_that_kprov_cordoned_are_opened() -> None:
     _, asked = walk(opened(["w1", "w2", "w3"]), nodes, DONE)
     (patch,) = patches(asked)
     assert patch.split()[2] == "w1"
-    assert json.loads(patch.split()[-1]) == {
+    assert json.loads(patch.split()[-2]) == {
         "metadata": {"annotations": {"kprov.io/cordoned": None}},
         "spec": {"unschedulable": None},
     }
@@ -244,7 +244,7 @@ def test_a_node_that_does_not_come_back_is_named_and_stays_cordoned(state: dict[
 def test_a_node_that_waits_for_the_users_own_network_is_opened_as_it_was() -> None:
     waiting = node("w1", closed=True, mark="upgrade", ready="False", message=NOT_NETWORKED)
     only, _ = first(reopened(["w1"], "1.37.2", {}, ["w1"]))
-    assert "kubeletVersion" in only.arguments[-1]
+    assert "kubeletVersion" in only.arguments[-2]
     _, asked = walk(reopened(["w1"], "1.37.2", {}, ["w1"]), (DONE, listed(waiting)), DONE)
     assert len(patches(asked)) == 1
 

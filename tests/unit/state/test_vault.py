@@ -45,6 +45,7 @@ def test_a_changed_header_is_noticed():
 @pytest.mark.parametrize(
     ("sealed", "message"),
     [(b"", "unknown version"), (b"\x02" + SEALED[1:], "unknown version"), (SEALED[:40], "cut short")],
+    ids=["nothing", "another version", "cut short"],
 )
 def test_what_is_no_vault_is_refused_without_work(sealed, message):
     with pytest.raises(StoreError, match=message):

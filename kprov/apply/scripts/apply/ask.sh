@@ -19,7 +19,7 @@ do_ask() { # program, asked, stdin, again, seconds, each, until
     code=0
     for one in $each; do
         [ -e "$stage/said.$one/ok" ] || { [ $code != 0 ] || read -r code < "$stage/said.$one/code"; }
-        cat "$stage/said.$one/out" >> "$stage/out"; tail -c 4000 "$stage/said.$one/err" >> "$stage/err"
+        cat "$stage/said.$one/out" >> "$stage/out"; tail -c 16000 "$stage/said.$one/err" >> "$stage/err"
     done
     printf 'answer\t%s\t%s\t%s\t%s\n' "$number" "$code" \
         "$(gzip -c "$stage/out" | base64 -w0)" "$(tail -c 16000 "$stage/err" | base64 -w0)"
@@ -35,7 +35,7 @@ ask_one() { # program, asked, stdin, one more word or -, what its output must ma
     echo $? > "$said/code"
     read -r code < "$said/code"; [ "$code" = 0 ] || return 0
     : > "$said/ok"
-    if [ "$5" = - ] || grep -Eq -e "$5" "$said/out"; then : > "$said/well"; fi
+    if [ "$5" = - ] || { grep -Eq -e "$5" "$said/out" && ! grep -Evq -e "$5" "$said/out"; }; then : > "$said/well"; fi
 }
 
 client() ( # program, arguments, one more where there is one

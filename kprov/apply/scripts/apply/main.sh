@@ -17,8 +17,8 @@ main() {
     sweep
     announce || fail 'cannot write the manifest, or keep what was there before'
     read -r _ operation _ < "$stage/ops"
-    # What was seen well is forgotten with the next work; before, the cluster may say that it never saw a heartbeat.
-    case $operation in heartbeats | go_back) ;; *) [ ! -e $KEPT/well ] || rm -rf $KEPT ;; esac
+    # What was seen well is forgotten with the next work; before, the cluster is asked for a heartbeat.
+    case $operation in ask | go_back) ;; *) [ ! -e $KEPT/well ] || rm -rf $KEPT ;; esac
     permission=; halted=
     while IFS="$T" read -r number operation a b c d e f g; do
         [ "$operation:$b $c $d" = "directory:$permission" ] || make_directories
@@ -30,12 +30,12 @@ main() {
         file | binary | check) "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g" ;;
         unstamp) do_unstamp "$a"; say ok "$number" ;;
         *)
-            current=$number; place; number=$current; refused=
+            current=$number; place; number=$current
             "do_$operation" "$a" "$b" "$c" "$d" "$e" "$f" "$g"
             case $operation in
             gate | steady) printf '%s\t%s\t%s\t%s\n' $operation "$b" "$c" "$d" >> "$stage/passed.$a" ;;
             esac
-            [ -n "$refused$halted" ] || say ok "$number" ;;
+            [ -n "$halted" ] || say ok "$number" ;;
         esac
         [ -z "$halted" ] || break
     done < "$stage/ops"

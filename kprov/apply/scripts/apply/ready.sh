@@ -20,6 +20,21 @@ unready() { # nodes, blanks between: of those that are not Ready, name, conditio
             else if (status[name] != "True") print name ": Ready is " status[name] " (" reason[name] "): " text[name]}}'
 }
 
+# The pods that are not ready, and where; below each what it says, and each container that waits: image, reason,
+# message.
+UNREADY='{{define "waits"}}{{$image := .image}}{{with .state.waiting}}  {{$image}}: {{.reason}}: {{with .message -}}
+{{.}}{{end}}
+{{end}}{{end}}{{range .items}}pod {{.metadata.name}}{{with .spec.nodeName}} on {{.}}{{end}}
+{{range .status.conditions}}{{if and (eq .status "False") (eq .type "Ready" "PodScheduled")}}  {{with .message -}}
+{{.}}{{end}}
+{{end}}{{end}}{{range .status.initContainerStatuses}}{{template "waits" .}}{{end -}}
+{{range .status.containerStatuses}}{{template "waits" .}}{{end}}{{end}}'
+
+unready_pods() { # namespace, labels or nothing
+    kubectl -n "$1" get pods ${2:+-l "$2"} -o "go-template=$UNREADY" |
+        awk '/^pod / {pod = $0; next} pod != "" {print pod; pod = ""} {print}' | head -n 20
+}
+
 do_pod_addresses() { # namespace, label, pods, seconds
     limit=$(($(date +%s) + $4))
     columns='P:.status.phase,N:.spec.nodeName,A:.status.podIP,D:.metadata.deletionTimestamp'
