@@ -7,15 +7,12 @@ import os
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Iterable
 from io import FileIO
 from typing import IO
 
-from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
-from kprov.transport.outcome import fetch_file, result_of
-from kprov.transport.pump import CHUNK, Pump
-from kprov.transport.shell import wrap
+from kprov.transport.base import Count, Counters
+from kprov.transport.commands import Commands
+from kprov.transport.pump import CHUNK
 from kprov.transport.streams import SocketStream, dial_here
 from kprov.values.errors import TransportError
 from kprov.values.model import Host
@@ -32,73 +29,39 @@ class LocalTransport:
         return LocalSession(host, self.counters)
 
 
-class LocalSession:
+class LocalSession(Commands["_Process"]):
     """Runs commands as the user of this process, or as root with sudo."""
 
     def __init__(self, host: Host, counters: Counters) -> None:
+        super().__init__(counters)
         self.host = host
-        self._counters = counters
         self._lock = threading.Lock()
         self._running: set[_Process] = set()
         self._streams: list[SocketStream] = []
         self._open = True
 
-    def execute(
-        self,
-        command: str,
-        *,
-        stdin: Input = b"",
-        root: bool = True,
-        timeout: float | None = None,
-        on_output: OnOutput | None = None,
-    ) -> Result:
-        return self._run(command, stdin=stdin, root=root, timeout=timeout, on_output=on_output, keep=True)
+    @property
+    def where(self) -> str:
+        return self.host.name
 
-    def fetch(self, path: str, sink: OnOutput, *, root: bool = True, timeout: float | None = None) -> int:
-        def read(command: str, on_output: OnOutput) -> Result:
-            return self._run(command, stdin=b"", root=root, timeout=timeout, on_output=on_output, keep=False)
+    def _is_root(self) -> bool:
+        return os.geteuid() == 0
 
-        return fetch_file(read, path, sink, self.host.name)
-
-    def _run(
-        self,
-        command: str,
-        *,
-        stdin: Input,
-        root: bool,
-        timeout: float | None,
-        on_output: OnOutput | None,
-        keep: bool,
-    ) -> Result:
-        connection = self.host.connection
-        sudo = root and connection.become and os.geteuid() != 0
-        wrapped = wrap(command, sudo=sudo, password=connection.become_password, timeout=timeout)
+    def _start(self, line: str) -> _Process:
         with self._lock:
             if (error := self._lost()) is not None:
                 raise error
-            process = _Process(wrapped.line)
+            process = _Process(line)
             self._running.add(process)
-        self._counters.add(self.host.name, Count(execs=1))
-        began = time.monotonic()
-        try:
-            outcome = Pump(process, wrapped, stdin, timeout, on_output, keep=keep).run()
-        finally:
-            with self._lock:
-                self._running.discard(process)
-            process.release()
-        self._counters.add(
-            self.host.name,
-            Count(bytes_sent=outcome.sent, bytes_received=outcome.received),
-        )
-        lost = None if self._open else "the session was closed"
-        seconds = time.monotonic() - began
-        return result_of(outcome, wrapped, self.host.name, sudo=sudo, seconds=seconds, lost=lost)
+        return process
 
-    def hold(self, command: str, *, root: bool = True) -> Held:
-        def run(stdin: Iterable[bytes], on_output: OnOutput) -> Result:
-            return self.execute(command, stdin=stdin, root=root, on_output=on_output)
+    def _end(self, running: _Process) -> None:
+        with self._lock:
+            self._running.discard(running)
+        running.release()
 
-        return Held(run, self.host.name)
+    def _why_lost(self, running: _Process) -> str | None:
+        return None if self._open else "the session was closed"
 
     def dial(self, address: str, port: int, *, timeout: float = 10.0) -> SocketStream:
         if (error := self._lost()) is not None:

@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
-from collections.abc import Iterable
 
 from kprov.transport import sentences
-from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
-from kprov.transport.mux import Control, MuxClosed, MuxRefused
+from kprov.transport.base import Count, Counters
+from kprov.transport.commands import Commands
+from kprov.transport.mux import MuxClosed, MuxRefused
 from kprov.transport.openssh_client import Client, Opener
 from kprov.transport.openssh_config import Files
 from kprov.transport.openssh_explain import last
-from kprov.transport.outcome import fetch_file, result_of
-from kprov.transport.pump import CHUNK, Pump
-from kprov.transport.shell import wrap
+from kprov.transport.pump import CHUNK
 from kprov.transport.streams import PairStream, forbidden, silent, unreached
 from kprov.values.errors import TransportError
 from kprov.values.model import Host
@@ -60,13 +57,14 @@ class OpenSshTransport:
                 self._opener.close()
 
 
-class OpenSshSession:
+class OpenSshSession(Commands["_Streams"]):
     """One host. See `base.Session` for the contract.
 
     A host whose sshd allows fewer sessions on a connection than are needed at once (MaxSessions) gets further connections.
     """
 
     def __init__(self, host: Host, client: Client, transport: OpenSshTransport) -> None:
+        super().__init__(transport.counters)
         self.host = host
         self.target = client.target
         self._clients = [client]
@@ -75,56 +73,15 @@ class OpenSshSession:
         self._growing = threading.Lock()
         self._closed = False
 
-    def execute(
-        self,
-        command: str,
-        *,
-        stdin: Input = b"",
-        root: bool = True,
-        timeout: float | None = None,
-        on_output: OnOutput | None = None,
-    ) -> Result:
-        return self._run(command, stdin=stdin, root=root, timeout=timeout, on_output=on_output, keep=True)
+    @property
+    def where(self) -> str:
+        return str(self.target)
 
-    def fetch(self, path: str, sink: OnOutput, *, root: bool = True, timeout: float | None = None) -> int:
-        def read(command: str, on_output: OnOutput) -> Result:
-            return self._run(command, stdin=b"", root=root, timeout=timeout, on_output=on_output, keep=False)
-
-        return fetch_file(read, path, sink, str(self.target))
-
-    def _run(
-        self,
-        command: str,
-        *,
-        stdin: Input,
-        root: bool,
-        timeout: float | None,
-        on_output: OnOutput | None,
-        keep: bool,
-    ) -> Result:
-        settings = self.host.connection
-        sudo = root and settings.become and self.target.user != "root"
-        wrapped = wrap(command, sudo=sudo, password=settings.become_password, timeout=timeout)
-        began = time.monotonic()
-        client, pipes = self._start(wrapped.line)
-        self._count(Count(execs=1))
-        try:
-            outcome = Pump(pipes, wrapped, stdin, timeout, on_output, keep=keep).run()
-        finally:
-            pipes.release()
-        self._count(Count(bytes_sent=outcome.sent, bytes_received=outcome.received))
-        lost = self._why_lost(client) if outcome.status == -1 and not outcome.stopped else None
-        seconds = time.monotonic() - began
-        return result_of(outcome, wrapped, str(self.target), sudo=sudo, seconds=seconds, lost=lost)
-
-    def hold(self, command: str, *, root: bool = True) -> Held:
-        def run(stdin: Iterable[bytes], on_output: OnOutput) -> Result:
-            return self.execute(command, stdin=stdin, root=root, on_output=on_output)
-
-        return Held(run, str(self.target))
+    def _is_root(self) -> bool:
+        return self.target.user == "root"
 
     def dial(self, address: str, port: int, *, timeout: float = 10.0) -> PairStream:
-        where, client = str(self.target), self._clients[0]
+        where, client = self.where, self._clients[0]
         (reading, writes), (reads, writing) = socket.socketpair(), socket.socketpair()
         printed = len(client.printed())
         control = None
@@ -159,24 +116,21 @@ class OpenSshSession:
             client.close()
         self._transport.forget()
 
-    def _count(self, count: Count) -> None:
-        self._transport.counters.add(self.host.name, count)
-
-    def _start(self, line: str) -> tuple[Client, _Streams]:
+    def _start(self, line: str) -> _Streams:
         """Start the command on the first connection that takes it. Raises TransportError."""
         for client in tuple(self._clients):
             with contextlib.suppress(MuxRefused):
-                return client, self._start_on(client, line)
+                return self._start_on(client, line)
         with self._growing:
             client = self._grow()
             try:
-                return client, self._start_on(client, line)
+                return self._start_on(client, line)
             except MuxRefused as error:
                 raise sentences.no_further_session(self.target, str(error)) from None
 
     def _start_on(self, client: Client, line: str) -> _Streams:
         try:
-            return _Streams(client.attach(), line)
+            return _Streams(client, line)
         except MuxClosed:
             raise self._gone(client) from None
 
@@ -199,9 +153,11 @@ class OpenSshSession:
             todo="see that the host is up, then run the same command again",
         )  # fmt: skip
 
-    def _why_lost(self, client: Client) -> str | None:
-        """Why there is no exit code: None when a signal killed the command on connections that live."""
-        for one in (self._clients[0], client):  # the lock of a run lies on the first
+    def _end(self, running: _Streams) -> None:
+        running.release()
+
+    def _why_lost(self, running: _Streams) -> str | None:
+        for one in (self._clients[0], running.client):  # the lock of a run lies on the first
             if not one.alive():
                 return "the session was closed" if self._closed else last(one.printed()) or "the host hung up"
         return None
@@ -210,11 +166,12 @@ class OpenSshSession:
 class _Streams:
     """A command's streams: the far ends are the client's. Sockets, and not pipes, as a shutdown wakes whoever reads."""
 
-    def __init__(self, control: Control, line: str) -> None:
-        self._control = control
+    def __init__(self, client: Client, line: str) -> None:
+        self.client = client
+        self._control = client.attach()
         (self._stdin, stdin), (self._stdout, stdout), (self._stderr, stderr) = (socket.socketpair() for _ in range(3))
         try:
-            control.start(line, stdin, stdout, stderr)
+            self._control.start(line, stdin, stdout, stderr)
         except BaseException:
             self.release()
             raise

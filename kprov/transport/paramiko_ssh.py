@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kprov.transport import sentences
-from kprov.transport.base import Count, Counters, Held, Input, OnOutput, Result
-from kprov.transport.outcome import fetch_file, result_of
-from kprov.transport.pump import CHUNK, Pump
+from kprov.transport.base import Count, Counters
+from kprov.transport.commands import Commands
+from kprov.transport.pump import CHUNK
 from kprov.transport.sentences import Target
-from kprov.transport.shell import wrap
 from kprov.transport.streams import ChannelStream, forbidden, silent, unreached
 from kprov.values.errors import TransportError
 from kprov.values.model import Host, Secret
@@ -81,10 +79,11 @@ class ParamikoTransport:
             idle.close()
 
 
-class ParamikoSession:
+class ParamikoSession(Commands["_Channel"]):
     """One SSH connection. See `base.Session` for the contract."""
 
     def __init__(self, host: Host, connection: Any, target: Target, transport: ParamikoTransport) -> None:
+        super().__init__(transport.counters)
         self.host = host
         self.target = target
         self._connection = connection
@@ -97,53 +96,12 @@ class ParamikoSession:
         """The fabric Connection, for what this contract does not cover (its socket's options, a tunnel)."""
         return self._connection
 
-    def execute(
-        self,
-        command: str,
-        *,
-        stdin: Input = b"",
-        root: bool = True,
-        timeout: float | None = None,
-        on_output: OnOutput | None = None,
-    ) -> Result:
-        return self._run(command, stdin=stdin, root=root, timeout=timeout, on_output=on_output, keep=True)
+    @property
+    def where(self) -> str:
+        return str(self.target)
 
-    def fetch(self, path: str, sink: OnOutput, *, root: bool = True, timeout: float | None = None) -> int:
-        def read(command: str, on_output: OnOutput) -> Result:
-            return self._run(command, stdin=b"", root=root, timeout=timeout, on_output=on_output, keep=False)
-
-        return fetch_file(read, path, sink, str(self.target))
-
-    def _run(
-        self,
-        command: str,
-        *,
-        stdin: Input,
-        root: bool,
-        timeout: float | None,
-        on_output: OnOutput | None,
-        keep: bool,
-    ) -> Result:
-        settings = self.host.connection
-        sudo = root and settings.become and self.target.user != "root"
-        wrapped = wrap(command, sudo=sudo, password=settings.become_password, timeout=timeout)
-        began = time.monotonic()
-        channel = self._start(wrapped.line)
-        pipes = _Channel(channel)
-        try:
-            outcome = Pump(pipes, wrapped, stdin, timeout, on_output, keep=keep).run()
-        finally:
-            pipes.abort()
-        self._count(Count(bytes_sent=outcome.sent, bytes_received=outcome.received))
-        lost = self._why_lost(channel) if outcome.status == -1 and not outcome.stopped else None
-        seconds = time.monotonic() - began
-        return result_of(outcome, wrapped, str(self.target), sudo=sudo, seconds=seconds, lost=lost)
-
-    def hold(self, command: str, *, root: bool = True) -> Held:
-        def run(stdin: Iterable[bytes], on_output: OnOutput) -> Result:
-            return self.execute(command, stdin=stdin, root=root, on_output=on_output)
-
-        return Held(run, str(self.target))
+    def _is_root(self) -> bool:
+        return self.target.user == "root"
 
     def dial(self, address: str, port: int, *, timeout: float = 10.0) -> ChannelStream:
         import paramiko
@@ -175,11 +133,7 @@ class ParamikoSession:
         self._connection.client.close()
         self._transport.forget()
 
-    def _count(self, count: Count) -> None:
-        self._transport.counters.add(self.host.name, count)
-
-    def _start(self, line: str) -> Any:
-        """A channel on which the command runs. Raises TransportError."""
+    def _start(self, line: str) -> _Channel:
         import paramiko
 
         try:
@@ -190,8 +144,7 @@ class ParamikoSession:
             raise sentences.no_further_session(self.target, error.text) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise self._gone(str(error)) from None
-        self._count(Count(execs=1))
-        return channel
+        return _Channel(channel)
 
     def _gone(self, why: str) -> TransportError:
         return TransportError(
@@ -200,12 +153,15 @@ class ParamikoSession:
             todo="see that the host is up, then run the same command again",
         )  # fmt: skip
 
-    def _why_lost(self, channel: Any) -> str | None:
-        """Why there is no exit code: None when a signal killed the command on a connection that lives.
+    def _end(self, running: _Channel) -> None:
+        running.abort()
+
+    def _why_lost(self, running: _Channel) -> str | None:
+        """Return as of `Commands`.
 
         paramiko ends the channels of a dead connection just before it says that the connection is dead.
         """
-        thread = channel.get_transport()
+        thread = running.channel.get_transport()
         thread.join(0.2)
         if thread.is_alive() and thread.is_active():
             return None
@@ -216,32 +172,32 @@ class _Channel:
     """A command's streams on an SSH channel."""
 
     def __init__(self, channel: Any) -> None:
-        self._channel = channel
+        self.channel = channel
 
     def read_output(self) -> bytes:
-        return bytes(self._channel.recv(CHUNK))
+        return bytes(self.channel.recv(CHUNK))
 
     def read_error(self) -> bytes:
-        return bytes(self._channel.recv_stderr(CHUNK))
+        return bytes(self.channel.recv_stderr(CHUNK))
 
     def write(self, data: bytes) -> None:
         """`sendall` would copy the rest once for each packet."""
         view = memoryview(data)
         while view:
-            sent = self._channel.send(view)
+            sent = self.channel.send(view)
             if sent == 0:
                 raise EOFError("the channel is closed")
             view = view[sent:]
 
     def end_input(self) -> None:
-        self._channel.shutdown_write()
+        self.channel.shutdown_write()
 
     def abort(self) -> None:
         import paramiko
 
         # On a connection that is gone or just closed by another thread there is nothing left to close.
         with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
-            self._channel.close()
+            self.channel.close()
 
     def status(self) -> int:
-        return int(self._channel.recv_exit_status())
+        return int(self.channel.recv_exit_status())
