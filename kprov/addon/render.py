@@ -29,7 +29,7 @@ from kprov.objects.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Object
 from kprov.values.addon import Addon, Description
 from kprov.values.basic_login import basic
 from kprov.values.errors import AddonError, KprovError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 from kprov.values.yaml_text import dump, load_all
 
 _BORROWED = ("default", "kube-system", "kube-public", "kube-node-lease")  # namespaces that no add-on makes
@@ -169,7 +169,7 @@ def _environment(folder: Path) -> Environment:
     return environment
 
 
-def _json(value: Any) -> str:
+def _json(value: Any) -> str | Secret:
     """JSON; a secret anywhere in it makes all of it one, which only `b64` reveals."""
     text = json.dumps(_plain(value), sort_keys=True)
     return Secret(text) if _has_secret(value) else text

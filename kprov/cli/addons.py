@@ -16,6 +16,7 @@ from kprov.inventory.addons import FOLDER
 from kprov.report.jsonlines import document
 from kprov.values.addon import Addon, Description
 from kprov.values.errors import AddonError
+from kprov.values.secret import Secret
 from kprov.values.spelling import did_you_mean
 
 _inventory = click.argument("inventory", type=FILE, required=False)
@@ -129,7 +130,9 @@ def _shown(value: Any) -> Any:
     """A parameter's value as JSON has it; secrets mask themselves."""
     if isinstance(value, Mapping):
         return {key: _shown(item) for key, item in value.items()}
-    return str(value) if isinstance(value, str) else value
+    if isinstance(value, list | tuple):
+        return [_shown(item) for item in value]
+    return str(value) if isinstance(value, Secret) else value
 
 
 def _lines(values: dict[str, Any]) -> Iterator[str]:

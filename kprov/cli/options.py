@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from kprov.values.errors import KprovError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,7 +11,7 @@ from kprov.cli.work import can_ask, passphrase_for
 from kprov.inventory import load
 from kprov.state.store import Store, state_folder
 from kprov.values.errors import KprovError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 
 @click.command()

@@ -29,7 +29,8 @@ from kprov.state.store import Store, state_folder
 from kprov.transport import SshTransport
 from kprov.values.errors import KprovError
 from kprov.values.events import Note
-from kprov.values.model import Cluster, Secret
+from kprov.values.model import Cluster
+from kprov.values.secret import Secret, secrets_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +120,7 @@ def _open_log(state: State, hub: Hub, store: Store, keep: bool) -> None:
 
 
 def _learn_secrets(state: State, cluster: Cluster, store: Store) -> None:
-    for addon in cluster.addons:
-        for value in addon.parameters.values():
-            if isinstance(value, Secret):
-                state.redactor.learn(value.reveal())
-    for host in cluster.hosts:
-        for secret in (host.connection.password, host.connection.become_password):
-            if secret is not None:
-                state.redactor.learn(secret.reveal())
+    state.redactor.learn(*(secret.reveal() for secret in secrets_in(cluster)))
     state.redactor.learn(*registries.secrets(cluster.registry))
     if store.passphrase is not None:
         state.redactor.learn(store.passphrase.reveal())

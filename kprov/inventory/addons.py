@@ -14,7 +14,8 @@ from kprov.inventory.keys import SecretReference
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.values.addon import Addon
-from kprov.values.model import NETWORK_ADDONS, Secret
+from kprov.values.model import NETWORK_ADDONS
+from kprov.values.secret import Secret
 
 FOLDER = "addons"  # beside the inventory
 _AT = ("cluster", "addons")

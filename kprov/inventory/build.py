@@ -10,6 +10,7 @@ from typing import Any
 
 from kprov.artifacts.options import flags as known_flags
 from kprov.inventory.fields import FlagText
+from kprov.inventory.keys import SecretReference
 from kprov.inventory.merge import Merger, Variables, given, node_labels, node_taints
 from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
@@ -27,10 +28,10 @@ from kprov.values.model import (
     NetworkSettings,
     PkiSettings,
     RegistrySettings,
-    Secret,
     UpgradeSettings,
 )
 from kprov.values.runtimes import DEFAULT
+from kprov.values.secret import Secret
 
 
 def hosts(review: Review, folder: Path, reader: SecretReader, versions: Mapping[str, str]) -> tuple[Host, ...]:
@@ -51,9 +52,8 @@ def _secrets(review: Review, reader: SecretReader) -> dict[int, Secret]:
     places += [(("hosts", name), given(entry)) for name, entry in inventory.hosts.items()]
     secrets: dict[int, Secret] = {}
     for path, variables in places:
-        for field in ("password", "become_password"):
-            reference = variables.get(field)
-            if reference is None or not review.sound(*path, field):
+        for field, reference in variables.items():
+            if not isinstance(reference, SecretReference) or not review.sound(*path, field):
                 continue
             try:
                 secrets[id(reference)] = reader.read(reference)

@@ -12,12 +12,13 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from kprov.inventory.keys import reference_names
 from kprov.inventory.mistakes import Mark, Mistakes, Path
 from kprov.inventory.schema import Inventory
 from kprov.inventory.source import Node
 from kprov.values.spelling import did_you_mean
 
-_SECRETS = frozenset({"password", "become_password"})
+_SECRETS = reference_names(Inventory)
 _KINDS = {
     "string_type": "text",
     "int_type": "a whole number",

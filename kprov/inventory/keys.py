@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -41,3 +42,23 @@ def _only_reference(value: Any) -> Any:
 
 
 Reference = Annotated[SecretReference, BeforeValidator(_only_reference)]
+
+
+def reference_names(keys: type[BaseModel]) -> frozenset[str]:
+    """Return the names of all keys, at any depth, whose value is a reference to a secret."""
+    found: set[str] = set()
+    for name, field in keys.model_fields.items():
+        inner = list(_types(field.annotation))
+        if SecretReference in inner:
+            found.add(name)
+        found |= {one for kind in inner if issubclass(kind, Keys) for one in reference_names(kind)}
+    return frozenset(found)
+
+
+def _types(annotation: Any) -> Iterator[type]:
+    """The classes in an annotation."""
+    if arguments := get_args(annotation):
+        for argument in arguments:
+            yield from _types(argument)
+    elif isinstance(annotation, type):
+        yield annotation

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kprov.inventory.keys import SecretReference
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 _LIMIT = 4096  # bytes; a password file is one line
 _LARGE = 65536  # bytes; what add-ons are given may have several

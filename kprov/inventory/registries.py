@@ -9,7 +9,8 @@ from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.inventory.runtime_keys import RegistryAccessKeys
-from kprov.values.model import RegistryAccess, RegistryEntry, RegistrySettings, Secret
+from kprov.values.model import RegistryAccess, RegistryEntry, RegistrySettings
+from kprov.values.secret import Secret
 
 _AT: KeyPath = ("cluster", "registry")
 

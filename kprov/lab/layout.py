@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kprov.values.errors import LabError
-from kprov.values.model import GROUPS, Group, Secret
+from kprov.values.model import GROUPS, Group
+from kprov.values.secret import Secret
 
 LABS = Path("/var/lib/kprov-lab")
 CACHE = Path("/var/cache/kprov-lab")

@@ -20,7 +20,7 @@ from kprov.lab.layout import LABS, Lab, Machine, MachineSpec, address, check_mac
 from kprov.lab.mounts import remove_tree
 from kprov.lab.readiness import wait_ready
 from kprov.values.errors import LabError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 _KEEPER = Path(__file__).with_name("keeper.sh")
 _MACHINE_BYTES = 2**29

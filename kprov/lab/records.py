@@ -12,7 +12,7 @@ from kprov.lab.layout import CACHE, LABS, Lab, check_name, from_record, to_recor
 from kprov.lab.locks import locked
 from kprov.lab.mounts import remove_tree
 from kprov.values.errors import LabError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 _RECORD = "lab.json"
 _PASSWORD = "admin-password"  # noqa: S105 - the name of the file, not what is in it

@@ -12,7 +12,7 @@ from pathlib import Path
 from kprov.inventory import load
 from kprov.state.store import Store, state_folder
 from kprov.transport import SshTransport, Transport
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 PASSED = 0
 FAILED = 1

@@ -33,7 +33,7 @@ from kprov.state.vault import check_passphrase
 from kprov.values.certificate import AUTHORITIES, Authority
 from kprov.values.context import Trust
 from kprov.values.errors import LockedError, StoreError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 ROOT = ".kprov"
 _TRUST = "trust.json"

@@ -17,7 +17,7 @@ from cryptography import x509
 from kprov.state.vault import seal, unseal
 from kprov.values.certificate import AUTHORITIES, Authority
 from kprov.values.errors import StoreError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 _FORMAT = 1
 

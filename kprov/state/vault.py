@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from kprov.values.errors import StoreError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 _VERSION = b"\x01"
 _SALT, _NONCE, _TAG = 16, 12, 16

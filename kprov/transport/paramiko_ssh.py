@@ -15,7 +15,8 @@ from kprov.transport.pump import CHUNK
 from kprov.transport.sentences import Target
 from kprov.transport.streams import ChannelStream, forbidden, silent, unreached
 from kprov.values.errors import TransportError
-from kprov.values.model import Host, Secret
+from kprov.values.model import Host
+from kprov.values.secret import Secret
 
 if TYPE_CHECKING:
     from kprov.transport.paramiko_client import Opener

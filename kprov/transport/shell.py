@@ -13,7 +13,7 @@ import shlex
 from dataclasses import dataclass
 
 from kprov.values.errors import TransportError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 # A proxy that root's logins have, as from /etc/environment, is for the internet: nothing of the cluster goes through it.
 # What fetches from the internet is given the host's own exceptions back, by `outside` in the programs that do.

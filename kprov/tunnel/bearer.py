@@ -16,7 +16,7 @@ from kprov.transport.base import Stream
 from kprov.tunnel.target import TOKEN_SECONDS, Token
 from kprov.values.basic_login import basic
 from kprov.values.errors import TransportError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 USER = "kprov"  # the browser wants a name too
 _HEAD = 256 * 1024  # bytes of a request before its body: pages put long queries into addresses

@@ -24,7 +24,8 @@ from kprov.tunnel.tls import TlsStream
 from kprov.tunnel.way import Way
 from kprov.values.addon import Addon, Opening
 from kprov.values.errors import KprovError
-from kprov.values.model import Cluster, Secret
+from kprov.values.model import Cluster
+from kprov.values.secret import Secret
 
 _ASKING = timedelta(minutes=10)  # the life of the credential that the API is asked with
 

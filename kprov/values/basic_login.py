@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 
 def basic(user: str, password: Secret | None) -> str:

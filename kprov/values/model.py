@@ -16,6 +16,7 @@ from typing import Any, Literal
 from kprov.values.addon import Addon
 from kprov.values.addresses import bare
 from kprov.values.host_settings import HostSettings
+from kprov.values.secret import Secret
 
 Group = Literal["etcd", "control_plane", "worker"]
 GROUPS: tuple[Group, ...] = ("etcd", "control_plane", "worker")
@@ -39,27 +40,6 @@ NETWORK_ADDONS: tuple[NetworkMode, ...] = ("flannel", "calico", "cilium")
 PackageManager = Literal["apt", "dnf", "zypper", ""]  # empty: none that kprov knows
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-
-
-class Secret(str):
-    """Text that must never be shown: its repr and format are masked, so that a traceback or a log cannot leak it.
-
-    Use `reveal()` at the one place where the text is really needed.
-    """
-
-    __slots__ = ()
-
-    def reveal(self) -> str:
-        return str.__str__(self)
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
-
-    def __str__(self) -> str:
-        return "***"
-
-    def __format__(self, spec: str) -> str:
-        return "***"
 
 
 RUNC_SHIM = "io.containerd.runc.v2"

@@ -22,7 +22,7 @@ from test_session import runs, until
 from kprov.transport import SshTransport, Transport, connect_many, sentences
 from kprov.transport.paramiko_ssh import ParamikoTransport
 from kprov.values.errors import TransportError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 
 def refused(transport: Transport, server: SshServer, **changes: object) -> TransportError:

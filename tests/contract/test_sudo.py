@@ -13,7 +13,7 @@ from test_session import FIVE_MB, runs, until
 from kprov.transport import Session, Transport
 from kprov.transport.paramiko_ssh import ParamikoTransport
 from kprov.values.errors import TransportError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from kprov.tunnel.tls import TlsStream
 from kprov.tunnel.way import Way
 from kprov.values.certificate import CertificateSpec
 from kprov.values.errors import KprovError, TransportError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 NAME = "web.space.svc"
 

@@ -21,7 +21,7 @@ from kprov.addon.describe import shelf
 from kprov.addon.desired import image_references
 from kprov.addon.render import Surroundings, rendered
 from kprov.lab import machines
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 from kprov.values.yaml_text import dump_all
 
 pytestmark = pytest.mark.lab

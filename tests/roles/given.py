@@ -27,10 +27,10 @@ from kprov.values.model import (
     RegistryAccess,
     RegistryEntry,
     RegistrySettings,
-    Secret,
     Taint,
 )
 from kprov.values.resources import Artifact
+from kprov.values.secret import Secret
 
 TRUST = Trust(
     bundle={"kubernetes": b"PEM kubernetes\n", "etcd": b"PEM etcd\n", "front-proxy": b"PEM front-proxy\n"},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kprov.lab import layout
 from kprov.lab.layout import Lab, Machine
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII65YQGlEdyAvUL9asoBJGraXJeg+XFLUR06MfMuotS8"
 

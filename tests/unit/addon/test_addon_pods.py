@@ -14,7 +14,8 @@ from kprov.addon.desired import image_references
 from kprov.addon.render import Surroundings, rendered
 from kprov.objects.objects import Object
 from kprov.values.addon import Addon
-from kprov.values.model import NETWORK_ADDONS, Secret
+from kprov.values.model import NETWORK_ADDONS
+from kprov.values.secret import Secret
 
 # Their objects are upstream's own, fetched by location; kprov sets values in them and ships none of them.
 UPSTREAMS = set(NETWORK_ADDONS)

@@ -14,7 +14,7 @@ from kprov.objects.kinds import departure, rank
 from kprov.objects.objects import ADDON_LABEL, OWNER_LABEL
 from kprov.values.addon import Addon, Description
 from kprov.values.errors import AddonError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 AROUND = Surroundings(
     cluster={"name": "c", "domain": "cluster.local", "nodes": [{"name": "n1", "address": "192.0.2.1"}]},

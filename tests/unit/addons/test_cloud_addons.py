@@ -17,7 +17,7 @@ from kprov.addon.render import Surroundings, rendered
 from kprov.objects.objects import Object
 from kprov.roles.cloud_nodes import UNINITIALIZED
 from kprov.values.addon import Addon
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 CLOUDS = sorted(name for name in shelf(None) if name.startswith("cloud-"))
 

@@ -9,7 +9,7 @@ import pytest
 
 from kprov.cli.program import run
 from kprov.state.store import Store
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from lab_values import a_lab
 from kprov.lab import layout
 from kprov.lab.layout import MachineSpec
 from kprov.values.errors import LabError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 
 def test_addresses_follow_the_labs_number() -> None:

@@ -26,7 +26,7 @@ from kprov.pki.reissue import why_reissue
 from kprov.state.store import Store, state_folder
 from kprov.values.certificate import AUTHORITIES
 from kprov.values.errors import LockedError, StoreError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 PASSPHRASE = Secret("correct horse battery")
 WRONG = Secret("wrong-canary")

@@ -8,7 +8,7 @@ import pytest
 
 from kprov.state.vault import seal, unseal
 from kprov.values.errors import StoreError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 PASSPHRASE = Secret("correct horse")
 WRONG = Secret("hunter2-canary")

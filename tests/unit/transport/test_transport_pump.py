@@ -11,7 +11,7 @@ from kprov.transport.outcome import result_of
 from kprov.transport.pump import Outcome, Pump
 from kprov.transport.shell import Wrapped
 from kprov.values.errors import TransportError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 ASKING = Wrapped(line="", mark=b"MARK", prompt=b"PROMPT:", password=Secret("tell nobody"))
 PLAIN = Wrapped(line="", mark=b"MARK")

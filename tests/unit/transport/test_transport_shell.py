@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from kprov.transport.shell import AfterMark, not_started, printable, wrap
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 
 def test_root_needs_no_sudo() -> None:

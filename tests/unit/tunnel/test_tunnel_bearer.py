@@ -11,7 +11,7 @@ from kprov.transport.base import Stream
 from kprov.tunnel.bearer import USER, BearerStream, Renewed, Requests
 from kprov.tunnel.target import TOKEN_SECONDS, Token
 from kprov.values.errors import TransportError
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 PASSWORD = "s3cret-for-this-block"
 

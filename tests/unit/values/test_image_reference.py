@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kprov.values.image_reference import Reference, mirror_hosts, parse, place, rewritten
-from kprov.values.model import RegistryAccess, RegistryEntry, RegistrySettings, Secret
+from kprov.values.model import RegistryAccess, RegistryEntry, RegistrySettings
+from kprov.values.secret import Secret
 
 OURS = RegistryAccess(ca=b"CA", username="puller", password=Secret("pw"))
 THEIRS = RegistryAccess(username="other", password=Secret("pw"))
