@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import os
 import signal
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import click
 
@@ -21,7 +19,7 @@ from kprov.cli.exits import State
 from kprov.cli.options import Given, inventory_argument, json_option, state_options
 from kprov.cli.work import opened
 from kprov.inventory.addons import FOLDER
-from kprov.report.jsonlines import VERSION
+from kprov.report.jsonlines import object_line
 from kprov.tunnel.page import Page
 from kprov.tunnel.page import opened as opened_page
 from kprov.tunnel.target import chosen
@@ -65,7 +63,7 @@ def open_addon(
 
         def tell(text: str) -> None:
             clean = state.redactor.clean(text)
-            click.echo(_line("note", {"text": clean}) if json else clean, err=not json)
+            click.echo(object_line("note", {"text": clean}) if json else clean, err=not json)
 
         page = opened_page(
             work.workspace.cluster, work.workspace.store, work.workspace.transport, found, port=port or 0, tell=tell
@@ -76,7 +74,7 @@ def open_addon(
                 if not no_browser:
                     _browse(here.url)
                 ended.wait()
-            click.echo(_line("closed", {}) if json else "closed", err=not json)
+            click.echo(object_line("closed", {}) if json else "closed", err=not json)
 
 
 def _show(cluster: str, addon: Addon, page: Page, *, json: bool) -> None:
@@ -92,7 +90,7 @@ def _show(cluster: str, addon: Addon, page: Page, *, json: bool) -> None:
             "user": page.user or None,
             "password": secret.reveal() if secret else None,
         }
-        click.echo(_line("open", values))
+        click.echo(object_line("open", values))
         return
     click.echo(f"{addon.name} of {cluster}, through {page.via}: {page.url}")
     if token:
@@ -100,10 +98,6 @@ def _show(cluster: str, addon: Addon, page: Page, *, json: bool) -> None:
     if secret:
         click.echo(f"user {page.user}, password {secret.reveal()}")
     click.echo("Ctrl-C ends it" if page.lasting else "Ctrl-C ends it, and that password")
-
-
-def _line(event: str, values: Mapping[str, Any]) -> str:
-    return jsonlib.dumps({"version": VERSION, "event": event, **values}, ensure_ascii=False)
 
 
 def _browse(url: str) -> None:

@@ -56,7 +56,7 @@ facts() { # unless they are known from a moment ago
     read -r value < /proc/sys/kernel/osrelease && say fact kernel "$value"
     [ -r /etc/os-release ] && (
         . /etc/os-release
-        say fact os_id "${ID:-}"; say fact os_version "${VERSION_ID:-}"; say fact os_like "${ID_LIKE:-}"
+        say fact os_id "${ID:-}"; say fact os_version "${VERSION_ID:-}"
     )
     systemctl --version 2>/dev/null | { read -r _ value _ && say fact systemd "${value%%[!0-9]*}"; }
     if [ -f /sys/fs/cgroup/cgroup.controllers ]; then say fact cgroup 2; else say fact cgroup 1; fi
@@ -66,8 +66,7 @@ facts() { # unless they are known from a moment ago
     { ip -o link show; ip -o -4 addr show; ip -4 route get 203.0.113.1; } 2>/dev/null | awk '
         $1 ~ /:$/ && $3 == "inet" {print "address\t" $2 "\t" $4; next}
         $1 ~ /:$/ {for (i = 3; i < NF; i++) if ($i == "mtu") {sub(/[:@].*/, "", $2); print "link\t" $2 "\t" $(i + 1)}; next}
-        !route++ {for (i = 1; i < NF; i++) {
-            if ($i == "dev") print "fact\tdefault_interface\t" $(i + 1); if ($i == "src") print "fact\tdefault_address\t" $(i + 1)}}'
+        !route++ {for (i = 1; i < NF; i++) if ($i == "src") print "fact\tdefault_address\t" $(i + 1)}'
     # Folders with data only where they are mount points of their own: elsewhere they share the disk of /var/lib.
     df -k --output=file,avail,size,target /etc /opt /var /var/lib /var/lib/etcd /var/lib/kubelet /var/lib/containerd \
         /var/lib/docker /var/lib/crio 2>/dev/null |

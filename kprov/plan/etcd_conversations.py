@@ -93,7 +93,7 @@ def quorum_kept(others: Sequence[str], needed: int) -> Talk[None]:
     (answer,) = yield (_etcdctl("quorum of etcd", others, "endpoint", "health"),)
     states = said.health(answer)
     if states is None:
-        raise _refused("the other etcd members is unreachable for their health", answer, "an answer of each")
+        raise _refused("the other etcd members could not be asked for their health", answer, "an answer of each")
     serving = [endpoint for endpoint, wrong in states.items() if not wrong]
     if len(serving) < needed:
         wrong = [f"{endpoint}: {why}" for endpoint, why in sorted(states.items()) if why]

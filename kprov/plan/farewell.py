@@ -96,7 +96,7 @@ def _member(
     if members is None:
         if host.in_group("etcd") and staying:
             raise KprovError(
-                "etcd's members is unreachable for; nothing was changed",
+                "no etcd member could be asked for the others; nothing was changed",
                 where=host.name,
                 needed=f"an etcd that answers on {' or '.join(staying)}",
                 todo="repair etcd first (kprov status), then run the same command again",

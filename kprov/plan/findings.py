@@ -133,6 +133,13 @@ def _etcd_alarm(sight: Sight) -> Iterable[str]:
         yield f"etcd says of itself that it is not healthy: {reason}"
 
 
+def _api_server(sight: Sight) -> Iterable[str]:
+    """Its unit runs: where it does not, there is nobody to say anything."""
+    words = [line.strip() for line in sight.seen.objects_error.splitlines() if line.strip()]
+    if sight.seen.objects is None and words:
+        yield f"its API server does not list the cluster's objects: {words[-1]}"
+
+
 def _disks(sight: Sight) -> Iterable[str]:
     facts = sight.seen.facts
     for folder, free in facts.disk_free.items():
@@ -224,6 +231,14 @@ ROWS: tuple[Row, ...] = (
         todo=(
             "of a registry or another server that the inventory names: put its new certificate into the file beside the "
             "inventory and run `kprov up`; `kprov certs list` tells the ends of the cluster's own authorities"
+        ),
+    ),
+    Row(
+        name="ApiServer",
+        find=_api_server,
+        todo=(
+            "look at `journalctl -u kube-apiserver -n 50` and at etcd; until an API server answers, no plan knows which "
+            "objects differ"
         ),
     ),
     Row(

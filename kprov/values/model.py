@@ -309,7 +309,6 @@ class Facts:
     arch: Literal["amd64", "arm64"] | str
     os_id: str  # ID of os-release: debian, ubuntu, rhel, rocky, almalinux, opensuse-leap, sles …
     os_version: str  # VERSION_ID
-    os_like: tuple[str, ...]  # ID plus ID_LIKE
     kernel: tuple[int, int]
     kernel_release: str
     systemd: int
@@ -321,7 +320,6 @@ class Facts:
     swap: bool
     interfaces: tuple[Interface, ...]
     default_address: str | None  # source address of the default route
-    default_interface: str | None
     disk_free: Mapping[
         str, int
     ]  # folder → bytes free: /etc /opt /var /var/lib, and data folders with a disk of their own

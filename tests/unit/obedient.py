@@ -38,7 +38,6 @@ _FACTS = {
     "cpus": "4",
     "memory": str(8 << 30),
     "swap": "no",
-    "default_interface": "eth0",
     "nft": "1.0.6",
 }
 _COMMANDS = ("nft", "haproxy", "openssl", "curl", "bash", "tar", "gzip", "flock", "sudo", "apt-get", "modprobe")

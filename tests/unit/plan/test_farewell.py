@@ -96,7 +96,7 @@ def test_members_that_nobody_can_be_asked_for_stop_only_a_host_that_has_one(name
     if name == "w1":
         assert farewells(four(), mute, [name])[0].member == ""
         return
-    with pytest.raises(KprovError, match="members is unreachable"):
+    with pytest.raises(KprovError, match="no etcd member could be asked"):
         farewells(four(), mute, [name])
 
 

@@ -97,6 +97,11 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
         lambda: beside(dropins={"kubelet.service": ("/etc/a.conf",)}),
         "kubelet.service is changed by /etc/a.conf",
     ),
+    (
+        "ApiServer",
+        lambda: replace(well(), objects_error="E1130 memcache.go\nThe connection to the server x was refused\n"),
+        "objects: The connection to the server x was refused",
+    ),
     ("EtcdAlarm", lambda: beside(etcd="ALARM NOSPACE"), "the API answers, and refuses every change"),
     ("EtcdAlarm", lambda: beside(etcd="RAFT NO LEADER"), "RAFT NO LEADER"),
     (

@@ -29,10 +29,10 @@ def test_no_text_of_it_shows_a_secret() -> None:
         str(secret),
         f"{secret}",
         f"{secret!r:>40}",
-        "%s" % secret,
+        "{}: {}".format("password", secret),  # noqa: UP032
         repr([secret]),
         repr(Holder(secret)),
-    )  # noqa: UP031
+    )
     assert not any(TEXT in text for text in shown)
     assert secret.reveal() == TEXT
 
