@@ -1,5 +1,6 @@
 # make demo   a cluster of three machines on this computer, checked, and shown
 # make test   lint, unit tests, whole clusters on lab machines
+# make mutants  takes out decisions one by one and lists what no unit test notices; a quarter of an hour
 # make test-long   what takes longer: a cluster of all three runtimes, built from modules, each put on each node
 # Debian or Ubuntu with root, Python 3.11, git, make and Go is all they need; `make setup` installs the rest.
 
@@ -22,7 +23,7 @@ DEMO_PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client 
 	python3-venv ca-certificates
 TEST_PACKAGES := openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt chromium fonts-dejavu-core
 
-.PHONY: bench bench-cluster demo demo-down demo-setup demo-packages test test-unit coverage test-e2e test-long lint types artifacts setup packages clean
+.PHONY: bench bench-cluster mutants demo demo-down demo-setup demo-packages test test-unit coverage test-e2e test-long lint types artifacts setup packages clean
 
 demo: demo-setup
 	@$(KPROV) artifacts fetch
@@ -152,6 +153,9 @@ $(STAMP): setup.cfg pyproject.toml
 
 bench-cluster: setup
 	@$(BIN)/python benchmarks/bench_cluster.py
+
+mutants: setup # decisions that no test notices; a quarter of an hour
+	@$(BIN)/python tests/mutants
 
 bench: setup
 	@$(BIN)/python benchmarks/bench_up.py

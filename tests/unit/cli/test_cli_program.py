@@ -36,6 +36,25 @@ def test_help_loads_nothing_heavy() -> None:
     assert "Exit codes: 0 done" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "all_modules", "own"),
+    [(["--help"], 200, 12), (["validate", "inventory/ha.yaml"], 370, 80)],
+    ids=["help", "validate"],
+)
+def test_what_is_used_often_imports_little(words: list[str], all_modules: int, own: int) -> None:
+    """The time of both is that of their imports, and a count holds on a busy computer too."""
+    script = (
+        "import sys; from kprov.cli.program import run; code = run(sys.argv[1:]);"
+        "mine = sum(name.partition('.')[0] == 'kprov' for name in sys.modules);"
+        "print(len(sys.modules), mine, file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0
+    counted = [int(word) for word in done.stderr.split()[-2:]]
+    assert counted[0] <= all_modules
+    assert counted[1] <= own
+
+
 @pytest.mark.parametrize("command", ON_INVENTORIES)
 @pytest.mark.parametrize(
     ("text", "place"),

@@ -29,7 +29,7 @@ def test_no_text_of_it_shows_a_secret() -> None:
         str(secret),
         f"{secret}",
         f"{secret!r:>40}",
-        "{}: {}".format("password", secret),  # noqa: UP032
+        "{}: {}".format("password", secret),
         repr([secret]),
         repr(Holder(secret)),
     )
