@@ -32,6 +32,7 @@ class Catalog:
     refused: tuple[tuple[str, tuple[int, ...], str], ...]  # component, first version that will do, why
     components: Mapping[str, Component]
     images: Mapping[str, ImageEntry]
+    build_seconds: Mapping[str, int]
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -55,6 +56,7 @@ def load() -> Catalog:
         refused=tuple((row["component"], numbers(row["below"]), row["reason"]) for row in raw["refused"]),
         components=MappingProxyType({name: component_entry(name, row) for name, row in raw["components"].items()}),
         images=MappingProxyType({name: image_entry(name, row) for name, row in raw["images"].items()}),
+        build_seconds=MappingProxyType(dict(raw["build_seconds"])),
     )
 
 

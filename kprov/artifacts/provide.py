@@ -6,11 +6,11 @@ milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kprov.artifacts import build, catalog, mirror, own_image
+from kprov.artifacts import build, catalog, forecast, mirror, own_image
 from kprov.artifacts.cache import MODULES, UPSTREAM, Cache
 from kprov.artifacts.fetch import Downloads
 from kprov.artifacts.lock import Lock
@@ -19,6 +19,7 @@ from kprov.artifacts.progress import Progress
 from kprov.artifacts.upstream import PROBE, Upstream
 from kprov.values.errors import ArtifactError
 from kprov.values.model import Cluster
+from kprov.values.release import ImageEntry
 from kprov.values.resources import Artifact
 
 Provided = Mapping[tuple[str, str], Artifact]
@@ -49,6 +50,7 @@ def provide(
     desired = _known(archs)
     parts = needed(cluster)
     store, pins = Cache(cache), Lock(lock)
+    images = [(entry, cluster.versions[entry.component]) for entry in map(catalog.load().images.__getitem__, extra)]
     downloads = Downloads(cluster.artifacts.mirror)
     try:
         upstream = Upstream(cache=store, lock=pins, downloads=downloads, progress=progress)
@@ -56,14 +58,13 @@ def provide(
         fetched = [name for name in parts.owners if name not in built]
         found: dict[tuple[str, str], Artifact] = {}
         for arch in desired:
-            got = {**_modules(parts.only(built), arch, upstream), **upstream.get(parts.only(fetched), arch)}
+            got = {**_modules(parts.only(built), arch, upstream, images), **upstream.get(parts.only(fetched), arch)}
             found |= {(name, arch): artifact for name, artifact in got.items()}
     finally:
         downloads.close()
-    for name in extra:
-        entry = catalog.load().images[name]
+    for entry, version in images:
         for arch in desired:
-            found[(name, arch)] = own_image.make(entry, cluster.versions[entry.component], arch, store, progress)
+            found[(entry.name, arch)] = own_image.make(entry, version, arch, store, progress)
     return _with_copies(found, cluster.artifacts.mirror)
 
 
@@ -168,7 +169,14 @@ def _ask(cluster: Cluster, parts: Needed, arch: str, upstream: Upstream) -> str:
     return MODULES
 
 
-def _modules(parts: Needed, arch: str, upstream: Upstream) -> Mapping[str, Artifact]:
+def _modules(
+    parts: Needed, arch: str, upstream: Upstream, extra: Sequence[tuple[ImageEntry, str]]
+) -> Mapping[str, Artifact]:
+    """extra: images that are built afterwards, for what is said about the time that all of it takes."""
+    targets = [build.component_target(name, version) for name, version in parts.components.items()]
+    targets += [build.target_of(component, version) for component, version in parts.programs]
+    targets += [build.image_target(entry, version) for entry, version in (*parts.built_images, *extra)]
+    forecast.tell(targets, arch, upstream.cache, upstream.progress)
     built = build.build_all(parts.components, arch, upstream.cache.root, upstream.progress)
     for component, version in parts.programs:
         built |= build.build(build.target_of(component, version), arch, upstream.cache, upstream.progress)

@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -40,7 +40,7 @@ _FACTS = {
     "swap": "no",
     "nft": "1.0.6",
 }
-_COMMANDS = ("nft", "haproxy", "openssl", "curl", "bash", "tar", "gzip", "flock", "sudo", "apt-get", "modprobe")
+_COMMANDS = ("nft", "bridge", "haproxy", "openssl", "curl", "bash", "tar", "gzip", "flock", "sudo", "apt-get", "modprobe")
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan")
 # What is waited for, or done again at each boot, and leaves nothing to be seen.
 _WITHOUT_TRACE = (
@@ -81,6 +81,7 @@ class Obedient:
     machines: dict[str, Machine] = field(default_factory=dict)
     objects: dict[Identity, Object] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))  # hosts are asked side by side
+    address: Callable[[str, int], str] = lambda _, number: f"192.0.2.{10 + number}"  # by name and number
 
     def answer(self, host: Host, command: str, stdin: bytes) -> Result:
         if host.name not in self.machines:
@@ -98,7 +99,7 @@ class Obedient:
 
     def _told(self, name: str, machine: Machine, stdin: bytes) -> Iterator[str]:
         asked = [tuple(line.split("\t")) for line in _here_document(stdin)]
-        address = f"192.0.2.{10 + machine.number}"
+        address = self.address(name, machine.number)
         facts = {**_FACTS, "clock": f"{time.time():f}", "hostname": name, "machine_id": f"{machine.number:032d}"}
         facts |= {"default_address": address, "generation": machine.generation}
         yield from (f"fact\t{key}\t{value}" for key, value in facts.items())
