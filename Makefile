@@ -159,6 +159,7 @@ mutants: setup # decisions that no test notices; a quarter of an hour
 
 bench: setup
 	@$(BIN)/python benchmarks/bench_up.py
+	$(BIN)/python benchmarks/bench_plan.py --gate
 
 clean:
 	@rm -rf .venv .typing .coverage .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

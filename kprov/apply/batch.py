@@ -106,7 +106,7 @@ def stream(batch: Batch, generation: str) -> Iterator[bytes]:
     )
     announced = "".join("\t".join(row) + "\n" for row in dict.fromkeys(batch.announce))
     small: Mapping[str, bytes] = {
-        "apply.sh": scripts.text("apply.sh"),
+        "apply.sh.gz": scripts.packed(),
         "ops": numbered.encode(),
         "announce": announced.encode(),
         "generation": f"{generation}\n".encode(),

@@ -238,7 +238,7 @@ def test_the_stream_is_one_tar_with_program_operations_and_payload(artifact: Art
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         members = {member.name.rstrip("/"): member for member in archive.getmembers()}
         read = {name: archive.extractfile(member).read() for name, member in members.items() if member.isfile()}  # type: ignore[union-attr]
-    assert {"apply.sh", "ops", "announce", "generation", "payload"} <= members.keys()
+    assert {"apply.sh.gz", "ops", "announce", "generation", "payload"} <= members.keys()
     assert all(member.mode & 0o077 == 0 for member in members.values())
     assert read["generation"] == b"gen1\n"
     rows = [line.split("\t") for line in read["ops"].decode().splitlines()]
