@@ -305,7 +305,9 @@ def test_a_kubelet_that_reaches_no_cluster_is_sent_back(host: Room) -> None:
     assert ended(host, batch) == Ended(None)
     assert not host.observe().unconfirmed
     asked = Batch()
-    asked.add("", wire.Heartbeats(starts=(), seconds=0))  # the host that asks the cluster may be this one
+    asked.add(
+        "", wire.Ask(program="kubectl", asked=("get", "leases"))
+    )  # the host that asks the cluster may be this one
     host.apply(asked)
     back = Batch()
     back.add("", wire.GoBack())

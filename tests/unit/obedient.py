@@ -40,7 +40,20 @@ _FACTS = {
     "swap": "no",
     "nft": "1.0.6",
 }
-_COMMANDS = ("nft", "bridge", "haproxy", "openssl", "curl", "bash", "tar", "gzip", "flock", "sudo", "apt-get", "modprobe")
+_COMMANDS = (
+    "nft",
+    "bridge",
+    "haproxy",
+    "openssl",
+    "curl",
+    "bash",
+    "tar",
+    "gzip",
+    "flock",
+    "sudo",
+    "apt-get",
+    "modprobe",
+)
 _MODULES = ("overlay", "br_netfilter", "nf_conntrack", "nf_tables", "vxlan")
 # What is waited for, or done again at each boot, and leaves nothing to be seen.
 _WITHOUT_TRACE = (

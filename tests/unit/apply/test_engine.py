@@ -590,16 +590,16 @@ def test_the_canary_has_a_heartbeat_newer_than_its_start_before_the_others_are_t
 
 
 def test_a_canary_that_reaches_nobody_takes_its_change_back_and_is_asked_again() -> None:
-    """One exec for going back and asking its units, one for its heartbeat."""
+    """One exec for going back and asking its units; a heartbeat is asked for, and where there is none, waited for."""
     came_back = False
 
     def answer(asked: Host, _: str, stdin: bytes) -> Result:
         nonlocal came_back
-        lines = []
+        lines, said = [], ""
         for number, one in enumerate(received(stdin), start=1):
-            if isinstance(one, wire.Heartbeats) and not came_back:
-                lines += [("told", number, "a: started 1, last heartbeat never"), ("fail", number, "a: started 1")]
-                break
+            if isinstance(one, wire.Ask):
+                renewed = "a  2026-11-30T13:41:20.123457Z\n" if came_back else ""
+                said += answer_line(number, Answer(code=0, text=renewed))
             if isinstance(one, wire.GoBack):
                 came_back = True
                 lines += [("told", number, "files 1\nunit kubelet.service well")]
@@ -608,13 +608,15 @@ def test_a_canary_that_reaches_nobody_takes_its_change_back_and_is_asked_again()
             lines += [("ok", number, "-")]
         sent.append((asked.name, words(received(stdin))))
         rows = [f"{word}\t{number}\t{base64.b64encode(text.encode()).decode()}" for word, number, text in lines]
-        return Result(status=0, stdout="\n".join([*rows, "done\t0\t-", ""]).encode(), stderr=b"")
+        return Result(
+            status=0, stdout="\n".join([f"{said}{rows[0]}", *rows[1:], "done\t0\t-", ""]).encode(), stderr=b""
+        )
 
     sent: list[tuple[str, list[str]]] = []
     running = engine(kubelets("a", "b", "c"), FakeTransport(handler=answer), [])
     running.run()
     assert [(host, names[-1]) for host, names in sent] == [
-        ("a", "stamp"), ("a", "heartbeats"), ("a", "started"), ("a", "heartbeats"),
+        ("a", "stamp"), ("a", "ask"), ("a", "ask"), ("a", "started"), ("a", "ask"),
     ]  # fmt: skip
     (failure,) = running.failures
     assert (
@@ -630,7 +632,7 @@ def test_a_node_that_is_new_is_not_sent_back() -> None:
     }
     heard: list[Event] = []
     engine(plans, FakeTransport(handler=starting), heard).run()
-    assert [event.operations for event in heard if isinstance(event, HostStarted)] == [5, 1]
+    assert [event.operations for event in heard if isinstance(event, HostStarted)] == [5, 1, 1]
 
 
 def test_heartbeats_are_asked_after_each_batch_of_restarted_kubelets_also_of_drained_ones() -> None:
@@ -670,9 +672,11 @@ def test_objects_that_are_refused_do_not_stop_nodes_from_being_repaired(*, known
     def answer(asked: Host, command: str, stdin: bytes) -> Result:
         lines = []
         for number, one in enumerate(received(stdin), start=1):
-            if isinstance(one, wire.Objects):
-                lines += [f"fail\t{number}\t{base64.b64encode(BLOCKED.encode()).decode()}"]
-                break
+            if isinstance(one, wire.Ask):
+                refuses = one.asked[0] == "apply"
+                lines += [answer_line(number, Answer(code=int(refuses), words=BLOCKED if refuses else "")).rstrip("\n")]
+                if refuses:
+                    break
             lines += [f"ok\t{number}\t-"]
         return Result(status=0, stdout="\n".join([*lines, "done\t0\t-", ""]).encode(), stderr=b"")
 
@@ -686,7 +690,7 @@ def test_objects_that_are_refused_do_not_stop_nodes_from_being_repaired(*, known
     began = [event.stage for event in heard if isinstance(event, StageStarted)]
     assert began == (["objects", "node"] if known else ["objects"])
     (failure,) = running.failures
-    assert failure.found.startswith("the webhook gate.example was asked first and does not answer")
+    assert "the webhook gate.example was asked first and does not answer" in failure.found
     assert "| grep gate.example" in failure.todo
 
 
