@@ -78,7 +78,7 @@ def hosts_elsewhere(path: str) -> Iterator[None]:
 
 
 def _serve(path: str) -> None:
-    site = Obedient(address=address)
+    site = Obedient(address=address, prefix=12)
 
     def answer(connection: Connection) -> None:
         try:

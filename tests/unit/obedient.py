@@ -95,6 +95,7 @@ class Obedient:
     objects: dict[Identity, Object] = field(default_factory=dict)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))  # hosts are asked side by side
     address: Callable[[str, int], str] = lambda _, number: f"192.0.2.{10 + number}"  # by name and number
+    prefix: int = 24  # of their network
 
     def answer(self, host: Host, command: str, stdin: bytes) -> Result:
         if host.name not in self.machines:
@@ -120,7 +121,7 @@ class Obedient:
         yield from (f"module\t{module}\tpresent" for module in _MODULES)
         yield from (f"disk\t{folder}\t{50 << 30} {99 << 30}" for folder in ("/etc", "/opt", "/var", "/var/lib"))
         yield from machine.says
-        yield from ("link\teth0\t1500", f"address\teth0\t{address}/24")
+        yield from ("link\teth0\t1500", f"address\teth0\t{address}/{self.prefix}")
         yield from (f"well\t{host}\t{value}" for host, value in machine.well.items())
         for (kind, key), (value, before) in machine.records.items():
             yield f"record\t{kind}\t{key}\t{value}\t-\t{before}"

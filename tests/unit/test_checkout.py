@@ -29,3 +29,12 @@ def test_every_package_is_found_in_the_checkout(installed: str) -> None:
     found = [Path(line) for line in done.stdout.splitlines()]
     assert len(found) == len(PACKAGES)
     assert all(path.is_relative_to(TESTS.parent) for path in found)
+
+
+def test_after_a_plain_install_pytest_says_what_to_do() -> None:
+    program = PROGRAM.replace("runpy.run_path(sys.argv[1])", "runpy.run_path(sys.argv[1])['pytest_configure']()")
+    for installed, told in (("plain", "pip install -e '.[dev]'"), ("editable", "")):
+        command = [sys.executable, "-c", program, str(TESTS / "conftest.py"), installed]
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+        assert (done.returncode == 0) == (not told), done.stderr
+        assert told in done.stderr
