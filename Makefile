@@ -92,9 +92,10 @@ lint: setup types
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	for script in $(SCRIPTS); do shellcheck -S warning -s sh "$$script"; dash -n "$$script"; done
-	$(BIN)/python -m kprov.apply.scripts apply.sh > .typing/apply.sh # its parts are one program only when they are joined
-	shellcheck -S warning -s sh .typing/apply.sh
-	dash -n .typing/apply.sh
+	$(BIN)/python -m kprov.apply.scripts apply.sh > .typing/apply.sh # parts are one program only when they are joined
+	$(BIN)/python -m kprov.observe.scripts > .typing/probe.sh
+	shellcheck -S warning -s sh .typing/apply.sh .typing/probe.sh
+	for script in .typing/apply.sh .typing/probe.sh; do dash -n "$$script"; done
 
 # mypy follows folders, and not the package map of setup.cfg: it gets a tree of links that looks like what is installed.
 types: setup

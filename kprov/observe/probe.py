@@ -1,6 +1,6 @@
 """The questions that a host is asked, and the program that answers them. Values and text only; it asks nobody.
 
-`probe.sh` changes nothing on a host. It is constant text: questions travel as data on its standard input.
+The program (scripts/probe) changes nothing on a host. It is constant text: questions travel as data on its standard input.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import base64
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources as package_resources
+from functools import lru_cache
 
+from kprov.observe import scripts
 from kprov.observe.living import TEXTS
 from kprov.values.components import COMPONENTS
 from kprov.values.paths import NETWORK_MODE, POD_CIDRS
@@ -80,11 +81,10 @@ def probe_program(queries: Iterable[Query]) -> bytes:
         if any("\t" in word or "\n" in word for word in query) or "KPROV_QUERIES" in query:
             raise ValueError(f"a query holds a tab or a line break: {query[0]}")
         lines.append("\t".join(query) + "\n")
-    text = package_resources.files("kprov.observe").joinpath("probe.sh").read_bytes()
-    return (
-        # Indentation and lines of comment stay here: every byte goes to every host in every run.
-        re.sub(rb"^[ \t]*#.*\n|^[ \t]+", b"", text, flags=re.MULTILINE)
-        + b"main <<'KPROV_QUERIES'\n"
-        + "".join(lines).encode()
-        + b"KPROV_QUERIES\n"
-    )
+    return b"".join((_program(), b"main <<'KPROV_QUERIES'\n", "".join(lines).encode(), b"KPROV_QUERIES\n"))
+
+
+@lru_cache(maxsize=1)
+def _program() -> bytes:
+    """The probe without indentation and lines of comment: every byte goes to every host in every run."""
+    return re.sub(rb"^[ \t]*#.*\n|^[ \t]+", b"", scripts.text(), flags=re.MULTILINE)

@@ -6,7 +6,6 @@ Where a rule is a `match`, mypy names what is missing; here are the tables that 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -15,6 +14,7 @@ from observed import bare
 from kprov.apply import down
 from kprov.apply.batch import Batch
 from kprov.apply.operations import _ORDER, _REMOVAL_ORDER, write_removal
+from kprov.observe import scripts as observe_scripts
 from kprov.observe.observation import Record
 from kprov.plan.desired import record_keys
 from kprov.values.certificate import CertificateSpec
@@ -81,7 +81,7 @@ def test_what_is_recorded_can_be_removed(resource: Resource) -> None:
 
 def test_each_kind_can_be_asked_about() -> None:
     """Kinds that are files are asked for by their path; the probe sorts all others by their name."""
-    probe = (Path(down.__file__).parents[1] / "observe/probe.sh").read_text(encoding="utf-8")
+    probe = observe_scripts.text().decode()
     sorting = probe[probe.index("sort_out()") : probe.index("asked()")]
     told_by_facts = {"package", "swap"}
     for kind in set(KINDS) - told_by_facts:

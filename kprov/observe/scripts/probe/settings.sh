@@ -1,0 +1,30 @@
+settings() { # what decides what units and pods get; one program reads all of it
+    asked facts || return 0
+    set --
+    for path in /proc/self/mountinfo /etc/hostname /etc/resolv.conf /run/systemd/resolve/resolv.conf /etc/fstab \
+        /etc/systemd/logind.conf /usr/lib/systemd/logind.conf.d/*.conf /run/systemd/logind.conf.d/*.conf /etc/systemd/logind.conf.d/*.conf \
+        /etc/systemd/system.conf /usr/lib/systemd/system.conf.d/*.conf /run/systemd/system.conf.d/*.conf /etc/systemd/system.conf.d/*.conf \
+        /etc/systemd/zram-generator.conf /etc/systemd/zram-generator.conf.d/*.conf /etc/systemd/system/*.swap /sys/fs/selinux/booleans/haproxy_connect_any; do
+        [ ! -f "$path" ] || [ ! -r "$path" ] || set -- "$@" "$path"
+    done
+    awk -v folders='/etc /opt/kprov/bin /var/lib/containerd /var/lib/kubelet /var/lib/etcd' '
+        function tell(what, value) {print "setting\t" what "\t" value}
+        FILENAME == "/proc/self/mountinfo" {
+            n = split(folders, folder, " ")
+            for (i = 1; i <= n; i++) if ($5 == "/" || index(folder[i] "/", $5 "/") == 1) { # a later mount lies over an earlier one
+                if (length($5) >= length(point[i])) {point[i] = $5; for (k = 7; $k != "-"; k++); shared = k > 7 ? $7 : "-"
+                    row[i] = folder[i] "\t" $5 "\t" $(k + 1) "\t" $6 "\t" shared}}
+            next}
+        /^[ \t]*([#;]|$)/ {next}
+        FILENAME == "/etc/hostname" {if (!named++) tell("hostname", $1); next}
+        FILENAME ~ /resolv.conf$/ {
+            if ($1 == "nameserver") tell(FILENAME ~ /^.run/ ? "upstream" : "nameserver", $2)
+            if ($1 == "search" && FILENAME == "/etc/resolv.conf") {sub(/^[ \t]*search[ \t]+/, ""); tell("search", $0)}
+            next}
+        FILENAME == "/etc/fstab" {if ($3 == "swap" && $4 !~ /(^|,)noauto(,|$)/) tell("swap", FILENAME "\t" $1); next}
+        FILENAME ~ /zram-generator|[.]swap$/ {if (!seen[FILENAME]++) tell("swap", FILENAME "\t" $0); next}
+        FILENAME ~ /logind/ {if ($0 ~ /^[ \t]*InhibitDelayMaxSec[ \t]*=/) {sub(/^[^=]*=[ \t]*/, ""); tell("delay", FILENAME "\t" $0)}; next}
+        FILENAME ~ /system[.]conf/ {if ($0 ~ /^[ \t]*DefaultEnvironment.*(http|https|all|HTTP|HTTPS|ALL)_(proxy|PROXY)=/) tell("proxy", FILENAME "\tset"); next}
+        FILENAME ~ /booleans/ {n = split(FILENAME, part, "/"); tell("boolean", part[n] " " $1)}
+        END {for (i in row) tell("mount", row[i])}' "$@"
+}
