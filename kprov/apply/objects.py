@@ -17,7 +17,7 @@ from kprov.apply.batch import Batch
 from kprov.apply.conversing import Work
 from kprov.apply.operations import Issue
 from kprov.objects.kinds import FRONT, RECREATED, WORKLOADS
-from kprov.objects.listing import IDENTITY, list_object, removal
+from kprov.objects.listing import IDENTITY, OLD, list_object, removal
 from kprov.objects.objects import Identity, Object, identity, stamped
 from kprov.plan import object_conversations as ask
 from kprov.plan.addon_conversations import Awaited, apply_addon, await_ready
@@ -45,7 +45,7 @@ def objects_work(plan: ClusterPlan) -> Work:
     steps += _delete(plan, [key for key in leaving if key[1] in FRONT])
     if not plan.objects_known:
         steps.append(ask.write_first_list(_documents([_list(_final(plan))])))
-    elif _ahead(plan) != plan.known:
+    elif _ahead(plan) != plan.known or OLD in plan.known:  # that goes here, and some list is there at all times
         own.insert(0, _list(_ahead(plan)))
     steps += _apply(own)
     steps += _delete(plan, [key for key in leaving if key[1] not in FRONT])

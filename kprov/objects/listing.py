@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from kprov.objects.kinds import DATA, departure
 from kprov.objects.objects import OWNER, OWNER_LABEL, Identity, Object, ObjectChange, identity, resource_kind
 
-NAMESPACE, NAME = "kube-system", "kprov-inventory"
+NAMESPACE, NAME = "kube-system", "kprov-objects"
 IDENTITY: Identity = ("", "ConfigMap", NAMESPACE, NAME)
+# What it was called by kprov 0.1 and earlier: read where there is no other, then it goes.
+OLD_NAME = "kprov-inventory"
+OLD: Identity = ("", "ConfigMap", NAMESPACE, OLD_NAME)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +42,17 @@ def list_object(keys: Iterable[Identity]) -> Object:
 
 
 def listed(live: Iterable[Object]) -> frozenset[Identity]:
-    """The objects that the list in the cluster names; none when there is no list yet."""
-    for item in live:
-        if identity(item) == IDENTITY:
-            lines = str(item.get("data", {}).get("objects", "")).splitlines()
-            rows = (tuple(line.split("/")) for line in lines)
-            return frozenset((row[0], row[1], row[2], row[3]) for row in rows if len(row) == 4)
-    return frozenset()
+    """The objects that the list in the cluster names; none when there is no list yet.
+
+    A list with its old name is read where it is the only one, and is named itself, so that it is pruned.
+    """
+    lists = {key: item for item in live if (key := identity(item)) in (IDENTITY, OLD)}
+    item = lists.get(IDENTITY) or lists.get(OLD)
+    if item is None:
+        return frozenset()
+    rows = (tuple(line.split("/")) for line in str(item.get("data", {}).get("objects", "")).splitlines())
+    named = frozenset((row[0], row[1], row[2], row[3]) for row in rows if len(row) == 4)
+    return named | ({OLD} if OLD in lists else frozenset())
 
 
 def departures(

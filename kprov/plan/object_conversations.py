@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kprov.addon.refusals import blocked, explained
-from kprov.objects.listing import NAME, NAMESPACE
+from kprov.objects.listing import NAME, NAMESPACE, OLD_NAME
 from kprov.objects.objects import Identity
 from kprov.plan import kube_answers as said
 from kprov.plan.conversation import Answer, Refused, Remark
@@ -54,7 +54,7 @@ def write_first_list(document: bytes) -> Step:
             raise refusal("the list of objects could not be looked for", answer)
         return () if answer.text.strip() else (apply_objects(about, document, ()),)
 
-    ask = kubectl(about, "get", "configmap", NAME, "-n", NAMESPACE, "--ignore-not-found", "-o", "name")
+    ask = kubectl(about, "get", "configmap", NAME, OLD_NAME, "-n", NAMESPACE, "--ignore-not-found", "-o", "name")
     return Step(request=ask, judge=judge, decides=True)
 
 

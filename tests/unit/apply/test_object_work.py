@@ -222,6 +222,16 @@ def test_the_list_grows_before_an_object_is_made_and_shrinks_after_one_is_gone()
     assert listed(documents(last, "objects")) == {identity(new)}
 
 
+def test_a_list_with_its_old_name_goes_after_the_new_one_is_written() -> None:
+    made = list_of(WANTED)
+    old = {**made, "metadata": {**made["metadata"], "name": "kprov-inventory"}}
+    changed = plan(WANTED, (*WANTED, old))
+    first = objects_work(changed)
+    assert words(first) == ["objects", "delete_objects"]
+    assert (applied(first), applied(first, "delete_objects")) == ([NAME], ["kprov-inventory"])
+    assert listed(documents(addons_work(changed, {}, issue), "objects")) == set(map(identity, WANTED))
+
+
 def test_a_list_that_only_shrinks_is_written_once_at_the_end() -> None:
     old = item("ConfigMap", "old")
     made = plan(WANTED, (*WANTED, old, list_of([*WANTED, old])))

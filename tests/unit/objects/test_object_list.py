@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kprov.objects.listing import IDENTITY, list_object, listed, removal
+from kprov.objects.listing import IDENTITY, OLD, list_object, listed, removal
 from kprov.objects.objects import identity
 
 KEYS = [("apps", "Deployment", "ns", "web"), ("", "Node", "", "n1"), ("example.org", "Thing", "", "one")]
@@ -20,6 +20,17 @@ def test_without_a_list_or_with_a_torn_one_nothing_is_kprovs() -> None:
     assert listed([]) == frozenset()
     made = list_object(KEYS)
     assert listed([{**made, "data": {"objects": "a/b\n\nnonsense"}}]) == frozenset()
+
+
+def old(keys: list[tuple[str, str, str, str]]) -> dict[str, object]:
+    made = list_object(keys)
+    return {**made, "metadata": {**made["metadata"], "name": "kprov-inventory"}}
+
+
+def test_a_list_with_its_old_name_is_read_until_there_is_another_and_goes() -> None:
+    assert listed([old(KEYS)]) == {*KEYS, OLD}
+    assert listed([old(KEYS), list_object(KEYS[:1])]) == {*KEYS[:1], OLD}
+    assert listed([list_object(KEYS[:1])]) == frozenset(KEYS[:1])
 
 
 def test_the_least_that_names_an_object() -> None:

@@ -45,7 +45,7 @@ def test_what_a_request_carries_is_not_in_its_text() -> None:
 
 def test_the_list_of_objects_is_written_only_where_there_is_none() -> None:
     step, after = ask.write_first_list(b"kind: ConfigMap"), ask.apply_objects("x", b"", ())
-    _, asked = walk(talk(step, after), Answer(code=0, text="configmap/kprov-inventory\n"), DONE)
+    _, asked = walk(talk(step, after), Answer(code=0, text="configmap/kprov-objects\n"), DONE)
     assert [line.split()[0] for line in asked] == ["get", "apply"]
     _, asked = walk(talk(step, after), DONE, (DONE, DONE))
     assert [line.split()[0] for line in asked] == ["get", "apply", "apply"]

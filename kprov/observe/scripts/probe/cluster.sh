@@ -14,10 +14,11 @@ objects() { # the credential arrives in the query and lives in a root-only folde
     asked objects && IFS="$T" read -r credential selector kinds < "$work/objects" || return 0
     [ -x $BIN/kubectl ] && systemctl is-active -q kube-apiserver.service || return 0
     printf %s "$credential" | base64 -d > "$work/kubeconfig"
-    # The list of what kprov made names kinds that only add-ons have.
-    more=$(ask_api -n kube-system get configmap kprov-inventory --ignore-not-found -o 'jsonpath={.data.kinds}') ||
+    # The list of what kprov made names kinds that only add-ons have. It had the other name once.
+    more=$(ask_api -n kube-system get configmap kprov-objects kprov-inventory --ignore-not-found \
+        -o 'jsonpath={.items[*].data.kinds}') ||
         { say objects failed "$(tail -c 2000 "$work/error" | base64 -w0)"; return; }
-    kinds=$(printf '%s' "$kinds${more:+,$more}" | tr , '\n' | sort -u | paste -s -d , -)
+    kinds=$(printf '%s' "$kinds${more:+,$more}" | tr ', ' '\n\n' | sort -u | paste -s -d , -)
     until ask_api get "$kinds" -A -l "$selector" -o json > "$work/found"; do
         # A kind whose definition is gone has no objects.
         unknown=$(sed -n 's/.*have a resource type "\([^"]*\)".*/\1/p' "$work/error" | head -n 1)
