@@ -37,7 +37,7 @@ class Step:
 
 @dataclass(kw_only=True)
 class Batch:
-    """Steps of one exec, growing while they are written down; `announce` is what the manifest must know first."""
+    """Steps of one exec, growing while they are written down; `announce` is what the ledger must know first."""
 
     steps: list[Step] = field(default_factory=list)
     announce: list[tuple[str, str, str]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""`kprov down`: the exact reverse of `up` on each host, from the host's own manifest; no keys or artifacts are needed.
+"""`kprov down`: the exact reverse of `up` on each host, from the host's own ledger; no keys or artifacts are needed.
 
 Only what is recorded is removed, in reverse order; what was there before comes back. Nothing here touches a network
 service, and firewall rules go one by one by their names: SSH stays.

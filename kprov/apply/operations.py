@@ -136,7 +136,7 @@ def object_path(unit: str) -> str:
 
 
 def removal_order(keys: Iterable[Key]) -> list[Key]:
-    """The last recorded first, inner folders before outer ones. keys: in the order of the manifest."""
+    """The last recorded first, inner folders before outer ones. keys: in the order of the ledger."""
     latest = list(reversed(list(keys)))
     folders = sorted((key for key in latest if key[0] == "directory"), reverse=True)
     return [
@@ -193,7 +193,7 @@ def _simple(
 
 
 def _recorded_value(resource: Resource) -> str:
-    """What the manifest keeps of a resource: the hash of content, a package's program, what becomes of a folder."""
+    """What the ledger keeps of a resource: the hash of content, a package's program, what becomes of a folder."""
     match resource:
         case File():
             return resource.sha256

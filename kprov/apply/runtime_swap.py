@@ -31,7 +31,7 @@ def swap_batch(plan: HostPlan, stage: str, swap: Swap, seen: Observation, source
         for path in runtime.mounted:
             batch.add(f"mounts below {path}", wire.Unmount(path=path))
     _remove(batch, swap.going, [key for key in deletions(plan) if swap.takes_away(key)], seen)
-    batch.add("manifest", wire.Checkpoint())
+    batch.add("ledger", wire.Checkpoint())
     first, then = _parted(plan, swap.coming)
     stage_batch(first, stage, seen, sources, batch)
     stage_batch(then, stage, seen, sources, batch)

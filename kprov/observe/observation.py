@@ -41,7 +41,7 @@ class FileState:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A line of the host's manifest: what kprov made there, with the hash it had and what was there before."""
+    """A line of the host's ledger: what kprov made there, with the hash it had and what was there before."""
 
     kind: str
     name: str
@@ -205,7 +205,7 @@ def printable(text: str) -> str:
 
 
 def _records(rows: Iterable[tuple[str, str]]) -> Mapping[Key, Record]:
-    # `record` lines keep the manifest's own columns: kind, then name, value, stat, before.
+    # `record` lines keep the ledger's own columns: kind, then name, value, stat, before.
     found: dict[Key, Record] = {}
     for kind, rest in rows:
         fields = rest.split("\t")

@@ -25,7 +25,7 @@ _ALWAYS: tuple[Query, ...] = tuple(("text", path) for path in (POD_CIDRS, NETWOR
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What one host is asked besides what its manifest names.
+    """What one host is asked besides what its ledger names.
 
     keys: things to look at. kubeconfig: a short-lived credential for the host that also lists Kubernetes objects
     (selector and kinds as kubectl takes them). urls: whether the host can reach them. names: those it is

@@ -1,4 +1,4 @@
-"""What roles want on a host, completed by what that implies, and the keys under which a manifest knows it. Pure."""
+"""What roles want on a host, completed by what that implies, and the keys under which a ledger knows it. Pure."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def resource_paths(resource: Resource) -> tuple[str, ...]:
 
 
 def record_keys(resource: Resource) -> tuple[Key, ...]:
-    """The keys under which the host's manifest knows a resource."""
+    """The keys under which the host's ledger knows a resource."""
     match resource:
         case Certificate():
             return (("file", resource.path), ("file", resource.key_path))

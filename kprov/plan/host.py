@@ -18,7 +18,7 @@ from kprov.values.certificate import Authority
 from kprov.values.resources import Binary, Directory, File, Key, Resource, Unit
 
 JOIN_FILE = "/etc/etcd/join.env"  # written by the etcd conversation, empty between joins
-DATA = "data"  # how the manifest knows a folder that outlives the wish for it
+DATA = "data"  # how the ledger knows a folder that outlives the wish for it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ OBJECT_KINDS = (
 
 
 def first_questions(cluster: Cluster, credential: Credential | None, *, deep: bool) -> dict[str, Question]:
-    """Return the question for each host; what its own manifest names is answered without being asked for.
+    """Return the question for each host; what its own ledger names is answered without being asked for.
 
     credential: None while the cluster has no CAs. Raises what it raises.
     """
@@ -79,7 +79,7 @@ def further_questions(
     limit: frozenset[str] | None,
     deep: bool,
 ) -> dict[str, Question]:
-    """A second question only for hosts that lack what they might download, or what no manifest has named yet."""
+    """A second question only for hosts that lack what they might download, or what no ledger has named yet."""
     again: dict[str, Question] = {}
     for name, resources in desired.items():
         seen = observations[name]

@@ -1,7 +1,7 @@
 """Replacing a node's runtime by another: what leaves, what of the plan waits for it, and the words for it. Pure.
 
 The two never run side by side: pods' ports, cgroups and addresses belong to one of them. What is left of an unfinished
-swap is seen in the host's manifest, so that the next run goes on: an old runtime's things, or a kubelet that stands still.
+swap is seen in the host's ledger, so that the next run goes on: an old runtime's things, or a kubelet that stands still.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from kprov.values.runtimes import RUNTIMES, Runtime
 
 @dataclass(frozen=True, kw_only=True)
 class Swap:
-    """One node's: what goes, all of which the host's manifest names, and what comes."""
+    """One node's: what goes, all of which the host's ledger names, and what comes."""
 
     going: tuple[Runtime, ...]
     coming: Runtime

@@ -9,7 +9,7 @@ from kprov.preflight.problem import Problem
 from kprov.values.model import Host
 from kprov.values.resources import Key
 
-# What stands for a leftover in the host's manifest when it has no line of its own: who made it.
+# What stands for a leftover in the host's ledger when it has no line of its own: who made it.
 _MADE_BY: Mapping[str, Key] = {"/var/lib/etcd/member": ("file", "/etc/systemd/system/etcd.service")}
 
 

@@ -1,6 +1,6 @@
 """Whether the places that a host's resources take are free: what is somebody else's is named, and never taken. Pure.
 
-What is recorded in the host's manifest is kprov's. Files in the way of files are not named here: they are kept, and come
+What is recorded in the host's ledger is kprov's. Files in the way of files are not named here: they are kept, and come
 back with `down`.
 """
 

@@ -63,7 +63,7 @@ class Runtime:
         return (*self.run, *(folder for folder in self.folders if not folder.startswith("/etc/")))
 
     def runs_for(self, records: Container[Key]) -> bool:
-        """Return whether kprov runs it on a host, by what the host's manifest holds.
+        """Return whether kprov runs it on a host, by what the host's ledger holds.
 
         Only a recorded unit says so. Programs are shared by several runtimes, and a socket may be anybody's: one that is
         spoken to, or a folder that is cleared, without such a unit would be somebody else's.
@@ -71,7 +71,7 @@ class Runtime:
         return any(("unit", unit) in records for unit in self.units)
 
     def owns(self, key: Key) -> bool:
-        """Whether a thing of a host's manifest is this runtime's, and goes when another one takes its place."""
+        """Whether a thing of a host's ledger is this runtime's, and goes when another one takes its place."""
         kind, name = key
         if kind == "unit":
             return name in self.units

@@ -87,10 +87,10 @@ def test_an_account_that_somebody_made_meanwhile_is_not_deleted(accounts: Room) 
 
 def test_an_account_of_an_older_kprov_goes(accounts: Room) -> None:
     accounts.text(f"useradd --user-group {NAME}; mkdir -p /var/lib/kprov")
-    accounts.text(f"printf 'user\\t{NAME}\\t-\\t-\\tabsent\\n' > /var/lib/kprov/manifest")
+    accounts.text(f"printf 'user\\t{NAME}\\t-\\t-\\tabsent\\n' > /var/lib/kprov/ledger")
     removed(accounts)
     assert known(accounts) == ""
-    accounts.text(f"useradd --user-group {NAME}; printf 'user\\t{NAME}\\t-\\t-\\tpresent\\n' > /var/lib/kprov/manifest")
+    accounts.text(f"useradd --user-group {NAME}; printf 'user\\t{NAME}\\t-\\t-\\tpresent\\n' > /var/lib/kprov/ledger")
     before = known(accounts)
     removed(accounts)
     assert known(accounts) == before != ""

@@ -49,13 +49,26 @@ def test_files_arrive_with_content_owner_and_mode_and_are_recorded(room: Room) -
         "/srv/a/two words.key 600 daemon:daemon 8",
         "/opt/three 640 root:root 0",
     ]
-    recorded = [line.split("\t") for line in room.text("cat /var/lib/kprov/manifest").splitlines()]
+    recorded = [line.split("\t") for line in room.text("cat /var/lib/kprov/ledger").splitlines()]
     assert {row[1]: row[2] for row in recorded} == {
         "/srv/a/one.conf": hashlib.sha256(b"one\n").hexdigest(),
         "/srv/a/two words.key": hashlib.sha256(b"\0secret\n").hexdigest(),
         "/opt/three": hashlib.sha256(b"").hexdigest(),
     }
     assert room.leftovers() == ""
+
+
+def test_a_ledger_with_its_old_name_is_read_and_gets_the_new_one(room: Room) -> None:
+    """On hosts of an older kprov: what it made stays recorded, and what was there before is not looked at again."""
+    room.text("mkdir -p /var/lib/kprov && printf 'file\\t/srv/a/old\\th\\t-\\tsaved\\n' > /var/lib/kprov/manifest")
+    assert room.observe().records["file", "/srv/a/old"].before == "saved"
+    batch = Batch()
+    file(batch, "/srv/a/one.conf", b"one\n")
+    assert room.apply(batch)[-1] == ["done", "0", "-"]
+    assert room.text("cut -f 2 /var/lib/kprov/ledger; ls /var/lib/kprov").split() == [
+        *("/srv/a/old", "/srv/a/one.conf", "apply.lock", "generation", "ledger", "stamps"),
+    ]
+    assert set(room.observe().records) == {("file", "/srv/a/old"), ("file", "/srv/a/one.conf")}
 
 
 def directory(batch: Batch, path: str, owner: str = "root", mode: str = "0755") -> None:
@@ -85,7 +98,7 @@ def test_directories_are_made_in_order_with_owner_and_mode_beside_files(room: Ro
         "/srv/a/keys/one 644 root:root",
         "/srv/last 755 root:root",
     ]
-    recorded = [line.split("\t")[:3] for line in room.text("cat /var/lib/kprov/manifest").splitlines()]
+    recorded = [line.split("\t")[:3] for line in room.text("cat /var/lib/kprov/ledger").splitlines()]
     assert ["directory", "/srv/a/two words", "keep"] in recorded
 
 
@@ -314,7 +327,7 @@ def test_what_was_there_before_is_kept_once(room: Room) -> None:
         file(batch, "/srv/a/one", content)
         assert room.apply(batch)[-1][0] == "done"
     assert room.text("cat /srv/a/one /var/lib/kprov/before/srv/a/one") == "second\ntheirs\n"
-    assert room.text("cut -f 5 /var/lib/kprov/manifest") == "saved\n"
+    assert room.text("cut -f 5 /var/lib/kprov/ledger") == "saved\n"
 
 
 LISTEN = """import socket, sys

@@ -204,7 +204,7 @@ def test_packages_are_installed_beside_what_comes_next_and_waited_for_where_they
     assert len(calls(apt)) == 1
     assert apt.sh(f"[ -L {MASK} ]").returncode == 1
     assert apt.text("cat /var/lib/kprov/before/package.haproxy") == "haproxy\nliblua\n"
-    assert apt.text("cut -f 1-3,5 /var/lib/kprov/manifest") == "package\thaproxy\thaproxy-made\tabsent\n"
+    assert apt.text("cut -f 1-3,5 /var/lib/kprov/ledger") == "package\thaproxy\thaproxy-made\tabsent\n"
 
 
 def test_what_was_not_installed_beside_is_installed_where_it_is_needed(apt: Room) -> None:

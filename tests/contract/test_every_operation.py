@@ -39,7 +39,7 @@ def asked(room: Room) -> list[str]:
 
 def ledger(room: Room) -> dict[tuple[str, str], str]:
     """Kind and name → value."""
-    rows = [line.split("\t") for line in room.text("cat /var/lib/kprov/manifest").splitlines()]
+    rows = [line.split("\t") for line in room.text("cat /var/lib/kprov/ledger").splitlines()]
     return {(row[0], row[1]): row[2] for row in rows}
 
 
@@ -76,7 +76,7 @@ def test_a_file_is_taken_away_and_what_was_there_before_comes_back(room: Room) -
     room.text("mkdir -p /var/lib/kprov/before/srv/a; echo theirs > /var/lib/kprov/before/srv/a/one")
     room.text("echo ours > /srv/a/one; echo ours > /srv/a/two")
     rows = "file\\t/srv/a/one\\th\\t-\\tsaved\\nfile\\t/srv/a/two\\th\\t-\\tabsent\\n"
-    room.text(f"printf '{rows}' > /var/lib/kprov/manifest")
+    room.text(f"printf '{rows}' > /var/lib/kprov/ledger")
     gone = (
         wire.Remove(kind="file", path="/srv/a/one", before="saved"),
         wire.Remove(kind="file", path="/srv/a/two", before="absent"),
@@ -100,7 +100,7 @@ def test_modules_are_loaded_and_unloaded_unless_they_were_there(room: Room) -> N
 def test_a_kernel_parameter_is_set_and_set_back(room: Room) -> None:
     room.text("mkdir /srv/net && echo 0 > /srv/net/core && mount --bind /srv/net /proc/sys/net")
     assert done(room, wire.Sysctl(name="net.core", value="1"), know=("sysctl net.core",)) == OK
-    assert room.text("cat /proc/sys/net/core; cut -f 5 /var/lib/kprov/manifest") == "1\n0\n"
+    assert room.text("cat /proc/sys/net/core; cut -f 5 /var/lib/kprov/ledger") == "1\n0\n"
     assert done(room, wire.RemoveSysctl(name="net.core", before="absent")) == OK
     assert room.text("cat /proc/sys/net/core") == "1\n"
     assert done(room, wire.RemoveSysctl(name="net.core", before="0")) == OK

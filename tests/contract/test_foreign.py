@@ -37,7 +37,7 @@ def folder(batch: Batch, path: str, kept: str = "purge") -> None:
 
 
 def taken_away(room: Room, *keys: Key) -> None:
-    """What `down` sends for these, from what the host's own manifest says."""
+    """What `down` sends for these, from what the host's own ledger says."""
     seen, batch = room.observe(), Batch()
     for key in keys:
         write_removal(batch, key, seen)
@@ -93,7 +93,7 @@ def test_a_folder_of_kprovs_own_goes_with_all_it_holds_and_a_mount_point_keeps_w
 
 def test_a_link_that_an_older_kprov_took_for_a_folder_keeps_the_mode_behind_it(room: Room) -> None:
     room.text("mkdir -m 0710 /srv/there; ln -s /srv/there /var/lib/data; mkdir -p /var/lib/kprov")
-    room.text("printf 'directory\\t/var/lib/data\\tpurge\\t-\\tpresent 777 root root\\n' > /var/lib/kprov/manifest")
+    room.text("printf 'directory\\t/var/lib/data\\tpurge\\t-\\tpresent 777 root root\\n' > /var/lib/kprov/ledger")
     room.text("mkdir /srv/there/of-the-cluster")
     taken_away(room, ("directory", "/var/lib/data"))
     assert state(room, "/var/lib/data") == ["710 root"], "and its data is gone"

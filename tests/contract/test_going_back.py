@@ -221,7 +221,7 @@ def test_a_change_that_passes_leaves_nothing_kept(host: Room) -> None:
     restart(batch, "a.service")
     assert ended(host, batch) == Ended(None)
     assert host.text("cat /srv/a/a.conf; ls /var/lib/kprov").split() == [
-        *("better", "apply.lock", "before", "generation", "manifest", "stamps"),
+        *("better", "apply.lock", "before", "generation", "ledger", "stamps"),
     ]  # fmt: skip
 
 

@@ -56,7 +56,7 @@ def test_health_is_asked_as_the_record_says(room: Room, kind: str, what: str) ->
 def test_units_of_no_record_are_asked_of_systemd_and_those_that_are_not_there_of_nobody(room: Room) -> None:
     put(room, "one", "gone", "old")
     assert (
-        room.sh("mkdir -p /var/lib/kprov && cat > /var/lib/kprov/manifest", b"unit\told.service\t-\t-\t-\n").returncode
+        room.sh("mkdir -p /var/lib/kprov && cat > /var/lib/kprov/ledger", b"unit\told.service\t-\t-\t-\n").returncode
         == 0
     )
     queries = [("status", name, "-", "active", "-") for name in ("one", "gone", "absent")]

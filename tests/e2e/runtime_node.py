@@ -40,7 +40,7 @@ def traces(cluster: LabCluster, unit: str, *names: str) -> str:
     script = f"""
     find {" ".join(names)} 2> /dev/null
     ls -d /etc/systemd/system/{unit} /etc/systemd/system/*.wants/{unit} 2> /dev/null
-    grep -e {unit} {" ".join(f"-e {name}" for name in names)} /var/lib/kprov/manifest
+    grep -e {unit} {" ".join(f"-e {name}" for name in names)} /var/lib/kprov/ledger
     systemctl list-unit-files --no-legend {unit}
     pgrep -a -f -e '-address {names[0]}/'
     true"""

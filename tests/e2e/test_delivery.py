@@ -163,14 +163,14 @@ def test_what_a_host_cannot_reach_is_pushed_and_the_result_is_the_same(delivery:
 def test_download_is_refused_before_anything_is_touched_where_a_host_cannot_reach_it(delivery: Delivery) -> None:
     delivery.settings(delivery="download", mirror=delivery.nowhere)
     delivery.without(KUBECTL)
-    before = delivery.cluster.sh("one", "stat -c %Y /var/lib/kprov/manifest && cat /var/lib/kprov/manifest")
+    before = delivery.cluster.sh("one", "stat -c %Y /var/lib/kprov/ledger && cat /var/lib/kprov/ledger")
     for command in ("plan", "up --yes"):
         said = " ".join(delivery.kprov(command, status=1).text.split())
         url = f"{delivery.nowhere}{delivery.site.path(urls()['kubectl'])}"
         for words in ("nothing was touched", "one", url, "artifacts.delivery", "kprov artifacts mirror"):
             assert words in said
     assert not delivery.there(KUBECTL)
-    assert delivery.cluster.sh("one", "stat -c %Y /var/lib/kprov/manifest && cat /var/lib/kprov/manifest") == before
+    assert delivery.cluster.sh("one", "stat -c %Y /var/lib/kprov/ledger && cat /var/lib/kprov/ledger") == before
     delivery.settings(mirror=delivery.site.base)
     assert delivery.up() < SMALL
     assert delivery.site.got(delivery.host) == [delivery.site.path(urls()["kubectl"])]

@@ -418,7 +418,7 @@ pgrep -l '{OF_LOGGING}'
 getent passwd kprov-logging
 systemctl list-units --all --no-legend 'kprov-logs*' 'kprov-journal*'
 ! [ -e /opt/kprov/bin/ctr ] || /opt/kprov/bin/ctr -n k8s.io images ls -q | grep -E 'vlagent|victoria|vmauth'
-grep -E 'logging|vlagent' /var/lib/kprov/manifest | cut -f 2
+grep -E 'logging|vlagent' /var/lib/kprov/ledger | cut -f 2
 true""",
     )
     return set(shown.split())

@@ -330,7 +330,7 @@ def left_of(cluster: LabCluster, host: str, runtime: str, coming: str) -> str:
     nft list tables | grep -E '{"|".join(" ".join(table) for table in gone.tables) or "^$"}'
     true"""
     told = cluster.sh(host, script).strip()
-    recorded = cluster.sh(host, "cut -f2 /var/lib/kprov/manifest").splitlines()
+    recorded = cluster.sh(host, "cut -f2 /var/lib/kprov/ledger").splitlines()
     others = [f"{unit}\n" for unit in gone.units if unit in recorded]
     return told + "".join(others)
 

@@ -29,9 +29,9 @@ SEED = int(os.environ.get("KPROV_KILL_SEED", "20261124"))
 KILLS = 12
 # Kernel settings and time stamps apart, this is all that kprov keeps on a host; contents of certificates and keys
 # differ from one issue to the next, so only their owner and mode count.
-LISTING = """cut -f1,2 /var/lib/kprov/manifest | sort
-cut -f2 /var/lib/kprov/manifest | grep ^/ | sort | xargs stat -c '%n %a %U:%G %F'
-cut -f2 /var/lib/kprov/manifest | grep ^/ | grep -vE '[.](crt|key)$|service$' | sort | xargs sha256sum 2>/dev/null
+LISTING = """cut -f1,2 /var/lib/kprov/ledger | sort
+cut -f2 /var/lib/kprov/ledger | grep ^/ | sort | xargs stat -c '%n %a %U:%G %F'
+cut -f2 /var/lib/kprov/ledger | grep ^/ | grep -vE '[.](crt|key)$|service$' | sort | xargs sha256sum 2>/dev/null
 cd /var/lib/kprov/stamps && sha256sum *
 systemctl list-unit-files --no-legend 'kube*.service' 'etcd*' 'containerd*' 'kprov*'
 systemctl is-active etcd kube-apiserver kube-controller-manager kube-scheduler containerd kubelet kube-proxy"""

@@ -39,7 +39,7 @@ def want(cluster: LabCluster, kubernetes: str) -> None:
 
 def bookkeeping(cluster: LabCluster) -> str:
     """Changes with everything kprov does on the host."""
-    return cluster.sh("all1", "sha256sum /var/lib/kprov/manifest /var/lib/kprov/generation /var/lib/kprov/stamps/*")
+    return cluster.sh("all1", "sha256sum /var/lib/kprov/ledger /var/lib/kprov/generation /var/lib/kprov/stamps/*")
 
 
 def kubelet_version(cluster: LabCluster) -> str:

@@ -109,8 +109,8 @@ do_mode() { # path, owner, group, mode
 }
 
 record_same() { # the content is as recorded, the inode's times moved
-    hash=$(awk -F"$T" -v p="$1" '($1 == "file" || $1 == "binary") && $2 == p {print $3}' $STATE/manifest)
-    kind=$(awk -F"$T" -v p="$1" '($1 == "file" || $1 == "binary") && $2 == p {print $1}' $STATE/manifest)
+    hash=$(awk -F"$T" -v p="$1" '($1 == "file" || $1 == "binary") && $2 == p {print $3}' $STATE/ledger)
+    kind=$(awk -F"$T" -v p="$1" '($1 == "file" || $1 == "binary") && $2 == p {print $1}' $STATE/ledger)
     if [ -n "$kind" ]; then record "$kind" "$1" "$hash"; fi
 }
 

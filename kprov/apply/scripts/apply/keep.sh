@@ -37,7 +37,7 @@ keep_files() { # what the pending files are about to replace
         FILENAME == ARGV[1] {if ($1 != "mode") held[$2]; next}
         FILENAME == ARGV[2] {if ($1 == "file" || $1 == "binary") value[$2] = $3; next}
         {path = $2 "/" $3} !(path in held) {print $5, path, path in value ? value[path] : "-"}' \
-        $KEPT/files $STATE/manifest "$stage/pending" > "$stage/keep"
+        $KEPT/files $STATE/ledger "$stage/pending" > "$stage/keep"
     keep_these
 }
 

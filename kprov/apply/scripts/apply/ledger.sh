@@ -14,7 +14,7 @@ before() { # what was there before kprov came, told once, at the first touch
             "$(getent group "$2" > /dev/null && echo present || echo absent)" ;;
     package) if command -v "$3" > /dev/null 2>&1; then echo present; else echo absent; fi ;;
     unit)
-        if ! grep -qF "file$T/etc/systemd/system/$2$T" $STATE/manifest &&
+        if ! grep -qF "file$T/etc/systemd/system/$2$T" $STATE/ledger &&
             [ "$(systemctl show -p LoadState --value "$2")" = loaded ]; then
             printf 'present %s %s\n' \
                 "$(systemctl is-enabled "$2" 2> /dev/null)" "$(systemctl is-active "$2" 2> /dev/null)"
@@ -29,22 +29,22 @@ holds_anything() { [ -n "$(find "$1/" -mindepth 1 -maxdepth 1 ! -name lost+found
 
 empty() { find "$1/" -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf --one-file-system {} + 2> /dev/null; }
 
-announce() { # write-ahead: what is about to be made is in the manifest before it exists
+announce() { # write-ahead: what is about to be made is in the ledger before it exists
     awk -F"$T" 'FILENAME == ARGV[1] {known[$1, $2]; next} !(($1, $2) in known)' \
-        $STATE/manifest "$stage/announce" > "$stage/unknown"
+        $STATE/ledger "$stage/announce" > "$stage/unknown"
     [ -s "$stage/unknown" ] || return 0
     new=$stage/new; : > "$new"
     while IFS="$T" read -r kind name value; do
         { printf '%s\t%s\t%s\t-\t' "$kind" "$name" "$value" && before "$kind" "$name" "$value"; } >> "$new" || return 1
     done < "$stage/unknown"
-    cat $STATE/manifest "$new" > $STATE/manifest.new && sync $STATE/manifest.new &&
-        mv -f $STATE/manifest.new $STATE/manifest
+    cat $STATE/ledger "$new" > $STATE/ledger.new && sync $STATE/ledger.new &&
+        mv -f $STATE/ledger.new $STATE/ledger
 }
 
 record() { printf '%s\t%s\t%s\n' "$1" "$2" "$3" >> "$stage/done"; } # kind, name, hash or value
 forget() { printf '%s\t%s\tgone\n' "$1" "$2" >> "$stage/gone"; }
 
-write_manifest() { # hashes and stat lines of what was done; lines of what is gone are left out
+write_ledger() { # hashes and stat lines of what was done; lines of what is gone are left out
     [ -s "$stage/done" ] || [ -s "$stage/gone" ] || return 0
     touch "$stage/done" "$stage/gone"
     awk -F"$T" '$1 == "file" || $1 == "binary" {print $2}' "$stage/done" | sort -u |
@@ -55,8 +55,8 @@ write_manifest() { # hashes and stat lines of what was done; lines of what is go
                 while ((getline < gone) > 0) left[$1, $2] = 1 }
         ($1, $2) in left {next}
         ($1, $2) in value {$3 = value[$1, $2]; $4 = ($2 in stat) ? stat[$2] : "-"}
-        {print}' $STATE/manifest > $STATE/manifest.new &&
-        sync $STATE/manifest.new && mv -f $STATE/manifest.new $STATE/manifest
+        {print}' $STATE/ledger > $STATE/ledger.new &&
+        sync $STATE/ledger.new && mv -f $STATE/ledger.new $STATE/ledger
     : > "$stage/done"; : > "$stage/gone"
 }
 
@@ -67,7 +67,7 @@ end() {
         take_back
         [ ! -s "$stage/back" ] || printf 'back\t%s\t%s\n' "$number" "$(base64 -w0 < "$stage/back")"
     fi
-    write_manifest
+    write_ledger
     # What installs packages beside us unmasks by itself.
     if [ ! -e $STATE/packages.lock ] || flock -n $STATE/packages.lock true; then unmask; fi
     rm -rf "$stage"

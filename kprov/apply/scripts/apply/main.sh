@@ -8,14 +8,16 @@ main() {
     trap 'exit 71' HUP INT TERM PIPE
     number=0
     mkdir -p $STATE/stamps
-    if [ ! -e $STATE/manifest ]; then remember; fi
-    touch $STATE/manifest
+    # It was called manifest by kprov 0.1 and earlier.
+    if [ ! -e $STATE/ledger ] && [ -e $STATE/manifest ]; then mv $STATE/manifest $STATE/ledger; fi
+    if [ ! -e $STATE/ledger ]; then remember; fi
+    touch $STATE/ledger
     exec 9>> $STATE/apply.lock
     flock -w 120 9 || fail 'another apply is still at work on this host'
     for old in $STATE/stage.*; do if [ "$old" != "$stage" ]; then rm -rf "$old"; fi; done
     : > "$stage/done"; : > "$stage/gone"; : > "$stage/pending"; : > "$stage/directories"
     sweep
-    announce || fail 'cannot write the manifest, or keep what was there before'
+    announce || fail 'cannot write the ledger, or keep what was there before'
     read -r _ operation _ < "$stage/ops"
     # What was seen well is forgotten with the next work; before, the cluster is asked for a heartbeat.
     case $operation in ask | go_back) ;; *) [ ! -e $KEPT/well ] || rm -rf $KEPT ;; esac

@@ -15,7 +15,7 @@ words() { printf %s "$1" | tr '\037' ' '; } # of one field; for those that have 
 
 tell() { printf 'told\t%s\t%s\n' "$number" "$(printf %s "$1" | base64 -w0)"; } # what was asked
 
-fail() { # what happened, with a log: ends the program, the manifest is written first
+fail() { # what happened, with a log: ends the program, the ledger is written first
     printf 'fail\t%s\t%s\n' "$number" "$(printf %s "$1" | base64 -w0)"
     exit 1
 }

@@ -37,7 +37,7 @@ do_stop() { # unit: until what it needs is there again
     kill_rest "$1" "$group"
 }
 
-do_checkpoint() { write_manifest; } # : what was done so far is not done again, whatever happens next
+do_checkpoint() { write_ledger; } # : what was done so far is not done again, whatever happens next
 
 do_remove_unit() { # unit
     group=$(group_of "$1")

@@ -8,7 +8,9 @@ main() {
     trap 'exit 71' HUP INT TERM PIPE
     queries=$work/queries; cat > "$queries"
     records=$work/records; : > "$records"
-    [ -r $STATE/manifest ] && cat $STATE/manifest > "$records"
+    for file in ledger manifest; do # its name, and the one that it had before
+        [ ! -r $STATE/$file ] || { cat $STATE/$file > "$records"; break; }
+    done
     printf 'kprov-probe begin\n'
     sort_out
     clock clock # before any waiting, and once more after it: the middle of both is compared with the operator's
