@@ -223,14 +223,18 @@ def test_a_folder_in_a_file_s_place_is_somebody_s_and_is_not_deleted(cluster: La
 
 
 def test_a_service_that_does_not_get_healthy_shows_its_journal_and_leaves_the_rest_alone(cluster: LabCluster) -> None:
-    before = cluster.main_pids("one")
+    before, listing = cluster.main_pids("one"), cluster.sh("one", LISTING)
     settings(cluster, extra_args={"kube-scheduler": {"show-hidden-metrics-for-version": "0.1"}})  # judged at its start
     ran = cluster.kprov("up", "--yes", status=3)
     assert "kube-scheduler.service" in ran.text
+    assert "must be omitted or have the value" in ran.text, "the program's own words"
+    assert "now: 1 previous file put back; kube-scheduler.service runs again as before, and answered" in ran.text
     after = cluster.main_pids("one")
     assert {unit for unit in before if before[unit] != after.get(unit)} == {"kube-scheduler.service"}
+    assert cluster.sh("one", LISTING) == listing, "the host is as it was"
     cluster.edit(lambda document: document["cluster"].pop("extra_args"))
     cluster.kprov("up", "--yes")
+    assert cluster.main_pids("one") == after, "nothing was left to be done on the host"
     assert cluster.kprov("plan").status == 0
 
 
@@ -239,9 +243,10 @@ def test_a_file_that_its_program_refuses_never_gets_its_name(cluster: LabCluster
     """What no look at the inventory finds is found by containerd itself, before anything is touched."""
     before, file = cluster.main_pids("one"), "/etc/containerd/config.toml"
     was = cluster.sh("one", f"sha256sum {file}; ls /var/lib/kprov/stamps")
-    settings(cluster, containerd={"timeouts": {"io.containerd.timeout.task.state": 5}})
+    settings(cluster, containerd={"plugins": {"io.containerd.gc.v1.scheduler": {"startup_delay": "never"}}})
     ran = cluster.kprov("up", "--yes", status=3)
     assert f"containerd refuses the new {file}, which was not put in place" in ran.text
+    assert 'invalid duration "never"' in ran.text
     assert cluster.sh("one", f"sha256sum {file}; ls /var/lib/kprov/stamps") == was
     assert cluster.main_pids("one") == before
     cluster.edit(lambda document: document["cluster"].pop("containerd"))
