@@ -14,7 +14,7 @@ from kprov.roles.api_server import AUDIT_LOGS
 from kprov.roles.documents import arguments
 from kprov.roles.layout import credential, program
 from kprov.roles.stores import store_folder
-from kprov.roles.templating import render
+from kprov.roles.templating import render, render_script
 from kprov.values import components
 from kprov.values.addon import Addon
 from kprov.values.context import Context
@@ -54,7 +54,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield File(path=_NAMES[ctx.host.is_node], content=_names(ctx))
     secret = password(ctx.trust.encryption_key, ADDON, INTAKE_USER, addon.password_generation).reveal()
     yield File(path=_PASSWORD, content=secret.encode(), mode=0o600, secret=True)
-    yield File(path=_SCRIPT, content=render(user, "host_logs/kprov-journal.sh"), mode=0o755)
+    yield render_script(user, "host_logs/kprov-journal.sh", _SCRIPT)
     yield program(ctx, "vlagent")
     yield _journal(ctx)
     yield _collector(ctx, addon)

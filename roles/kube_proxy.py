@@ -16,7 +16,7 @@ from kprov.roles.layout import (
     kube_proxy_mode,
     program,
 )
-from kprov.roles.templating import render
+from kprov.roles.templating import render, render_script
 from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.model import Cluster, Facts
@@ -67,7 +67,7 @@ def _watch(ctx: Context) -> Iterable[Resource]:
     """The unit that notices when something flushed the rules."""
     user = ctx.cluster.templates_dir
     mode = kube_proxy_mode(ctx.cluster, ctx.own)
-    yield File(path=RULES_SCRIPT, content=render(user, "kube_proxy/kprov-service-rules.sh"), mode=0o755)
+    yield render_script(user, "kube_proxy/kprov-service-rules.sh", RULES_SCRIPT)
     yield Unit(
         name=RULES_UNIT,
         content=render(user, "kube_proxy/kprov-service-rules.service.j2", script=RULES_SCRIPT, mode=mode),

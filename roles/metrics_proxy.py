@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kprov.roles.layout import CA, ca_file, certificates, credential
-from kprov.roles.templating import render
+from kprov.roles.templating import render, render_script
 from kprov.values import components
 from kprov.values.component import Component
 from kprov.values.context import Context
@@ -67,7 +67,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield leaf
     # haproxy cannot check it: its certificate and list are there only while the unit runs.
     yield File(path=CONFIG, content=config)
-    yield File(path=SCRIPT, content=render(user, "metrics_proxy/kprov-certificate-ends.sh"), mode=0o755)
+    yield render_script(user, "metrics_proxy/kprov-certificate-ends.sh", SCRIPT)
     yield Unit(
         name=_RECORD.unit,
         content=render(

@@ -14,7 +14,7 @@ from ipaddress import IPv4Interface, IPv4Network, ip_address
 
 from kprov.roles.layout import CNI_CONF, SHARED_CNI_CONF, firewall, kube_proxy_mode
 from kprov.roles.pod_network import cidr_text, mode_file
-from kprov.roles.templating import render
+from kprov.roles.templating import render, render_script
 from kprov.values import components
 from kprov.values.addresses import bare
 from kprov.values.context import Context
@@ -53,7 +53,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
         return
     user = ctx.cluster.templates_dir
     yield File(path=CONFLIST, content=_conflist(ctx), mode=0o600)
-    yield File(path=SCRIPT, content=render(user, "network/kprov-network.sh"), mode=0o755)
+    yield render_script(user, "network/kprov-network.sh", SCRIPT)
     network = ctx.cluster.network
     tunnel = network if network.mode == "vxlan" else None
     yield File(path=SETTINGS, content=settings(ctx, tunnel=tunnel, routes=network.mode))

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.exceptions import TemplateError
 
 from kprov.values.errors import KprovError
+from kprov.values.resources import FILE, File
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
 
@@ -63,3 +64,9 @@ def render(templates_dir: Path | None, name: str, /, **values: Any) -> bytes:
             needed="a template that uses only the values its role gives it",
             todo="compare it with the packaged template of the same name" if templates_dir else "report this as a bug",
         ) from error
+
+
+def render_script(templates_dir: Path | None, name: str, path: str) -> File:
+    """Render a shell script of a component. One that may be the user's is parsed on the host before it gets its name."""
+    check = ("sh", "-n", FILE) if templates_dir is not None else ()
+    return File(path=path, content=render(templates_dir, name), mode=0o755, check=check)
