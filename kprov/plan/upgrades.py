@@ -109,10 +109,12 @@ def _waiting(plan: HostPlan) -> HostPlan:
     known = {unit for runtime in RUNTIMES.values() for unit in runtime.units}
     units = {restart.unit.name: restart.unit for restart in plan.restarts if restart.unit.name in known}
     inputs = {path for unit in units.values() for path in (*unit.reads, unit.path)}
+    # What keeps an image may be one of them that does not run yet.
+    images = any(restart.unit.name in units and not restart.running for restart in plan.restarts)
 
     def waits(stage: str, key: Key, *, program: bool) -> bool:
         if stage == RUNTIME and units:
-            return program or key[1] in inputs or key[1] in units
+            return program or key[1] in inputs or key[1] in units or (images and key[0] == "image")
         return stage == NODE
 
     return replace(

@@ -11,7 +11,7 @@ from kprov.observe.observation import Observation
 from kprov.plan.host import Change, HostPlan, Restart
 from kprov.plan.upgrades import CORDONED, NodeUpgrades, decide, deferred
 from kprov.values.model import Cluster, Connection, Group, Host, UpgradeSettings
-from kprov.values.resources import Artifact, Binary, File, Unit
+from kprov.values.resources import Artifact, Binary, File, Image, Unit
 
 GROUPS: dict[str, tuple[Group, ...]] = {"cp1": ("control_plane",), "w1": ("worker",), "w2": ("worker",)}
 CONTAINERD = Unit(
@@ -155,3 +155,13 @@ def test_what_disturbs_pods_waits_and_the_rest_does_not() -> None:
     assert [change.stage for change in alone.changes] == ["runtime", "upgrade"]
     assert {item.stage for item in alone.restarts} == {"upgrade"}
     assert deferred(NEW_RUNTIME, NodeUpgrades(drain=("w2",))) is NEW_RUNTIME
+
+
+@pytest.mark.parametrize(("running", "stage"), [(True, "runtime"), (False, "upgrade")])
+def test_an_image_waits_for_a_store_that_does_not_run_yet(running: bool, stage: str) -> None:
+    artifact = Artifact(name="image-pause", version="1", arch="amd64", sha256="0" * 64, size=1, local="")
+    image = Image(reference="pause:1", artifact=artifact, store="/run/docker.sock")
+    change = Change(stage="runtime", key=image.key, action="create", reasons=("it is not there",), resource=image)
+    own = plan(binary("dockerd", "runtime"), change, restart("dockerd.service", "runtime", running=running))
+    moved = deferred(own, NodeUpgrades(drain=("w1",)))
+    assert moved.changes[-1].stage == stage
