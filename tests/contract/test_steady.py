@@ -115,6 +115,22 @@ def test_a_unit_that_never_gets_there_fails_at_its_deadline(room: Room) -> None:
     )
 
 
+@pytest.mark.parametrize("keeps", [True, False], ids=["a host that serves", "a host that is new"])
+def test_a_unit_that_never_gets_ready_is_given_up_early_where_all_that_it_needs_is_there(
+    room: Room, *, keeps: bool
+) -> None:
+    """On a first run what it needs may still come: there it has until its deadline."""
+    systemd(room, *(f"{WAITS} NRestarts={number}" for number in range(7)), pause="10s")
+    batch = Batch()
+    if keeps:
+        batch.add("", wire.Keep(units=("x.service",)))
+    for step in restarted("x.service", seconds=600 if keeps else 4).steps:
+        batch.steps.append(step)
+    failed = next(row for row in room.apply(batch) if row[0] == "fail")
+    words = "it ended 5 times within" if keeps else "it did not run for longer than its RestartSec"
+    assert failed[2].startswith(words)
+
+
 def test_a_unit_that_comes_up_at_the_third_attempt_passes(room: Room) -> None:
     systemd(room, process(7), WAITS, process(8), WAITS, process(9))
     assert room.apply(restarted("x.service"))[-1][0] == "done"

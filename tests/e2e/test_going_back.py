@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from conftest import Make
+from conftest import Make, Say
 from held_run import kill, start
 from lab_cluster import LabCluster, until
 
@@ -35,13 +35,18 @@ def cluster(living: LabCluster) -> Iterator[LabCluster]:
         lambda document: [document["cluster"].pop(key, None) for key in ("containerd", "extra_args", "kubelet")]
     )
     living.kprov("up", "--yes")
-    assert set(living.nodes().values()) == {True}
+    await_nodes(living)
 
 
 def starts(cluster: LabCluster, unit: str) -> dict[str, float]:
     """Host → when the unit's main process started, in seconds of the one kernel that all machines share."""
     asked = f"systemctl show -p ExecMainStartTimestamp --value --timestamp=us+utc {unit} | xargs -I @ date -d @ +%s.%N"
-    return {name: float(cluster.sh(name, asked)) for name in HOSTS}
+    having = [name for name in HOSTS if cluster.sh(name, f"systemctl cat {unit} > /dev/null && echo yes", check=False)]
+    return {name: float(cluster.sh(name, asked)) for name in having}
+
+
+def await_nodes(cluster: LabCluster) -> None:
+    until(lambda: set(cluster.nodes().values()) == {True}, seconds=60, what="all nodes are Ready")
 
 
 def sums(cluster: LabCluster) -> dict[str, str]:
@@ -63,10 +68,13 @@ def test_one_host_restarts_alone_and_through_its_gate_before_the_others(cluster:
     assert all(later - when > 2 for _, later in rest), f"RestartSec, which the gate waits for: {began}"
 
 
-def test_a_containerd_that_cannot_start_is_taken_back_on_the_one_host_that_got_it(cluster: LabCluster) -> None:
+def test_a_containerd_that_cannot_start_is_taken_back_on_the_one_host_that_got_it(
+    cluster: LabCluster, say: Say
+) -> None:
     before, began = sums(cluster), starts(cluster, "containerd.service")
     settings(cluster, containerd=UNFIT)
     ran = cluster.kprov("up", "--yes", status=3)
+    say(ran.text)
     assert "w1, runtime: unit containerd.service" in ran.text
     assert "192.0.2.77:1338" in ran.text, "containerd's own words"
     assert "1 previous file put back; containerd.service runs again as before, and answered" in ran.text
@@ -74,7 +82,7 @@ def test_a_containerd_that_cannot_start_is_taken_back_on_the_one_host_that_got_i
     assert {name for name in HOSTS if began[name] != after[name]} == {"w1"}
     assert sums(cluster) == before
     assert cluster.sh("w1", "ls /var/lib/kprov").split().count("previous") == 0
-    assert set(cluster.nodes().values()) == {True}
+    await_nodes(cluster)
 
 
 def test_a_host_whose_run_was_killed_between_change_and_gate_goes_back_by_itself(cluster: LabCluster) -> None:
@@ -91,6 +99,7 @@ def test_a_host_whose_run_was_killed_between_change_and_gate_goes_back_by_itself
     assert cluster.sh("w1", "systemctl is-active containerd").strip() == "active"
 
 
+@pytest.mark.long
 def test_an_api_server_that_cannot_start_is_taken_back_while_the_other_one_serves(cluster: LabCluster) -> None:
     settings(cluster, extra_args={"kube-apiserver": {"show-hidden-metrics-for-version": "0.1"}})
     before = starts(cluster, "kube-apiserver.service")
@@ -102,6 +111,7 @@ def test_an_api_server_that_cannot_start_is_taken_back_while_the_other_one_serve
     cluster.kubectl("get", "--raw=/readyz")
 
 
+@pytest.mark.long
 def test_no_api_server_is_stopped_without_another_one_that_is_ready(cluster: LabCluster) -> None:
     settings(cluster, extra_args={"kube-apiserver": {"v": "3"}})
     before = starts(cluster, "kube-apiserver.service")["cp1"]
@@ -113,14 +123,16 @@ def test_no_api_server_is_stopped_without_another_one_that_is_ready(cluster: Lab
     assert starts(cluster, "kube-apiserver.service")["cp1"] != before
 
 
+@pytest.mark.long
 def test_a_kubelet_that_cannot_start_is_taken_back(cluster: LabCluster) -> None:
     nowhere = {f"image-credential-provider-{name}": "/nowhere" for name in ("bin-dir", "config")}
     settings(cluster, extra_args={"kubelet": nowhere})
     ran = cluster.kprov("up", "--yes", status=3)
     assert "kubelet.service runs again as before, and answered" in ran.text
-    assert set(cluster.nodes().values()) == {True}
+    await_nodes(cluster)
 
 
+@pytest.mark.long
 def test_nodes_are_repaired_while_a_webhook_refuses_objects_and_its_name_leads_out(cluster: LabCluster) -> None:
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["nodes"], "scope": "*"}
     service = {"name": "gate", "namespace": "default", "path": "/"}

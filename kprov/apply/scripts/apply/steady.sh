@@ -5,9 +5,10 @@ elder= # units that an earlier exec restarted
 # many ended before, whether it has lived for longer than systemd waits before a restart, ActiveState, SubState.
 watch() {
     read -r now _ < /proc/uptime # a clock that nobody sets
+    asked=Id,Type,ActiveState,SubState,MainPID,ExecMainStartTimestampMonotonic,RestartUSec,Job,NRestarts
     # shellcheck disable=SC2086 # names of units have no blanks
-    systemctl show -p Id,Type,ActiveState,SubState,MainPID,ExecMainStartTimestampMonotonic,RestartUSec,Job $restarted |
-        awk -F= -v now="$now" -v watched="$stage/watched" -v elders="$elder" '
+    systemctl show -p $asked $restarted |
+        awk -F= -v now="$now" -v watched="$stage/watched" -v elders="$elder" -v hasty="$keeping" '
         BEGIN {
             split(elders, word, " "); for (i in word) elder[word[i]]
             split("us 0.000001 ms 0.001 s 1 min 60 h 3600 d 86400", word, " ")
@@ -39,6 +40,8 @@ watch() {
                 if (known[name] != "" && known[name] != "-") ends[name]++
                 since[name] = known[name] == "" && process != "-" && name in elder ? born(v["MainPID"]) : now
             }
+            # Where all that it needs is there, one that never gets ready is not waited for until its deadline.
+            if (hasty != "" && v["NRestarts"] + 0 > ends[name] + 0) ends[name] = v["NRestarts"] + 0
             if (process != "-" && now - since[name] > seconds(v["RestartUSec"])) lives = "yes"
             print name, process, since[name], ends[name] + 0, lives, v["ActiveState"], v["SubState"]
             split("", v)
