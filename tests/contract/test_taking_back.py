@@ -117,7 +117,7 @@ def ended(room: Room, batch: Batch) -> Ended:
 def state(room: Room) -> str:
     """All that going back must leave as it was."""
     return room.text(
-        "cd /var/lib/kprov; ls -A stamps; cat stamps/*; cut -f 1,2,3,5 manifest | sort; ls -d previous 2> /dev/null;"
+        "cd /var/lib/kprov; ls -A stamps; cat stamps/*; cut -f 1,2,3,5 ledger | sort; ls -d previous 2> /dev/null;"
         "stat -c '%n %a %U:%G' /srv/a/*; cat /srv/a/*; cut -d ' ' -f 1,2 /srv/units/*"
     )
 
