@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kprov.addon.refusals import blocked
+from kprov.apply import wire
 from kprov.apply.batch import Batch, stream
 from kprov.apply.cause import collapse, find_cause
 from kprov.apply.scripts import APPLY_COMMAND
@@ -70,7 +71,7 @@ def send(
             failed(
                 number,
                 expected=_expected(batch, number),
-                found=why.found if why else find_cause(lines) or "it failed with no output",
+                found=why.found if why else _cause(batch, number, lines) or "it failed with no output",
                 log="\n".join(collapse(lines)[-24:]),
                 todo=why.todo if why else _FIX,
             )
@@ -96,6 +97,13 @@ def _title(batch: Batch, number: int) -> str:
 def _expected(batch: Batch, number: int) -> str:
     known = 0 < number <= len(batch.steps)
     return batch.steps[number - 1].operation.expected if known else "the host to take its operations"
+
+
+def _cause(batch: Batch, number: int, lines: list[str]) -> str:
+    """What went wrong, in a line. Of a unit that does not stay up the host tells first what its program said last."""
+    known = 0 < number <= len(batch.steps)
+    own = known and isinstance(batch.steps[number - 1].operation, wire.Steady)
+    return lines[0] if own and lines else find_cause(lines)
 
 
 def _todo_for_exit(status: int) -> str:

@@ -128,6 +128,17 @@ def test_a_failure_names_resource_expectation_finding_and_log() -> None:
     assert failure.todo
 
 
+def test_of_a_unit_that_does_not_stay_up_its_own_last_words_come_first() -> None:
+    """Its journal may hold older lines that read more like an error."""
+    log = "why: it ended 5 times within 9 s\nE1130 18:03:42.555269 9069 x.go:72] of an hour ago"
+    asked = Batch()
+    asked.add("unit x.service: stays up", wire.Steady(unit="x.service", seconds=60))
+    said = f"fail\t1\t{base64.b64encode(log.encode()).decode()}\n".encode()
+    fake = FakeTransport(handler=lambda *_: Result(status=1, stdout=said, stderr=b""))
+    (failure,) = send(fake.connect(host("a")), "api-server", asked, "g", lambda _: None)
+    assert failure.found == "why: it ended 5 times within 9 s"
+
+
 def test_a_shell_that_ends_early_and_a_full_disk_are_told() -> None:
     failure, _ = sent(lambda *_: Result(status=72, stdout=b"", stderr=b"tar: no space left"))
     assert failure is not None

@@ -60,16 +60,14 @@ do_steady() { # unit, seconds: its main process stays. One that ends soon after 
         set -- "$1" "$2" $(awk -v unit="$1" '$1 == unit {print $4, $5, $6, $7}' "$stage/watched")
         [ "${4:-}" != yes ] || return 0
         if [ "${3:-0}" -ge 5 ]; then
-            words=$(last_words "$1")
-            fail "it ended $3 times within $(($(date +%s) - began)) s of its restart, and systemd starts it again \
-and again${words:+: $words}
-$(unit_log "$1")"
+            log="it ended $3 times within $(($(date +%s) - began)) s of its restart, and systemd starts it"
+            log="$log again and again"
         elif [ "$(date +%s)" -ge $limit ]; then
-            words=$(last_words "$1")
-            fail "it did not run for longer than its RestartSec, it is ${5:-unknown} (${6:-unknown})${words:+: $words}
+            log="it did not run for longer than its RestartSec, it is ${5:-unknown} (${6:-unknown})"
+        else sleep 0.2; continue; fi
+        words=$(last_words "$1")
+        fail "${words:+$words: }$log
 $(unit_log "$1")"
-        fi
-        sleep 0.2
     done
 }
 
