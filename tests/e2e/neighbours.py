@@ -45,7 +45,7 @@ UNIT
 systemctl daemon-reload
 systemctl enable -q --now docker.service
 """
-# The disks of lab machines are no place for podman's overlays.
+# The disks of lab machines are no place for podman's overlays, and what a test starts in a machine is in no cgroup of its.
 OTHERS = """
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q install -y --no-install-recommends podman crun nginx-light nftables iptables
@@ -57,7 +57,7 @@ echo 'server { listen 8091; location / { return 200 "ours"; } }' > /etc/nginx/co
 systemctl enable -q nginx
 systemctl restart nginx
 tar -C /root/image -c . | podman import - own:1
-podman run -d --name beside own:1 /bin/busybox sleep 100000
+systemd-run -q --scope podman run -d --name beside own:1 /bin/busybox sleep 100000
 nft add table inet own
 nft add chain inet own input '{ type filter hook input priority 5; policy accept; }'
 nft add rule inet own input tcp dport 4444 drop
