@@ -41,7 +41,7 @@ TRACES: Mapping[str, str] = {
     "failed units": "systemctl --failed --no-legend",
     "users": "sort /etc/passwd /etc/group",
     "packages": "dpkg-query -W -f '${Package} ${Status}\\n' | grep 'install ok installed' | sort",
-    "firewall": "command -v nft > /dev/null || exit 0; nft list ruleset",
+    "firewall": "command -v nft > /dev/null || exit 0; nft -s list ruleset",
     "routes": "ip route",
     "links": "ip -o link | sed 's/^[0-9]*: //; s/@.*: </: </' | cut -d' ' -f1,2 | sort",
     "mounts": "findmnt -rno TARGET | grep -vE '^/(proc|sys/kernel|dev)|^/run/(user|credentials)' | sort",
