@@ -18,7 +18,7 @@ from kprov.roles.templating import render, render_script
 from kprov.values import components
 from kprov.values.addresses import bare
 from kprov.values.context import Context
-from kprov.values.model import Facts, Host, NetworkMode, NetworkSettings
+from kprov.values.model import Facts, NetworkMode, NetworkSettings
 from kprov.values.paths import BIN
 from kprov.values.resources import File, Gate, Resource, Unit
 
@@ -137,32 +137,31 @@ def settings(ctx: Context, *, tunnel: NetworkSettings | None, routes: NetworkMod
     if tunnel is not None:
         end = f"{ctx.node_ip} {tunnel_mac(own)} {_pod_mtu(ctx, tunnel)} {gateway(own)}"
         lines += [f"vxlan {tunnel.vni} {tunnel.port} {end}", *(["both"] if both else [])]
-    for node, address in _others(ctx):
-        cidr = ctx.pod_cidrs[node.name]
-        lines.append(f"route {cidr_text(cidr)} {gateway(cidr) if routes == 'vxlan' else address}")
-        if tunnel is not None:
-            if routes != "vxlan":
-                lines.append(f"route {gateway(cidr)} {gateway(cidr)}")
-            lines.append(f"peer {gateway(cidr)} {tunnel_mac(cidr)} {address}")
+    peers = ctx.once(("peers", tunnel is not None, routes), lambda: list(_peers(ctx, tunnel is not None, routes)))
+    for name, guess, text in peers:
+        # Of a silent node the address may be a guess: a route through what is no neighbour is refused.
+        beyond = guess and not any(ip_address(guess) in link for link in neighbourhood(ctx.own))
+        if name != ctx.host.name and not beyond:
+            lines.append(text)
     return ("\n".join(lines) + "\n").encode()
 
 
-def _others(ctx: Context) -> Iterable[tuple[Host, str]]:
-    """The other nodes, also those that did not answer beside --limit: their pods are there when they are back."""
+def _peers(ctx: Context, tunnelled: bool, routes: NetworkMode) -> Iterable[tuple[str, str, str]]:
+    """Each node, its address where that is a guess, and what the others are told of it: the same for all of them.
+
+    Also those that did not answer beside --limit: their pods are there when they are back.
+    """
     for node in ctx.cluster.nodes:
-        if node.name != ctx.host.name and node.name in ctx.pod_cidrs and (address := _address(ctx, node)):
-            yield node, address
-
-
-def _address(ctx: Context, node: Host) -> str:
-    """Empty when it is not known. Of a silent node it may be a guess: a route through what is no neighbour is refused."""
-    try:
-        address = ctx.facts.node_ip(node)
-    except KeyError:
-        return ""
-    guessed = node.name not in ctx.facts and ctx.cluster.network.mode == "routed"
-    beyond = guessed and not any(ip_address(address) in link for link in neighbourhood(ctx.own))
-    return "" if beyond else address
+        try:
+            cidr, address = ctx.pod_cidrs[node.name], ctx.facts.node_ip(node)
+        except KeyError:
+            continue
+        lines = [f"route {cidr_text(cidr)} {gateway(cidr) if routes == 'vxlan' else address}"]
+        if tunnelled:
+            lines += [f"route {gateway(cidr)} {gateway(cidr)}"] if routes != "vxlan" else []
+            lines += [f"peer {gateway(cidr)} {tunnel_mac(cidr)} {address}"]
+        guessed = node.name not in ctx.facts and ctx.cluster.network.mode == "routed"
+        yield node.name, address if guessed else "", "\n".join(lines)
 
 
 def neighbourhood(facts: Facts) -> frozenset[IPv4Network]:

@@ -23,23 +23,21 @@ Send = Callable[[Batch, dict[int, Answer]], Sequence[HostFailed]]  # one exec: f
 
 @dataclass(kw_only=True)
 class Work:
-    """What a control plane is sent about objects: operations, then conversations. No credential is in it yet."""
+    """What a control plane is sent about objects: operations to begin with, then conversations, which make it due. No
+    credential is in it yet.
+    """
 
     first: Batch = field(default_factory=Batch)
     talks: Sequence[Callable[[], Talk[None]]] = ()
 
     @property
     def due(self) -> bool:
-        return bool(self.first.operations or self.talks)
+        return bool(self.talks)
 
 
 def worked(work: Work, kubeconfig: bytes) -> Exchange[None]:
-    """Carry work, in as few batches as its answers allow. kubeconfig: as of `carried`."""
-    if work.talks:
-        yield from carried(_one_after_the_other(work.talks), work.first, kubeconfig=kubeconfig)
-    elif work.first.operations:
-        work.first.attach_as("kubeconfig", kubeconfig)
-        yield work.first
+    """Carry work that is due, in as few batches as its answers allow. kubeconfig: as of `carried`."""
+    yield from carried(_one_after_the_other(work.talks), work.first, kubeconfig=kubeconfig)
 
 
 def _one_after_the_other(talks: Sequence[Callable[[], Talk[None]]]) -> Talk[None]:

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from ipaddress import IPv4Network
+from typing import Any
 
 from kprov.addon.desired import AddonObjects, addon_objects
 from kprov.addon.readiness import Unready, row_identity, unready
@@ -123,7 +125,7 @@ def desired_of_hosts(inputs: Inputs, observations: Mapping[str, Observation]) ->
 def _desired(context: Context) -> Desired:
     stages = desired(context)
     if context.host.is_node:
-        stages["host"].append(pod_network.table_file(context.pod_cidrs))
+        stages["host"].append(context.once("table", partial(pod_network.table_file, context.pod_cidrs)))
     return expand(stages)
 
 
@@ -137,6 +139,7 @@ def _contexts(
         name: seen.texts[POD_CIDRS] for name, seen in observations.items() if seen.records and POD_CIDRS in seen.texts
     }
     pod_cidrs = pod_network.allocate(cluster, tables, node_object_networks(observations))
+    made: dict[object, tuple[tuple[object, ...], Any]] = {}
     contexts = {
         host.name: Context(
             cluster=cluster,
@@ -145,6 +148,7 @@ def _contexts(
             trust=inputs.trust,
             artifacts=inputs.artifacts,
             pod_cidrs=pod_cidrs,
+            made=made,
         )
         for host in cluster.hosts
         if host.name in observations

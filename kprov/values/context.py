@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
+from typing import Any, TypeVar
 
 from kprov.values.certificate import Authority
 from kprov.values.model import Cluster, ClusterFacts, Facts, Host
 from kprov.values.resources import Artifact
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -40,6 +43,19 @@ class Context:
     trust: Trust
     artifacts: Mapping[tuple[str, str], Artifact]  # (catalog name, arch)
     pod_cidrs: Mapping[str, IPv4Network]  # host name → its pod network
+    # By `once`, for all hosts of a plan: name → what it was made of, and what was made.
+    made: dict[object, tuple[tuple[object, ...], Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, name: object, make: Callable[[], Made]) -> Made:
+        """Return what is the same for every host of this cluster, made for the first that asks. name: of it and of all that
+        it depends on besides cluster, facts and pod networks.
+        """
+        given = (self.cluster, self.facts, self.pod_cidrs)
+        known = self.made.get(name)
+        if known is None or any(one is not other for one, other in zip(known[0], given, strict=True)):
+            known = self.made[name] = given, make()
+        made: Made = known[1]
+        return made
 
     @property
     def own(self) -> Facts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from typing import Any
@@ -57,3 +58,21 @@ def test_addresses_networks_and_records_are_worked_out_once_a_host(calls: Counte
     assert set(few) == {"addresses", "texts", "parsed"}
     for name, times in many.items():
         assert times <= few[name] * 12 + 20, name
+
+
+def test_what_every_host_is_told_of_the_others_is_made_once_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    peers, table = network._peers, pod_network.table_file
+    monkeypatch.setattr(network, "_peers", lambda *given: asked.append("peers") or peers(*given))
+    monkeypatch.setattr(pod_network, "table_file", lambda cidrs: asked.append("table") or table(cidrs))
+    given = context({"hosts": {f"w{number}": {"groups": ["etcd", "control_plane"]} for number in range(5)}})
+    inputs = Inputs(cluster=given.cluster, trust=given.trust, artifacts=given.artifacts, now=NOW)
+    assert len(desired_of_hosts(inputs, {name: Observation(facts=facts) for name, facts in given.facts.items()})) == 5
+    assert sorted(asked) == ["peers", "table"]
+
+
+def test_what_was_made_for_other_facts_is_made_again() -> None:
+    given = context({"hosts": {"w0": {"groups": ["etcd", "control_plane"]}}})
+    made = given.once("x", object)
+    assert given.once("x", object) is made
+    assert replace(given, facts=ClusterFacts(dict(given.facts))).once("x", object) is not made
