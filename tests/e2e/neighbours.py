@@ -57,7 +57,7 @@ echo 'server { listen 8091; location / { return 200 "ours"; } }' > /etc/nginx/co
 systemctl enable -q nginx
 systemctl restart nginx
 tar -C /root/image -c . | podman import - own:1
-systemd-run -q --scope podman run -d --name beside own:1 /bin/busybox sleep 100000
+systemd-run -q --wait -p KillMode=process podman run -d --name beside own:1 /bin/busybox sleep 100000
 nft add table inet own
 nft add chain inet own input '{ type filter hook input priority 5; policy accept; }'
 nft add rule inet own input tcp dport 4444 drop
