@@ -35,7 +35,7 @@ MODULES = (
     *("apply/rolls.py", "apply/conversing.py", "apply/engine.py", "apply/sending.py", "apply/lock.py", "apply/down.py"),
     *("apply/etcd.py", "apply/objects.py", "run/*.py"),
 )
-TESTS = ("plan", "apply", "run", "observe")
+TESTS = ("plan", "apply", "run", "observe", "preflight")
 EXPLAINED = Path(__file__).parent / "explained.txt"
 QUIET = ["-q", "-x", "-n0", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly"]
 Covered = Mapping[tuple[str, int], list[str]]  # file and line → tests
