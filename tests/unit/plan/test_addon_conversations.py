@@ -169,3 +169,30 @@ def test_an_api_is_waited_for_by_its_condition_and_has_no_pods() -> None:
     (row,) = refused(step, reply=reply)
     assert row.found == "apiservice v1.x is not ready: no endpoints"
     assert asked(step, reply=looking(item, pods("x"), [LATE])) == ["wait", "get"] * 3
+
+
+def test_pods_are_looked_for_where_the_workload_is_and_what_is_cluster_wide_in_no_namespace() -> None:
+    heard: list[Request] = []
+    answers = looking(workload(0), pods("ContainerCreating"), [LATE])
+
+    def reply(request: Request) -> Answer:
+        heard.append(request)
+        return answers(request)
+
+    refused(await_ready(ROW), reply=reply)
+    looks = [request.arguments for request in heard if request.arguments[0] == "get"]
+    assert all(asked[asked.index("-n") :][:2] == ("-n", "ns") for asked in looks)
+    heard.clear()
+    refused(await_ready(Awaited(addon="one", kind="apiservice", namespace="", name="v1.x")), reply=reply)
+    assert not any("-n" in request.arguments for request in heard)
+
+
+def test_what_leads_out_is_the_log_where_no_image_is_missing() -> None:
+    (row,) = refused(await_ready(ROW), reply=looking(workload(0), pods("CrashLoopBackOff"), [LATE]))
+    assert row.todo.startswith("fix what the log names")
+
+
+def test_only_the_end_of_a_long_log_is_told() -> None:
+    said = Answer(code=1, words="".join(f"line {number}\n" for number in range(99)))
+    (row,) = refused(apply_addon("one", b"", SENT), reply=script(apply=[said]))
+    assert row.log.splitlines() == [f"line {number}" for number in range(75, 99)]
