@@ -14,6 +14,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from kprov.state.private import (
     remove_parts,
     replace_private,
 )
+from kprov.state.sealed import new_identity
 from kprov.state.trustfile import Identity, Keys, TrustFile, decode, encode
 from kprov.state.vault import check_passphrase
 from kprov.values.certificate import AUTHORITIES, Authority
@@ -155,6 +157,7 @@ class Store:
             service_account=private_pem(service_account),
             service_account_public=public_pem(service_account),
             encryption=secrets.token_bytes(32),
+            backup=new_identity(),
         )
         self._write(encode(identity, keys, self._passphrase), self._passphrase, create_private)
         return self.trust()
@@ -164,6 +167,38 @@ class Store:
         if passphrase is not None:
             check_passphrase(passphrase)
         self._write(encode(self._known.identity, self._open_keys(), passphrase), passphrase, replace_private)
+
+    def backup_key(self) -> Secret:
+        """Return the private key that opens this cluster's backups; it is made where an older kprov made none.
+
+        Raises StoreError.
+        """
+        keys = self._open_keys()
+        if not keys.backup:
+            keys = replace(keys, backup=new_identity())
+            self._write(encode(self._known.identity, keys, self._passphrase), self._passphrase, replace_private)
+        return Secret(keys.backup)
+
+    def text(self) -> bytes:
+        """Return the trust file as it is, sealed or not. Raises StoreError, also when there is none."""
+        with private_folder(self.path) as folder:
+            content = read_private(folder, self.path / _TRUST) if self._known else None
+        if content is None:
+            raise StoreError("the trust file went away", where=str(self.path / _TRUST))
+        return content
+
+    def adopt(self, content: bytes) -> None:
+        """Take over the trust file of a backup, where there is none yet. Raises StoreError."""
+        if self._file is not None:
+            raise self._made_before()
+        if decode(content).identity.cluster != self.cluster_name:
+            raise StoreError(
+                "the state folder in the backup is of another cluster",
+                found=decode(content).identity.cluster,
+                needed=self.cluster_name,
+                todo="give the cluster in the inventory its name back",
+            )
+        self._write(content, self._passphrase, create_private)
 
     @contextmanager
     def lock(self, who: str) -> Iterator[None]:

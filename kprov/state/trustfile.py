@@ -34,12 +34,16 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Keys:
-    """Private keys of the CAs and of service accounts (PEM), and the 32 bytes of encryption at rest."""
+    """Private keys of the CAs and of service accounts (PEM), and the 32 bytes of encryption at rest.
+
+    backup: the private key that opens backups, as age writes it; empty in a file of a kprov that took none.
+    """
 
     authorities: Mapping[Authority, bytes]
     service_account: bytes
     service_account_public: bytes
     encryption: bytes
+    backup: str = ""
 
     def __repr__(self) -> str:
         return "Keys(***)"
@@ -80,6 +84,7 @@ def encode(identity: Identity, keys: Keys, passphrase: Secret | None) -> bytes:
         "service_account": keys.service_account.decode(),
         "service_account_public": keys.service_account_public.decode(),
         "encryption": b64encode(keys.encryption).decode(),
+        "backup": keys.backup,
     }
     document = _public(identity)
     if passphrase is None:
@@ -147,6 +152,7 @@ def _keys(secrets: Mapping[str, Any] | None) -> Keys:
             service_account=known["service_account"].encode(),
             service_account_public=known["service_account_public"].encode(),
             encryption=b64decode(known["encryption"], validate=True),
+            backup=str(known.get("backup", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise _damaged() from None

@@ -88,3 +88,7 @@ class AddonError(KprovError):
 
 class LabError(KprovError):
     """A lab machine could not be made, started or removed."""
+
+
+class BackupError(KprovError):
+    """A backup cannot be taken, opened or trusted."""

@@ -1,0 +1,178 @@
+"""A backup as one file: what it says of itself, the state folder, the inventory and etcd's snapshot, encrypted.
+
+A tar archive in an age file, so that `age -d FILE | tar -x` opens it without kprov. The manifest comes first: it can be
+read without the rest. A file that is written appears under its name when it is whole, or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from kprov.state.sealed import opening, sealing
+from kprov.values.backup import Manifest, decode, encode
+from kprov.values.errors import BackupError
+
+MANIFEST, SNAPSHOT = "manifest.json", "snapshot.db"
+TRUST, ISSUED = "state/trust.json", "state/issued.json"
+INVENTORY, LOCK_FILE = "inventory.yaml", "artifacts.lock.yaml"
+_HASH = 32  # bytes: `etcdctl snapshot save` writes the SHA-256 of all that is before it at the end
+_CHUNK = 1 << 20
+
+Fill = Callable[[Callable[[bytes], None]], None]  # hands a snapshot over, piece by piece
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Opened:
+    """What was in a backup: its small files by name, and where the snapshot was put."""
+
+    manifest: Manifest
+    files: Mapping[str, bytes]
+    snapshot: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"Opened({self.manifest.cluster})"
+
+
+@dataclass(kw_only=True)
+class SnapshotCheck:
+    """Follows a snapshot on its way: its size, its hash, and whether it ends with etcd's own hash of it."""
+
+    size: int = 0
+    _whole: Any = field(default_factory=hashlib.sha256)
+    _etcd: Any = field(default_factory=hashlib.sha256)
+    _tail: bytes = b""
+
+    def feed(self, data: bytes) -> None:
+        self.size += len(data)
+        self._whole.update(data)
+        joined = self._tail + data
+        self._etcd.update(joined[:-_HASH])
+        self._tail = joined[-_HASH:]
+
+    def verify(self, manifest: Manifest, where: str) -> None:
+        """Raise BackupError unless it was the snapshot that the manifest is about, and whole in etcd's eyes."""
+        want = manifest.snapshot
+        if (self.size, self._whole.hexdigest()) != (want.size, want.sha256):
+            raise BackupError(
+                "the snapshot is not the one that was taken",
+                where=where,
+                found=f"{self.size} bytes, SHA-256 {self._whole.hexdigest()}",
+                needed=f"{want.size} bytes, SHA-256 {want.sha256}",
+                todo="take another backup, or use another one",
+            )
+        if self._etcd.digest() != self._tail:
+            raise BackupError(
+                "the snapshot does not have the hash that etcd gave it",
+                where=where,
+                found=self._tail.hex(),
+                needed=self._etcd.hexdigest(),
+                todo="take another backup, or use another one",
+            )
+
+
+def write(path: Path, manifest: Manifest, files: Mapping[str, bytes], fill: Fill, recipients: Sequence[str]) -> int:
+    """Write a backup; returns its size in bytes. Raises BackupError, OSError and what `fill` raises.
+
+    files: small ones by their names in it. Nothing is left of one that is not complete.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as output:
+            with sealing(output, recipients) as sealed:
+                for name, content in {MANIFEST: encode(manifest), **files}.items():
+                    sealed.write(_header(name, len(content), manifest) + content + _padding(len(content)))
+                _write_snapshot(sealed, manifest, fill)
+                sealed.write(b"\0" * 2 * tarfile.BLOCKSIZE)
+            output.flush()
+            os.fsync(output.fileno())
+        size = part.stat().st_size
+        part.rename(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return size
+
+
+def _write_snapshot(sealed: IO[bytes], manifest: Manifest, fill: Fill) -> None:
+    check = SnapshotCheck()
+
+    def put(data: bytes) -> None:
+        check.feed(data)
+        sealed.write(data)
+
+    sealed.write(_header(SNAPSHOT, manifest.snapshot.size, manifest))
+    fill(put)
+    check.verify(manifest, manifest.member)
+    sealed.write(_padding(check.size))
+
+
+def _header(name: str, size: int, manifest: Manifest) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = size, 0o600, int(manifest.made.timestamp())
+    return info.tobuf(tarfile.GNU_FORMAT)  # more than 8 GiB too
+
+
+def _padding(size: int) -> bytes:
+    return b"\0" * (-size % tarfile.BLOCKSIZE)
+
+
+def read_manifest(path: Path, identities: Sequence[Any]) -> Manifest:
+    """Return what a backup says of itself, without reading the rest of it. Raises BackupError."""
+    with _archive(path, identities) as archive:
+        return _manifest(archive, path)
+
+
+def read(path: Path, identities: Sequence[Any], snapshot: Path | None = None) -> Opened:
+    """Return what is in a backup, read to its last byte. Raises BackupError, OSError.
+
+    snapshot: where the snapshot is put, mode 0600; without it, it is only checked.
+    """
+    files: dict[str, bytes] = {}
+    check: SnapshotCheck | None = None
+    with _archive(path, identities) as archive:
+        manifest = _manifest(archive, path)
+        while (member := archive.next()) is not None:  # each once, as they come
+            content: Any = archive.extractfile(member)
+            if member.name == SNAPSHOT:
+                check = SnapshotCheck()
+                _copy(content, check, snapshot)
+            else:
+                files[member.name] = content.read()
+    if check is None:
+        raise BackupError("there is no snapshot in this backup", where=str(path), todo="use another backup")
+    check.verify(manifest, str(path))
+    return Opened(manifest=manifest, files=files, snapshot=snapshot)
+
+
+def _copy(content: IO[bytes], check: SnapshotCheck, target: Path | None) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(target or os.devnull, flags if target else os.O_WRONLY, 0o600), "wb") as output:
+        while piece := content.read(_CHUNK):
+            check.feed(piece)
+            output.write(piece)
+
+
+@contextmanager
+def _archive(path: Path, identities: Sequence[Any]) -> Iterator[tarfile.TarFile]:
+    with opening(path, identities) as stream:
+        try:
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                yield archive
+        except tarfile.TarError:
+            raise BackupError(
+                "this file opens, and there is no backup of kprov's in it", where=str(path), todo="use another backup"
+            ) from None
+
+
+def _manifest(archive: tarfile.TarFile, path: Path) -> Manifest:
+    member = archive.next()
+    content = archive.extractfile(member) if member is not None and member.name == MANIFEST else None
+    return decode(content.read() if content is not None else b"", str(path))

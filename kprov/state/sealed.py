@@ -1,0 +1,230 @@
+"""Files that are encrypted while they are written and opened while they are read: age v1, by the library pyrage.
+
+Never more than a few hundred KiB are in memory. It knows nothing of what is in them; `age -d` opens them too.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import pyrage
+
+from kprov.values.errors import BackupError
+
+HEADER = b"age-encryption.org/v1\n"
+
+
+class Sink(Protocol):
+    """What is written to."""
+
+    def write(self, data: bytes, /) -> int: ...
+
+    def flush(self) -> None: ...
+
+
+def new_identity() -> str:
+    """Return a new private key, as age writes it."""
+    return str(pyrage.x25519.Identity.generate())
+
+
+def recipient_of(identity: str) -> str:
+    """Return the public key of a private one. Raises BackupError, which does not quote it."""
+    return str(_identity(identity).to_public())
+
+
+def check_recipient(text: str) -> None:
+    """Raise ValueError unless the text is a public key: age's own (age1…), or an SSH key."""
+    _recipient(text)
+
+
+def identities_of(text: str, where: str) -> list[Any]:
+    """Return the private keys of a file: age's, one a line, or one SSH key. Raises BackupError."""
+    try:
+        if "PRIVATE KEY-----" in text:
+            return [pyrage.ssh.Identity.from_buffer(text.encode())]
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        found = [pyrage.x25519.Identity.from_str(line) for line in lines]
+    except (pyrage.IdentityError, ValueError, TypeError):
+        found = []
+    if not found:
+        raise BackupError(
+            "this file holds no private key that opens backups",
+            where=where,
+            needed="AGE-SECRET-KEY-1… as `age-keygen` and `kprov backup key` write it, or an SSH key without a passphrase",
+            todo="name the file with your private key",
+        )
+    return found
+
+
+def lock_text(text: str, passphrase: str) -> bytes:
+    """Encrypt a short text with a passphrase; `age -d` opens it."""
+    sealed: bytes = pyrage.passphrase.encrypt(text.encode(), passphrase, armored=True)
+    return sealed
+
+
+def unlock_text(sealed: bytes, passphrase: str, where: str) -> str:
+    """Open what `lock_text` made. Raises BackupError for a wrong passphrase."""
+    try:
+        opened: bytes = pyrage.passphrase.decrypt(sealed, passphrase)
+    except pyrage.DecryptError:
+        raise BackupError("the passphrase does not open this key", where=where, todo="try it again") from None
+    return opened.decode()
+
+
+@contextmanager
+def sealing(output: Sink, recipients: Sequence[str]) -> Iterator[IO[bytes]]:
+    """Yield a stream whose bytes go to `output`, readable for the recipients only.
+
+    What is written is complete only when the block has ended without an error. Raises what `output` raises.
+    """
+    keys = [_recipient(text) for text in recipients]
+    reading, writing = os.pipe()
+    guarded = _Guarded(output)
+
+    def work() -> None:
+        with os.fdopen(reading, "rb") as source:
+            pyrage.encrypt_io(source, guarded, keys)
+
+    worker = _Worker(work)
+    stream = os.fdopen(writing, "wb")
+    try:
+        yield stream
+        stream.close()
+    except BrokenPipeError:  # the other end failed, and says why
+        pass
+    finally:
+        with suppress(BrokenPipeError):
+            stream.close()
+        failure = worker.ended()
+    if guarded.failure or failure:
+        raise guarded.failure or BackupError("the backup could not be encrypted", found=str(failure))
+
+
+@contextmanager
+def opening(path: Path, identities: Sequence[Any]) -> Iterator[IO[bytes]]:
+    """Yield what is in an encrypted file. The block may end before all was read: then nobody vouches for the rest.
+
+    Only what has been read to its end, past which nothing comes, is surely whole. Raises BackupError.
+    """
+    _refuse_others(path)
+    reading, writing = os.pipe()
+    left: list[OSError] = []  # whoever reads closed the pipe: nothing is wrong with the file
+
+    def work() -> None:
+        with os.fdopen(writing, "wb", buffering=0) as sink, path.open("rb") as source:
+            guarded = _Guarded(sink)
+            try:
+                pyrage.decrypt_io(source, guarded, list(identities))
+            finally:
+                left.extend([guarded.failure] if guarded.failure else [])
+
+    worker = _Worker(work)
+    with os.fdopen(reading, "rb") as stream:
+        try:
+            yield stream
+            to_the_end = not stream.read(1)
+        except Exception as error:
+            # What a reader stumbles over mostly comes from what is wrong with the file.
+            stream.close()
+            failure = worker.ended()
+            raise (_unopened(path, failure) if failure is not None and not left else error) from None
+    failure = worker.ended()
+    if to_the_end and failure is not None:
+        raise _unopened(path, failure)
+
+
+def _refuse_others(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(HEADER))
+    except OSError as error:
+        raise BackupError("the backup cannot be read", where=str(path), found=error.strerror or "") from None
+    if head != HEADER:
+        raise BackupError(
+            "this is no backup of kprov's",
+            where=str(path),
+            found="an empty file" if not head else "another kind of file",
+            needed="a file that `kprov backup` wrote",
+            todo="look at `kprov backup list`",
+        )
+
+
+def _unopened(path: Path, failure: BaseException) -> BackupError:
+    if "No matching keys" in str(failure):
+        return BackupError(
+            "none of the keys opens this backup",
+            where=str(path),
+            found="it is encrypted for others: a backup of another cluster, or of this one before its keys were made again",
+            needed="the state folder of the cluster that it is of, or a private key that it was made for",
+            todo="name the state folder with --state-dir, or your key with --identity",
+        )
+    return BackupError(
+        "the backup is damaged or was cut off",
+        where=str(path),
+        found=str(failure),
+        needed="the file as kprov wrote it, to its last byte",
+        todo="copy it again from where it was kept, or use another one: `kprov backup list`",
+    )
+
+
+def _identity(text: str) -> Any:
+    try:
+        return pyrage.x25519.Identity.from_str(text)
+    except pyrage.IdentityError:
+        raise BackupError(
+            "the key of backups in the state folder is damaged", todo="restore the state folder from a backup"
+        ) from None
+
+
+def _recipient(text: str) -> Any:
+    try:
+        if text.startswith("ssh-"):
+            return pyrage.ssh.Recipient.from_str(text)
+        return pyrage.x25519.Recipient.from_str(text)
+    except pyrage.RecipientError as error:
+        raise ValueError(str(error)) from None
+
+
+class _Guarded:
+    """Keeps the error of what is written to, which the library would only quote."""
+
+    def __init__(self, output: Sink) -> None:
+        self._output = output
+        self.failure: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            written = 0
+            while written < len(data):
+                written += self._output.write(data[written:])
+        except OSError as error:
+            self.failure = error
+            raise
+        return written
+
+    def flush(self) -> None:
+        self._output.flush()
+
+
+class _Worker:
+    """A thread that encrypts or decrypts, and what it failed with."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(work,), name="age", daemon=True)
+        self._thread.start()
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # told to whoever waits for the thread
+            self._failure = error
+
+    def ended(self) -> BaseException | None:
+        self._thread.join()
+        return self._failure
