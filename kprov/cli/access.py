@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from cryptography import x509
 
 from kprov.cli.options import FILE, Given, inventory_argument, state_options
 from kprov.cli.work import passphrase_for
 from kprov.inventory import load
 from kprov.pki.kubeconfig import embedded, merge
-from kprov.pki.table import admin_spec
+from kprov.pki.table import admin_spec, user_spec
+from kprov.report.columns import columns
 from kprov.roles.layout import API_PORT
+from kprov.state.issued import Issued, add_issued, read_issued
 from kprov.state.private import make_folder, sync_folder
-from kprov.state.store import Store, state_folder
+from kprov.state.store import Store, operator_name, state_folder
 from kprov.values.addresses import hostport
+from kprov.values.certificate import CertificateSpec
 from kprov.values.errors import KprovError
 from kprov.values.model import Cluster
 
@@ -24,36 +29,55 @@ from kprov.values.model import Cluster
 @click.command()
 @inventory_argument
 @state_options
+@click.option(
+    "--user", metavar="NAME", help="For this person, who has what rights bindings give; default: an administrator."
+)
+@click.option("--group", "groups", metavar="GROUP", multiple=True, help="Group of the person; may be repeated.")
 @click.option("--merge", "into", is_flag=True, help="Put it into ~/.kube/config (or $KUBECONFIG) and switch to it.")
 @click.option("-o", "--output", type=FILE, help="Write it to this file, mode 0600.")
 @click.option(
     "--days", type=click.IntRange(1, 3650), help="Life of its certificate; default: the inventory's leaf_days."
 )
 @click.option("--server", help="URL of the API; default: api_endpoint, else the first control plane.")
+@click.option("--list", "listing", is_flag=True, help="Show what was given out, to whom and until when.")
 def kubeconfig(
     inventory: Path,
     state_dir: Path | None,
     passphrase_file: Path | None,
     *,
+    user: str | None,
+    groups: tuple[str, ...],
     into: bool,
     output: Path | None,
     days: int | None,
     server: str | None,
+    listing: bool,
 ) -> None:
-    """Write a kubeconfig for an administrator.
+    """Write a kubeconfig for an administrator, or for a person.
 
-    It holds a fresh client certificate and its key, so it is a secret. Asks no host.
+    It holds a fresh client certificate and its key, so it is a secret. Asks no host. Each is written down in the state
+    folder. Kubernetes cannot take a certificate back: give people few days, and end their rights by their bindings.
 
     \b
     Examples:
       kprov kubeconfig inventory.yaml --merge
-      kprov kubeconfig inventory.yaml --days 7 -o colleague.conf
+      kprov kubeconfig inventory.yaml --user anna --group developers --days 30 -o anna.conf
+      kprov kubeconfig inventory.yaml --list
     """
     cluster = load(inventory).cluster
     folder = state_folder(inventory, cluster.name, state_dir)
+    if listing:
+        for line in issued_lines(read_issued(folder), datetime.now(UTC)):
+            click.echo(line)
+        return
+    if groups and user is None:
+        raise click.UsageError("--group needs --user: an administrator is in a group already")
     given = Given(inventory=inventory, passphrase_file=passphrase_file)
     store = Store.open(folder, cluster.name, passphrase_for(given, folder))
-    text = administrator(cluster, store, server or api_url(cluster), days)
+    spec = (
+        admin_spec(cluster, days) if user is None else user_spec(cluster, user, groups, days or cluster.pki.leaf_days)
+    )
+    text = given_out(cluster, store, server or api_url(cluster), spec)
     if into:
         path = merge_target()
         existing = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -64,12 +88,54 @@ def kubeconfig(
         click.echo(f"wrote {output}")
     else:
         click.echo(text, nl=False)
+    if user is not None and not groups:
+        click.echo(
+            f"{user} has no rights yet: kubectl create rolebinding {user} --clusterrole edit --user {user} -n NAMESPACE",
+            err=True,
+        )
 
 
-def administrator(cluster: Cluster, store: Store, server: str, days: int | None) -> str:
-    """A kubeconfig with a fresh certificate. Raises StoreError without keys."""
-    issued = store.authority("kubernetes").issue(admin_spec(cluster, days), datetime.now(UTC))
-    return embedded(cluster.name, server, store.ca["kubernetes"], issued.cert_pem, issued.key_pem, "kubernetes-admin")
+def given_out(cluster: Cluster, store: Store, server: str, spec: CertificateSpec) -> str:
+    """Return a kubeconfig with a fresh certificate, once it is written down. Raises StoreError without keys."""
+    issued = store.authority("kubernetes").issue(spec, datetime.now(UTC))
+    certificate = x509.load_pem_x509_certificate(issued.cert_pem)
+    add_issued(
+        store.path,
+        Issued(
+            user=spec.common_name,
+            groups=spec.organizations,
+            made=datetime.now(UTC),
+            ends=certificate.not_valid_after_utc,
+            by=operator_name(),
+            serial=f"{certificate.serial_number:x}",
+        ),
+    )
+    return embedded(cluster.name, server, store.ca["kubernetes"], issued.cert_pem, issued.key_pem, spec.common_name)
+
+
+def issued_lines(rows: Sequence[Issued], now: datetime) -> Iterator[str]:
+    """What was given out, as a table; what has ended stays in it."""
+    if not rows:
+        yield "nothing was given out"
+        return
+    head = ("USER", "GROUPS", "GIVEN OUT", "BY", "ENDS", "DAYS", "SERIAL")
+    yield from columns(
+        [
+            head,
+            *(
+                (
+                    row.user,
+                    ", ".join(row.groups) or "-",
+                    f"{row.made:%Y-%m-%d}",
+                    row.by,
+                    f"{row.ends:%Y-%m-%d}",
+                    "ended" if row.ends <= now else str((row.ends - now).days),
+                    row.serial[:16],
+                )
+                for row in rows
+            ),
+        ]
+    )
 
 
 def api_url(cluster: Cluster) -> str:
@@ -86,7 +152,7 @@ def merge_target() -> Path:
     return Path(first) if first else Path.home() / ".kube" / "config"
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str, what: str = "the kubeconfig") -> None:
     """Writes a file with mode 0600 that appears whole or not at all. Raises KprovError."""
     target = path.resolve()  # a link stays a link: what it points at is replaced
     make_folder(target.parent)
@@ -101,4 +167,4 @@ def write_private(path: Path, text: str) -> None:
         sync_folder(target.parent)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise KprovError("the kubeconfig cannot be written", where=str(path), found=error.strerror or "") from None
+        raise KprovError(f"{what} cannot be written", where=str(path), found=error.strerror or "") from None

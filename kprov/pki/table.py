@@ -8,6 +8,7 @@ etcd members have a certificate that is good for both directions.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import assert_never
 
@@ -95,6 +96,22 @@ def admin_spec(cluster: Cluster, days: int | None = None) -> CertificateSpec:
     days: its life; None means the inventory's pki.leaf_days.
     """
     return _operator_spec(cluster, ADMIN, CLUSTER_ADMINS, cluster.pki.leaf_days if days is None else days)
+
+
+def user_spec(cluster: Cluster, user: str, groups: tuple[str, ...], days: int) -> CertificateSpec:
+    """A person's client certificate: rights come from bindings of the user or the groups. Raises PkiError.
+
+    Names that begin with `system:` are those of components: system:masters may do everything, asked of nobody.
+    """
+    for what, name in (("user", user), *(("group", group) for group in groups)):
+        if name.startswith("system:") or not name.strip() or len(name) > _COMMON_NAME_LIMIT or not name.isprintable():
+            raise PkiError(
+                f"this {what} cannot be given out",
+                found=repr(name),
+                needed=f"a name of at most {_COMMON_NAME_LIMIT} characters that does not begin with system:",
+                todo="give rights with a binding: `kubectl create clusterrolebinding NAME --clusterrole edit --user USER`",
+            )
+    return replace(_operator_spec(cluster, user, "", days), organizations=groups)
 
 
 def super_admin_spec(cluster: Cluster, days: int = 1) -> CertificateSpec:

@@ -9,7 +9,7 @@ import pytest
 from pki_cases import cluster, facts, host, told
 
 from kprov.pki.addresses import split_names
-from kprov.pki.table import TREE, admin_spec, leaf_specs, names, super_admin_spec
+from kprov.pki.table import TREE, admin_spec, leaf_specs, names, super_admin_spec, user_spec
 from kprov.values.addresses import host_of
 from kprov.values.certificate import AUTHORITIES
 from kprov.values.errors import PkiError
@@ -212,6 +212,22 @@ def test_operators_have_rights_by_group_and_only_break_glass_is_above_them():
     assert not admin.server
     assert not above.server
     assert admin_spec(one, days=7).days == 7
+
+
+def test_a_person_has_the_name_and_groups_that_were_given_and_no_others():
+    spec = user_spec(cluster(host()), "anna", ("developers", "night shift"), 30)
+    assert (spec.common_name, spec.organizations, spec.days) == ("anna", ("developers", "night shift"), 30)
+    assert (spec.client, spec.server, spec.authority) == (True, False, "kubernetes")
+    assert user_spec(cluster(host()), "anna", (), 1).organizations == ()
+
+
+@pytest.mark.parametrize(
+    ("user", "groups"),
+    [("system:kube-scheduler", ()), ("anna", ("system:masters",)), ("", ()), (" ", ()), ("a\nb", ()), ("a" * 65, ())],
+)
+def test_nobody_is_given_the_name_of_a_component_or_one_that_fits_no_certificate(user, groups):
+    with pytest.raises(PkiError, match="cannot be given out"):
+        user_spec(cluster(host()), user, groups, 30)
 
 
 @pytest.mark.parametrize(
