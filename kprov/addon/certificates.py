@@ -14,7 +14,7 @@ from kprov.addon.render import certificate_texts
 from kprov.objects.objects import ADDON_LABEL, OWNER, OWNER_LABEL, Identity, Object, identity
 from kprov.pki.reissue import key_fits, why_reissue
 from kprov.values.addon import Addon, CertificateRow
-from kprov.values.certificate import CertificateSpec
+from kprov.values.certificate import ASKED, NOTHING, CertificateSpec, Renewal
 from kprov.values.context import Trust
 from kprov.values.model import Cluster
 
@@ -40,10 +40,11 @@ def secret_certificates(
     values: Mapping[str, Any],
     trust: Trust,
     now: datetime,
+    renew: Renewal = NOTHING,
 ) -> tuple[SecretCertificate, ...]:
-    """One for each row. values: what templates see of the cluster; now: aware UTC."""
+    """One for each row. values: what templates see of the cluster; now: aware UTC; renew: those that get a new key."""
     return tuple(
-        _one(addon, _spec(cluster, addon, row, values), row.secret, live, trust, now)
+        _one(addon, _spec(cluster, addon, row, values), row.secret, live, trust, now, renew)
         for row in addon.description.certificates
     )
 
@@ -91,6 +92,7 @@ def _one(
     live: Mapping[Identity, Object],
     trust: Trust,
     now: datetime,
+    renew: Renewal,
 ) -> SecretCertificate:
     secret: dict[str, Any] = {
         "apiVersion": "v1",
@@ -110,6 +112,8 @@ def _one(
         reason = "does not match its private key"
     if not reason and _decoded(there.get("ca.crt")).strip() != trust.bundle[spec.authority].strip():
         reason = "comes with another CA bundle"
+    if not reason and renew.covers(addon.name, spec.name):
+        reason = ASKED
     if not reason:
         secret["data"] = {key: there[key] for key in ("tls.crt", "tls.key", "ca.crt")}
     return SecretCertificate(secret=secret, spec=spec, reason=reason)

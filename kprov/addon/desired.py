@@ -12,6 +12,7 @@ from kprov.addon.certificates import SecretCertificate, secret_certificates
 from kprov.addon.render import Surroundings, rendered
 from kprov.objects.objects import Object, identity, stamped
 from kprov.values.addon import Addon
+from kprov.values.certificate import NOTHING, Renewal
 from kprov.values.context import Trust
 from kprov.values.image_reference import rewritten
 from kprov.values.model import Cluster, ClusterFacts, Host, RegistrySettings
@@ -36,8 +37,11 @@ def addon_objects(
     live: Iterable[Object],
     now: datetime,
     manifests: Mapping[str, str],
+    renew: Renewal = NOTHING,
 ) -> tuple[AddonObjects, ...]:
     """For each add-on that is on. live: objects with kprov's label; now: aware UTC; manifests: add-on → upstream's text.
+
+    renew: certificates that get a new key.
 
     Raises AddonError.
     """
@@ -57,7 +61,7 @@ def addon_objects(
             secret_seed=trust.encryption_key,
             manifest=manifests.get(addon.name, ""),
         )
-        certificates = secret_certificates(cluster, addon, lives, values, trust, now)
+        certificates = secret_certificates(cluster, addon, lives, values, trust, now, renew)
         objects = [stamped(item) for item in rendered(addon, around)]
         place = next((number for number, item in enumerate(objects) if item["kind"] != "Namespace"), len(objects))
         objects[place:place] = [_stamped(certificate.secret) for certificate in certificates]

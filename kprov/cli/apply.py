@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ from kprov.report.jsonlines import document, object_line
 from kprov.run import down as run_down
 from kprov.run.up import Prepared, apply, prepare
 from kprov.values.events import Note
+
+
+def _fine(_: Work) -> None:
+    return
 
 
 @click.command()
@@ -101,9 +106,15 @@ def up(state: State, /, inventory: Path, *, check: bool, diff: bool, yes: bool, 
     given = Given(inventory=inventory, **options)
     if check:
         return show_plan(state, given, diff=diff)
+    return run_up(state, given, yes=yes, diff=diff)
+
+
+def run_up(state: State, given: Given, *, yes: bool, diff: bool = False, check: Callable[[Work], None] = _fine) -> int:
+    """Plan, show, ask, apply. check: looks at what was opened before any host is asked. Returns the exit code."""
     confirm_possible(yes=yes, for_program=given.json)
     began = time.monotonic()
     with opened(given, state, keep_log=True) as work:
+        check(work)
         with prepare(work.workspace, draft=False) as prepared:
             _warn(work, prepared)
             nothing = prepared.plan.settled
@@ -136,6 +147,7 @@ def _warn(work: Work, prepared: Prepared) -> None:
 
 
 def _close(work: Work, plan: Any, seconds: float) -> int:
+    """Say how a run ended; returns the exit code. plan: None where there is none."""
     hub, traffic = work.hub, work.workspace.transport.counters.total
     hub.close()
     if work.given.json:

@@ -1,20 +1,27 @@
-"""`kprov certs list`: every certificate of a cluster, when it ends, and why `kprov up` would renew it."""
+"""`kprov certs`: every certificate of a cluster, when it ends and why it would be renewed; and new keys before that."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
+from kprov.cli.apply import run_up
 from kprov.cli.exits import FAILED, State
-from kprov.cli.options import Given, inventory_argument, state_options
-from kprov.cli.work import opened
+from kprov.cli.options import Given, host_options, inventory_argument, json_option, state_options, yes_option
+from kprov.cli.work import Work, opened
 from kprov.pki.listing import CertificateRow, authority_rows, certificate_rows, secret_rows
+from kprov.pki.table import TREE
 from kprov.report.columns import columns
 from kprov.report.jsonlines import document
 from kprov.run.certificate_list import desired_certificates, secret_certificates
 from kprov.run.status import look
+from kprov.values.certificate import Renewal
+from kprov.values.errors import KprovError
+from kprov.values.spelling import did_you_mean
 
 
 @click.group()
@@ -61,6 +68,54 @@ def list_certificates(
             head = ("HOST", "NAME", "EXPIRES", "DAYS", "RENEWAL", "PATH")
             work.say(columns([head, *map(_cells, rows)]))
     return FAILED if fleet.failures else 0
+
+
+@certs.command()
+@inventory_argument
+@click.argument("names", nargs=-1, metavar="[NAME|HOST|ADD-ON]...")
+@host_options
+@json_option
+@yes_option
+@click.option("--all", "everything", is_flag=True, help="All of them: every host's, and those of add-ons.")
+@click.pass_obj
+def renew(
+    state: State, /, inventory: Path, names: tuple[str, ...], *, everything: bool, yes: bool, **options: Any
+) -> int:
+    """Give certificates new keys before they end, as after a key has leaked.
+
+    NAME is one that `kprov certs list` shows, HOST means all of that host's. It is a `kprov up` in which these certificates
+    are issued again: what reads them restarts, one host after the other where they serve together. The CAs stay, so that
+    the old certificates stay valid until they end: against whoever holds an old key of a client only a new CA helps.
+
+    \b
+    Examples:
+      kprov certs renew inventory.yaml etcd-peer
+      kprov certs renew inventory.yaml cp1
+      kprov certs renew inventory.yaml --all --yes
+    """
+    if everything == bool(names):
+        raise click.UsageError("name certificates, hosts or add-ons, or pass --all")
+    given = Given(inventory=inventory, renew=Renewal(names=frozenset(names), everything=everything), **options)
+    return run_up(state, given, yes=yes, check=partial(_refuse_unknown, names))
+
+
+def _refuse_unknown(names: tuple[str, ...], work: Work) -> None:
+    """Raise KprovError for a name of nothing that has a certificate."""
+    cluster = work.workspace.cluster
+    known = {
+        *(host.name for host in cluster.hosts),
+        *(leaf.name for leaves in TREE.values() for leaf in leaves),
+        *(addon.name for addon in cluster.addons if addon.description.certificates),
+        *(f"{addon.name}-{row.secret}" for addon in cluster.addons for row in addon.description.certificates),
+    }
+    for name in names:
+        if name not in known:
+            raise KprovError(
+                "there is no certificate, host or add-on of that name",
+                found=name,
+                needed="a name that `kprov certs list` shows",
+                todo=did_you_mean(name, sorted(known)),
+            )
 
 
 def _values(row: CertificateRow) -> dict[str, object]:

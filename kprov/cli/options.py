@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from kprov.values.certificate import NOTHING, Renewal
 from kprov.values.errors import KprovError
 from kprov.values.secret import Secret
 
@@ -26,6 +27,7 @@ class Given:
     limit: str | None = None
     forks: int = 50
     deep: bool = False
+    renew: Renewal = NOTHING
     delete_data: bool = False
     recreate: tuple[str, ...] = ()
     state_dir: Path | None = None

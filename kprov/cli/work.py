@@ -79,6 +79,7 @@ def opened(given: Given, state: State, *, keep_log: bool, quiet: bool = False) -
             limit=hosts_within(cluster, given.limit),
             forks=given.forks,
             deep=given.deep,
+            renew=given.renew,
             delete_data=given.delete_data,
             recreate=_addons_named(cluster, given.recreate),
         ),

@@ -30,6 +30,7 @@ from kprov.plan.upgrades import decide as decide_upgrades
 from kprov.roles import cluster_objects, etcd, pod_network
 from kprov.roles.cloud_nodes import handed_over, waiting
 from kprov.values.addresses import hostport
+from kprov.values.certificate import NOTHING, Renewal
 from kprov.values.components import KUBE_APISERVER
 from kprov.values.context import Context, Trust
 from kprov.values.model import CloudSettings, Cluster, ClusterFacts, NetworkSettings
@@ -105,7 +106,7 @@ class ClusterPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Everything the plan is a function of, besides what was observed."""
+    """Everything the plan is a function of, besides what was observed. renew: certificates that get a new key."""
 
     cluster: Cluster
     trust: Trust
@@ -114,6 +115,7 @@ class Inputs:
     manifests: Mapping[str, str] = field(default_factory=dict)  # add-on → text of upstream's manifest
     delete_data: bool = False
     recreate: frozenset[str] = frozenset()
+    renew: Renewal = NOTHING
 
 
 def desired_of_hosts(inputs: Inputs, observations: Mapping[str, Observation]) -> dict[str, Desired]:
@@ -177,7 +179,9 @@ def plan_cluster(
     }
     live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
     desired_objects = _own_objects(inputs, facts, pod_cidrs, live or ())
-    addons = addon_objects(cluster, facts, inputs.trust, inputs.artifacts, live or (), inputs.now, inputs.manifests)
+    addons = addon_objects(
+        cluster, facts, inputs.trust, inputs.artifacts, live or (), inputs.now, inputs.manifests, inputs.renew
+    )
     objects = _object_changes(desired_objects, addons, live or (), delete_data=inputs.delete_data)
     plans = {
         name: _plan_of(name, _desired(context) if known is None else known[name], inputs, observations[name])
@@ -235,7 +239,13 @@ def _steps(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterato
 
 def _plan_of(name: str, desired: Desired, inputs: Inputs, seen: Observation) -> HostPlan:
     plan = plan_host(
-        name, desired, seen, authorities=inputs.trust.issuer, now=inputs.now, delete_data=inputs.delete_data
+        name,
+        desired,
+        seen,
+        authorities=inputs.trust.issuer,
+        now=inputs.now,
+        delete_data=inputs.delete_data,
+        renew=inputs.renew,
     )
     return with_fresh_state(plan, desired, seen)
 

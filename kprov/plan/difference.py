@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal, assert_never
 
 from kprov.observe.observation import FileState, Observation
 from kprov.pki.reissue import why_reissue
 from kprov.plan.desired import record_keys
-from kprov.values.certificate import Authority
+from kprov.values.certificate import ASKED, Authority
 from kprov.values.resources import (
     Binary,
     Certificate,
@@ -31,12 +31,19 @@ Action = Literal["create", "update", "permissions", "record", "delete"]
 
 
 def difference(
-    resource: Resource, seen: Observation, authorities: Mapping[Authority, bytes], now: datetime
+    resource: Resource,
+    seen: Observation,
+    authorities: Mapping[Authority, bytes],
+    now: datetime,
+    renewed: Callable[[str], bool] = lambda _: False,
 ) -> tuple[Action, tuple[str, ...]] | None:
     """What is to be done with a resource, and the sentences that say why; None when it is in sync.
 
-    `authorities` are CA certificates in PEM; `now` is aware UTC.
+    `authorities` are CA certificates in PEM; `now` is aware UTC. renewed: whether the certificate of a name is issued again
+    in any case.
     """
+    if isinstance(resource, Certificate) and renewed(resource.spec.name) and resource.path in seen.files:
+        return "update", (ASKED,)
     action, reasons = _compared(resource, seen, authorities, now)
     if not reasons and not all(key in seen.records for key in record_keys(resource)):
         # A unit is recorded when it is stamped, so only its file counts here.

@@ -9,12 +9,13 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from kprov.observe.observation import Observation
 from kprov.plan.desired import Desired, record_keys, resource_paths
 from kprov.plan.difference import Action, difference
 from kprov.plan.stage_names import CLEANUP
-from kprov.values.certificate import Authority
+from kprov.values.certificate import NOTHING, Authority, Renewal
 from kprov.values.resources import Binary, Directory, File, Key, Resource, Unit
 
 JOIN_FILE = "/etc/etcd/join.env"  # written by the etcd conversation, empty between joins
@@ -90,15 +91,16 @@ def plan_host(
     authorities: Mapping[Authority, bytes],
     now: datetime,
     delete_data: bool = False,
+    renew: Renewal = NOTHING,
 ) -> HostPlan:
     """Compares. `wanted` must be expanded; `authorities` are CA certificates in PEM; `now` is aware UTC.
 
-    delete_data: whether folders with data that nothing wants any more go too.
+    delete_data: whether folders with data that nothing wants any more go too. renew: certificates that get a new key.
     """
     changes: list[Change] = []
     for stage, resources in desired.items():
         for resource in resources:
-            found = difference(resource, seen, authorities, now)
+            found = difference(resource, seen, authorities, now, partial(renew.covers, host))
             if found is not None:
                 action, reasons = found
                 changes.append(Change(stage=stage, key=resource.key, action=action, reasons=reasons, resource=resource))

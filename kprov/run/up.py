@@ -131,6 +131,7 @@ def _plan(workspace: Workspace, store: Store, fleet: Fleet, warnings: tuple[str,
         manifests=manifests(cluster, workspace.cache, workspace.progress, lock=workspace.lock_file),
         delete_data=options.delete_data,
         recreate=options.recreate,
+        renew=options.renew,
     )
     desired = desired_of_hosts(inputs, fleet.observations)
     again = further_questions(

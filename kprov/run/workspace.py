@@ -14,6 +14,7 @@ from kprov.artifacts.progress import Progress
 from kprov.state.credential import credential
 from kprov.state.store import Store
 from kprov.transport.base import Transport
+from kprov.values.certificate import NOTHING, Renewal
 from kprov.values.events import Sink
 from kprov.values.model import Cluster
 
@@ -27,6 +28,7 @@ class Options:
     recreate: frozenset[str] = frozenset()  # add-ons whose workloads may be deleted to be changed
     forks: int = 50
     deep: bool = False
+    renew: Renewal = NOTHING  # certificates that get a new key
 
 
 @dataclass(frozen=True, kw_only=True)

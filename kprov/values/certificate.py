@@ -28,3 +28,22 @@ class CertificateSpec:
     algorithm: Literal["ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096"] = "ecdsa-p256"
     days: int = 365
     renew_before_days: int = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewal:
+    """Which certificates are issued again with a new key though nothing is wrong with them: all, or those of these names.
+
+    names: of certificates, hosts or add-ons.
+    """
+
+    names: frozenset[str] = frozenset()
+    everything: bool = False
+
+    def covers(self, *names: str) -> bool:
+        """Return whether one of a certificate's names is among them: its own, and that of the host or add-on it is of."""
+        return self.everything or not self.names.isdisjoint(names)
+
+
+NOTHING = Renewal()
+ASKED = "is to get a new key, as was asked for"

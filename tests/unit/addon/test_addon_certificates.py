@@ -14,7 +14,7 @@ from kprov.pki.authority import CertificateAuthority
 from kprov.pki.listing import CLUSTER as IN_CLUSTER
 from kprov.pki.listing import secret_rows
 from kprov.values.addon import Addon, CertificateRow, Description
-from kprov.values.certificate import AUTHORITIES, Authority
+from kprov.values.certificate import ASKED, AUTHORITIES, NOTHING, Authority, Renewal
 from kprov.values.context import Trust
 from kprov.values.model import Cluster
 
@@ -34,11 +34,14 @@ def desired(
     row: CertificateRow = ROW,
     now: datetime = NOW,
     bundle: bytes | None = None,
+    renew: Renewal = NOTHING,
 ) -> SecretCertificate:
     description = Description(name="web", folder=Path(), summary="", namespace="ns", certificates=(row,))
     addon = Addon(description=description, version="", parameters={}, images=())
     lives = {("", "Secret", "ns", "tls"): live} if live is not None else {}
-    (found,) = secret_certificates(CLUSTER, addon, lives, {"domain": "example"}, trust_of(authorities, bundle), now)
+    (found,) = secret_certificates(
+        CLUSTER, addon, lives, {"domain": "example"}, trust_of(authorities, bundle), now, renew
+    )
     return found
 
 
@@ -112,3 +115,18 @@ def test_a_list_of_certificates_tells_end_and_reason_of_those_in_secrets(
     assert (other.name, other.expires, other.days_left, other.reason) == ("web-other", None, None, "is missing")
     (_, fresh) = secret_rows(listed(on, [issued(authorities)], {"domain": "example"}, trust, NOW), NOW)
     assert fresh.reason is None
+
+
+@pytest.mark.parametrize(
+    ("renew", "reason"),
+    [
+        (Renewal(everything=True), ASKED),
+        (Renewal(names=frozenset({"web"})), ASKED),
+        (Renewal(names=frozenset({"web-tls"})), ASKED),
+        (Renewal(names=frozenset({"other", "cp1"})), ""),
+    ],
+)
+def test_one_that_is_to_get_a_new_key_is_issued_again(
+    authorities: dict[Authority, CertificateAuthority], renew: Renewal, reason: str
+) -> None:
+    assert desired(authorities, issued(authorities), renew=renew).reason == reason
