@@ -13,10 +13,11 @@ from kprov.apply.conversing import Exchange, carried
 from kprov.apply.operations import Sources, stage_batch, write_gates, write_stamp
 from kprov.observe.observation import Observation
 from kprov.plan.cluster import ClusterPlan
-from kprov.plan.etcd import Membership, initial_cluster
+from kprov.plan.etcd import Membership, Seed, initial_cluster
 from kprov.plan.etcd_conversations import disarmed, joined, needed_of, promoted, quorum_kept, removed
 from kprov.plan.host import JOIN_FILE, HostPlan
 from kprov.plan.rolls import Members, host_batches
+from kprov.values.components import ETCD
 
 _MEMBERSHIP = "etcd membership"
 
@@ -42,7 +43,9 @@ def etcd_work(
 ) -> Exchange[None]:
     """What is sent to one member, in turn with its answers. `token`: of the cluster, the same for all who found it."""
     membership = plan.membership
-    if name in membership.bootstrap:
+    if name in membership.bootstrap and membership.seed is not None:
+        yield _restored(stage, name, plan, seen, sources, membership.seed)
+    elif name in membership.bootstrap:
         yield _founded(stage, name, plan, seen, sources, token)
     elif name in membership.join:
         yield from _joined(stage, name, plan, seen, sources)
@@ -84,11 +87,34 @@ def _founded(stage: str, name: str, plan: ClusterPlan, seen: Observation, source
     return batch
 
 
+def _restored(stage: str, name: str, plan: ClusterPlan, seen: Observation, sources: Sources, seed: Seed) -> Batch:
+    """All of a member that begins with a snapshot, in one exec: the members wait for each other."""
+    own = plan.hosts[name]
+    founders = [peer for peer in plan.peers if peer.name in plan.membership.bootstrap]
+    batch = _files(stage, own, seen, sources)
+    batch.add(f"unit {ETCD.unit}", wire.Stop(unit=ETCD.unit))
+    data = wire.RestoreSnapshot(
+        payload=batch.attach(seed.snapshot, "snapshot.db"),
+        name=name,
+        url=next(peer.peer_url for peer in founders if peer.name == name),
+        initial=initial_cluster(founders),
+        token=seed.token,
+        bump=seed.bump,
+    )
+    batch.add("data of etcd", data)
+    _start(batch, own, stage, "")
+    _settle(batch, own, stage)
+    return batch
+
+
 def _joined(stage: str, name: str, plan: ClusterPlan, seen: Observation, sources: Sources) -> Exchange[None]:
     """A newcomer: its files, then it is taken in as a learner, started, made a voter and settled."""
     own, live = plan.hosts[name], plan.membership.live
     peer = next(peer for peer in plan.peers if peer.name == name)
-    newcomer = yield from carried(joined(name, peer.peer_url, live), _files(stage, own, seen, sources))
+    first = _files(stage, own, seen, sources)
+    if name in plan.membership.stale:
+        first.add("data of a cluster that is no more", wire.SetDataAside())
+    newcomer = yield from carried(joined(name, peer.peer_url, live), first)
     started = Batch()
     _start(started, own, stage, f"--initial-cluster={newcomer.initial} --initial-cluster-state=existing")
     yield from carried(promoted(name, newcomer, live), started)

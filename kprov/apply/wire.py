@@ -190,6 +190,12 @@ class Stop(Operation):
     unit: str
 
 
+class Kill(Operation):
+    """Stops a unit without asking its processes to end: they would wait for what does not come back."""
+
+    unit: str
+
+
 class RemoveUnit(Operation):
     unit: str
 
@@ -278,6 +284,28 @@ class EtcdFlags(Operation):
     """Writes what etcd is started with beside its unit's own flags: how it founds or joins, nothing once it has."""
 
     flags: str = ""
+
+
+class RestoreSnapshot(Operation):
+    """Makes the data of a member that does not run out of a snapshot. What was there is kept aside, once for each token.
+
+    payload: the snapshot. initial: etcd's --initial-cluster; url: of this member in it. bump: added to the revision.
+    """
+
+    payload: str
+    name: str
+    url: str
+    initial: str
+    token: str
+    bump: int
+
+    @property
+    def expected(self) -> str:
+        return "etcdutl to restore the snapshot"
+
+
+class SetDataAside(Operation):
+    """Stops etcd and keeps its data aside, under the time it is: it is of a cluster that is no more."""
 
 
 # Kubernetes objects, on a control plane with the payload `kubeconfig`. payload: manifests.

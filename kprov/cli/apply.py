@@ -13,6 +13,7 @@ from kprov.cli.exits import CHANGES, DONE, FAILED, PARTLY, State
 from kprov.cli.options import (
     Given,
     addon_options,
+    backup_option,
     deep_option,
     host_options,
     inventory_argument,
@@ -87,6 +88,7 @@ def show_diffs(work: Work, prepared: Prepared) -> None:
 @host_options
 @deep_option
 @addon_options
+@backup_option
 @json_option
 @yes_option
 @click.option("--check", is_flag=True, help="Only show what would change: the same as `kprov plan`.")
@@ -122,7 +124,7 @@ def run_up(state: State, given: Given, *, yes: bool, diff: bool = False, check: 
                 _show_what_is_coming(work, prepared, diff=diff)
                 confirmed("Go on?", yes=yes, json=given.json)
             outcome = apply(work.workspace, prepared)
-        return _close(work, outcome.plan, time.monotonic() - began)
+        return ended(work, outcome.plan, time.monotonic() - began)
 
 
 def confirm_possible(*, yes: bool, for_program: bool) -> None:
@@ -146,7 +148,7 @@ def _warn(work: Work, prepared: Prepared) -> None:
         work.hub.emit(Note(text=warning, warning=True))
 
 
-def _close(work: Work, plan: Any, seconds: float) -> int:
+def ended(work: Work, plan: Any, seconds: float) -> int:
     """Say how a run ended; returns the exit code. plan: None where there is none."""
     hub, traffic = work.hub, work.workspace.transport.counters.total
     hub.close()
@@ -164,6 +166,7 @@ def _close(work: Work, plan: Any, seconds: float) -> int:
 @click.command()
 @inventory_argument
 @host_options
+@backup_option
 @json_option
 @yes_option
 @click.pass_obj
@@ -191,4 +194,4 @@ def down(state: State, /, inventory: Path, *, yes: bool, **options: Any) -> int:
         )
         confirmed(f"This removes {what} with all its data. Go on?", yes=yes, json=given.json)
         run_down.down(work.workspace)
-        return _close(work, None, time.monotonic() - began)
+        return ended(work, None, time.monotonic() - began)

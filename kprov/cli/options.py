@@ -27,6 +27,7 @@ class Given:
     limit: str | None = None
     forks: int = 50
     deep: bool = False
+    no_backup: bool = False
     renew: Renewal = NOTHING
     delete_data: bool = False
     recreate: tuple[str, ...] = ()
@@ -75,6 +76,12 @@ def host_options(function: F) -> F:
     ):
         function = option(function)
     return state_options(function)
+
+
+def backup_option(function: F) -> F:
+    return click.option(
+        "--no-backup", is_flag=True, help="Take no backup before a minor upgrade, or before a member leaves etcd."
+    )(function)
 
 
 def deep_option(function: F) -> F:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from kprov.cli.options import Given, inventory_argument, state_options
 from kprov.cli.work import opened
 from kprov.report.columns import columns
 from kprov.report.jsonlines import document
-from kprov.run.status import MISSING, HostStatus, Status, look, summarize
+from kprov.report.words import age, size
+from kprov.run.status import MISSING, BackupStatus, HostStatus, Status, last_backup, look, summarize
 
 
 @click.command()
@@ -38,7 +39,9 @@ def status(
     given = Given(inventory=inventory, state_dir=state_dir, passphrase_file=passphrase_file, json=as_json)
     with opened(given, state, keep_log=False, quiet=True) as work:
         fleet = look(work.workspace)
-        found = summarize(work.workspace.cluster, fleet.observations, fleet.failures, datetime.now(UTC))
+        now = datetime.now(UTC)
+        found = summarize(work.workspace.cluster, fleet.observations, fleet.failures, now)
+        found = replace(found, backup=last_backup(work.workspace, now))
         if as_json:
             click.echo(document({**asdict(found), "good": found.good}))
         else:
@@ -56,7 +59,7 @@ def lines(found: Status) -> Iterator[str]:
         elif all(component.unit == MISSING for component in host.components):
             yield f"{host.name}: not managed by kprov"
     yield ""
-    yield from columns([*_etcd(found), *_api_servers(found), *_nodes(found)])
+    yield from columns([*_etcd(found), *_api_servers(found), *_nodes(found), _backup(found.backup)])
     if found.findings:
         yield ""
         for finding in found.findings:
@@ -89,6 +92,14 @@ def _nodes(found: Status) -> Iterator[tuple[str, ...]]:
         yield "nodes", "no API server is reachable"
     for node in found.nodes or ():
         yield "node", node.name, "Ready" if node.ready else "NOT READY", node.version
+
+
+def _backup(last: BackupStatus) -> tuple[str, ...]:
+    if last.error:
+        return "backup", "-", f"nobody can say: {last.error}"
+    if not last.path:
+        return "backup", "none", "take one: kprov backup INVENTORY"
+    return "backup", f"{age(last.age)} ago", size(last.size), last.path
 
 
 def _addon(one: AddonStatus) -> tuple[str, ...]:

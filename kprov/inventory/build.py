@@ -19,6 +19,7 @@ from kprov.inventory.schema import HostKeys, Inventory
 from kprov.values.addon import Addon
 from kprov.values.model import (
     ArtifactSettings,
+    BackupSettings,
     CloudSettings,
     Cluster,
     Connection,
@@ -155,6 +156,7 @@ def cluster(
         artifacts=ArtifactSettings(**{**keys.artifacts.model_dump(), "sources": _frozen(keys.artifacts.sources)}),
         registry=registry,
         upgrade=UpgradeSettings(**keys.upgrade.model_dump()),
+        backup=BackupSettings(to=_key(keys.backup.to, folder), recipients=tuple(keys.backup.recipients)),
         network=NetworkSettings(**keys.network.model_dump()),
         kube_proxy_mode=keys.kube_proxy_mode,
         swap=keys.swap,

@@ -48,6 +48,7 @@ _MAPPINGS = (
     ("cluster.registry", "RegistryKeys"),
     ("cluster.registry.registries.NAME", "RegistryAccessKeys"),
     ("cluster.upgrade", "UpgradeKeys"),
+    ("cluster.backup", "BackupKeys"),
     ("cluster.network", "NetworkKeys"),
     ("cluster.cloud", "CloudKeys"),
     ("cluster.coredns", "CorednsKeys"),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from kprov.inventory.backup_keys import BackupKeys
 from kprov.inventory.cloud_keys import CloudKeys
 from kprov.inventory.fields import (
     Address,
@@ -379,6 +380,7 @@ class ClusterKeys(HostVariables):
         default_factory=RegistryKeys, description="Mirrors, CAs and credentials for pulls of images."
     )
     upgrade: UpgradeKeys = Field(default_factory=UpgradeKeys, description="Draining of nodes that are upgraded.")
+    backup: BackupKeys = Field(default_factory=BackupKeys, description="Where backups go, and who may open them.")
     coredns: CorednsKeys = Field(default_factory=CorednsKeys, description="Cluster DNS.")
     etcd: EtcdKeys = Field(default_factory=EtcdKeys, description="Tuning of etcd.")
     cloud: CloudKeys | None = Field(

@@ -104,6 +104,7 @@ class EtcdView:
     joining: bool = False
     members: tuple[EtcdMember, ...] | None = None
     leader: str = ""  # hexadecimal id, when it was asked for and known
+    revision: int = 0  # of its own data, when it was asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,7 +314,15 @@ def _inflated(data: bytes) -> bytes:
 
 def _etcd(rows: Mapping[str, str]) -> EtcdView:
     members = etcd_members(_decode(rows["members"])) if "members" in rows else None
-    return EtcdView(has_data="data" in rows, joining="joining" in rows, members=members, leader=_leader(rows))
+    status = _status(rows)
+    leader, revision = int(status.get("leader", 0)), int(status.get("header", {}).get("revision", 0))
+    return EtcdView(
+        has_data="data" in rows,
+        joining="joining" in rows,
+        members=members,
+        leader=f"{leader:x}" if leader else "",
+        revision=revision,
+    )
 
 
 def etcd_members(answer: bytes | str) -> tuple[EtcdMember, ...] | None:
@@ -332,13 +341,16 @@ def etcd_members(answer: bytes | str) -> tuple[EtcdMember, ...] | None:
         return None
 
 
-def _leader(rows: Mapping[str, str]) -> str:
+def _status(rows: Mapping[str, str]) -> Mapping[str, Any]:
+    """What a member says of itself; nothing where it was not asked, or did not answer."""
     if "status" not in rows:
-        return ""
+        return {}
     try:
-        return f"{int(json.loads(_decode(rows['status']))[0]['Status']['leader']):x}"
-    except (ValueError, KeyError, TypeError, IndexError):
-        return ""
+        status = json.loads(_decode(rows["status"]))[0]["Status"]
+        int(status.get("leader", 0)), int(status.get("header", {}).get("revision", 0))
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+        return {}
+    return status  # type: ignore[no-any-return]
 
 
 def _objects(rows: Mapping[str, str]) -> tuple[Mapping[str, Any], ...] | None:

@@ -19,11 +19,13 @@ from kprov.observe.observation import EtcdView, Observation
 from kprov.observe.silent_hosts import cluster_facts
 from kprov.plan import network_change
 from kprov.plan.desired import Desired, expand
-from kprov.plan.etcd import Membership, Peer, decide
+from kprov.plan.etcd import Membership, Peer, Seed, decide
 from kprov.plan.findings import Finding, findings
-from kprov.plan.host import DATA, HostPlan, plan_host
+from kprov.plan.host import DATA, HostPlan, Restart, plan_host
 from kprov.plan.kubelet_state import with_fresh_state
 from kprov.plan.proof import unproven
+from kprov.plan.quorum import refuse_new_beginning
+from kprov.plan.stage_names import ETCD
 from kprov.plan.stages import desired
 from kprov.plan.upgrades import NodeUpgrades, deferred
 from kprov.plan.upgrades import decide as decide_upgrades
@@ -35,7 +37,7 @@ from kprov.values.components import KUBE_APISERVER
 from kprov.values.context import Context, Trust
 from kprov.values.model import CloudSettings, Cluster, ClusterFacts, NetworkSettings
 from kprov.values.paths import POD_CIDRS
-from kprov.values.resources import Artifact
+from kprov.values.resources import Artifact, Unit
 from kprov.values.versions import numbers
 
 
@@ -106,7 +108,10 @@ class ClusterPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Everything the plan is a function of, besides what was observed. renew: certificates that get a new key."""
+    """Everything the plan is a function of, besides what was observed.
+
+    seed: a snapshot that etcd begins with again. renew: certificates that get a new key.
+    """
 
     cluster: Cluster
     trust: Trust
@@ -115,6 +120,7 @@ class Inputs:
     manifests: Mapping[str, str] = field(default_factory=dict)  # add-on → text of upstream's manifest
     delete_data: bool = False
     recreate: frozenset[str] = frozenset()
+    seed: Seed | None = None
     renew: Renewal = NOTHING
 
 
@@ -187,13 +193,15 @@ def plan_cluster(
         name: _plan_of(name, _desired(context) if known is None else known[name], inputs, observations[name])
         for name, context in contexts.items()
     }
+    membership = _membership(inputs, peers, views, observations)
+    plans |= {name: _begun_again(plans[name], known, contexts[name]) for name in membership.stale if name in plans}
     networks = network_change.between(cluster.network, network_change.others(cluster, observations).values())
     if networks is not None:
         plans = {name: network_change.by_both_ways(plan, networks, contexts[name]) for name, plan in plans.items()}
     upgrades = decide_upgrades(cluster, plans, observations, live or ())
     return ClusterPlan(
         hosts={name: deferred(plan, upgrades) for name, plan in plans.items()},
-        membership=decide(peers, views),
+        membership=membership,
         peers=peers,
         objects=objects.changes,
         objects_known=live is not None,
@@ -225,6 +233,26 @@ def _servers(cluster: Cluster, facts: ClusterFacts) -> dict[str, str]:
         with suppress(KeyError, ValueError):
             found[host.name] = f"https://{hostport(facts.node_ip(host), KUBE_APISERVER.port('https'))}"
     return found
+
+
+def _membership(
+    inputs: Inputs, peers: Sequence[Peer], views: Mapping[str, EtcdView], observations: Mapping[str, Observation]
+) -> Membership:
+    if inputs.seed is not None:
+        reached = tuple(peer.name for peer in peers if peer.name in observations)
+        return Membership(bootstrap=reached, seed=inputs.seed)
+    refuse_new_beginning(observations, peers)
+    return decide(peers, views)
+
+
+def _begun_again(plan: HostPlan, known: Mapping[str, Desired] | None, context: Context) -> HostPlan:
+    """Return the plan of a host whose etcd starts again with other data, whether it runs with the old one or not."""
+    desired = _desired(context) if known is None else known[plan.host]
+    unit = next(item for item in desired[ETCD] if isinstance(item, Unit))
+    if any(restart.unit.name == unit.name for restart in plan.restarts):
+        return plan
+    again = Restart(stage=ETCD, unit=unit, reason="its data is of a cluster that is no more", running=False)
+    return replace(plan, restarts=(again, *plan.restarts))
 
 
 def _steps(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterator[str]:

@@ -64,6 +64,14 @@ def duration(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
+def age(seconds: float) -> str:
+    """How long ago, in the largest unit that fits: `5 min`, `3 h`, `12 days`."""
+    for length, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
 def size(number: int) -> str:
     """Bytes for people: `512 B`, `3.4 MiB`."""
     value = float(number)

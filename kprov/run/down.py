@@ -7,8 +7,10 @@ import secrets
 from kprov.apply.down import take_down
 from kprov.apply.lock import locked
 from kprov.observe.gather import gather
+from kprov.plan.backup import backup_reason
 from kprov.plan.farewell import farewells
 from kprov.plan.questions import leaving_questions
+from kprov.run.backup import take_first
 from kprov.run.refusals import refuse_locked, refuse_unreachable
 from kprov.run.workspace import Workspace
 from kprov.values.events import HostFailed
@@ -31,6 +33,8 @@ def down(workspace: Workspace) -> tuple[HostFailed, ...]:
         if not goodbye and not any(fleet.observations[name].records for name in names):
             return ()  # not even a lock is taken where nothing is to be removed
         with locked(fleet, workspace.store, sorted(fleet.sessions)):
+            leaving = [name for name in names if fleet.observations[name].etcd.has_data]
+            take_first(workspace, fleet, backup_reason((), leaving if goodbye else ()))
             return take_down(
                 fleet,
                 workspace.emit,

@@ -11,9 +11,10 @@ from kprov.observe.silent_hosts import cluster_facts
 from kprov.pki.authority import fingerprint
 from kprov.pki.conflict import trust_conflict
 from kprov.roles.layout import CA, FRONT_PROXY_CA
+from kprov.state.restore_record import NAME, read_record
 from kprov.state.store import Store
 from kprov.values.certificate import Authority
-from kprov.values.errors import KprovError, PreflightError
+from kprov.values.errors import BackupError, KprovError, PreflightError
 from kprov.values.many_hosts import count_hosts, merge_texts
 from kprov.values.model import Cluster
 
@@ -73,6 +74,22 @@ def refuse_locked(fleet: Fleet) -> None:
     for name, seen in fleet.observations.items():
         if seen.holder:
             raise locked_by(name, seen.holder)
+
+
+def refuse_half_restored(store: Store) -> None:
+    """Raise BackupError while etcd is half restored: some members may have the old data, some the new.
+
+    Once it serves the restored data, what is left to do is what any run does.
+    """
+    record = read_record(store.path)
+    if record is not None and not record.founded:
+        raise BackupError(
+            "a restore of this cluster was cut off; nothing was touched",
+            where=str(store.path / NAME),
+            found=f"the backup {record.file}",
+            needed="that restore to be ended",
+            todo=f"run `kprov restore {record.file} INVENTORY` again: it goes on from there",
+        )
 
 
 def refuse_foreign_trust(store: Store, fleet: Fleet, places: Mapping[str, str] = MappingProxyType({})) -> None:

@@ -18,9 +18,12 @@ from kprov.observe.observation import EtcdMember, Observation, UnitState
 from kprov.observe.probe import Question
 from kprov.plan.findings import Finding, findings
 from kprov.plan.questions import with_objects
+from kprov.plan.quorum import quorum_finding
+from kprov.run.backup import folder_of
 from kprov.run.workspace import Workspace
+from kprov.state.backup_folder import kept
 from kprov.values.components import BY_NAME, COMPONENTS
-from kprov.values.errors import KprovError
+from kprov.values.errors import BackupError, KprovError
 from kprov.values.model import Cluster, Host
 
 MISSING = "missing"  # the unit state of a component that should be there
@@ -66,6 +69,16 @@ class NodeStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BackupStatus:
+    """The newest backup, by its name; age in seconds. Without a path there is none; `error` is why nobody can say."""
+
+    path: str = ""
+    age: int = 0
+    size: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Status:
     """The whole cluster.
 
@@ -78,6 +91,7 @@ class Status:
     nodes: tuple[NodeStatus, ...] | None
     addons: tuple[AddonStatus, ...] | None = None
     findings: tuple[Finding, ...] = ()
+    backup: BackupStatus = BackupStatus()
 
     @property
     def good(self) -> bool:
@@ -97,6 +111,7 @@ def summarize(
 ) -> Status:
     """`now`: aware UTC."""
     live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
+    lost = quorum_finding(cluster, observations, failures)
     return Status(
         hosts=tuple(
             HostStatus(name=host.name, components=tuple(_components(cluster, host, observations[host.name], now)))
@@ -111,7 +126,7 @@ def summarize(
         },
         nodes=None if live is None else _nodes(cluster, live),
         addons=None if live is None else addon_states(cluster.addons, live),
-        findings=findings(cluster, observations, now),
+        findings=(*((lost,) if lost is not None else ()), *findings(cluster, observations, now)),
     )
 
 
@@ -187,6 +202,18 @@ def _nodes(cluster: Cluster, live: Iterable[Object]) -> tuple[NodeStatus, ...]:
     names = {node.name for node in there}
     absent = [host.name for host in cluster.nodes if host.name not in names]
     return (*there, *(NodeStatus(name=name, ready=False, version=MISSING) for name in absent))
+
+
+def last_backup(workspace: Workspace, now: datetime) -> BackupStatus:
+    """Return what the folder of backups says of the newest one. now: aware UTC."""
+    try:
+        found = kept(folder_of(workspace), workspace.cluster.name)
+    except BackupError as error:
+        return BackupStatus(error=f"{error.where}: {error.found}")
+    if not found:
+        return BackupStatus()
+    last = found[-1]
+    return BackupStatus(path=str(last.path), age=int((now - last.made).total_seconds()), size=last.size)
 
 
 def look(workspace: Workspace) -> Fleet:

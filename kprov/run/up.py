@@ -25,13 +25,24 @@ from kprov.artifacts.provide import provide
 from kprov.observe.gather import Fleet, ask_again, gather
 from kprov.observe.probe import Question
 from kprov.plan import delivery
+from kprov.plan.backup import backup_reason
 from kprov.plan.cluster import ClusterPlan, Inputs, desired_of_hosts, plan_cluster
+from kprov.plan.etcd import Seed
 from kprov.plan.questions import first_questions, further_questions, other_askers, with_objects
+from kprov.plan.quorum import refuse_lost_quorum
 from kprov.preflight import immutable, places
-from kprov.run.refusals import refuse_foreign_trust, refuse_locked, refuse_unknown_addresses, refuse_unreachable
+from kprov.run.backup import take_first
+from kprov.run.refusals import (
+    refuse_foreign_trust,
+    refuse_half_restored,
+    refuse_locked,
+    refuse_unknown_addresses,
+    refuse_unreachable,
+)
 from kprov.run.running_versions import cached, identified
 from kprov.run.workspace import Workspace
 from kprov.state.credential import credential
+from kprov.state.restore_record import remove_record
 from kprov.state.store import Store
 from kprov.values.certificate import AUTHORITIES, CertificateSpec
 from kprov.values.events import Gathered, HostFailed, Note
@@ -72,6 +83,8 @@ def prepare(workspace: Workspace, *, draft: bool) -> Iterator[Prepared]:
     fleet = gather(workspace.transport, cluster.hosts, questions, forks=options.forks)
     try:
         workspace.emit(Gathered(hosts=len(fleet.observations), seconds=time.monotonic() - started))
+        refuse_half_restored(workspace.store)
+        refuse_lost_quorum(cluster, fleet.observations, fleet.failures)
         refuse_unreachable(fleet, options.limit)
         refuse_unknown_addresses(cluster, fleet)
         refuse_locked(fleet)
@@ -119,7 +132,15 @@ def _trusted(workspace: Workspace, draft: bool, stack: ExitStack) -> Store:
     return store
 
 
-def _plan(workspace: Workspace, store: Store, fleet: Fleet, warnings: tuple[str, ...]) -> Prepared:
+def plan_again(workspace: Workspace, fleet: Fleet, seed: Seed | None = None) -> Prepared:
+    """Check and plan over what hosts said now. seed: a snapshot that etcd begins with again. Raises as `prepare` does."""
+    fleet, warnings = _check(workspace, fleet)
+    return _plan(workspace, workspace.store, fleet, warnings, seed)
+
+
+def _plan(
+    workspace: Workspace, store: Store, fleet: Fleet, warnings: tuple[str, ...], seed: Seed | None = None
+) -> Prepared:
     """store: the workspace's, or a draft's with throw-away keys."""
     cluster, options = workspace.cluster, workspace.options
     archs = {fleet.observations[host.name].facts.arch for host in cluster.hosts if host.name in fleet.observations}
@@ -131,6 +152,7 @@ def _plan(workspace: Workspace, store: Store, fleet: Fleet, warnings: tuple[str,
         manifests=manifests(cluster, workspace.cache, workspace.progress, lock=workspace.lock_file),
         delete_data=options.delete_data,
         recreate=options.recreate,
+        seed=seed,
         renew=options.renew,
     )
     desired = desired_of_hosts(inputs, fleet.observations)
@@ -164,22 +186,19 @@ def apply(workspace: Workspace, prepared: Prepared) -> Outcome:
     if prepared.plan.settled:
         return Outcome(plan=prepared.plan, applied=False, warnings=prepared.warnings)
     started = time.monotonic()
-    fleet, options = prepared.fleet, workspace.options
+    fleet = prepared.fleet
     names = sorted(name for name in prepared.plan.hosts if name in fleet.sessions)
     with locked(fleet, workspace.store, names) as moved:
         if moved:
             workspace.emit(Note(text="another run ended in between: asking the hosts again"))
-            again = {
-                name: Question(keys=tuple(seen.asked), deep=options.deep, locked=True)
-                for name, seen in fleet.observations.items()
-            }
-            asker = next((name for name, seen in fleet.observations.items() if seen.objects is not None), "")
-            if asker and workspace.credential is not None:
-                again[asker] = with_objects(again[asker], workspace.credential)
-            fleet, warnings = _check(workspace, ask_again(fleet, again, forks=options.forks))
-            prepared = _plan(workspace, workspace.store, fleet, warnings)
-        engine = _engine(workspace, prepared)
+            prepared = plan_again(workspace, asked_again(workspace, fleet))
+        plan = prepared.plan
+        leaving = [member.name for member in plan.membership.remove]
+        take_first(workspace, prepared.fleet, backup_reason(plan.steps, leaving))
+        engine = engine_of(workspace, prepared)
         engine.run()
+        if not engine.failures:
+            remove_record(workspace.store.path)
     return Outcome(
         plan=prepared.plan,
         applied=engine.changed,
@@ -189,7 +208,20 @@ def apply(workspace: Workspace, prepared: Prepared) -> Outcome:
     )
 
 
-def _engine(workspace: Workspace, prepared: Prepared) -> Engine:
+def asked_again(workspace: Workspace, fleet: Fleet) -> Fleet:
+    """Return what hosts whose locks are held say now, of all that they were asked before."""
+    again = {
+        name: Question(keys=tuple(seen.asked), deep=workspace.options.deep, locked=True)
+        for name, seen in fleet.observations.items()
+    }
+    asker = next((name for name, seen in fleet.observations.items() if seen.objects is not None), "")
+    if asker and workspace.credential is not None:
+        again[asker] = with_objects(again[asker], workspace.credential)
+    return ask_again(fleet, again, forks=workspace.options.forks)
+
+
+def engine_of(workspace: Workspace, prepared: Prepared) -> Engine:
+    """Return what carries a plan out."""
     cluster, store = workspace.cluster, workspace.store
     authorities = {name: store.authority(name) for name in AUTHORITIES}
 

@@ -28,12 +28,14 @@ class Options:
     recreate: frozenset[str] = frozenset()  # add-ons whose workloads may be deleted to be changed
     forks: int = 50
     deep: bool = False
+    backup: bool = True  # whether one is taken before what cannot be taken back
     renew: Renewal = NOTHING  # certificates that get a new key
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workspace:
-    """One command's. `cache`: the folder of artifacts. `lock_file`: pins of artifacts beside the inventory.
+    """One command's. `cache`: the folder of artifacts. `lock_file`: pins of artifacts beside the inventory. inventory: its
+    file.
 
     places: of the inventory's keys, dotted → `FILE:LINE`.
     """
@@ -47,6 +49,7 @@ class Workspace:
     progress: Progress
     options: Options = field(default_factory=Options)
     places: Mapping[str, str] = field(default_factory=dict)
+    inventory: Path | None = None
 
     @property
     def credential(self) -> Callable[[], bytes] | None:

@@ -195,6 +195,14 @@ class UpgradeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BackupSettings:
+    """Where backups go, None for the state folder, and who may open them besides it: public keys."""
+
+    to: Path | None = None
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetworkSettings:
     """How pods' packets get from node to node.
 
@@ -240,6 +248,7 @@ class Cluster:
     pki: PkiSettings = PkiSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
     upgrade: UpgradeSettings = UpgradeSettings()
+    backup: BackupSettings = BackupSettings()
     registry: RegistrySettings = RegistrySettings()
     network: NetworkSettings = NetworkSettings()
     kube_proxy_mode: Literal["auto", "nftables", "iptables"] = "auto"

@@ -84,6 +84,8 @@ class Machine:
     others: set[tuple[str, str]] = field(default_factory=set)  # users, modules
     commands: set[str] = field(default_factory=set)
     members: str = ""  # etcd's member list, JSON
+    data: bytes = b""  # the snapshot that its etcd began with
+    aside: list[str] = field(default_factory=list)  # tokens under which data was kept
     says: tuple[str, ...] = ()  # lines of its probe's answer besides
 
 
@@ -142,7 +144,9 @@ class Obedient:
         yield from (f"{'loaded' if kind == 'module' else kind}\t{key}\tyes" for kind, key in sorted(machine.others))
         yield from (f"image\t{key}\tsha256:{digest}" for key, digest in machine.images.items())
         if machine.members:
-            yield from ("etcd\tdata\tyes", f"etcd\tmembers\t{_base64(machine.members.encode())}")
+            yield "etcd\tdata\tyes"
+            if machine.units.get("etcd.service") == "active":
+                yield f"etcd\tmembers\t{_base64(machine.members.encode())}"
         if any(row[0] == "objects" for row in asked) and "kube-apiserver.service" in machine.units:
             found = {"items": [_living(item) for item in self.objects.values()]}
             yield f"objects\tfound\t{_base64(gzip.compress(json.dumps(found).encode()))}"
@@ -230,6 +234,23 @@ class Obedient:
 
     def _do_restart(self, machine: Machine, _: Payload, asked: wire.Restart) -> None:
         machine.units[asked.unit] = "active"
+
+    def _do_stop(self, machine: Machine, _: Payload, asked: wire.Stop) -> None:
+        machine.stamps.pop(asked.unit, None)
+        if asked.unit in machine.units:
+            machine.units[asked.unit] = "inactive"
+
+    def _do_kill(self, machine: Machine, payload: Payload, asked: wire.Kill) -> None:
+        self._do_stop(machine, payload, wire.Stop(unit=asked.unit))
+
+    def _do_restore_snapshot(self, machine: Machine, payload: Payload, asked: wire.RestoreSnapshot) -> None:
+        assert machine.units.get("etcd.service") != "active", "the data of a member that runs is not replaced"
+        if machine.members and asked.token not in machine.aside:
+            machine.aside.append(asked.token)
+        machine.data = payload[asked.payload]
+        rows = [pair.split("=", 1) for pair in asked.initial.split(",")]
+        listed = [{"ID": number, "name": name, "peerURLs": [url]} for number, (name, url) in enumerate(rows, start=100)]
+        machine.members = json.dumps({"members": listed})
 
     def _do_stamp(self, machine: Machine, _: Payload, asked: wire.Stamp) -> None:
         machine.stamps[asked.unit] = asked.value

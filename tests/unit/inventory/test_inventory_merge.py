@@ -11,6 +11,7 @@ from inventory_text import cluster, loaded, only, with_hosts
 from kprov.inventory import load
 from kprov.values.model import PkiSettings, Taint
 
+RECIPIENT = "age1cm9y6taene5cvxvgd86lqstfher8ym0emu5znkpdqvtqzuautf6qmq8g9x"
 CONTROL_PLANE = Taint(key="node-role.kubernetes.io/control-plane", effect="NoSchedule")
 
 
@@ -49,6 +50,7 @@ def test_every_cluster_setting_arrives() -> None:
             "coredns: {replicas: 3}",
             "etcd: {heartbeat_ms: 200, election_ms: 2000}",
             "preflight_ignore: [swap]",
+            f"backup: {{to: store, recipients: [{RECIPIENT}]}}",
         )
     ).cluster
     assert made.versions["kubernetes"].startswith("1.36.")
@@ -64,6 +66,9 @@ def test_every_cluster_setting_arrives() -> None:
     assert made.artifacts.mirror == "https://mirror.example.org/k8s"
     assert (made.coredns["replicas"], made.etcd["heartbeat_ms"]) == (3, 200)
     assert made.preflight_ignore == ("swap",)
+    assert made.backup.to is not None
+    assert made.backup.to.is_absolute()
+    assert (made.backup.to.name, made.backup.recipients) == ("store", (RECIPIENT,))
 
 
 def test_the_nearest_to_the_host_wins_and_mappings_add_up() -> None:

@@ -143,7 +143,7 @@ def encoded(document: object) -> str:
 
 def test_etcd_tells_its_members_and_leader() -> None:
     members = {"members": [{"ID": 255, "name": "a", "peerURLs": ["https://a:2380"]}, {"ID": 1, "isLearner": True}]}
-    status = [{"Status": {"leader": 255}}]
+    status = [{"Status": {"leader": 255, "header": {"revision": 42}}}]
     view = observed(
         "etcd\tdata\tyes",
         "etcd\tjoining\tyes",
@@ -152,12 +152,17 @@ def test_etcd_tells_its_members_and_leader() -> None:
     ).etcd
     assert view.has_data
     assert view.joining
-    assert view.leader == "ff"
+    assert (view.leader, view.revision) == ("ff", 42)
     assert view.members is not None
     assert [(member.id, member.name, member.learner) for member in view.members] == [
         ("ff", "a", False),
         ("1", "", True),
     ]
+
+
+def test_a_member_without_a_leader_tells_its_revision() -> None:
+    view = observed(f"etcd\tstatus\t{encoded([{'Status': {'header': {'revision': 42}}}])}").etcd
+    assert (view.leader, view.revision) == ("", 42)
 
 
 def test_nonsense_of_etcd_counts_as_no_answer() -> None:

@@ -97,3 +97,23 @@ def test_a_minority_with_data_founds_no_second_cluster() -> None:
 
 def test_the_initial_cluster_is_etcds_flag() -> None:
     assert initial_cluster([A, B]) == "a=https://a:2380,b=https://b:2380"
+
+
+def test_a_host_with_data_that_no_member_knows_joins_without_it() -> None:
+    view = living(member("b"), member("c"))
+    decided = decide([A, B, C], {"a": EtcdView(has_data=True), "b": view, "c": view})
+    assert (decided.join, decided.stale) == (("a",), ("a",))
+
+
+def test_a_join_that_was_cut_off_keeps_the_data_it_has() -> None:
+    view = living(member("a"), member("b", learner=True))
+    assert decide([A, B], {"a": view, "b": EtcdView(has_data=True)}).stale == ()
+
+
+def test_hosts_of_two_clusters_are_refused() -> None:
+    old = living(
+        *(EtcdMember(id=f"old-{name}", name=name, peer_urls=(f"https://{name}:2380",), learner=False) for name in "abc")
+    )
+    with pytest.raises(ApplyError, match="of two clusters") as caught:
+        decide([A, B, C], {"a": old, "b": old, "c": living(member("c"))})
+    assert caught.value.found == "a, b together; c together"

@@ -29,6 +29,6 @@ do_run() { # payload, argument: a program of kprov's own
 }
 
 do_state_gone() {
-    rm -rf $STATE/before $STATE/stamps $STATE/generation $STATE/ledger $STATE/run.lock /run/kprov
+    rm -rf $STATE/before $STATE/stamps $STATE/generation $STATE/ledger $STATE/run.lock $STATE/snapshot /run/kprov
     : > "$stage/done"; : > "$stage/gone"
 }

@@ -37,6 +37,11 @@ do_stop() { # unit: until what it needs is there again
     kill_rest "$1" "$group"
 }
 
+do_kill() { # unit
+    systemctl kill -s KILL "$1" 2> /dev/null # what is not loaded, or does not run, needs none
+    do_stop "$1"
+}
+
 do_checkpoint() { write_ledger; } # : what was done so far is not done again, whatever happens next
 
 do_remove_unit() { # unit

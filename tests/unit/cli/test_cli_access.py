@@ -1,0 +1,148 @@
+"""`kprov kubeconfig` for people, what was given out, and the key of backups: over a real state folder, asking no host."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from kprov.cli.access import issued_lines
+from kprov.cli.program import run
+from kprov.state.issued import NAME, Issued, add_issued, read_issued
+from kprov.state.sealed import unlock_text
+from kprov.state.store import Store
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("KPROV_PASSPHRASE", raising=False)
+    file = tmp_path / "inventory.yaml"
+    file.write_text("cluster: {name: prod}\nhosts:\n  cp1: {address: 192.0.2.1, groups: [control_plane]}\n")
+    folder(file).parent.mkdir(mode=0o700)
+    Store.open(folder(file), "prod").create_trust("ecdsa-p256", 3650, datetime.now(UTC))
+    return file
+
+
+def folder(inventory: Path) -> Path:
+    return inventory.parent / ".kprov" / "prod"
+
+
+def certificate(text: str) -> x509.Certificate:
+    user = yaml.safe_load(text)["users"][0]["user"]
+    return x509.load_pem_x509_certificate(b64decode(user["client-certificate-data"]))
+
+
+def test_a_person_gets_a_kubeconfig_and_is_written_down(
+    inventory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "anna.conf"
+    words = ["kubeconfig", str(inventory), "--user", "anna", "--group", "developers", "--days", "3", "-o", str(target)]
+    assert run(words) == 0
+    assert target.stat().st_mode & 0o777 == 0o600
+    made = certificate(target.read_text())
+    assert [str(name.value) for name in made.subject] == ["developers", "anna"]
+    assert made.not_valid_after_utc - datetime.now(UTC) < timedelta(days=3, minutes=1)
+    (row,) = read_issued(folder(inventory))
+    assert (row.user, row.groups, row.serial) == ("anna", ("developers",), f"{made.serial_number:x}")
+    assert run(["kubeconfig", str(inventory), "--list"]) == 0
+    assert "anna  developers" in capsys.readouterr().out
+
+
+def test_an_administrator_is_written_down_too(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["kubeconfig", str(inventory)]) == 0
+    made = certificate(capsys.readouterr().out)
+    assert made.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == "kubernetes-admin"
+    assert [row.user for row in read_issued(folder(inventory))] == ["kubernetes-admin"]
+
+
+def test_a_person_without_a_group_is_told_to_have_no_rights(
+    inventory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["kubeconfig", str(inventory), "--user", "anna"]) == 0
+    said = capsys.readouterr()
+    assert "--clusterrole edit --user anna" in said.err
+    assert yaml.safe_load(said.out)["current-context"] == "anna@prod"
+
+
+@pytest.mark.parametrize(
+    "words", [["--user", "system:admin"], ["--user", "a", "--group", "system:masters"], ["--group", "a"]]
+)
+def test_what_may_not_be_given_out_is_not_written_down(inventory: Path, words: list[str]) -> None:
+    assert run(["kubeconfig", str(inventory), *words]) == 1
+    assert read_issued(folder(inventory)) == ()
+
+
+def test_a_damaged_list_is_told_and_nothing_is_given_out(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = folder(inventory) / NAME
+    path.touch(mode=0o600)
+    path.write_text("{")
+    assert run(["kubeconfig", str(inventory)]) == 1
+    said = capsys.readouterr()
+    assert "list of what was given out is damaged" in said.err
+    assert said.out == ""
+
+
+def test_what_has_ended_stays_in_the_list(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    for user, days in (("anna", 5), ("ben", -1)):
+        one = Issued(user=user, groups=(), made=NOW, ends=NOW + timedelta(days=days), by="op", serial="ab")
+        add_issued(tmp_path, one)
+    rows = list(issued_lines(read_issued(tmp_path), NOW))
+    assert [row.split()[-2] for row in rows] == ["DAYS", "5", "ended"], rows
+    assert list(issued_lines((), NOW)) == ["nothing was given out"]
+
+
+def test_the_key_of_backups_comes_out_encrypted_only(
+    inventory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    passphrase, target = tmp_path / "p", tmp_path / "key"
+    passphrase.touch(mode=0o600)
+    passphrase.write_text("correct horse\n")
+    assert run(["backup", "key", str(inventory), "-o", str(target), "--key-passphrase-file", str(passphrase)]) == 0
+    key = Store.open(folder(inventory), "prod").backup_key().reveal()
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert unlock_text(target.read_bytes(), "correct horse", "key").strip() == key
+    assert key not in capsys.readouterr().out
+    assert key.encode() not in target.read_bytes()
+
+
+def test_no_backups_are_listed_where_there_are_none(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["backup", "list", str(inventory)]) == 0
+    assert "no backup of cluster prod" in capsys.readouterr().out
+    assert run(["backup", "verify", "latest", str(inventory)]) == 1
+    assert "there is no backup of cluster prod" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["a", "b", "c"], ["--from-member", "cp1", "a", "b"]])
+def test_a_restore_says_which_arguments_it_takes(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["restore", *words]) == 1
+    assert "INVENTORY" in capsys.readouterr().err
+
+
+def test_a_restore_asks_nobody_without_a_terminal_to_confirm_at(
+    inventory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["restore", "latest", str(inventory)]) == 1
+    assert "Confirmation required" in capsys.readouterr().err
+    assert run(["restore", "--from-member", "cp9", str(inventory), "--yes"]) == 1
+    assert "there is no such host" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [[], ["cp1", "--all"]])
+def test_renewing_needs_names_or_all(inventory: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["certs", "renew", str(inventory), "--yes", *words]) == 1
+    assert "--all" in capsys.readouterr().err
+
+
+def test_a_name_of_nothing_is_told_before_any_host_is_asked(
+    inventory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["certs", "renew", str(inventory), "--yes", "etcd-pear"]) == 1
+    assert "did you mean 'etcd-peer'?" in capsys.readouterr().err
