@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kprov.roles import api_policies
+from kprov.roles import api_policies, encryption
 from kprov.roles.documents import Values, arguments, dump, each, parsing
 from kprov.roles.etcd import client_urls
 from kprov.roles.layout import (
@@ -25,22 +25,27 @@ from kprov.roles.layout import (
 )
 from kprov.roles.templating import render
 from kprov.values import components
+from kprov.values.api_settings import ApiSettings
 from kprov.values.context import Context
-from kprov.values.paths import BIN
-from kprov.values.resources import Directory, File, Gate, Resource, Unit, User
+from kprov.values.paths import API_SERVER_FOLDER, BIN
+from kprov.values.resources import FILE, Check, Directory, File, Gate, Resource, Unit, User
 
 USER = "kube-apiserver"
-FOLDER = f"{KUBERNETES}/{USER}"
+FOLDER = API_SERVER_FOLDER
+# Read again by the API server itself when they change.
 ENCRYPTION = f"{FOLDER}/encryption.yaml"
+AUTHENTICATION = f"{FOLDER}/authentication.yaml"
+AUTHORIZATION = f"{FOLDER}/authorization.yaml"
+JUDGE = f"{BIN}/kprov-judge-api-config"
 AUDIT_LOGS = "/var/log/kubernetes/audit"
 # Read once at start, so that root may keep them; systemd hands copies to the process.
 CREDENTIALS = {
     "sa.key": SERVICE_ACCOUNT_KEY,
     "admission.yaml": f"{KUBERNETES}/admission.yaml",
     "audit-policy.yaml": f"{KUBERNETES}/audit-policy.yaml",
-    "authentication.yaml": f"{KUBERNETES}/authentication.yaml",
 }
 _ISSUER = "service-account-issuer"
+_AUDIT_LOG = {"maxage": "30", "maxbackup": "10", "maxsize": "100"}
 _RECORD = components.KUBE_APISERVER
 _SERVING = _RECORD.leaf("kube-apiserver")
 _KUBELET_CLIENT = _RECORD.leaf("kube-apiserver-kubelet-client")
@@ -66,14 +71,55 @@ def _files(ctx: Context) -> Iterable[File]:
     yield File(path=ETCD_CA, content=ctx.trust.bundle["etcd"])
     yield File(path=SERVICE_ACCOUNT_PUBLIC, content=ctx.trust.service_account_public)
     yield service_account_key(ctx)
-    for name, document in (
-        ("admission.yaml", api_policies.admission()),
-        ("audit-policy.yaml", api_policies.audit_policy()),
-        ("authentication.yaml", api_policies.authentication()),
-    ):
-        yield File(path=CREDENTIALS[name], content=dump(document), mode=0o600)
-    encryption = dump(api_policies.encryption(ctx.trust.encryption_key))
-    yield File(path=ENCRYPTION, content=encryption, owner=USER, group=USER, mode=0o600, secret=True)
+    yield from _policies(ctx)
+
+
+def _policies(ctx: Context) -> Iterable[File]:
+    """What is given, and kprov's own: kubeconfigs before the files that name them."""
+    api = ctx.cluster.api
+    if api.authentication or api.authorizers or api.audit.policy:
+        yield File(
+            path=JUDGE,
+            content=render(
+                ctx.cluster.templates_dir,
+                "api_server/kprov-judge-api-config.sh.j2",
+                bin=BIN,
+                key=SERVICE_ACCOUNT_KEY,
+                public=SERVICE_ACCOUNT_PUBLIC,
+                issuer=_issuer(ctx),
+            ),
+            mode=0o755,
+        )
+    for file in api.files:
+        yield _private(f"{FOLDER}/{file.name}", file.content, secret=True)
+    yield File(path=CREDENTIALS["admission.yaml"], content=dump(api_policies.admission(api.admission)), mode=0o600)
+    policy, asked = api_policies.audit_policy(api.audit.policy), api.audit.policy
+    yield File(
+        path=CREDENTIALS["audit-policy.yaml"],
+        content=dump(policy),
+        mode=0o600,
+        check=_judged("audit-policy-file") if asked else (),
+    )
+    asked = api.authentication
+    yield _private(
+        AUTHENTICATION,
+        dump(api_policies.authentication(asked)),
+        check=_judged("authentication-config") if asked else (),
+    )
+    if api.authorizers:
+        document = dump(api_policies.authorization(api.authorizers))
+        yield _private(AUTHORIZATION, document, check=_judged("authorization-config"))
+    yield _private(ENCRYPTION, dump(encryption.settled(api.encryption, ctx.trust.encryption_key)), secret=True)
+
+
+def _private(path: str, content: bytes, *, secret: bool = False, check: Check = ()) -> File:
+    """A file that the API server's own process reads, and nobody else but root."""
+    return File(path=path, content=content, owner=USER, group=USER, mode=0o600, secret=secret, check=check)
+
+
+def _judged(flag: str) -> Check:
+    """How the API server's own code is asked about a file that this flag names, before it gets its name."""
+    return (JUDGE, flag, FILE)
 
 
 def service_account_key(ctx: Context) -> File:
@@ -81,7 +127,13 @@ def service_account_key(ctx: Context) -> File:
 
 
 def _unit(ctx: Context) -> Unit:
-    own: dict[str, Values] = {**_cluster_flags(ctx), **_access_flags(ctx), **_certificate_flags(), **_policy_flags()}
+    own: dict[str, Values] = {
+        **_cluster_flags(ctx),
+        **_access_flags(ctx),
+        **_certificate_flags(),
+        **_policy_flags(ctx.cluster.api),
+    }
+    at_start = {f"{FOLDER}/{file.name}" for file in ctx.cluster.api.files if file.at_start}
     words = arguments(own, _more_issuers(own, ctx.host.extra_args.get("kube-apiserver", {})))
     return Unit(
         name=_RECORD.unit,
@@ -92,10 +144,14 @@ def _unit(ctx: Context) -> Unit:
             user=USER,
             credentials=CREDENTIALS,
             write_paths=[AUDIT_LOGS],
+            anonymous=ctx.cluster.api.authentication.get("anonymous"),
             arguments=words,
         ),
-        reads=frozenset({f"{BIN}/{USER}", CA, ETCD_CA, FRONT_PROXY_CA, SERVICE_ACCOUNT_PUBLIC, *CREDENTIALS.values()}),
-        reloads=_RECORD.read_again | {ENCRYPTION},
+        reads=frozenset(
+            {f"{BIN}/{USER}", CA, ETCD_CA, FRONT_PROXY_CA, SERVICE_ACCOUNT_PUBLIC, *CREDENTIALS.values(), *at_start}
+        ),
+        reloads=_RECORD.read_again
+        | {ENCRYPTION, AUTHENTICATION, *((AUTHORIZATION,) if ctx.cluster.api.authorizers else ())},
         check=parsing(f"{BIN}/{USER}", words),
         gates=(Gate(kind="command", argument=raw_query("/readyz", API_PORT, _KUBELET_CLIENT), deadline=120),),
     )
@@ -130,9 +186,10 @@ def _cluster_flags(ctx: Context) -> dict[str, str]:
 
 
 def _access_flags(ctx: Context) -> dict[str, str]:
+    authorizers = ctx.cluster.api.authorizers
     return {
-        "authentication-config": credential(USER, "authentication.yaml"),
-        "authorization-mode": "Node,RBAC",
+        "authentication-config": AUTHENTICATION,
+        **({"authorization-config": AUTHORIZATION} if authorizers else {"authorization-mode": "Node,RBAC"}),
         "enable-bootstrap-token-auth": "false",
         "client-ca-file": CA,
         "requestheader-client-ca-file": FRONT_PROXY_CA,
@@ -140,7 +197,7 @@ def _access_flags(ctx: Context) -> dict[str, str]:
         "requestheader-extra-headers-prefix": "X-Remote-Extra-",
         "requestheader-group-headers": "X-Remote-Group",
         "requestheader-username-headers": "X-Remote-User",
-        _ISSUER: f"https://kubernetes.default.svc.{ctx.cluster.domain}",
+        _ISSUER: _issuer(ctx),
         "service-account-key-file": SERVICE_ACCOUNT_PUBLIC,
         "service-account-signing-key-file": credential(USER, "sa.key"),
         "service-account-lookup": "true",
@@ -165,15 +222,21 @@ def _certificate_flags() -> dict[str, str]:
     }
 
 
-def _policy_flags() -> dict[str, str]:
+def _issuer(ctx: Context) -> str:
+    return f"https://kubernetes.default.svc.{ctx.cluster.domain}"
+
+
+def _policy_flags(api: ApiSettings) -> dict[str, str]:
+    off = {"disable-admission-plugins": ",".join(api.admission.disable)} if api.admission.disable else {}
     return {
-        "enable-admission-plugins": "NodeRestriction,DenyServiceExternalIPs,EventRateLimit",
+        "enable-admission-plugins": ",".join(api_policies.enabled_plugins(api.admission)),
+        **off,
         "admission-control-config-file": credential(USER, "admission.yaml"),
         "audit-policy-file": credential(USER, "audit-policy.yaml"),
         "audit-log-path": f"{AUDIT_LOGS}/audit.log",
-        "audit-log-maxage": "30",
-        "audit-log-maxbackup": "10",
-        "audit-log-maxsize": "100",
+        **{f"audit-log-{name}": value for name, value in {**_AUDIT_LOG, **api.audit.log}.items()},
+        **({"audit-webhook-config-file": f"{FOLDER}/{api.audit.config}"} if api.audit.config else {}),
+        **{f"audit-webhook-{name}": value for name, value in api.audit.webhook.items()},
         "encryption-provider-config": ENCRYPTION,
         "encryption-provider-config-automatic-reload": "true",
         "profiling": "false",

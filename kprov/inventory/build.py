@@ -17,6 +17,7 @@ from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys, Inventory
 from kprov.values.addon import Addon
+from kprov.values.api_settings import ApiSettings
 from kprov.values.model import (
     ArtifactSettings,
     BackupSettings,
@@ -137,6 +138,7 @@ def cluster(
     registry: RegistrySettings,
     cloud: CloudSettings | None,
     folder: Path,
+    api: ApiSettings,
 ) -> Cluster:
     """The cluster of a faultless inventory."""
     keys = inventory.cluster
@@ -165,6 +167,7 @@ def cluster(
         coredns=_frozen(keys.coredns.model_dump()),
         etcd=_frozen(keys.etcd.model_dump()),
         cloud=cloud,
+        api=api,
         addons=addons,
         templates_dir=templates if templates.is_dir() else None,
     )

@@ -33,6 +33,10 @@ _TYPES: Mapping[str, str] = {
     "kube_scheduler": "v1.KubeSchedulerConfiguration",
 }
 
+# `scheduler` of the cluster is what `kube_scheduler` of groups and hosts is laid over.
+_KEYS: Mapping[str, str] = {**{name: name for name in _TYPES}, "scheduler": "kube_scheduler"}
+_NAMED = {"apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration"}
+
 
 def check(review: Review, versions: Mapping[str, str]) -> None:
     """Note what is wrong with every field. versions: of each part, empty where Kubernetes' is not right."""
@@ -42,9 +46,8 @@ def check(review: Review, versions: Mapping[str, str]) -> None:
     types = known_fields.types_of(version) if version else None
     told = types is not None or version is None
     for place, variables in variables_of(review):
-        for document, kind in _TYPES.items():
-            given = getattr(variables, document)
-            path = (*place, document)
+        for key, document in _KEYS.items():
+            kind, given, path = _TYPES[document], getattr(variables, key, None), (*place, key)
             if not given or not review.sound(*path):
                 continue
             if not told:
@@ -53,6 +56,8 @@ def check(review: Review, versions: Mapping[str, str]) -> None:
                     path,
                     f"kprov does not know the fields of Kubernetes {minor(version or '')}, so they are not checked",
                 )
+            if key == "scheduler":  # a whole document may name itself
+                given = {name: value for name, value in given.items() if _NAMED.get(name) != value}
             _taken(review, path, document, given)
             if types is not None and version is not None:
                 for slip in _slips(types, kind, given, version):

@@ -18,7 +18,6 @@ from kprov.inventory.mistakes import Path
 from kprov.inventory.review import Review
 from kprov.values.components import BY_NAME
 from kprov.values.spelling import did_you_mean
-from kprov.values.taken_flags import KEPT
 
 _SHOWN = 6  # words of a long list of choices
 
@@ -34,7 +33,6 @@ def check(review: Review, versions: Mapping[str, str]) -> None:
                     continue
                 if _is_taken(review, path, component, name):
                     continue
-                _keeps(review, path, component, name, value)
                 version = versions.get(known_flags.RELEASES.get(component, ""))
                 if version is not None:
                     _of_version(review, path, value, component, version, silent)
@@ -50,19 +48,6 @@ def _is_taken(review: Review, path: Path, component: str, name: str) -> bool:
             todo=entry.todo,
         )
     return entry is not None
-
-
-def _keeps(review: Review, path: Path, component: str, name: str, value: FlagText) -> None:
-    """A list whose words the cluster depends on."""
-    for kept in KEPT.get(component, ()):
-        missing = [word for word in kept.words if word not in parts(value)]
-        if kept.flag == name and missing:
-            review.fault(
-                path,
-                f"{' and '.join(missing)} would be switched off: {kept.why}",
-                needed=f"a list with {', '.join(kept.words)}",
-                todo=f"write '{','.join([*missing, *parts(value)])}'",
-            )
 
 
 def _of_version(review: Review, path: Path, value: FlagText, component: str, version: str, silent: set[str]) -> None:

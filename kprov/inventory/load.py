@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from kprov.artifacts.catalog import resolve_versions
-from kprov.inventory import build, checks, diagnose, field_checks, flag_checks, source
+from kprov.inventory import api_checks, build, checks, diagnose, field_checks, flag_checks, source
 from kprov.inventory.addons import addons
+from kprov.inventory.api_settings import api_settings
 from kprov.inventory.cloud import check_hosts, settings
 from kprov.inventory.merge import members
 from kprov.inventory.mistakes import Caution, Mark, Mistakes, dotted
@@ -40,7 +41,9 @@ _TRAPS = {
     ),
     "number": ("YAML readers disagree on what this number is", "put it into quotes for text; else write it in decimal"),
 }
-_FREE = frozenset({"kubelet", "kube_proxy", "kube_scheduler"})  # whose fields may be null
+_FREE = frozenset({"kubelet", "kube_proxy", "kube_scheduler", "scheduler", "audit"})  # whose fields may be null
+# Below these stand documents of upstream's, with certificates and expressions of several lines in them.
+_DOCUMENTS = frozenset({"authentication", "authorization", "audit", "admission", "scheduler"})
 _OFF: KeyPath = ("cluster", "swap")  # its accepted words are `off` and `keep`
 
 
@@ -119,15 +122,17 @@ def parse(
     checks.handlers(review, versions)
     flag_checks.check(review, versions)
     field_checks.check(review, versions)
+    api_checks.check(review, versions)
     reader = SecretReader(path.parent, os.environ if environment is None else environment)
     hosts = build.hosts(review, path.parent, reader, versions)
     chosen = addons(review, path.parent, reader, _minor(versions))
     check_hosts(review, chosen)
     checks.sources(review, chosen)
     images_from = registry(review, path.parent, reader)
+    api = api_settings(review, path.parent, reader, versions)
     if mistakes:
         raise mistakes.error()
-    cluster = build.cluster(draft, hosts, versions, chosen, images_from, settings(review), path.parent)
+    cluster = build.cluster(draft, hosts, versions, chosen, images_from, settings(review), path.parent, api)
     return Loaded(cluster=cluster, warnings=tuple(review.cautions), source_lines=_lines(root))
 
 
@@ -167,7 +172,8 @@ def _examine(root: Node, mistakes: Mistakes) -> None:
 
 
 def _examine_text(text: str, mark: Mark, path: KeyPath, found: str, mistakes: Mistakes) -> None:
-    hidden = _HIDDEN.search(text)
+    document = path[:1] == ("cluster",) and len(path) > 2 and path[1] in _DOCUMENTS
+    hidden = _HIDDEN.search(text.replace("\n", "") if document else text)
     if hidden:
         mistakes.add(
             mark,
@@ -177,7 +183,7 @@ def _examine_text(text: str, mark: Mark, path: KeyPath, found: str, mistakes: Mi
             needed="one line of visible characters",
             todo="remove the line break or control character",
         )
-    elif text.startswith("-") and not _NUMBER.match(text) and not _is_argument(path):
+    elif text.startswith("-") and not document and not _NUMBER.match(text) and not _is_argument(path):
         mistakes.add(
             mark,
             "text that begins with '-', which programs take for an option",

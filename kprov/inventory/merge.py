@@ -68,11 +68,17 @@ def _taints(taints: Iterable[Taint]) -> list[Taint]:
     return list({(taint.key, taint.effect): taint for taint in taints}.values())
 
 
+def _with_scheduler(variables: Variables, document: Mapping[str, Any]) -> Variables:
+    """The cluster's variables with its `scheduler` under its `kube_scheduler`."""
+    fields = {name: value for name, value in document.items() if name not in ("apiVersion", "kind")}
+    return overlay({**variables, "kube_scheduler": fields}, variables) if fields else variables
+
+
 class Merger:
     """The variables of each host; what hosts of the same groups share is put together once."""
 
     def __init__(self, inventory: Inventory) -> None:
-        self._cluster = given(inventory.cluster)
+        self._cluster = _with_scheduler(given(inventory.cluster), inventory.cluster.scheduler)
         self._groups = {group: given(variables) for group, variables in inventory.groups.items()}
         self._shared: dict[frozenset[Group], Variables] = {}
 

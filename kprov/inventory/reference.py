@@ -51,6 +51,13 @@ _MAPPINGS = (
     ("cluster.backup", "BackupKeys"),
     ("cluster.network", "NetworkKeys"),
     ("cluster.cloud", "CloudKeys"),
+    ("cluster.authentication", "AuthenticationKeys"),
+    ("cluster.authorization", "AuthorizationKeys"),
+    ("cluster.audit", "AuditKeys"),
+    ("cluster.admission", "AdmissionKeys"),
+    ("cluster.admission.pod_security", "PodSecurityKeys"),
+    ("cluster.admission.pod_security.exempt", "ExemptKeys"),
+    ("cluster.encryption", "EncryptionKeys"),
     ("cluster.coredns", "CorednsKeys"),
     ("cluster.etcd", "EtcdKeys"),
 )

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from kprov.inventory.api_keys import AdmissionKeys, AuditKeys, AuthenticationKeys, AuthorizationKeys, EncryptionKeys
 from kprov.inventory.backup_keys import BackupKeys
 from kprov.inventory.cloud_keys import CloudKeys
 from kprov.inventory.fields import (
@@ -383,6 +384,23 @@ class ClusterKeys(HostVariables):
     backup: BackupKeys = Field(default_factory=BackupKeys, description="Where backups go, and who may open them.")
     coredns: CorednsKeys = Field(default_factory=CorednsKeys, description="Cluster DNS.")
     etcd: EtcdKeys = Field(default_factory=EtcdKeys, description="Tuning of etcd.")
+    authentication: AuthenticationKeys = Field(
+        default_factory=AuthenticationKeys, description="Single sign-on, and requests of nobody."
+    )
+    authorization: AuthorizationKeys = Field(
+        default_factory=AuthorizationKeys, description="Who is asked besides Node and RBAC."
+    )
+    audit: AuditKeys = Field(default_factory=AuditKeys, description="Audit: policy, log, webhook.")
+    admission: AdmissionKeys = Field(
+        default_factory=AdmissionKeys, description="What is refused although it is allowed: Pod Security, plugins."
+    )
+    encryption: EncryptionKeys = Field(default_factory=EncryptionKeys, description="Encryption of what is in etcd.")
+    scheduler: dict[str, Any] = Field(
+        default_factory=dict,
+        description="A KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1) for all schedulers, laid over kprov's "
+        "own; `kube_scheduler` of a group or host is laid over it.",
+        json_schema_extra=restarts("kube-scheduler", note="one host after the other; new pods wait for a moment"),
+    )
     cloud: CloudKeys | None = Field(
         default=None,
         description="The cloud that the machines are of: nodes are registered with it by a cloud controller, which "

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from kprov.values.addon import Addon
 from kprov.values.addresses import bare
+from kprov.values.api_settings import ApiSettings
 from kprov.values.host_settings import HostSettings
 from kprov.values.secret import Secret
 
@@ -258,6 +259,7 @@ class Cluster:
     coredns: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # {"replicas": 2}
     etcd: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)  # {"quota_bytes": …, "heartbeat_ms": …}
     cloud: CloudSettings | None = None
+    api: ApiSettings = field(default_factory=ApiSettings)
     addons: tuple[Addon, ...] = ()  # those that are on, in an order in which each finds what it needs
     templates_dir: Path | None = None  # the user's own templates beside the inventory, if that folder exists
 

@@ -23,15 +23,6 @@ class Taken:
         return any(fnmatchcase(flag, pattern) for pattern in self.flags)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """A list that may be set, and must go on holding some words."""
-
-    flag: str
-    words: tuple[str, ...]
-    why: str
-
-
 _OWN_FILES = "it names files that kprov makes, renews and records"
 _PORTS = "health gates, metrics and the other components reach it at the address and port that kprov sets"
 _ENDS = "the program would print something and end, so that its unit never runs"
@@ -99,19 +90,37 @@ TAKEN: Mapping[str, tuple[Taken, ...]] = {
         Taken(
             flags=("oidc-*",),
             why=_AUTHENTICATION,
-            todo="remove it: tokens of another issuer cannot be had by flags beside kprov's own file",
+            todo="write the issuer under `authentication: {jwt: […]}` of `cluster`",
         ),
         Taken(
             flags=("anonymous-auth",),
             why=_AUTHENTICATION + "; there, anonymous requests are allowed for health checks alone",
+            todo="write `authentication: {anonymous: …}` under `cluster`",
         ),
         Taken(
-            flags=("authentication-config",),
+            flags=("authentication-config", "authentication-token-webhook-*"),
             why="kprov writes this file itself: health checks without a user depend on it",
+            todo="write `authentication` under `cluster`",
         ),
         Taken(
-            flags=("authorization-config",),
-            why="kprov sets --authorization-mode, and kube-apiserver does not start with both",
+            flags=(
+                "authorization-config",
+                "authorization-mode",
+                "authorization-webhook-*",
+                "authorization-policy-file",
+            ),
+            why="Node and RBAC come first for kubelets, kprov and add-ons, and webhooks have a key of their own",
+            todo="write `authorization: {authorizers: […]}` under `cluster`",
+        ),
+        Taken(
+            flags=("audit-policy-file", "audit-log-*", "audit-webhook-*"),
+            why="it has a key of its own",
+            todo="write `audit: {policy: …, log: …, webhook: …}` under `cluster`",
+        ),
+        Taken(
+            flags=("admission-control-config-file", "enable-admission-plugins", "disable-admission-plugins"),
+            why="it has a key of its own",
+            todo="write `admission: {plugins: …, enable: […], disable: […]}` under `cluster`",
         ),
         Taken(
             flags=("etcd-servers", "etcd-cafile", "etcd-certfile", "etcd-keyfile"),
@@ -137,6 +146,7 @@ TAKEN: Mapping[str, tuple[Taken, ...]] = {
         Taken(
             flags=("encryption-provider-config*",),
             why="kprov writes this file and keeps its key: without it no Secret of the cluster can be read",
+            todo="write `encryption: {resources: […], providers: […]}` under `cluster`",
         ),
         Taken(
             flags=("service-cluster-ip-range",),
@@ -146,10 +156,6 @@ TAKEN: Mapping[str, tuple[Taken, ...]] = {
         Taken(
             flags=("bind-address", "secure-port", "permit-*-sharing", "advertise-address"),
             why=_PORTS + ": 6443 of the node's address and of 127.0.0.1",
-        ),
-        Taken(
-            flags=("audit-log-path",),
-            why="the unit may write to /var/log/kubernetes/audit alone, and the logging add-on reads audit.log there",
         ),
         _PRINTS,
     ),
@@ -199,7 +205,11 @@ TAKEN: Mapping[str, tuple[Taken, ...]] = {
         _PRINTS,
     ),
     "kube-scheduler": (
-        Taken(flags=("config",), why="kprov writes this file itself", todo="write the settings under `kube_scheduler`"),
+        Taken(
+            flags=("config",),
+            why="kprov writes this file itself",
+            todo="write the settings under `scheduler` of `cluster`, or `kube_scheduler`",
+        ),
         Taken(
             flags=(
                 "kubeconfig",
@@ -285,20 +295,5 @@ TAKEN: Mapping[str, tuple[Taken, ...]] = {
             why=_OWN_FILES,
         ),
         _PRINTS,
-    ),
-}
-
-KEPT: Mapping[str, tuple[Kept, ...]] = {
-    "kube-apiserver": (
-        Kept(
-            flag="authorization-mode",
-            words=("Node", "RBAC"),
-            why="kubelets get their rights by Node, and kprov, controllers and add-ons theirs by RBAC",
-        ),
-        Kept(
-            flag="enable-admission-plugins",
-            words=("NodeRestriction",),
-            why="without it, a kubelet may change other nodes and their pods",
-        ),
     ),
 }

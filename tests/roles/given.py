@@ -12,6 +12,7 @@ from kprov.addon.choose import by_name
 from kprov.addon.describe import shelf
 from kprov.artifacts.catalog import load, resolve_versions
 from kprov.values.addon import Addon, Description, HostDirectory
+from kprov.values.api_settings import AdmissionSettings, ApiFile, ApiSettings, AuditSettings, EncryptionSettings
 from kprov.values.context import Context, Trust
 from kprov.values.model import (
     CloudSettings,
@@ -107,11 +108,30 @@ def _cluster(values: Mapping[str, Any], hosts: tuple[Host, ...]) -> Cluster:
         known["registry"] = _registry(known["registry"])
     if "cloud" in known:
         known["cloud"] = CloudSettings(**known["cloud"])
+    if "api" in known:
+        known["api"] = _api(known["api"])
     if "network" in known:
         known["network"] = NetworkSettings(**known["network"])
     if "templates_dir" in known:
         known["templates_dir"] = Path(known["templates_dir"])
     return Cluster(name="test", versions=resolve_versions(values.get("kubernetes", "")), hosts=hosts, **known)
+
+
+def _api(values: Mapping[str, Any]) -> ApiSettings:
+    """Fields of ApiSettings; `files`: name → text, those named in `again` are read again."""
+    again = values.get("again", ())
+    files = tuple(
+        ApiFile(name=name, content=text.encode(), at_start=name not in again)
+        for name, text in values.get("files", {}).items()
+    )
+    return ApiSettings(
+        authentication=values.get("authentication", {}),
+        authorizers=tuple(values.get("authorizers", ())),
+        audit=AuditSettings(**values.get("audit", {})),
+        admission=AdmissionSettings(**values.get("admission", {})),
+        encryption=EncryptionSettings(**values.get("encryption", {})),
+        files=files,
+    )
 
 
 def _addon(values: Mapping[str, Any]) -> Addon:

@@ -126,7 +126,7 @@ def test_etcd_authority_is_not_the_api_servers() -> None:
 
 
 def test_only_health_paths_are_anonymous() -> None:
-    anonymous = _yaml("/etc/kubernetes/authentication.yaml")["anonymous"]
+    anonymous = _yaml("/etc/kubernetes/kube-apiserver/authentication.yaml")["anonymous"]
     assert {item["path"] for item in anonymous["conditions"]} == {"/livez", "/readyz", "/healthz"}
 
 

@@ -28,14 +28,7 @@ ROLES = {
 FREE = {
     "etcd": {"cipher-suites", "tls-min-version", "feature-gates", "watch-progress-notify-interval"},
     "kube-apiserver": {
-        "admission-control-config-file",
         "allow-privileged",
-        "audit-log-maxage",
-        "audit-log-maxbackup",
-        "audit-log-maxsize",
-        "audit-policy-file",
-        "authorization-mode",
-        "enable-admission-plugins",
         "enable-bootstrap-token-auth",
         "endpoint-reconciler-type",
         "kubelet-preferred-address-types",

@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	webhookadmission "k8s.io/apiserver/pkg/admission/plugin/webhook/config/apis/webhookadmission/v1"
+	apiserverconfig "k8s.io/apiserver/pkg/apis/apiserver/v1"
+	audit "k8s.io/apiserver/pkg/apis/audit/v1"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	cliflag "k8s.io/component-base/cli/flag"
 	proxyconfig "k8s.io/kube-proxy/config/v1alpha1"
@@ -19,6 +22,8 @@ import (
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app/options"
+	eventratelimit "k8s.io/kubernetes/plugin/pkg/admission/eventratelimit/apis/eventratelimit/v1alpha1"
+	podsecurity "k8s.io/pod-security-admission/admission/api/v1"
 )
 
 type field struct {
@@ -31,6 +36,13 @@ var roots = map[string]reflect.Type{
 	"KubeletConfiguration":                reflect.TypeOf(kubeletconfig.KubeletConfiguration{}),
 	"KubeProxyConfiguration":              reflect.TypeOf(proxyconfig.KubeProxyConfiguration{}),
 	"KubeSchedulerConfiguration":          reflect.TypeOf(schedulerconfig.KubeSchedulerConfiguration{}),
+	"AuthenticationConfiguration":         reflect.TypeOf(apiserverconfig.AuthenticationConfiguration{}),
+	"AuthorizationConfiguration":          reflect.TypeOf(apiserverconfig.AuthorizationConfiguration{}),
+	"EncryptionConfiguration":             reflect.TypeOf(apiserverconfig.EncryptionConfiguration{}),
+	"EventRateLimitConfiguration":         reflect.TypeOf(eventratelimit.Configuration{}),
+	"PodSecurityConfiguration":            reflect.TypeOf(podsecurity.PodSecurityConfiguration{}),
+	"Policy":                              reflect.TypeOf(audit.Policy{}),
+	"WebhookAdmission":                    reflect.TypeOf(webhookadmission.WebhookAdmission{}),
 	"DefaultPreemptionArgs":               reflect.TypeOf(schedulerconfig.DefaultPreemptionArgs{}),
 	"InterPodAffinityArgs":                reflect.TypeOf(schedulerconfig.InterPodAffinityArgs{}),
 	"NodeAffinityArgs":                    reflect.TypeOf(schedulerconfig.NodeAffinityArgs{}),

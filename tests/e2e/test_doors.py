@@ -1,0 +1,266 @@
+"""The API servers' doors on a living cluster: single sign-on, a webhook that authorizes, audit, Pod Security, encryption.
+
+Real tokens and real webhooks; what is right of them is judged by the API server alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from doors_site import Issuer, Site, serving
+from lab_cluster import CommandFailed, LabCluster, until
+
+pytestmark = pytest.mark.lab
+
+HOSTS = {"cp1": ["etcd", "control_plane", "worker"], "cp2": ["control_plane"]}
+FOLDER = "/etc/kubernetes/kube-apiserver"
+MINUTE = 75  # the API server looks at its files once a minute, where the kernel does not tell it
+
+
+@pytest.fixture(scope="module")
+def site(cluster: LabCluster) -> Iterator[Site]:
+    outside = Site("one", "two")
+    with serving(outside, cluster.lab.gateway, cluster.folder / "site-ca.pem"):
+        yield outside
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
+    made = LabCluster("e2e-doors", tmp_path_factory.mktemp("doors"), HOSTS, keys={"addons": {"metrics-server": True}})
+    try:
+        made.kprov("up", "--yes")
+        yield made
+    finally:
+        made.destroy()
+
+
+def settings(cluster: LabCluster, **values: Any) -> None:
+    cluster.edit(lambda document: document["cluster"].update(values))
+
+
+def jwt(issuer: Issuer, **mappings: Any) -> dict[str, Any]:
+    return {
+        "issuer": {"url": issuer.url, "audiences": ["kubernetes"], "certificateAuthority": {"file": "site-ca.pem"}},
+        "claimMappings": {
+            "username": {"claim": "sub", "prefix": f"{issuer.name}:"},
+            "groups": {"claim": "groups", "prefix": f"{issuer.name}:"},
+            **mappings,
+        },
+    }
+
+
+def kubeconfig(cluster: LabCluster, site: Site, path: str) -> str:
+    """A webhook's kubeconfig beside the inventory, with a token in it; returns its name."""
+    document = {
+        "clusters": [
+            {"name": "w", "cluster": {"server": f"{site.base}/{path}", "certificate-authority": "site-ca.pem"}}
+        ],
+        "users": [{"name": "w", "user": {"token": "webhook-token-that-nobody-sees"}}],
+        "contexts": [{"name": "w", "context": {"cluster": "w", "user": "w"}}],
+        "current-context": "w",
+    }
+    file = cluster.folder / f"{path}.kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(yaml.safe_dump(document))
+    return file.name
+
+
+def asked(cluster: LabCluster, token: str, *, host: str = "cp1", path: str = "/api") -> int:
+    """The status that a token gets from one API server."""
+    curl = "curl -s -o /dev/null -w '%{http_code}' --cacert /etc/kubernetes/pki/ca.crt -H @/run/token"
+    cluster.sh(host, f"umask 077; printf 'Authorization: Bearer %s' '{token}' > /run/token")
+    return int(cluster.sh(host, f"{curl} https://127.0.0.1:6443{path}"))
+
+
+def who(cluster: LabCluster, token: str) -> dict[str, Any]:
+    """Whom the API server takes a token for."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+    answer = json.loads(cluster.kubectl("create", "-o", "json", "-f", "-", stdin=json.dumps(review)))
+    return dict(answer["status"].get("user", {}))
+
+
+def started(cluster: LabCluster) -> dict[str, str]:
+    return {host: cluster.main_pids(host)["kube-apiserver.service"] for host in HOSTS}
+
+
+def test_tokens_of_an_issuer_are_taken_without_a_restart(cluster: LabCluster, site: Site) -> None:
+    """The first one; and the issuer is away when the API servers learn of it."""
+    one = site.issuers["one"]
+    site.away.add("one")
+    before = started(cluster)
+    settings(cluster, authentication={"jwt": [jwt(one)]})
+    cluster.kprov("validate")
+    cluster.kprov("up", "--yes")
+    assert started(cluster) == before
+    assert asked(cluster, one.token(sub="ann")) == 401
+    site.away.clear()
+    for host in HOSTS:
+        until(lambda host=host: asked(cluster, one.token(sub="ann"), host=host) != 401, seconds=MINUTE, what="a token")
+    assert who(cluster, one.token(sub="ann", groups=["staff"]))["groups"] == ["one:staff", "system:authenticated"]
+
+
+def test_only_right_tokens_come_in(cluster: LabCluster, site: Site) -> None:
+    one, stranger = site.issuers["one"], Issuer("one")
+    stranger.base = site.base
+    refused = {
+        "another audience": one.token(sub="ann", audience="other"),
+        "expired": one.token(sub="ann", seconds=-10),
+        "an unknown key": one.token(sub="ann", key_id="nobody"),
+        "a stranger's key under a known name": stranger.token(sub="ann"),
+        "no name": one.token(),
+        "another issuer": site.issuers["two"].token(sub="ann"),
+    }
+    assert {why: asked(cluster, token) for why, token in refused.items()} == dict.fromkeys(refused, 401)
+    assert asked(cluster, one.token(sub="ann"), path="/api/v1/nodes") == 403
+
+
+def test_groups_of_a_token_have_rights_by_rbac(cluster: LabCluster, site: Site) -> None:
+    cluster.kubectl("create", "clusterrolebinding", "staff", "--clusterrole=view", "--group=one:staff")
+    one = site.issuers["one"]
+    until(
+        lambda: asked(cluster, one.token(sub="ann", groups=["staff"]), path="/api/v1/pods") == 200,
+        seconds=10,
+        what="rights",
+    )
+    assert asked(cluster, one.token(sub="ann", groups=["guests"]), path="/api/v1/pods") == 403
+    assert asked(cluster, one.token(sub="ann", groups=["staff"]), path="/api/v1/secrets") == 403
+
+
+def test_a_rotated_key_is_learned_and_an_issuer_that_is_away_keeps_known_keys(cluster: LabCluster, site: Site) -> None:
+    one = site.issuers["one"]
+    old = one.token(sub="ann")
+    one.rotate()
+    until(lambda: asked(cluster, one.token(sub="ann")) == 200, seconds=30, what="the new key")
+    assert asked(cluster, old + "x") == 401
+    site.away.add("one")
+    assert asked(cluster, one.token(sub="bob")) == 200
+    site.away.clear()
+
+
+def test_a_second_issuer_whose_claims_are_mapped_by_expressions(cluster: LabCluster, site: Site) -> None:
+    one, two = site.issuers.values()
+    before = started(cluster)
+    mapped = {
+        "username": {"expression": "'two:' + claims.email.split('@')[0]"},
+        "groups": {"expression": "claims.roles.map(role, 'two:' + role)"},
+    }
+    rule = {"expression": "claims.email_verified == true", "message": "email is not verified"}
+    settings(cluster, authentication={"jwt": [jwt(one), {**jwt(two, **mapped), "claimValidationRules": [rule]}]})
+    cluster.kprov("up", "--yes")
+    claims = {"email": "eve@example.org", "roles": ["ops"], "email_verified": True}
+    until(lambda: asked(cluster, two.token(**claims)) == 200, seconds=MINUTE, what="the second issuer")
+    user = who(cluster, two.token(**claims))
+    assert (user["username"], user["groups"]) == ("two:eve", ["two:ops", "system:authenticated"])
+    assert asked(cluster, two.token(**{**claims, "email_verified": False})) == 401
+    assert asked(cluster, one.token(sub="ann")) == 200
+    assert started(cluster) == before
+
+
+def test_an_expression_that_does_not_compile_stops_the_run_before_anything_changes(
+    cluster: LabCluster, site: Site
+) -> None:
+    before = cluster.sh("cp1", f"sha256sum {FOLDER}/authentication.yaml")
+    text = cluster.inventory.read_text()
+    settings(cluster, authentication={"jwt": [jwt(site.issuers["one"], username={"expression": "claimz.sub"})]})
+    told = cluster.kprov("up", "--yes", status=3).text
+    assert "undeclared reference to 'claimz'" in told
+    assert cluster.sh("cp1", f"sha256sum {FOLDER}/authentication.yaml") == before
+    cluster.inventory.write_text(text)
+    assert "nothing to change" in cluster.kprov("plan").text.lower()
+
+
+def test_webhooks_audit_and_pod_security_go_to_one_api_server_first(cluster: LabCluster, site: Site) -> None:
+    webhook = {
+        "timeout": "3s",
+        "subjectAccessReviewVersion": "v1",
+        "failurePolicy": "Deny",
+        "authorizedTTL": "1s",
+        "unauthorizedTTL": "1s",
+        "connectionInfo": {"type": "KubeConfigFile", "kubeConfigFile": kubeconfig(cluster, site, "authorize")},
+    }
+    audit = {
+        "policy": {"rules": [{"level": "RequestResponse"}]},
+        "webhook": {"kubeconfig": kubeconfig(cluster, site, "audit"), "batch-max-wait": "1s"},
+    }
+    settings(
+        cluster,
+        authorization={"authorizers": [{"type": "Webhook", "name": "own", "webhook": webhook}]},
+        audit=audit,
+        admission={"pod_security": {"enforce": "restricted"}},
+    )
+    before = started(cluster)
+    cluster.kprov("up", "--yes")
+    after = started(cluster)
+    assert all(after[host] != before[host] for host in HOSTS)
+    since = [cluster.sh(host, "systemctl show -P ActiveEnterTimestampMonotonic kube-apiserver") for host in HOSTS]
+    assert abs(int(since[0]) - int(since[1])) > 2_000_000  # one after the other, each behind its gate
+    assert cluster.kprov("plan").status == 0
+    assert cluster.kprov("status").status == 0
+
+
+def test_a_webhook_decides_what_rbac_does_not_and_may_be_away(cluster: LabCluster, site: Site) -> None:
+    one = site.issuers["one"]
+    site.allowed.add("one:ann")
+    assert asked(cluster, one.token(sub="ann"), path="/api/v1/nodes") == 200
+    assert asked(cluster, one.token(sub="bob"), path="/api/v1/nodes") == 403
+    site.away.add("authorize")
+    until(lambda: asked(cluster, one.token(sub="ann"), path="/api/v1/nodes") == 403, seconds=20, what="no webhook")
+    assert cluster.kubectl("get", "nodes", "-o", "name").split() == ["node/cp1", "node/cp2"]  # RBAC was asked before
+    assert asked(cluster, one.token(sub="ann", groups=["staff"]), path="/api/v1/pods") == 200
+    assert cluster.kprov("up", "--yes").status == 0
+    site.away.clear()
+
+
+def test_audit_events_reach_the_webhook_without_bodies_of_secrets(cluster: LabCluster, site: Site) -> None:
+    cluster.kubectl("create", "secret", "generic", "seen", "--from-literal=word=never-in-an-event")
+    cluster.kubectl("create", "configmap", "seen", "--from-literal=word=in-an-event")
+
+    def events(resource: str) -> list[dict[str, Any]]:
+        return [
+            event
+            for event in list(site.events)
+            if (event.get("objectRef") or {}).get("resource") == resource
+            and event["verb"] == "create"
+            and event["objectRef"].get("name") == "seen"
+        ]
+
+    until(lambda: events("secrets") and events("configmaps"), seconds=30, what="audit events")
+    assert {event["level"] for event in events("secrets")} == {"Metadata"}
+    assert {event["level"] for event in events("configmaps")} == {"RequestResponse"}
+    hidden = base64.b64encode(b"never-in-an-event").decode()
+    assert hidden not in json.dumps(site.events)
+    logs = "".join(cluster.sh(host, "cat /var/log/kubernetes/audit/audit.log") for host in HOSTS)
+    assert hidden not in logs
+
+
+def test_restricted_is_enforced_and_kprovs_own_pods_run(cluster: LabCluster) -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "plain", "namespace": "default"}}
+    pod |= {"spec": {"containers": [{"name": "a", "image": "kprov.local/pause:x"}]}}
+    with pytest.raises(CommandFailed, match="violates PodSecurity"):
+        cluster.kubectl("apply", "-f", "-", stdin=json.dumps(pod))
+    cluster.kubectl("-n", "kube-system", "delete", "pods", "--all", "--wait=false")
+    for deployment in ("coredns", "metrics-server"):
+        where = next(
+            item["metadata"]["namespace"]
+            for item in cluster.get("deployments", "-A")["items"]
+            if item["metadata"]["name"] == deployment
+        )
+        cluster.kubectl("-n", where, "rollout", "restart", f"deployment/{deployment}")
+        cluster.kubectl("-n", where, "rollout", "status", f"deployment/{deployment}", "--timeout=60s", timeout=70)
+
+
+def test_what_is_secret_is_for_the_component_alone_and_shown_nowhere(cluster: LabCluster) -> None:
+    listed = cluster.sh("cp1", f"stat -c '%a %U %n' {FOLDER}/*.kubeconfig").split("\n")
+    assert len([line for line in listed if line]) == 2
+    assert all(re.match(r"600 kube-apiserver ", line) for line in listed if line)
+    shown = "".join(cluster.sh(host, "journalctl -o cat; ps -eo args") for host in HOSTS)
+    for state in cluster.folder.rglob("*.log"):
+        shown += state.read_text(errors="replace")
+    shown += cluster.kprov("plan", "--diff", status=None).text
+    assert "webhook-token-that-nobody-sees" not in shown
