@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from kprov.roles.api_policies import APISERVER
 from kprov.values.api_settings import EncryptionSettings
+from kprov.values.context import Trust
 from kprov.values.model import Secret
 
 Document = dict[str, Any]
@@ -53,3 +55,47 @@ def _document(rows: Sequence[tuple[Sequence[str], Sequence[Provider]]]) -> Docum
             {"resources": list(resources), "providers": list(providers)} for resources, providers in rows if resources
         ],
     }
+
+
+def written_by(trust: Trust) -> Document:
+    """The configuration by which all objects of a living cluster are written, as the operator's folder knows it."""
+    if trust.encrypted_by:
+        known: Document = json.loads(trust.encrypted_by)
+        return known
+    return settled(EncryptionSettings(), trust.encryption_key)
+
+
+def beside(old: Document, new: Document, *, writes: Literal["old", "new"]) -> Document:
+    """Both configurations in one: the first provider of `writes` writes, and all of both read."""
+    names = dict.fromkeys(name for document in (new, old) for row in document["resources"] for name in row["resources"])
+    rows = []
+    for name in sorted(names, key=_width):  # of rows that match, the first decides
+        pair = (_providers_of(old, name), _providers_of(new, name))
+        first, second = pair if writes == "old" else reversed(pair)
+        rows.append(([name], _readable([*first, *second])))
+    return _document(rows)
+
+
+def resources(*documents: Document) -> tuple[str, ...]:
+    """The names of all resources in these configurations."""
+    rows = (row for document in documents for row in document["resources"])
+    return tuple(dict.fromkeys(name for row in rows for name in row["resources"]))
+
+
+def _width(name: str) -> int:
+    return 2 if name == "*.*" else 1 if name.startswith("*.") else 0
+
+
+def _providers_of(document: Document, name: str) -> list[Provider]:
+    """What is done with a resource: by the first row that names it or covers it, else nothing is encrypted."""
+    wildcards = (name, f"*.{name.partition('.')[2]}", "*.*")
+    for row in document["resources"]:
+        if any(wildcard in row["resources"] for wildcard in wildcards):
+            return list(row["providers"])
+    return [{"identity": {}}]
+
+
+def _readable(providers: Sequence[Provider]) -> list[Provider]:
+    """Each provider once; identity, which reads whatever no other one wrote, last unless it writes."""
+    first, *rest = _unique(providers)
+    return [first, *(item for item in rest if "identity" not in item), *(item for item in rest if "identity" in item)]

@@ -22,11 +22,14 @@ from kprov.apply.reach import addresses, advice, image, reach_batch, write_end, 
 from kprov.apply.runtime_swap import swap_batch
 from kprov.apply.upgrades import drain_work, reopen_work
 from kprov.observe.observation import Observation
+from kprov.observe.silent_hosts import cluster_facts
 from kprov.plan import rolls, stage_names
 from kprov.plan.ahead import founding, is_beside
 from kprov.plan.api_servers import another_ready
 from kprov.plan.cluster import ClusterPlan
+from kprov.plan.encryption_change import learning, servers
 from kprov.plan.proof import proven
+from kprov.plan.rewriting import read_by_all, rewritten
 from kprov.plan.stages import Stage
 from kprov.transport.base import Session
 from kprov.values.certificate import Authority
@@ -41,6 +44,7 @@ class Run:
     """What a roll may look at: the plan, what hosts said, and what has happened so far.
 
     `kubeconfig` makes a short-lived credential for work on a control plane host; bundle: the CAs to trust, PEM.
+    `rewritten` keeps what all encrypted objects are written by from now on, and is told how many of each kind.
     """
 
     cluster: Cluster
@@ -51,6 +55,7 @@ class Run:
     kubeconfig: Callable[[], bytes]
     bundle: Mapping[Authority, bytes]
     generation: str
+    rewritten: Callable[[str, Mapping[str, int]], None]
     failures: list[HostFailed] = field(default_factory=list)
     changed: bool = False
     stages: set[str] = field(default_factory=set)  # in which something was sent
@@ -165,6 +170,34 @@ class _ApiServers(_Hosts):
         if several and any(restart.running for restart in own.stage(self.stage.name)[1]):
             yield from carried(another_ready(host, run.plan.servers), Batch(), kubeconfig=run.kubeconfig())
         yield from super().work(run, host)
+
+
+class _Learned(_Hosts):
+    """API servers write with a new key when all of them read it."""
+
+    def before(self, run: Run, names: Sequence[str]) -> Request | None:
+        change, waiting = run.plan.encryption, learning(run.cluster, cluster_facts(run.observations), run.plan.hosts)
+        if change is None or not waiting:
+            return None
+        talk = read_by_all(waiting, change.reads.sha256)
+        work = carried(talk, Batch(), kubeconfig=run.kubeconfig())
+        return Request(what=self.stage.name, host=run.control_plane, work=work)
+
+
+class _Rewritten(Rolling):
+    """Until every object is written again, nothing takes the old key away: a failure ends the run before that."""
+
+    def batches(self, run: Run) -> list[list[str]]:
+        return [[run.control_plane]] if run.plan.encryption is not None else []
+
+    def work(self, run: Run, host: str) -> Exchange[None]:
+        change = run.plan.encryption
+        if change is None:
+            return
+        urls = servers(run.cluster, cluster_facts(run.observations), run.plan.hosts)
+        yield from carried(read_by_all(urls, change.writes.sha256), Batch(), kubeconfig=run.kubeconfig())
+        counts = yield from carried(rewritten(change.resources), Batch(), kubeconfig=run.kubeconfig())
+        run.rewritten(change.settled, counts)
 
 
 class _Members(Rolling):
@@ -310,6 +343,10 @@ def rolling(stage: Stage) -> Rolling:
             return _Hosts(stage, roll)
         case rolls.ApiServers():
             return _ApiServers(stage)
+        case rolls.Learned() as roll:
+            return _Learned(stage, roll)
+        case rolls.Rewritten():
+            return _Rewritten(stage)
         case rolls.Members():
             return _Members(stage)
         case rolls.Drained():

@@ -263,15 +263,18 @@ class Checkpoint(Operation):
 # Conversations. What is asked, and what an answer means, is decided in kprov/plan.
 
 
+Program = Literal["etcdctl", "kubectl", "metrics", "rewrite"]
+
+
 class Ask(Operation, answers=("ok", "answer"), changes=False):
     """Asks a client. stdin: a payload, or nothing. each: words of which one more is given, in as many runs side by side.
 
     again, until: extended regular expressions; it is asked again while a failure matches the one, or an answer is empty or
     has a line that does not match the other. A failure ends the exec, and fails nothing: whoever asked decides.
-    kubectl needs the payload `kubeconfig`.
+    All but etcdctl need the payload `kubeconfig`.
     """
 
-    program: Literal["etcdctl", "kubectl"]
+    program: Program
     asked: tuple[str, ...]
     stdin: str = ""
     again: str = ""

@@ -17,8 +17,9 @@ from kprov.objects.objects import Identity, Object, ObjectChange, compare, ident
 from kprov.observe.living import node_object_networks
 from kprov.observe.observation import EtcdView, Observation
 from kprov.observe.silent_hosts import cluster_facts
-from kprov.plan import network_change
+from kprov.plan import encryption_change, network_change
 from kprov.plan.desired import Desired, expand
+from kprov.plan.encryption_change import EncryptionChange
 from kprov.plan.etcd import Membership, Peer, Seed, decide
 from kprov.plan.findings import Finding, findings
 from kprov.plan.host import DATA, HostPlan, Restart, plan_host
@@ -77,6 +78,7 @@ class ClusterPlan:
     servers: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
     unproven: tuple[str, ...] = ()
+    encryption: EncryptionChange | None = None  # what encrypts objects in etcd becomes another
 
     @property
     def empty(self) -> bool:
@@ -99,11 +101,20 @@ class ClusterPlan:
 
         What add-ons wait for is not waited for: it may be on a host that is left alone.
         """
-        hosts = {name: plan for name, plan in self.hosts.items() if name in names}
+        chosen = {name: plan for name, plan in self.hosts.items() if name in names}
         told = tuple(finding for finding in self.findings if finding.host in names)
         unproven = tuple(name for name in self.unproven if name in names)
         upgrades = self.upgrades.of(names)
-        return replace(self, hosts=hosts, upgrades=upgrades, unready=(), findings=told, unproven=unproven)
+        hosts, encryption = encryption_change.limited(chosen, self.hosts, self.encryption)
+        return replace(
+            self,
+            hosts=hosts,
+            upgrades=upgrades,
+            unready=(),
+            findings=told,
+            unproven=unproven,
+            encryption=encryption,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,6 +209,10 @@ def plan_cluster(
     networks = network_change.between(cluster.network, network_change.others(cluster, observations).values())
     if networks is not None:
         plans = {name: network_change.by_both_ways(plan, networks, contexts[name]) for name, plan in plans.items()}
+    encryption = encryption_change.between(cluster, inputs.trust, observations, inputs.now)
+    if encryption is not None:
+        plans = {name: encryption_change.by_steps(plan, encryption) for name, plan in plans.items()}
+        encryption = encryption if encryption_change.is_due(plans) else None
     upgrades = decide_upgrades(cluster, plans, observations, live or ())
     return ClusterPlan(
         hosts={name: deferred(plan, upgrades) for name, plan in plans.items()},
@@ -223,6 +238,7 @@ def plan_cluster(
         servers=_servers(cluster, facts),
         steps=tuple(_steps(cluster, observations)),
         unproven=unproven(observations),
+        encryption=encryption,
     )
 
 

@@ -19,13 +19,15 @@ Result = TypeVar("Result")
 class Request:
     """One question to a client on a host: etcdctl answers JSON, kubectl what its arguments say.
 
+    metrics (arguments: an API server's URL, a metric's name) answers the lines of that metric. rewrite (arguments: the
+    path of a list) writes every object of it again as it is, and answers what `plan/rewriting.py` reads.
     about: for messages. stdin: what the client reads. each: words of which the client is given one more, in as many runs
     side by side. again: extended regular expressions; a failure whose words match one of them passes. until: one that each
     line of the answer must match. The host asks again for up to `seconds` while a failure passes or an answer does not match.
     changes: whether the cluster may be another one afterwards.
     """
 
-    program: Literal["etcdctl", "kubectl"]
+    program: Literal["etcdctl", "kubectl", "metrics", "rewrite"]
     about: str
     arguments: tuple[str, ...]
     stdin: bytes = field(default=b"", repr=False)  # may hold secrets

@@ -67,12 +67,33 @@ class OtherAddons:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """API servers with work at once, when every one has read the encryption configuration that it got before."""
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """Every encrypted object is written again: once, by a control plane, when all API servers write with the new key."""
+
+
+@dataclass(frozen=True)
 class Ready:
     """Waits for nodes and deployments: once, on a control plane, when something changed or nodes are not Ready."""
 
 
-HostRoll = Parallel | Serial | Canary
-Roll = HostRoll | Members | ApiServers | Drained | OwnObjects | FirstAddons | Workloads | OtherAddons | Ready
+HostRoll = Parallel | Serial | Canary | Learned
+Roll = (
+    HostRoll
+    | Members
+    | ApiServers
+    | Drained
+    | OwnObjects
+    | FirstAddons
+    | Workloads
+    | OtherAddons
+    | Rewritten
+    | Ready
+)
 
 
 def host_batches(roll: HostRoll | Members | ApiServers, stage: str, plans: Mapping[str, HostPlan]) -> list[list[str]]:
@@ -88,7 +109,7 @@ def host_batches(roll: HostRoll | Members | ApiServers, stage: str, plans: Mappi
         else:
             idle.append(name)
     match roll:
-        case Parallel():
+        case Parallel() | Learned():
             return _filled([idle + list(serving)])
         case Serial() | Members() | ApiServers():
             return _filled([idle, *([name] for name in serving)])

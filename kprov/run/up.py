@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from kprov.artifacts.manifests import manifests
 from kprov.artifacts.provide import provide
 from kprov.observe.gather import Fleet, ask_again, gather
 from kprov.observe.probe import Question
-from kprov.plan import delivery
+from kprov.plan import delivery, encryption_change
 from kprov.plan.backup import backup_reason
 from kprov.plan.cluster import ClusterPlan, Inputs, desired_of_hosts, plan_cluster
 from kprov.plan.etcd import Seed
@@ -184,6 +184,7 @@ def apply(workspace: Workspace, prepared: Prepared) -> Outcome:
     With nothing to do no lock is taken: that run only looked, and cost one exec per host.
     """
     if prepared.plan.settled:
+        _keep_encryption(workspace, prepared)
         return Outcome(plan=prepared.plan, applied=False, warnings=prepared.warnings)
     started = time.monotonic()
     fleet = prepared.fleet
@@ -199,6 +200,7 @@ def apply(workspace: Workspace, prepared: Prepared) -> Outcome:
         engine.run()
         if not engine.failures:
             remove_record(workspace.store.path)
+            _keep_encryption(workspace, prepared)
     return Outcome(
         plan=prepared.plan,
         applied=engine.changed,
@@ -206,6 +208,14 @@ def apply(workspace: Workspace, prepared: Prepared) -> Outcome:
         seconds=time.monotonic() - started,
         warnings=prepared.warnings,
     )
+
+
+def _keep_encryption(workspace: Workspace, prepared: Prepared) -> None:
+    """Keep by what objects are written where that needed no steps: in a new cluster, or after another operator's run."""
+    known, complete = prepared.inputs.trust, workspace.options.limit is None
+    document = encryption_change.settled(workspace.cluster, known)
+    if complete and prepared.plan.encryption is None and not encryption_change.is_known(document, known):
+        workspace.store.keep_encryption(document)
 
 
 def asked_again(workspace: Workspace, fleet: Fleet) -> Fleet:
@@ -229,6 +239,11 @@ def engine_of(workspace: Workspace, prepared: Prepared) -> Engine:
         issued = authorities[spec.authority].issue(spec, datetime.now(UTC))
         return issued.cert_pem, issued.key_pem
 
+    def rewritten(document: str, counts: Mapping[str, int]) -> None:
+        store.keep_encryption(document)
+        shown = ", ".join(f"{count} {name}" for name, count in counts.items()) or "none"
+        workspace.emit(Note(text=f"encrypted objects written again: {shown}"))
+
     def sources(name: str) -> Sources:
         reachable = prepared.fleet.observations[name].reachable
         return Sources(
@@ -246,6 +261,7 @@ def engine_of(workspace: Workspace, prepared: Prepared) -> Engine:
         kubeconfig=partial(credential, cluster, store),
         bundle=prepared.inputs.trust.bundle,
         generation=secrets.token_hex(8),
+        rewritten=rewritten,
         emit=workspace.emit,
         forks=workspace.options.forks,
     )

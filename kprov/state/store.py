@@ -49,7 +49,7 @@ def state_folder(inventory: Path, cluster_name: str, override: Path | None = Non
 
 
 class Store:
-    """One cluster's state folder. Opening reads; only `create_trust`, `change_passphrase` and `lock` write."""
+    """One cluster's state folder. Opening reads; what makes trust, changes or keeps something, and `lock` write."""
 
     def __init__(self, path: Path, cluster_name: str, passphrase: Secret | None, file: TrustFile | None) -> None:
         self.path = path
@@ -131,6 +131,7 @@ class Store:
             service_account_key=keys.service_account,
             service_account_public=keys.service_account_public,
             encryption_key=keys.encryption,
+            encrypted_by=keys.encrypted_by,
         )
 
     def authority(self, name: Authority) -> CertificateAuthority:
@@ -199,6 +200,11 @@ class Store:
                 todo="give the cluster in the inventory its name back",
             )
         self._write(content, self._passphrase, create_private)
+
+    def keep_encryption(self, document: str) -> None:
+        """Keep by which configuration all encrypted objects are written from now on. Raises StoreError."""
+        keys = replace(self._open_keys(), encrypted_by=document)
+        self._write(encode(self._known.identity, keys, self._passphrase), self._passphrase, replace_private)
 
     @contextmanager
     def lock(self, who: str) -> Iterator[None]:

@@ -37,6 +37,7 @@ class Keys:
     """Private keys of the CAs and of service accounts (PEM), and the 32 bytes of encryption at rest.
 
     backup: the private key that opens backups, as age writes it; empty in a file of a kprov that took none.
+    encrypted_by: the configuration by which all objects in etcd are written, JSON; empty: with those 32 bytes alone.
     """
 
     authorities: Mapping[Authority, bytes]
@@ -44,6 +45,7 @@ class Keys:
     service_account_public: bytes
     encryption: bytes
     backup: str = ""
+    encrypted_by: str = ""
 
     def __repr__(self) -> str:
         return "Keys(***)"
@@ -85,6 +87,7 @@ def encode(identity: Identity, keys: Keys, passphrase: Secret | None) -> bytes:
         "service_account_public": keys.service_account_public.decode(),
         "encryption": b64encode(keys.encryption).decode(),
         "backup": keys.backup,
+        **({"encrypted_by": keys.encrypted_by} if keys.encrypted_by else {}),
     }
     document = _public(identity)
     if passphrase is None:
@@ -153,6 +156,7 @@ def _keys(secrets: Mapping[str, Any] | None) -> Keys:
             service_account_public=known["service_account_public"].encode(),
             encryption=b64decode(known["encryption"], validate=True),
             backup=str(known.get("backup", "")),
+            encrypted_by=str(known.get("encrypted_by", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise _damaged() from None

@@ -20,7 +20,8 @@ class Trust:
 
     bundle: what whoever checks a certificate trusts, one CA certificate or several while a CA is replaced. issuer: the
     one CA certificate whose key signs now, and which every leaf is compared with. service_account_key and _public are
-    PEM; encryption_key is 32 random bytes (secretbox). CA private keys are not here: they never leave the operator.
+    PEM; encryption_key is 32 random bytes (secretbox). encrypted_by: the configuration by which all objects in etcd are
+    written, JSON; empty: by that key alone. CA private keys are not here: they never leave the operator.
     """
 
     bundle: Mapping[Authority, bytes]
@@ -28,6 +29,7 @@ class Trust:
     service_account_key: bytes
     service_account_public: bytes
     encryption_key: bytes
+    encrypted_by: str = ""
 
     def __repr__(self) -> str:
         return "Trust(***)"

@@ -181,6 +181,7 @@ def engine(
         upgrades=upgrades,
     )
     return Engine(
+        rewritten=lambda *_: None,
         cluster=cluster,
         plan=whole,
         observations={name: bare() for name in plans},

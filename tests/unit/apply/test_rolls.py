@@ -63,6 +63,7 @@ def run(of: str = "node", **changes: Any) -> Run:
     fake = FakeTransport(handler=lambda *_: pytest.fail("a roll sends nothing"))
     return Run(
         generation="g",
+        rewritten=lambda *_: None,
         cluster=Cluster(
             name="c", versions={"kubernetes": "1.37.2"}, hosts=hosts, upgrade=UpgradeSettings(max_unavailable=2)
         ),

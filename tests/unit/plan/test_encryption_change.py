@@ -1,0 +1,147 @@
+"""What encrypts objects in etcd becomes another: both read before one writes, and the old one goes last."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import yaml
+from observed import bare, record
+
+from kprov.observe.observation import Observation
+from kprov.plan import encryption_change
+from kprov.plan.encryption_change import EncryptionChange
+from kprov.plan.host import Change, HostPlan, Restart
+from kprov.roles import encryption
+from kprov.roles.api_server import ENCRYPTION
+from kprov.values.api_settings import ApiSettings, EncryptionSettings
+from kprov.values.context import Trust
+from kprov.values.model import Cluster, Connection, Host, Secret
+from kprov.values.resources import File, Unit
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+TRUST = Trust(bundle={}, issuer={}, service_account_key=b"", service_account_public=b"", encryption_key=b"k" * 32)
+OWN = {"secretbox": {"keys": [{"name": "key1", "secret": b64encode(b"k" * 32).decode()}]}}
+NONE: dict[str, Any] = {"identity": {}}
+
+
+def aesgcm(name: str) -> dict[str, Any]:
+    return {"aesgcm": {"keys": [{"name": name, "secret": Secret("S0VZ")}]}}
+
+
+def shown(name: str) -> dict[str, Any]:
+    return {"aesgcm": {"keys": [{"name": name, "secret": "S0VZ"}]}}
+
+
+def cluster(*providers: dict[str, Any], resources: tuple[str, ...] = ("secrets",)) -> Cluster:
+    hosts = tuple(
+        Host(name=name, groups=frozenset({"control_plane"}), connection=Connection(address="192.0.2.1"))
+        for name in "ab"
+    )
+    settings = EncryptionSettings(resources=resources, providers=providers)
+    return Cluster(name="c", versions={}, hosts=hosts, api=ApiSettings(encryption=settings))
+
+
+def living() -> dict[str, Observation]:
+    return {name: replace(bare(), records=dict([record("file", ENCRYPTION)])) for name in "ab"}
+
+
+def change(made: Cluster, trust: Trust = TRUST) -> EncryptionChange:
+    found = encryption_change.between(made, trust, living(), NOW)
+    assert found is not None
+    return found
+
+
+def rows(file: File) -> dict[str, list[dict[str, Any]]]:
+    document = yaml.safe_load(file.content)
+    return {name: row["providers"] for row in document["resources"] for name in row["resources"]}
+
+
+def test_kprovs_own_key_and_identity_read_whatever_is_given() -> None:
+    assert encryption.settled(EncryptionSettings(), b"k" * 32)["resources"][0]["providers"] == [OWN, NONE]
+    given = EncryptionSettings(providers=({"secretbox": {}}, aesgcm("a")))
+    assert encryption.settled(given, b"k" * 32)["resources"][0]["providers"] == [OWN, shown("a"), NONE]
+
+
+def test_both_read_before_the_new_one_writes() -> None:
+    found = change(cluster(aesgcm("a")))
+    assert rows(found.reads) == {"secrets": [OWN, shown("a"), NONE]}
+    assert rows(found.writes) == {"secrets": [shown("a"), OWN, NONE]}
+    assert found.resources == ("secrets",)
+    assert "S0VZ" not in repr(found)
+
+
+def test_the_key_before_is_kept_although_the_inventory_does_not_name_it_any_more() -> None:
+    first = encryption_change.settled(cluster(aesgcm("a")), TRUST)
+    found = change(cluster(aesgcm("b")), replace(TRUST, encrypted_by=first))
+    assert rows(found.reads) == {"secrets": [shown("a"), OWN, shown("b"), NONE]}
+    assert rows(found.writes) == {"secrets": [shown("b"), OWN, shown("a"), NONE]}
+    assert json.loads(found.settled)["resources"][0]["providers"] == [shown("b"), OWN, NONE]
+
+
+def test_a_resource_that_comes_or_goes_is_read_both_ways() -> None:
+    before = encryption_change.settled(cluster(resources=("secrets", "configmaps")), TRUST)
+    found = change(cluster(resources=("secrets", "*.apps")), replace(TRUST, encrypted_by=before))
+    assert rows(found.writes) == {"secrets": [OWN, NONE], "configmaps": [NONE, OWN], "*.apps": [OWN, NONE]}
+    assert rows(found.reads)["*.apps"] == [NONE, OWN]
+    assert set(found.resources) == {"secrets", "configmaps", "*.apps"}
+
+
+def test_wildcards_come_last_and_cover() -> None:
+    found = change(cluster(aesgcm("a"), resources=("*.*",)))
+    assert list(rows(found.writes)) == ["secrets", "*.*"]
+    assert rows(found.writes)["secrets"] == [shown("a"), OWN, NONE]
+
+
+def test_nothing_changes_in_a_new_cluster_or_where_it_is_so_already() -> None:
+    assert encryption_change.between(cluster(aesgcm("a")), TRUST, {"a": bare()}, NOW) is None
+    assert encryption_change.between(cluster(), TRUST, living(), NOW) is None
+
+
+def plan(*, action: Any = "update", restart: bool = False) -> HostPlan:
+    final = File(path=ENCRYPTION, content=b"final", secret=True)
+    unit = Unit(name="kube-apiserver.service", content=b"")
+    restarts = (Restart(stage="api-server", unit=unit, reason="x", running=True),) if restart else ()
+    return HostPlan(
+        host="a",
+        changes=(Change(stage="api-server", key=final.key, action=action, reasons=("x",), resource=final),),
+        restarts=restarts,
+        stamps={},
+        unstamps={},
+    )
+
+
+def test_a_file_goes_through_three_stages() -> None:
+    found = change(cluster(aesgcm("a")))
+    stages = [(item.stage, item.resource) for item in encryption_change.by_steps(plan(), found).changes]
+    assert stages == [
+        ("api-server", found.reads),
+        ("new-key", found.writes),
+        ("old-key", File(path=ENCRYPTION, content=b"final", secret=True)),
+    ]
+    assert encryption_change.by_steps(plan(action="permissions"), found) == plan(action="permissions")
+
+
+def test_with_a_limit_no_new_key_writes_before_all_read_it() -> None:
+    found = change(cluster(aesgcm("a")))
+    plans = {name: encryption_change.by_steps(plan(), found) for name in "ab"}
+    chosen, left = encryption_change.limited({"a": plans["a"]}, plans, found)
+    assert left is None
+    assert [item.stage for item in chosen["a"].changes] == ["api-server"]
+    assert encryption_change.limited(plans, plans, found) == (plans, found)
+
+
+@pytest.mark.parametrize(("restart", "learning"), [(False, 1), (True, 0)])
+def test_a_server_that_restarts_with_the_file_is_not_waited_for(restart: bool, learning: int) -> None:
+    class Facts:
+        def node_ip(self, host: Host) -> str:
+            return "192.0.2.1"
+
+    plans = {"a": plan(restart=restart)}
+    facts: Any = Facts()
+    assert len(encryption_change.learning(cluster(), facts, plans)) == learning
+    assert encryption_change.servers(cluster(), facts, plans) == ("https://192.0.2.1:6443",)
