@@ -76,7 +76,7 @@ def beside(old: Document, new: Document, *, writes: Literal["old", "new"]) -> Do
     return _document(rows)
 
 
-def resources(*documents: Document) -> tuple[str, ...]:
+def resource_names(*documents: Document) -> tuple[str, ...]:
     """The names of all resources in these configurations."""
     rows = (row for document in documents for row in document["resources"])
     return tuple(dict.fromkeys(name for row in rows for name in row["resources"]))

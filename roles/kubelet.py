@@ -115,6 +115,8 @@ def _access() -> dict[str, Any]:
         },
         "authorization": {"mode": "Webhook"},
         "readOnlyPort": 0,
+        "enableProfilingHandler": False,
+        "enableDebugFlagsHandler": False,
         "healthzBindAddress": "127.0.0.1",
         "healthzPort": _RECORD.port("health"),
         "tlsCertFile": f"{_SERVING}.crt",

@@ -33,6 +33,8 @@ NETWORKD = "/etc/systemd/networkd.conf.d/10-kprov.conf"
 NETWORKD_LINKS = "/etc/systemd/network/00-kprov.network"  # the first file that matches a link decides
 NETWORK_MANAGER = "/etc/NetworkManager/conf.d/10-kprov.conf"
 _DEFAULT_MTU = 1500
+_SSH = 22
+_READ_KUBELETS = ("metrics-server", "monitoring")  # add-ons whose pods read metrics of every kubelet
 # Interfaces that networks make which are not built in, as their manuals name them; those of the user's own are unknown.
 _INTERFACES: Mapping[NetworkMode, tuple[str, ...]] = {
     "flannel": (BRIDGE, "flannel.*", "flannel-wg*"),
@@ -143,7 +145,24 @@ def settings(ctx: Context, *, tunnel: NetworkSettings | None, routes: NetworkMod
         beyond = guess and not any(ip_address(guess) in link for link in neighbourhood(ctx.own))
         if name != ctx.host.name and not beyond:
             lines.append(text)
+    lines += ctx.once("closed", lambda: list(_closed(ctx)))
     return ("\n".join(lines) + "\n").encode()
+
+
+def _closed(ctx: Context) -> Iterable[str]:
+    """What pods must not reach: etcd, sshd and kubelet of every host whose address is known here, and the metadata."""
+    if ctx.cluster.network.hosts == "open":
+        return
+    etcd = (components.ETCD.port("clients"), components.ETCD.port("peers"))
+    read = any(ctx.cluster.addon(name) is not None for name in _READ_KUBELETS)
+    kubelet = () if read else (components.KUBELET.port("https"),)
+    ports = {*etcd, *kubelet, *(host.connection.port or _SSH for host in ctx.cluster.hosts)}
+    yield f"closed {','.join(map(str, sorted(ports)))}"
+    for host in ctx.cluster.hosts:
+        try:
+            yield f"host {ctx.facts.node_ip(host)}"
+        except KeyError:  # a silent host, known by a name alone
+            continue
 
 
 def _peers(ctx: Context, tunnelled: bool, routes: NetworkMode) -> Iterable[tuple[str, str, str]]:

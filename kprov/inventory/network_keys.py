@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -52,6 +52,13 @@ class NetworkKeys(BaseModel):
         description="MTU of pods' interfaces; default: that of the link with the node's address, for `vxlan` less 50. "
         "Smaller where the way between hosts carries less than their links. For `routed` and `vxlan`.",
         json_schema_extra=restarts("kprov-network", note="pods keep the MTU that they were made with"),
+    )
+    hosts: Literal["closed", "open"] = Field(
+        default="closed",
+        description="`closed`: pods that are not on their host's network reach neither etcd, sshd and kubelet of the "
+        "cluster's hosts nor the cloud's metadata address (169.254.169.254, DNS apart). kubelet stays open while "
+        "metrics-server or monitoring is enabled, whose pods read its metrics. For `routed` and `vxlan`.",
+        json_schema_extra=restarts("kprov-network", note="pods that use these ports or the metadata lose them at once"),
     )
 
 

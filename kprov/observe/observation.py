@@ -126,6 +126,7 @@ class Observation:
     etcd: EtcdView = EtcdView()
     objects: tuple[Mapping[str, Any], ...] | None = None  # None: not asked, or the API did not answer
     objects_error: str = ""
+    policies: Mapping[str, int] = field(default_factory=dict)  # namespace → NetworkPolicies in it
     versions: Mapping[str, str] = field(default_factory=dict)  # program → what its --version says, when asked
     health: Mapping[str, str] = field(default_factory=dict)  # component → ok or failing, when asked
     reachable: frozenset[str] = frozenset()  # of the URLs that were asked about: those this host can download
@@ -166,6 +167,7 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         etcd=_etcd(dict(table.get("etcd", ()))),
         objects=_objects(dict(table.get("objects", ()))),
         objects_error=_decode(dict(table.get("objects", ())).get("failed", "")).decode(errors="replace"),
+        policies=_policies(_decode(dict(table.get("objects", ())).get("policies", ""))),
         versions={name: printable(rest) for name, rest in table.get("version", ())},
         health=dict(table.get("health", ())),
         reachable=frozenset(name for name, rest in table.get("reach", ()) if rest == "yes"),
@@ -360,6 +362,11 @@ def _objects(rows: Mapping[str, str]) -> tuple[Mapping[str, Any], ...] | None:
         return tuple(json.loads(gzip.decompress(_decode(rows["found"])))["items"])
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
+
+
+def _policies(text: bytes) -> Mapping[str, int]:
+    rows = (line.split() for line in printable(text.decode(errors="replace").replace("\n", ";")).split(";"))
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdecimal()}
 
 
 def _version(text: str) -> tuple[int, int]:

@@ -64,7 +64,7 @@ def between(
     return EncryptionChange(
         reads=_file(encryption.beside(old, new, writes="old"), "the old one writes", now),
         writes=_file(encryption.beside(old, new, writes="new"), "the new one writes", now),
-        resources=encryption.resources(new, old),
+        resources=encryption.resource_names(new, old),
         settled=json.dumps(new),
     )
 

@@ -22,6 +22,8 @@ from kprov.values.model import Cluster, Host
 
 _DISK_LEAST = 0.1  # of its size: where kubelet begins to evict pods (evictionHard nodefs.available)
 _CLOCK_SECONDS = 10.0  # a quarter of a node's lease; `kprov up` refuses hosts that are 30 s apart
+_NAMED = 3  # namespaces
+UNENFORCED = frozenset({"routed", "vxlan", "flannel"})  # networks that pass packets whatever a NetworkPolicy says
 _CERTIFICATE_DAYS = 7  # kprov renews long before
 
 
@@ -125,6 +127,19 @@ def _dropins(sight: Sight) -> Iterable[str]:
             yield f"{unit} is changed by {', '.join(paths)}, which is not kprov's"
 
 
+def _policies(sight: Sight) -> Iterable[str]:
+    """Calico and Cilium enforce them; of a network that is the user's own nothing is known."""
+    if sight.seen.policies and sight.cluster.network.mode in UNENFORCED:
+        count = sum(sight.seen.policies.values())
+        some = list(sight.seen.policies)
+        where = ", ".join(some[:_NAMED]) + (f" and {len(some) - _NAMED} more" if len(some) > _NAMED else "")
+        policies = "NetworkPolicy stands" if count == 1 else "NetworkPolicies stand"
+        yield (
+            f"{count} {policies} in the cluster that nothing enforces: the network {sight.cluster.network.mode} passes all "
+            f"packets of pods (namespaces {where})"
+        )
+
+
 def _etcd_alarm(sight: Sight) -> Iterable[str]:
     reason = sight.seen.surroundings.etcd
     if "NOSPACE" in reason:
@@ -209,6 +224,12 @@ ROWS: tuple[Row, ...] = (
         find=_dropins,
         todo="leave it if it is meant; else remove the file and run `systemctl daemon-reload`",
         grave=False,  # a drop-in may be somebody's decision
+    ),
+    Row(
+        name="PolicyUnenforced",
+        find=_policies,
+        todo="do not rely on them; a network that enforces them is `network: calico` or `cilium`, in a cluster of its own",
+        grave=False,  # pods are reached, as they were without a policy
     ),
     Row(
         name="DiskSpace",

@@ -209,13 +209,15 @@ class NetworkSettings:
 
     mode: `routed` (host routes; hosts in one network) and `vxlan` (a tunnel between hosts apart) are built in; flannel,
     calico and cilium are add-ons by these names; with `none` the cluster's user brings a network.
-    vni, port: of vxlan. mtu: of pods' interfaces, None for the largest that each host's link carries.
+    vni, port: of vxlan. mtu: of pods' interfaces, None for the largest that each host's link carries. hosts: whether pods
+    reach what only machines need of hosts, and the cloud's metadata; of the built-in networks.
     """
 
     mode: NetworkMode = "routed"
     vni: int = 4096
     port: int = 4789  # IANA's for VXLAN
     mtu: int | None = None
+    hosts: Literal["closed", "open"] = "closed"
 
     @property
     def built_in(self) -> bool:

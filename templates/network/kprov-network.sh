@@ -5,6 +5,7 @@
 #   nat KIND        nftables, iptables  route NETWORK GATEWAY
 #   vxlan VNI PORT NODE-ADDRESS MAC MTU GATEWAY         the tunnel's end on this node, where there is a tunnel
 #   peer GATEWAY MAC NODE-ADDRESS                       its end on another node; routes by that gateway lead into it
+#   closed PORT,PORT…   what pods must not reach of hosts, nor the cloud's metadata      host ADDRESS    of each host
 #   both                                                packets come by the tunnel and beside it, while that changes
 # Only routes with our protocol number, our device, our table and our chains are ever touched.
 set -u
@@ -13,6 +14,8 @@ export LC_ALL=C
 SETTINGS=/etc/kprov/network.conf
 PROTOCOL=87
 DEVICE=kprov-vxlan
+BRIDGE=cni0
+METADATA=169.254.169.254
 UNIT=kprov-network.service
 LISTS=/run/kprov-network
 
@@ -113,6 +116,16 @@ guard_nftables() { # what comes through the tunnel's port is unsealed: only node
     echo "chain guard { type filter hook input priority filter; udp dport $PORT ${from:+ip saddr != { $from } }drop; }"
 }
 
+hosts() { awk -v between="$1" '$1 == "host" {printf "%s%s", sep, $2; sep = between}' "$SETTINGS"; }
+
+close_nftables() { # before pods' packets get their node's address; a drop here is final, whatever others accept
+    [ -n "$CLOSED" ] || return 0
+    echo "chain out { type filter hook forward priority filter
+        iifname $BRIDGE ip daddr $METADATA tcp dport != 53 drop
+        iifname $BRIDGE ip daddr { $(hosts ', ') } tcp dport { $CLOSED } drop; }
+    chain hosts { type filter hook input priority filter; iifname $BRIDGE tcp dport { $CLOSED } drop; }"
+}
+
 rules_nftables() {
     nft -f - << RULES
 table ip kprov
@@ -123,6 +136,7 @@ table ip kprov {
         ip saddr $OWN ip daddr != $PODS ip daddr != 224.0.0.0/4 masquerade
     }
     $(guard_nftables)
+    $(close_nftables)
 }
 RULES
 }
@@ -138,7 +152,21 @@ rules_iptables() {
         iptables -w -t nat -A KPROV-MASQUERADE -d "$PODS" -j RETURN &&
         iptables -w -t nat -A KPROV-MASQUERADE -d 224.0.0.0/4 -j RETURN &&
         iptables -w -t nat -A KPROV-MASQUERADE -s "$OWN" -j MASQUERADE &&
-        guard_iptables
+        guard_iptables && close_iptables
+}
+
+close_iptables() { # of their own node here, of others in KPROV-FORWARD
+    [ -n "$CLOSED" ] || { drop_chain filter INPUT KPROV-HOSTS; return 0; }
+    chain filter INPUT KPROV-HOSTS &&
+        iptables -w -A KPROV-HOSTS -i $BRIDGE -p tcp -m multiport --dports "$CLOSED" -j DROP
+}
+
+close_forward() {
+    [ -n "$CLOSED" ] && [ "$NAT" = iptables ] || return 0
+    iptables -w -A KPROV-FORWARD -i $BRIDGE -d $METADATA -p tcp ! --dport 53 -j DROP || return 1
+    for host in $(hosts ' '); do
+        iptables -w -A KPROV-FORWARD -i $BRIDGE -d "$host" -p tcp -m multiport --dports "$CLOSED" -j DROP || return 1
+    done
 }
 
 guard_iptables() {
@@ -154,14 +182,15 @@ guard_iptables() {
 # Other software (Docker) sets the policy of FORWARD to DROP: pods' packets are let through before it applies.
 forward() {
     command -v iptables > /dev/null 2>&1 || return 0
-    chain filter FORWARD KPROV-FORWARD &&
+    chain filter FORWARD KPROV-FORWARD && close_forward &&
         iptables -w -A KPROV-FORWARD -s "$PODS" -j ACCEPT &&
         iptables -w -A KPROV-FORWARD -d "$PODS" -j ACCEPT
 }
 
 drop_other() { # what we wrote while kube-proxy's mode was another one
     case $NAT in
-    nftables) drop_chain nat POSTROUTING KPROV-MASQUERADE; drop_chain filter INPUT KPROV-VXLAN ;;
+    nftables) drop_chain nat POSTROUTING KPROV-MASQUERADE; drop_chain filter INPUT KPROV-VXLAN
+              drop_chain filter INPUT KPROV-HOSTS ;;
     iptables) nft delete table ip kprov 2> /dev/null ;;
     esac
     return 0
@@ -177,6 +206,8 @@ check() {
     if [ "$NAT" = nftables ]; then nft list table ip kprov 2> /dev/null | grep -qF "ip saddr $OWN "
     else rule nat POSTROUTING "-j KPROV-MASQUERADE" && rule nat KPROV-MASQUERADE "-s $OWN -j MASQUERADE"
     fi || { echo "the masquerade rule is missing" >&2; return 1; }
+    [ -z "$CLOSED" ] || [ "$NAT" = nftables ] || rule filter INPUT "-j KPROV-HOSTS" ||
+        { echo "the rule that keeps pods from hosts' ports is missing" >&2; return 1; }
     command -v iptables > /dev/null 2>&1 || return 0
     { rule filter FORWARD "-j KPROV-FORWARD" && rule filter KPROV-FORWARD "-d $PODS -j ACCEPT"; } ||
         { echo "the forward rule is missing" >&2; return 1; }
@@ -218,6 +249,7 @@ stop() {
     nft delete table ip kprov 2> /dev/null
     drop_chain filter FORWARD KPROV-FORWARD
     drop_chain filter INPUT KPROV-VXLAN
+    drop_chain filter INPUT KPROV-HOSTS
     drop_chain nat POSTROUTING KPROV-MASQUERADE
     return 0
 }
@@ -239,6 +271,7 @@ reach() { # gateways of nodes: all are asked at the same time
 PODS=$(setting pods)
 OWN=$(setting own)
 NAT=$(setting nat)
+CLOSED=$(setting closed)
 read -r VNI PORT NODE MAC MTU GATEWAY << TUNNEL
 $(sed -n 's/^vxlan //p' "$SETTINGS")
 TUNNEL

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from apply_room import Room
@@ -40,7 +40,7 @@ def sent(room: Room, batch: Batch) -> tuple[Sequence[HostFailed], dict[int, Answ
     return failures, answers
 
 
-def ask(batch: Batch, program: Literal["etcdctl", "kubectl"], *asked: str, stdin: bytes = b"", **more: Any) -> None:
+def ask(batch: Batch, program: wire.Program, *asked: str, stdin: bytes = b"", **more: Any) -> None:
     payload = batch.attach(stdin) if stdin else ""
     batch.add("x", wire.Ask(program=program, asked=asked, stdin=payload, **more))
 
@@ -208,3 +208,51 @@ def test_what_etcd_starts_with_is_a_file_for_root_alone(room: Room, flags: str) 
     batch.add("flags", wire.EtcdFlags(flags=flags))
     assert room.apply(batch)[-1][0] == "done"
     assert room.text("cat /etc/etcd/join.env; stat -c %a /etc/etcd/join.env") == f"ETCD_JOIN={flags}\n600\n"
+
+
+LISTS = """
+    case "$*" in
+    *"get --raw /api/v1/secrets?limit=500"*)
+        printf '{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"9","continue":"tok"},"items":['
+        printf '{"metadata":{"name":"a"},"data":{"continue":"c2VjcmV0"}}]}' ;;
+    *"get --raw /apis/x/v1/things?limit=500"*)
+        printf '{"apiVersion":"x/v1","items":[{"metadata":{"continue":"no"}}],'
+        printf '"kind":"ThingList","metadata":{"continue":"end"}}' ;;
+    *"get --raw /metrics"*) printf 'm_info{hash="a"} 1\\nother{hash="b"} 1\\n'; echo "$*" > /srv/server ;;
+    *replace*) for file in "$@"; do :; done; cp "$file" /srv/page; stat -c %a "$file" > /srv/mode
+        printf 'secret/a\\nsecret/b\\n'; echo 'Error from server (Conflict): c' >&2; exit 1 ;;
+    esac
+"""
+
+
+def test_objects_are_written_again_and_nothing_of_them_leaves_the_host(room: Room) -> None:
+    room.stub("/opt/kprov/bin/kubectl", LISTS)
+    batch = Batch()
+    batch.attach_as("kubeconfig", b"credential\n")
+    ask(batch, "rewrite", "/api/v1/secrets?limit=500")
+    _, answers = sent(room, batch)
+    assert answers[1].ok
+    assert answers[1].text == '{"resourceVersion":"9","continue":"tok"}\n2\n'
+    assert answers[1].words == "Error from server (Conflict): c\n"
+    assert "c2VjcmV0" in room.text("cat /srv/page")
+    assert room.text("cat /srv/mode") == "600\n"
+    assert room.text("find / -xdev -name page -path '*said*' 2> /dev/null") == ""
+
+
+def test_a_list_of_custom_resources_says_of_itself_at_its_end(room: Room) -> None:
+    room.stub("/opt/kprov/bin/kubectl", LISTS)
+    batch = Batch()
+    batch.attach_as("kubeconfig", b"credential\n")
+    ask(batch, "rewrite", "/apis/x/v1/things?limit=500")
+    _, answers = sent(room, batch)
+    assert answers[1].text.splitlines()[0] == '{"continue":"end"}'
+
+
+def test_of_an_api_servers_metrics_one_is_answered(room: Room) -> None:
+    room.stub("/opt/kprov/bin/kubectl", LISTS)
+    batch = Batch()
+    batch.attach_as("kubeconfig", b"credential\n")
+    ask(batch, "metrics", "https://192.0.2.7:6443", "m_info", until='hash="a"', seconds=5)
+    _, answers = sent(room, batch)
+    assert answers[1].text == 'm_info{hash="a"} 1\n'
+    assert "--server=https://192.0.2.7:6443" in room.text("cat /srv/server")

@@ -172,6 +172,8 @@ def test_kubelet_configuration() -> None:
     assert config["authorization"]["mode"] == "Webhook"
     assert config["authentication"]["x509"]["clientCAFile"] == "/etc/kubernetes/pki/ca.crt"
     assert config["readOnlyPort"] == 0
+    assert config["enableProfilingHandler"] is False
+    assert config["enableDebugFlagsHandler"] is False
     assert config["streamingConnectionIdleTimeout"] == "5m0s"
     assert config["makeIPTablesUtilChains"] is True
     assert config["eventRecordQPS"] > 0

@@ -12,6 +12,7 @@ from kprov.roles.etcd import client_urls, member_name, peer_url
 from kprov.roles.kubelet import go_seconds
 from kprov.roles.layout import api_server_url, kube_proxy_mode
 from kprov.roles.network import mtu
+from kprov.roles.network import settings as network_settings
 from kprov.roles.reservations import kube_reserved, system_reserved
 
 GIB = 2**30
@@ -83,3 +84,16 @@ def test_pods_find_room_on_every_machine(memory: int, groups: set[str]) -> None:
 )
 def test_go_durations(text: str, seconds: float) -> None:
     assert go_seconds(text) == seconds
+
+
+def _settings(**cluster: Any) -> list[str]:
+    hosts = {"a": {"groups": ["etcd", "control_plane"], "connection": {"port": 2222}}, "b": {"groups": ["worker"]}}
+    ctx = context({"cluster": cluster, "hosts": hosts})
+    return network_settings(ctx, tunnel=None, routes="routed").decode().splitlines()
+
+
+def test_pods_are_kept_from_hosts_unless_it_is_open_and_from_kubelets_unless_an_addon_reads_them() -> None:
+    assert _settings()[-3:] == ["closed 22,2222,2379,2380,10250", "host 192.0.2.1", "host 192.0.2.2"]
+    assert not [line for line in _settings(network={"hosts": "open"}) if line.startswith(("closed", "host"))]
+    for name in ("metrics-server", "monitoring"):
+        assert "closed 22,2222,2379,2380" in _settings(addons=[{"name": name}])

@@ -73,13 +73,19 @@ _KERNEL_DEFAULTS: Mapping[str, str] = {
 LEAST_SYSCTLS: Mapping[str, int] = {"fs.inotify.max_user_instances": 8192, "fs.inotify.max_user_watches": 524288}
 
 # Flags of kube-apiserver that must be as written, whatever else an inventory adds (CIS 1.2).
-API_FLAGS: Mapping[str, str] = {
-    "authorization-mode": "Node,RBAC",
+_API_FLAGS: Mapping[str, str] = {
     "profiling": "false",
     "service-account-lookup": "true",
     "tls-min-version": "VersionTLS12",
 }
 API_FLAGS_SET = ("encryption-provider-config", "audit-log-path", "audit-policy-file", "authentication-config")
+
+
+def api_flags(cluster: Cluster) -> Mapping[str, str]:
+    """Flags with their values; with webhooks, Node and RBAC stand before them in a file."""
+    if cluster.api.authorizers:
+        return {**_API_FLAGS, "authorization-config": "/etc/kubernetes/kube-apiserver/authorization.yaml"}
+    return {**_API_FLAGS, "authorization-mode": "Node,RBAC"}
 
 
 def _here(cluster: Cluster, host: Host) -> Iterable[Component]:

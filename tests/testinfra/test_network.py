@@ -44,6 +44,15 @@ def test_coredns_is_available(cluster: Cluster, fleet: Fleet) -> None:
     assert service["spec"]["clusterIP"] == str(cluster.dns_ip)
 
 
+def test_each_networkpolicy_is_enforced(cluster: Cluster, fleet: Fleet) -> None:
+    """The API takes a NetworkPolicy whether or not the pod network looks at it."""
+    if cluster.network.mode not in ("routed", "vxlan", "flannel"):
+        pytest.skip(f"the pod network is {cluster.network.mode}")
+    policies = fleet.objects("/apis/networking.k8s.io/v1/networkpolicies", fresh=True)["items"]
+    named = sorted(f"{item['metadata']['namespace']}/{item['metadata']['name']}" for item in policies)
+    assert not named, f"{len(named)} NetworkPolicies that the network {cluster.network.mode} does not enforce: {named}"
+
+
 @pytest.mark.on("node")
 def test_cluster_dns_answers_on_this_node(host: Machine, fleet: Fleet, cluster: Cluster) -> None:
     """A question over UDP to the service address: kube-proxy, the pod network and CoreDNS, all at once."""

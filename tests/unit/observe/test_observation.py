@@ -180,6 +180,12 @@ def test_objects_found_failed_and_broken() -> None:
     assert observed("objects\tfound\tAAAA").objects is None
 
 
+def test_networkpolicies_are_counted_by_namespace_and_what_is_no_count_is_left_out() -> None:
+    lines = base64.b64encode(b"default 2\nshop 1\nodd\nodd many\n").decode()
+    assert observed(f"objects\tpolicies\t{lines}").policies == {"default": 2, "shop": 1}
+    assert observed("").policies == {}
+
+
 def test_texts_that_are_broken_cut_or_inflate_without_end_count_as_none() -> None:
     whole = base64.b64decode(archived({"etc/a": b"a" * 100_000}))
     bomb = gzip.compress(bytes(ANSWER_LIMIT + 1))

@@ -102,6 +102,7 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
         lambda: replace(well(), objects_error="E1130 memcache.go\nThe connection to the server x was refused\n"),
         "objects: The connection to the server x was refused",
     ),
+    ("PolicyUnenforced", lambda: replace(well(), policies={"shop": 2}), "2 NetworkPolicies stand in the cluster that"),
     ("EtcdAlarm", lambda: beside(etcd="ALARM NOSPACE"), "the API answers, and refuses every change"),
     ("EtcdAlarm", lambda: beside(etcd="RAFT NO LEADER"), "RAFT NO LEADER"),
     (
@@ -150,6 +151,17 @@ def test_other_modes_of_kube_proxy_and_other_networks_are_looked_at_as_they_are(
     assert found(replace(cluster, kube_proxy_mode="iptables"), seen) == ()
     seen = beside(cni=("/etc/kprov/cni/net.d/05-x.conf",))
     assert found(replace(cluster, network=NetworkSettings(mode="flannel")), seen) == ()
+
+
+def test_policies_are_counted_where_nothing_enforces_them(cluster: Cluster) -> None:
+    (finding,) = found(cluster, replace(well(), policies={"a": 1}))
+    assert "1 NetworkPolicy stands in the cluster that nothing enforces: the network routed" in finding.what
+    assert not finding.grave
+    many = replace(well(), policies=dict.fromkeys("abcde", 2))
+    assert "10 NetworkPolicies" in found(cluster, many)[0].what
+    assert "(namespaces a, b, c and 2 more)" in found(cluster, many)[0].what
+    for mode in ("calico", "cilium", "none"):
+        assert found(replace(cluster, network=NetworkSettings(mode=mode)), many) == ()
 
 
 def test_a_certificate_that_has_ended_is_told(cluster: Cluster) -> None:
