@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from kprov.artifacts.cache import default_root
 from kprov.cli.options import FILE, inventory_argument
 from kprov.inventory import load
 from kprov.inventory.schema import json_schema
 from kprov.inventory.starter import starter
 from kprov.report.words import count
+from kprov.run.judge import judge
 from kprov.values.errors import KprovError
 
 
@@ -48,7 +50,8 @@ def init(hosts: tuple[str, ...], output: Path, name: str) -> None:
 def validate(inventory: Path) -> None:
     """Check an inventory without asking any host.
 
-    Tells every mistake at once, each with its file, line and column.
+    Tells every mistake at once, each with its file, line and column. Documents for the API server, expressions too, are
+    shown to kube-apiserver itself where its program is in the cache of artifacts.
 
     \b
     Example:
@@ -57,6 +60,7 @@ def validate(inventory: Path) -> None:
     loaded = load(inventory)
     for caution in loaded.warnings:
         click.secho(f"warning: {caution}", fg="yellow", err=True)
+    judge(loaded, inventory, default_root())
     cluster = loaded.cluster
     click.echo(
         f"{inventory}: cluster {cluster.name}, Kubernetes {cluster.versions['kubernetes']}, "

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from given import context
 
+from kprov.inventory.security import render
 from kprov.plan.stages import desired
 from kprov.values.resources import Certificate, Directory, File, Resource, Unit
+from kprov.values.security import ROWS, Row, field_of
 
 _SUITES = {
     f"TLS_ECDHE_{key}_WITH_{suite}"
@@ -37,30 +40,26 @@ def _yaml(path: str) -> Any:
     return yaml.safe_load(next(item.content for item in _resources() if isinstance(item, File) and item.path == path))
 
 
-@pytest.mark.parametrize(
-    ("unit", "check", "flag", "value"),
-    [
-        ("kube-apiserver", "1.2.6-8", "authorization-mode", "Node,RBAC"),
-        ("kube-apiserver", "1.2.15", "profiling", "false"),
-        ("kube-apiserver", "1.2.17", "audit-log-maxage", "30"),
-        ("kube-apiserver", "1.2.18", "audit-log-maxbackup", "10"),
-        ("kube-apiserver", "1.2.19", "audit-log-maxsize", "100"),
-        ("kube-apiserver", "1.2.20", "request-timeout", "300s"),
-        ("kube-apiserver", "1.2.21", "service-account-lookup", "true"),
-        ("kube-apiserver", "1.2.30", "service-account-extend-token-expiration", "false"),
-        ("kube-controller-manager", "1.3.1", "terminated-pod-gc-threshold", "100"),
-        ("kube-controller-manager", "1.3.2", "profiling", "false"),
-        ("kube-controller-manager", "1.3.3", "use-service-account-credentials", "true"),
-        ("kube-controller-manager", "1.3.7", "bind-address", "127.0.0.1"),
-        ("kube-scheduler", "1.4.1", "profiling", "false"),
-        ("kube-scheduler", "1.4.2", "bind-address", "127.0.0.1"),
-        ("etcd", "2.2", "client-cert-auth", "true"),
-        ("etcd", "2.5", "peer-client-cert-auth", "true"),
-        ("etcd", "1.1.11", "data-dir", "/var/lib/etcd"),
-    ],
-)
-def test_flag_has_the_value_the_check_wants(unit: str, check: str, flag: str, value: str) -> None:
-    assert _flags(f"{unit}.service")[flag] == value, check
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.unit}-{row.flag}")
+def test_each_row_of_the_security_page_is_so(row: Row) -> None:
+    found = field_of(_yaml(row.file), row.flag) if row.file else _flags(f"{row.unit}.service")[row.flag]
+    assert found == row.value, row.cis
+
+
+def test_a_row_that_the_inventory_changes_is_the_users() -> None:
+    plane = context(
+        {"hosts": {"a": {"groups": ["control_plane"], "extra_args": {"kube-apiserver": {"profiling": "true"}}}}}
+    )
+    given = context({"cluster": {"api": {"authorizers": [{}]}}, "hosts": {"a": {"groups": ["control_plane"]}}})
+    held = {row.flag for row in ROWS if row.unit == "kube-apiserver" and row.applies(plane.cluster, plane.host)}
+    opened = {row.flag for row in ROWS if row.unit == "kube-apiserver" and row.applies(given.cluster, given.host)}
+    assert ("profiling" in held, "authorization-mode" in held) == (False, True)
+    assert ("profiling" in opened, "authorization-mode" in opened) == (True, False)
+
+
+def test_the_page_is_up_to_date() -> None:
+    page = Path(__file__).parents[2] / "docs/security.md"
+    assert page.read_text() == render(), "run: python -m kprov.inventory.security docs/security.md"
 
 
 @pytest.mark.parametrize(
@@ -168,25 +167,10 @@ def test_audit_policy_logs_changes_but_no_contents_of_secrets() -> None:
 
 def test_kubelet_configuration() -> None:
     config = _yaml("/var/lib/kubelet/config.yaml")
-    assert config["authentication"]["anonymous"]["enabled"] is False
-    assert config["authorization"]["mode"] == "Webhook"
     assert config["authentication"]["x509"]["clientCAFile"] == "/etc/kubernetes/pki/ca.crt"
-    assert config["readOnlyPort"] == 0
-    assert config["enableProfilingHandler"] is False
-    assert config["enableDebugFlagsHandler"] is False
-    assert config["streamingConnectionIdleTimeout"] == "5m0s"
-    assert config["makeIPTablesUtilChains"] is True
-    assert config["eventRecordQPS"] > 0
     assert config.get("rotateCertificates", True) is True
-    assert config["podPidsLimit"] == 4096
-    assert config["seccompDefault"] is True
     assert {"tlsCertFile", "tlsPrivateKeyFile"} <= set(config)
     assert set(config["tlsCipherSuites"]) <= {suite for suite in _SUITES if not suite.endswith("POLY1305_SHA256")}
-
-
-def test_scheduler_and_proxy_configuration() -> None:
-    assert _yaml("/etc/kubernetes/scheduler-config.yaml")["enableProfiling"] is False
-    assert _yaml("/var/lib/kube-proxy/config.yaml")["metricsBindAddress"].startswith("127.0.0.1:")
 
 
 def test_owners_and_modes() -> None:

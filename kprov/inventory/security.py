@@ -1,0 +1,72 @@
+"""The page on what is closed by default, rendered from the table that tests and `kprov verify` read.
+
+`python -m kprov.inventory.security docs/security.md` writes the page.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+
+from kprov.values.security import ROWS, Row
+
+_INTRODUCTION = """\
+# Security
+
+This page is rendered from the table that tests hold the components against and that `kprov verify` looks for on the
+machines, a row each: `python -m kprov.inventory.security docs/security.md` renders it again. Ids are those of the CIS
+Kubernetes Benchmark 1.12. "fixed" says that kprov's own parts rely on a row. How doors are opened and closed in upstream's
+own words is on the page [access](access.md).
+"""
+
+_MORE = """\
+## What else is on by default
+
+- **Keys of the CAs** are in the operator's state folder and on no host: whoever has a host cannot make certificates.
+  `--passphrase-file` encrypts them on disk.
+- **Every component** has a certificate, a user and a folder of its own; secrets are mode 0600: one that is taken over is one.
+- **Units** run without rights that they do not need (`systemd-analyze security UNIT`).
+- **Pods** reach neither etcd, sshd nor kubelet of the hosts, nor the cloud's metadata (networks `routed` and `vxlan`), which
+  only passwords and mTLS guard. `network: {hosts: open}` opens them; kubelet's port stays open while metrics-server or
+  monitoring is enabled, whose pods read it.
+- **Namespaces of add-ons** enforce `restricted`, or the add-on says why not.
+- **Pod Security** warns and audits at `baseline` elsewhere, and refuses nothing: `admission: {pod_security: {enforce: …}}`.
+
+## What is left to you
+
+- **NetworkPolicy** is enforced by `calico` and `cilium` alone. Where nothing enforces them, `kprov plan` and `kprov status`
+  count the policies that stand there, and `kprov verify` fails.
+- **Pod Security**: choose a level for your namespaces, by labels or by `admission`.
+- **Who may do what**: RBAC for people comes from your issuer's groups ([access](access.md)); the administrator's kubeconfig
+  that `kprov kubeconfig` writes may do everything.
+- **The operator's computer**: the state folder holds every key. Encrypt it, and keep a copy.
+- **The hosts**: their firewall, their updates, who has root there.
+- **Images**: where they come from, and whether somebody has signed them.
+"""
+
+
+def render() -> str:
+    """Return the page as Markdown, ending with a line break."""
+    return "\n".join([_INTRODUCTION, *map(_section, _units()), _MORE])
+
+
+def _units() -> Iterable[tuple[str, list[Row]]]:
+    rows = sorted(ROWS, key=lambda row: [other.unit for other in ROWS].index(row.unit))
+    return ((unit, list(some)) for unit, some in groupby(rows, key=lambda row: row.unit))
+
+
+def _section(part: tuple[str, list[Row]]) -> str:
+    unit, rows = part
+    lines = [f"## {unit}\n", "| setting | value | CIS | why | how it is changed |", "|---|---|---|---|---|"]
+    for row in rows:
+        name = f"`{row.flag}`" if row.file else f"`--{row.flag}`"
+        value = row.value if isinstance(row.value, str) else json.dumps(row.value)
+        lines.append(f"| {name} | `{value}` | {row.cis} | {row.why} | {row.change} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(render(), encoding="utf-8")

@@ -1,0 +1,32 @@
+"""Each row of docs/security.md, on the machines: in command lines as they run, and in the files that are read."""
+
+from __future__ import annotations
+
+import yaml
+from testinfra.host import Host as Machine
+
+from kprov.values.components import BY_NAME
+from kprov.values.model import Cluster, Host
+from kprov.values.security import ROWS, field_of
+
+
+def flags(host: Machine, unit: str) -> dict[str, str]:
+    """The flags that a component really runs with; of a repeated one the last counts."""
+    pid = int(host.check_output("systemctl show -p MainPID --value %s", f"{unit}.service"))
+    words = host.check_output(f"tr '\\0' '\\n' < /proc/{pid}/cmdline").splitlines()[1:]
+    return dict(word.removeprefix("--").split("=", 1) for word in words if word.startswith("--") and "=" in word)
+
+
+def test_each_row_of_the_security_page_is_so(host: Machine, cluster: Cluster, spec: Host) -> None:
+    rows = [row for row in ROWS if BY_NAME[row.unit].runs_on(cluster, spec) and row.applies(cluster, spec)]
+    running = {unit: flags(host, unit) for unit in {row.unit for row in rows if not row.file}}
+    documents = {
+        path: yaml.safe_load(host.check_output("cat %s", path)) for path in {row.file for row in rows if row.file}
+    }
+    wrong = [
+        f"{row.unit} {row.flag}: {found!r} and not {row.value!r} ({row.why})"
+        for row in rows
+        if (found := field_of(documents[row.file], row.flag) if row.file else running[row.unit].get(row.flag))
+        != row.value
+    ]
+    assert not wrong, "\n".join(wrong)
