@@ -83,16 +83,7 @@ class Ready:
 
 HostRoll = Parallel | Serial | Canary | Learned
 Roll = (
-    HostRoll
-    | Members
-    | ApiServers
-    | Drained
-    | OwnObjects
-    | FirstAddons
-    | Workloads
-    | OtherAddons
-    | Rewritten
-    | Ready
+    HostRoll | Members | ApiServers | Drained | OwnObjects | FirstAddons | Workloads | OtherAddons | Rewritten | Ready
 )
 
 

@@ -379,3 +379,15 @@ def test_a_lock_that_is_a_link_is_refused(path, made, tmp_path):
     with pytest.raises(StoreError, match="lock cannot be made"), made.lock("kprov up"):
         pytest.fail("the lock followed a link")
     assert (tmp_path / "target").read_text() == "theirs"
+
+
+def test_what_objects_are_encrypted_by_is_kept_with_the_keys_and_sealed_like_them(tmp_path: Path) -> None:
+    made = Store.open(tmp_path / "s", "prod", Secret("horse battery"))
+    made.create_trust("ecdsa-p256", 10, NOW)
+    assert made.trust().encrypted_by == ""
+    key = made.trust().encryption_key
+    made.keep_encryption('{"secret": "S0VZ"}')
+    again = Store.open(tmp_path / "s", "prod", Secret("horse battery")).trust()
+    assert (again.encrypted_by, again.encryption_key) == ('{"secret": "S0VZ"}', key)
+    assert "S0VZ" not in (tmp_path / "s" / "trust.json").read_text()
+    assert "S0VZ" not in repr(again)
