@@ -19,6 +19,7 @@ from kprov.inventory.source import Node
 from kprov.values.spelling import did_you_mean
 
 _SECRETS = reference_names(Inventory)
+_KEYS = ("cluster", "encryption", "providers")
 _KINDS = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -32,7 +33,8 @@ _BOUNDS = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at mos
 
 def shown(node: Node, path: Path) -> str:
     """What stands at a path, masked where a secret may stand."""
-    return "something that is not shown, as it may be a secret" if _SECRETS & set(path) else node.found()
+    secret = _SECRETS & set(path) or path[:3] == _KEYS
+    return "something that is not shown, as it may be a secret" if secret else node.found()
 
 
 def validate(root: Node, mistakes: Mistakes) -> Inventory | None:

@@ -100,9 +100,19 @@ def test_a_webhook_before_node_and_rbac_is_refused() -> None:
     assert "lock kprov and nodes out" in "".join(mistake.what for mistake in mistakes(text))
 
 
-def test_a_key_of_encryption_is_never_shown() -> None:
-    text = cluster("encryption: {providers: [{secretbox: {keys: [{name: a, secret: TOPSECRET}]}}]}")
-    assert "TOPSECRET" not in str(only(text))
+@pytest.mark.parametrize(
+    "provider",
+    [
+        "{secretbox: {keys: [{name: a, secret: TOPSECRET}]}}",
+        "{secretbox: {keys: TOPSECRET}}",
+        "{secretbox: TOPSECRET}",
+        "{secretbox: {keys: [{name: a, secret: [TOPSECRET]}]}}",
+        "TOPSECRET",
+    ],
+)
+def test_a_key_of_encryption_is_never_shown(provider: str) -> None:
+    for mistake in mistakes(cluster(f"encryption: {{providers: [{provider}]}}")):
+        assert "TOPSECRET" not in str(mistake)
 
 
 @pytest.fixture

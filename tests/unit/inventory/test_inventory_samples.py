@@ -23,6 +23,7 @@ SAMPLES = {  # control planes, etcd members, workers
     "ha.yaml": (3, 3, 2),
     "external-etcd.yaml": (2, 3, 1),
     "vagrant.yaml": (1, 1, 2),
+    "single-sign-on.yaml": (1, 1, 1),
 }
 
 
