@@ -40,6 +40,7 @@ THROUGH = f"{_NODE}{_END}{_INTO_IT}{_PEER}"
 
 def given(mode: str, host: str = "w1", **facts: object) -> Context:
     settings = {"mode": "vxlan", "vni": 7, "port": 4790} if mode == "vxlan" else {"mode": mode}
+    settings["hosts"] = "open"  # what is closed to pods stays so
     hosts = {name: {**values, "facts": facts if name == host else {}} for name, values in NODES.items()}
     return context({"cluster": {"network": settings}, "hosts": hosts, "host": host})
 

@@ -8,7 +8,7 @@ import pytest
 
 from kprov.plan import rolls
 from kprov.plan.host import Change, HostPlan, Restart
-from kprov.plan.stage_names import BOTH_WAYS
+from kprov.plan.stage_names import BOTH_WAYS, OLD_KEY
 from kprov.plan.stages import STAGES
 from kprov.values.resources import File, Unit
 
@@ -96,4 +96,4 @@ def test_everything_that_restarts_something_goes_to_one_host_first() -> None:
     """Where all hosts go at once nothing restarts, or each waits for all others."""
     at_once = {stage.name for stage in STAGES if stage.roll == rolls.Parallel() and stage.roles}
     assert at_once == set()
-    assert {stage.name for stage in STAGES if stage.roll == rolls.Parallel()} == {BOTH_WAYS, "cleanup"}
+    assert {stage.name for stage in STAGES if stage.roll == rolls.Parallel()} == {BOTH_WAYS, OLD_KEY, "cleanup"}

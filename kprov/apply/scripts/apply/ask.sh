@@ -62,8 +62,10 @@ client() ( # program, arguments, one more where there is one
 rewrite() { # path of a list, with its limit
     page=$said/page
     (umask 077; $BIN/kubectl --request-timeout=60s get --raw "$1" > "$page") || return 1
-    { head -c 4000 "$page" | sed -n '1s/^{"kind":"[A-Za-z]*","apiVersion":"[^"]*","metadata":\({[^{}]*}\).*/\1/p'
-      tail -c 4000 "$page" | sed -n '$s/.*],"kind":"[A-Za-z]*","metadata":\({[^{}]*}\)}$/\1/p'; } | awk 'NR == 1' # with its line break, which answers lack
+    { head -c 4000 "$page" |
+          sed -n '1s/^{"kind":"[A-Za-z]*","apiVersion":"[^"]*","metadata":\({[^{}]*}\).*/\1/p'
+      tail -c 4000 "$page" | sed -n '$s/.*],"kind":"[A-Za-z]*","metadata":\({[^{}]*}\)}$/\1/p'
+    } | awk 'NR == 1' # with its line break, which answers lack
     $BIN/kubectl replace --validate=false -o name -f "$page" | grep -c .
     rm -f "$page"
 }
