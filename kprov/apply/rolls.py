@@ -25,11 +25,11 @@ from kprov.observe.observation import Observation
 from kprov.observe.silent_hosts import cluster_facts
 from kprov.plan import rolls, stage_names
 from kprov.plan.ahead import founding, is_beside
-from kprov.plan.api_servers import another_ready
+from kprov.plan.api_servers import LOCAL, another_ready, read_by_all, reads_again
 from kprov.plan.cluster import ClusterPlan
 from kprov.plan.encryption_change import learning, servers
 from kprov.plan.proof import proven
-from kprov.plan.rewriting import read_by_all, rewritten
+from kprov.plan.rewriting import rewritten
 from kprov.plan.stages import Stage
 from kprov.transport.base import Session
 from kprov.values.certificate import Authority
@@ -160,7 +160,7 @@ class _Hosts(Rolling):
 
 
 class _ApiServers(_Hosts):
-    """One that serves is stopped only while another one is ready."""
+    """One that serves is stopped only while another one is ready, or has read what it reads again by itself."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage, rolls.ApiServers())
@@ -170,6 +170,8 @@ class _ApiServers(_Hosts):
         if several and any(restart.running for restart in own.stage(self.stage.name)[1]):
             yield from carried(another_ready(host, run.plan.servers), Batch(), kubeconfig=run.kubeconfig())
         yield from super().work(run, host)
+        if hashes := reads_again(own):
+            yield from carried(read_by_all((LOCAL,), hashes), Batch(), kubeconfig=run.kubeconfig())
 
 
 class _Learned(_Hosts):
@@ -179,7 +181,7 @@ class _Learned(_Hosts):
         change, waiting = run.plan.encryption, learning(run.cluster, cluster_facts(run.observations), run.plan.hosts)
         if change is None or not waiting:
             return None
-        talk = read_by_all(waiting, change.reads.sha256)
+        talk = read_by_all(waiting, {"encryption": change.reads.sha256})
         work = carried(talk, Batch(), kubeconfig=run.kubeconfig())
         return Request(what=self.stage.name, host=run.control_plane, work=work)
 
@@ -195,7 +197,9 @@ class _Rewritten(Rolling):
         if change is None:
             return
         urls = servers(run.cluster, cluster_facts(run.observations), run.plan.hosts)
-        yield from carried(read_by_all(urls, change.writes.sha256), Batch(), kubeconfig=run.kubeconfig())
+        yield from carried(
+            read_by_all(urls, {"encryption": change.writes.sha256}), Batch(), kubeconfig=run.kubeconfig()
+        )
         counts = yield from carried(rewritten(change.resources), Batch(), kubeconfig=run.kubeconfig())
         run.rewritten(change.settled, counts)
 

@@ -1,15 +1,23 @@
-"""Whether an API server may be stopped: what it and the others are asked, and what their answers mean. Nothing is sent."""
+"""Whether an API server may be stopped, and whether it has read what it reads by itself: what it and the others are
+asked, and what their answers mean. Nothing is sent."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from kprov.plan import kube_answers as said
 from kprov.plan.conversation import Request, Talk
+from kprov.plan.host import HostPlan
+from kprov.plan.stage_names import API_SERVER
+from kprov.roles.api_server import AUTHENTICATION, AUTHORIZATION
 from kprov.values.components import KUBE_APISERVER
 from kprov.values.errors import ApplyError
+from kprov.values.resources import File
 
+LOCAL = f"https://127.0.0.1:{KUBE_APISERVER.port('https')}"
 _SECONDS = 20  # that another one gets to become ready
+_PATIENCE = 120  # seconds; it looks at its files once a minute, where the kernel does not tell it
+_KINDS: Mapping[str, str] = {AUTHENTICATION: "authentication", AUTHORIZATION: "authorization"}
 
 
 def another_ready(host: str, servers: Mapping[str, str]) -> Talk[None]:
@@ -18,7 +26,7 @@ def another_ready(host: str, servers: Mapping[str, str]) -> Talk[None]:
     One that is not ready takes nothing away when it is stopped: the run that brings it back need not wait for others.
     """
     others = {name: url for name, url in servers.items() if name != host}
-    own = _ready(host, f"https://127.0.0.1:{KUBE_APISERVER.port('https')}")
+    own = _ready(host, LOCAL)
     found: list[str] = []
     for name, url in others.items():
         answers = yield (own, _ready(name, url, seconds=_SECONDS))
@@ -41,3 +49,47 @@ def _ready(name: str, url: str, *, seconds: int = 0) -> Request:
         again=said.PASSING if seconds else (),
         seconds=seconds,
     )
+
+
+def reads_again(plan: HostPlan) -> Mapping[str, str]:
+    """What the running API server of a host has to read again after its stage: kind of configuration → hash."""
+    changes, restarts = plan.stage(API_SERVER)
+    if any(restart.unit.name == KUBE_APISERVER.unit for restart in restarts):
+        return {}
+    return {
+        _KINDS[change.key[1]]: change.resource.sha256
+        for change in changes
+        if change.key[1] in _KINDS and isinstance(change.resource, File) and change.action in ("create", "update")
+    }
+
+
+def read_by_all(servers: Sequence[str], hashes: Mapping[str, str]) -> Talk[None]:
+    """Wait until every API server (URL) tells that it has read files with these hashes. Raises ApplyError.
+
+    hashes: kind of configuration → sha256. A server that cannot take a file goes on with the one before, in silence.
+    """
+    asked = [(server, kind, sha256) for server in servers for kind, sha256 in hashes.items()]
+    answers = yield [
+        Request(
+            program="metrics",
+            about=f"that {server} has read its {kind} configuration",
+            arguments=(server, _metric(kind)),
+            again=said.PASSING,
+            until=f'hash="sha256:{sha256}"',
+            seconds=_PATIENCE,
+        )
+        for server, kind, sha256 in asked
+    ]
+    for (server, kind, sha256), answer in zip(asked, answers, strict=False):
+        if f'hash="sha256:{sha256}"' not in answer.text:
+            raise ApplyError(
+                f"an API server has not read its new {kind} configuration, and goes on with the one before",
+                where=server,
+                found=answer.text.strip() or answer.words.strip() or "no answer",
+                needed=f"{_metric(kind)} with sha256:{sha256[:12]}…",
+                todo="look at `journalctl -u kube-apiserver` there, which says why; then run the same command again",
+            )
+
+
+def _metric(kind: str) -> str:
+    return f"apiserver_{kind}_config_controller_last_config_info"

@@ -1,6 +1,6 @@
-"""Writing every encrypted object again, in pages, and waiting until each API server has read a new configuration.
+"""Writing every encrypted object again, in pages: a conversation with a control plane.
 
-Conversations with a control plane. Objects never leave their host: what comes back is what lists say of themselves.
+Objects never leave their host: what comes back is what lists say of themselves.
 """
 
 from __future__ import annotations
@@ -14,38 +14,10 @@ from kprov.plan.kube_answers import PASSING, error
 from kprov.values.errors import ApplyError
 
 PAGE = 500  # objects
-METRIC = "apiserver_encryption_config_controller_last_config_info"
-_PATIENCE = 120  # seconds; the API server looks at the file once a minute, where the kernel does not tell it
 _ABOUT = "objects that are encrypted"
 # Of single objects: another writer came first, who wrote by the new configuration, or it is gone.
 _GONE = re.compile(r"^Error from server \((Conflict|NotFound)\)")
 _NONE = "no objects passed to replace"
-
-
-def read_by_all(servers: Sequence[str], sha256: str) -> Talk[None]:
-    """Wait until every API server (URL) has read the configuration with this hash. Raises ApplyError."""
-    requests = [
-        Request(
-            program="metrics",
-            about=f"that {server} has read its encryption configuration",
-            arguments=(server, METRIC),
-            again=PASSING,
-            until=f'hash="sha256:{sha256}"',
-            seconds=_PATIENCE,
-        )
-        for server in servers
-    ]
-    answers = yield requests
-    for server, answer in zip(servers, answers, strict=False):
-        if f'hash="sha256:{sha256}"' not in answer.text:
-            raise ApplyError(
-                "an API server has not read its new encryption configuration, and goes on with the one before",
-                where=server,
-                found=answer.text.strip() or answer.words.strip() or "no answer",
-                needed=f"{METRIC} with sha256:{sha256[:12]}…",
-                todo="look at `journalctl -u kube-apiserver` there: a KMS plugin that does not answer is named in it; "
-                "then run the same command again",
-            )
 
 
 def rewritten(resources: Iterable[str]) -> Talk[Mapping[str, int]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pytest
 
-from kprov.plan.conversation import Answer, Request
-from kprov.plan.rewriting import read_by_all, rewritten
+from kprov.plan.conversation import Answer
+from kprov.plan.rewriting import rewritten
 from kprov.values.errors import ApplyError
 
 CORE = Answer(
@@ -105,24 +104,3 @@ def test_a_group_that_nothing_serves_has_no_objects_and_a_server_that_does_not_a
     assert walk(["things.x.org"], [gone])[0] == {}
     with pytest.raises(ApplyError, match="does not say what it serves"):
         walk(["secrets"], [Answer(code=1, words="boom")])
-
-
-def asked_of(servers: Sequence[str], answers: Sequence[Answer]) -> Sequence[Request]:
-    talk = read_by_all(servers, "abc")
-    requests = next(talk)
-    with pytest.raises(StopIteration):
-        talk.send(answers)
-    return requests
-
-
-def test_each_server_must_tell_the_hash_of_its_file() -> None:
-    told: Any = Answer(code=0, text='m{apiserver_id_hash="x",hash="sha256:abc"} 1\n')
-    requests = asked_of(["https://a:6443", "https://b:6443"], [told, told])
-    assert [(request.program, request.arguments[0]) for request in requests] == [
-        ("metrics", "https://a:6443"),
-        ("metrics", "https://b:6443"),
-    ]
-    other = Answer(code=0, text='m{hash="sha256:old"} 1\n')
-    with pytest.raises(ApplyError, match="has not read") as caught:
-        asked_of(["https://a:6443", "https://b:6443"], [told, other])
-    assert caught.value.where == "https://b:6443"
