@@ -165,10 +165,26 @@ class Obedient:
                 yield answer_line(number, self._answered(payload, operation)).rstrip("\n")
             elif isinstance(operation, wire.PodAddresses):
                 yield f"told\t{number}\t{_base64(self._addresses(operation.label).encode())}"
+            elif isinstance(operation, wire.Ask):
+                said = _base64(gzip.compress(self._said(machine, operation).encode()))
+                yield f"answer\t{number}\t0\t{said}\t"
+                continue
             elif not isinstance(operation, _WITHOUT_TRACE):
                 getattr(self, f"_do_{operation.word}")(machine, payload, operation)
             yield f"ok\t{number}\t-"
         yield "done\t0\t-"
+
+    def _said(self, machine: Machine, asked: wire.Ask) -> str:
+        """What clients answer: every API server has read the files of its host, lists are of three objects."""
+        match asked.program:
+            case "metrics":
+                url = asked.asked[0]
+                server = next((one for one in self.machines.values() if f"192.0.2.{10 + one.number}:" in url), machine)
+                return "".join(f'm{{hash="sha256:{digest}"}} 1\n' for digest in server.sums.values())
+            case "rewrite":
+                return '{"resourceVersion":"1"}\n3\n'
+        resources = [{"name": name, "verbs": ["list", "update"]} for name in ("secrets", "configmaps")]
+        return json.dumps({"resources": resources})
 
     def _addresses(self, label: str) -> str:
         """NODE ADDRESS of the pods with a label."""

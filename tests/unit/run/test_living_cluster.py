@@ -16,12 +16,14 @@ from test_cost import content as content  # the fixture: what binaries and image
 
 from kprov.artifacts.progress import Silent
 from kprov.observe.probe import PROBE_COMMAND
+from kprov.roles.api_server import ENCRYPTION
 from kprov.run.up import Prepared, apply, prepare
 from kprov.run.workspace import Options, Workspace
 from kprov.state.store import Store
 from kprov.transport.fake import FakeTransport
+from kprov.values.api_settings import ApiSettings, EncryptionSettings
 from kprov.values.errors import PreflightError
-from kprov.values.model import Cluster
+from kprov.values.model import Cluster, Secret
 
 HOSTS = {"cp1": "control_plane", "cp2": "control_plane", "cp3": "control_plane", "w1": "worker"}
 Edit = Callable[[Cluster], Cluster]
@@ -162,3 +164,49 @@ def test_a_field_of_an_add_on_that_nobody_can_change_is_refused_before_anything_
         site.run(other)
     assert site.hosts.objects == objects
     assert not site.run(other, recreate=frozenset({"storage"}))[0].plan.empty
+
+
+def with_key(folder: Path, name: str) -> Edit:
+    secret = {"name": name, "secret": Secret("S0VZ")}
+    settings = EncryptionSettings(resources=("secrets",), providers=({"aesgcm": {"keys": [secret]}},))
+    return lambda cluster: replace(cluster, api=ApiSettings(encryption=settings))
+
+
+def providers(site: Site, host: str) -> list[str]:
+    text = site.hosts.machines[host].contents[ENCRYPTION]
+    rows = yaml.safe_load(text)["resources"][0]["providers"]
+    return [row["aesgcm"]["keys"][0]["name"] if "aesgcm" in row else next(iter(row)) for row in rows]
+
+
+def encrypted_by(site: Site) -> str:
+    return Store.open(site.folder / "state", site.cluster.name).trust().encrypted_by
+
+
+def test_another_key_is_kept_in_the_folder_when_every_object_is_written_by_it(site: Site) -> None:
+    assert encrypted_by(site) == ""
+    first = with_key(site.folder, "one")(site.cluster)
+    site.run(first)
+    assert providers(site, "cp1") == providers(site, "cp3") == ["one", "secretbox", "identity"]
+    assert '"one"' in encrypted_by(site)
+    prepared, _ = site.run(first)
+    assert prepared.plan.settled
+    site.run(with_key(site.folder, "two")(site.cluster))
+    assert providers(site, "cp2") == ["two", "secretbox", "identity"]
+    assert '"one"' not in encrypted_by(site)
+
+
+def test_a_run_for_some_hosts_lets_them_read_the_new_key_and_keeps_the_old_one(site: Site) -> None:
+    changed = with_key(site.folder, "one")(site.cluster)
+    site.run(changed, limit=frozenset({"cp1"}))
+    assert providers(site, "cp1") == ["secretbox", "one", "identity"]
+    assert providers(site, "cp2") == ["secretbox", "identity"]
+    assert encrypted_by(site) == ""
+    site.run(changed)
+    assert providers(site, "cp1") == providers(site, "cp2") == ["one", "secretbox", "identity"]
+
+
+def test_a_new_cluster_begins_with_the_key_that_is_given(content: Path, tmp_path: Path) -> None:
+    made = Site(folder=tmp_path, hosts=Obedient(), cluster=with_key(tmp_path, "one")(written(tmp_path)))
+    made.run(made.cluster)
+    assert providers(made, "cp1") == ["one", "secretbox", "identity"]
+    assert '"one"' in encrypted_by(made)
