@@ -222,6 +222,7 @@ def test_webhooks_audit_and_pod_security_go_to_one_api_server_first(cluster: Lab
         authorization={"authorizers": [{"type": "Webhook", "name": "own", "webhook": webhook}]},
         audit=audit,
         admission={"pod_security": {"enforce": "restricted"}},
+        scheduler={"kind": "KubeSchedulerConfiguration", "parallelism": 4},
     )
     before = started(cluster)
     cluster.kprov("up", "--yes")
@@ -229,6 +230,7 @@ def test_webhooks_audit_and_pod_security_go_to_one_api_server_first(cluster: Lab
     assert all(after[host] != before[host] for host in HOSTS)
     since = [cluster.sh(host, "systemctl show -P ActiveEnterTimestampMonotonic kube-apiserver") for host in HOSTS]
     assert abs(int(since[0]) - int(since[1])) > 2_000_000  # one after the other, each behind its gate
+    assert "parallelism: 4" in cluster.sh("cp2", "cat /etc/kubernetes/scheduler-config.yaml")
     assert cluster.kprov("plan").status == 0
     assert cluster.kprov("status").status == 0
 
