@@ -91,7 +91,7 @@ def _policies(ctx: Context) -> Iterable[File]:
             mode=0o755,
         )
     for file in api.files:
-        yield _private(f"{FOLDER}/{file.name}", file.content, secret=True)
+        yield _private(f"{FOLDER}/{file.name}", file.content.reveal().encode(), secret=True)
     yield File(path=CREDENTIALS["admission.yaml"], content=dump(api_policies.admission(api.admission)), mode=0o600)
     policy, asked = api_policies.audit_policy(api.audit.policy), api.audit.policy
     yield File(

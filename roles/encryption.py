@@ -10,7 +10,7 @@ from typing import Any, Literal
 from kprov.roles.api_policies import APISERVER
 from kprov.values.api_settings import EncryptionSettings
 from kprov.values.context import Trust
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 Document = dict[str, Any]
 Provider = dict[str, Any]

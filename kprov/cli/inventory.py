@@ -7,13 +7,11 @@ from pathlib import Path
 
 import click
 
-from kprov.artifacts.cache import default_root
 from kprov.cli.options import FILE, inventory_argument
 from kprov.inventory import load
 from kprov.inventory.schema import json_schema
 from kprov.inventory.starter import starter
 from kprov.report.words import count
-from kprov.run.judge import judge
 from kprov.values.errors import KprovError
 
 
@@ -60,8 +58,12 @@ def validate(inventory: Path) -> None:
     loaded = load(inventory)
     for caution in loaded.warnings:
         click.secho(f"warning: {caution}", fg="yellow", err=True)
-    judge(loaded, inventory, default_root())
     cluster = loaded.cluster
+    if cluster.api.authentication or cluster.api.authorizers or cluster.api.audit.policy:
+        from kprov.artifacts.cache import default_root  # most inventories have none, and this takes long to import
+        from kprov.run.judge import judge
+
+        judge(loaded, inventory, default_root())
     click.echo(
         f"{inventory}: cluster {cluster.name}, Kubernetes {cluster.versions['kubernetes']}, "
         f"{count(len(cluster.hosts), 'host')}: in order"

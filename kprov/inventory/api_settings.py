@@ -22,8 +22,8 @@ from kprov.inventory.mistakes import Path as KeyPath
 from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.review import Review
 from kprov.values.api_settings import AdmissionSettings, ApiFile, ApiSettings, AuditSettings, EncryptionSettings
-from kprov.values.model import Secret
 from kprov.values.paths import API_SERVER_FOLDER
+from kprov.values.secret import Secret
 
 _KUBECONFIG = "kubeConfigFile"
 
@@ -177,11 +177,11 @@ class _Reading:
             return ""
         try:
             secret = self._reader.read(SecretReference(file=text), several_lines=True)
-            content = self_contained(secret, self._folder / Path(text).expanduser().parent).encode()
+            content = self_contained(secret, (self._folder / Path(text).expanduser()).parent)
         except (Unresolved, Incomplete) as error:
             self._review.fault(path, str(error), found="a path", needed="a kubeconfig beside the inventory")
             return ""
-        mark = "" if at_start else f"-{hashlib.sha256(content).hexdigest()[:8]}"
+        mark = "" if at_start else f"-{hashlib.sha256(content.reveal().encode()).hexdigest()[:8]}"
         file = ApiFile(name=f"{name}{mark}.kubeconfig", content=content, at_start=at_start)
         if all(other.name != file.name for other in self.files):
             self.files.append(file)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from kprov.values import yaml_text
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 _NAMED = {
     "certificate-authority": "certificate-authority-data",

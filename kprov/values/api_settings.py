@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from kprov.values.secret import Secret
+
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -21,7 +23,7 @@ class ApiFile:
     """
 
     name: str
-    content: bytes = field(repr=False)
+    content: Secret
     at_start: bool = True
 
 

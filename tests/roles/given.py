@@ -121,7 +121,7 @@ def _api(values: Mapping[str, Any]) -> ApiSettings:
     """Fields of ApiSettings; `files`: name → text, those named in `again` are read again."""
     again = values.get("again", ())
     files = tuple(
-        ApiFile(name=name, content=text.encode(), at_start=name not in again)
+        ApiFile(name=name, content=Secret(text), at_start=name not in again)
         for name, text in values.get("files", {}).items()
     )
     return ApiSettings(

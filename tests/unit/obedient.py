@@ -162,29 +162,13 @@ class Obedient:
             if isinstance(operation, wire.Started):
                 yield f"told\t{number}\t{_base64(b'1796046080123456')}"
             elif isinstance(operation, wire.Ask):
-                yield answer_line(number, self._answered(payload, operation)).rstrip("\n")
+                yield answer_line(number, self._answered(machine, payload, operation)).rstrip("\n")
             elif isinstance(operation, wire.PodAddresses):
                 yield f"told\t{number}\t{_base64(self._addresses(operation.label).encode())}"
-            elif isinstance(operation, wire.Ask):
-                said = _base64(gzip.compress(self._said(machine, operation).encode()))
-                yield f"answer\t{number}\t0\t{said}\t"
-                continue
             elif not isinstance(operation, _WITHOUT_TRACE):
                 getattr(self, f"_do_{operation.word}")(machine, payload, operation)
             yield f"ok\t{number}\t-"
         yield "done\t0\t-"
-
-    def _said(self, machine: Machine, asked: wire.Ask) -> str:
-        """What clients answer: every API server has read the files of its host, lists are of three objects."""
-        match asked.program:
-            case "metrics":
-                url = asked.asked[0]
-                server = next((one for one in self.machines.values() if f"192.0.2.{10 + one.number}:" in url), machine)
-                return "".join(f'm{{hash="sha256:{digest}"}} 1\n' for digest in server.sums.values())
-            case "rewrite":
-                return '{"resourceVersion":"1"}\n3\n'
-        resources = [{"name": name, "verbs": ["list", "update"]} for name in ("secrets", "configmaps")]
-        return json.dumps({"resources": resources})
 
     def _addresses(self, label: str) -> str:
         """NODE ADDRESS of the pods with a label."""
@@ -193,8 +177,17 @@ class Obedient:
         nodes = [item["spec"]["nodeName"] for item in pods if item["metadata"]["labels"].get(name) == value]
         return "\n".join(f"{node} 10.244.{number}.9" for number, node in enumerate(nodes))
 
-    def _answered(self, payload: Payload, asked: wire.Ask) -> Answer:
-        """What kubectl says: everything is taken, and all is ready at once."""
+    def _answered(self, machine: Machine, payload: Payload, asked: wire.Ask) -> Answer:
+        """What kubectl says: everything is taken, and all is ready at once; each API server has read its host's files."""
+        if asked.program == "metrics":
+            url = asked.asked[0]
+            server = next((one for one in self.machines.values() if f"192.0.2.{10 + one.number}:" in url), machine)
+            return Answer(code=0, text="".join(f'm{{hash="sha256:{digest}"}} 1\n' for digest in server.sums.values()))
+        if asked.program == "rewrite":
+            return Answer(code=0, text='{"resourceVersion":"1"}\n3\n')
+        if asked.asked[:2] == ("get", "--raw"):
+            resources = [{"name": name, "verbs": ["list", "update"]} for name in ("secrets", "configmaps")]
+            return Answer(code=0, text=json.dumps({"resources": resources}))
         if asked.asked[0] == "apply":
             self._keep(payload[asked.stdin])
         names = sorted(item["metadata"]["name"] for item in self.objects.values() if item["kind"] == "Node")

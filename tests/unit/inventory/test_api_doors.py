@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from inventory_text import FILE, cluster, loaded, mistakes, only
 
-from kprov.values.model import Secret
+from kprov.values.secret import Secret
 
 ISSUER = "issuer: {url: 'https://a.example.org', audiences: [kubernetes]}"
 USERNAME = "claimMappings: {username: {claim: sub, prefix: 'oidc:'}}"
@@ -151,10 +151,10 @@ def test_what_is_given_arrives_with_its_files(beside: Path) -> None:
     assert api.audit.policy == {"rules": [{"level": "Metadata"}]}
     assert (dict(api.audit.log), dict(api.audit.webhook)) == ({"maxage": "7"}, {"batch-max-size": "5"})
     assert files[api.audit.config].at_start
-    content = files[api.audit.config].content
-    assert b"token: TOKEN" in content
-    assert b"certificate-authority-data" in content
-    assert b"tokenFile" not in content
+    content = files[api.audit.config].content.reveal()
+    assert "token: TOKEN" in content
+    assert "certificate-authority-data" in content
+    assert "tokenFile" not in content
     assert "TOKEN" not in repr(api)
     assert api.admission.pod_security["defaults"]["enforce"] == "baseline"
     assert api.admission.plugins["ValidatingAdmissionWebhook"]["kubeConfigFile"].endswith(

@@ -20,8 +20,9 @@ from kprov.roles import encryption
 from kprov.roles.api_server import ENCRYPTION
 from kprov.values.api_settings import ApiSettings, EncryptionSettings
 from kprov.values.context import Trust
-from kprov.values.model import Cluster, Connection, Host, Secret
+from kprov.values.model import Cluster, Connection, Host
 from kprov.values.resources import File, Unit
+from kprov.values.secret import Secret
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 TRUST = Trust(bundle={}, issuer={}, service_account_key=b"", service_account_public=b"", encryption_key=b"k" * 32)

@@ -23,7 +23,8 @@ from kprov.state.store import Store
 from kprov.transport.fake import FakeTransport
 from kprov.values.api_settings import ApiSettings, EncryptionSettings
 from kprov.values.errors import PreflightError
-from kprov.values.model import Cluster, Secret
+from kprov.values.model import Cluster
+from kprov.values.secret import Secret
 
 HOSTS = {"cp1": "control_plane", "cp2": "control_plane", "cp3": "control_plane", "w1": "worker"}
 Edit = Callable[[Cluster], Cluster]
