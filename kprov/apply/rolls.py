@@ -25,7 +25,7 @@ from kprov.observe.observation import Observation
 from kprov.observe.silent_hosts import cluster_facts
 from kprov.plan import rolls, stage_names
 from kprov.plan.ahead import founding, is_beside
-from kprov.plan.api_servers import LOCAL, another_ready, read_by_all, reads_again
+from kprov.plan.api_servers import another_ready, read_by_all
 from kprov.plan.cluster import ClusterPlan
 from kprov.plan.encryption_change import learning, servers
 from kprov.plan.proof import proven
@@ -160,7 +160,7 @@ class _Hosts(Rolling):
 
 
 class _ApiServers(_Hosts):
-    """One that serves is stopped only while another one is ready, or has read what it reads again by itself."""
+    """One that serves is stopped only while another one is ready."""
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage, rolls.ApiServers())
@@ -170,8 +170,6 @@ class _ApiServers(_Hosts):
         if several and any(restart.running for restart in own.stage(self.stage.name)[1]):
             yield from carried(another_ready(host, run.plan.servers), Batch(), kubeconfig=run.kubeconfig())
         yield from super().work(run, host)
-        if hashes := reads_again(own):
-            yield from carried(read_by_all((LOCAL,), hashes), Batch(), kubeconfig=run.kubeconfig())
 
 
 class _Learned(_Hosts):

@@ -7,17 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from kprov.plan import kube_answers as said
 from kprov.plan.conversation import Request, Talk
-from kprov.plan.host import HostPlan
-from kprov.plan.stage_names import API_SERVER
-from kprov.roles.api_server import AUTHENTICATION, AUTHORIZATION
 from kprov.values.components import KUBE_APISERVER
 from kprov.values.errors import ApplyError
-from kprov.values.resources import File
 
 LOCAL = f"https://127.0.0.1:{KUBE_APISERVER.port('https')}"
 _SECONDS = 20  # that another one gets to become ready
 _PATIENCE = 120  # seconds; it looks at its files once a minute, where the kernel does not tell it
-_KINDS: Mapping[str, str] = {AUTHENTICATION: "authentication", AUTHORIZATION: "authorization"}
 
 
 def another_ready(host: str, servers: Mapping[str, str]) -> Talk[None]:
@@ -49,18 +44,6 @@ def _ready(name: str, url: str, *, seconds: int = 0) -> Request:
         again=said.PASSING if seconds else (),
         seconds=seconds,
     )
-
-
-def reads_again(plan: HostPlan) -> Mapping[str, str]:
-    """What the running API server of a host has to read again after its stage: kind of configuration → hash."""
-    changes, restarts = plan.stage(API_SERVER)
-    if any(restart.unit.name == KUBE_APISERVER.unit for restart in restarts):
-        return {}
-    return {
-        _KINDS[change.key[1]]: change.resource.sha256
-        for change in changes
-        if change.key[1] in _KINDS and isinstance(change.resource, File) and change.action in ("create", "update")
-    }
 
 
 def read_by_all(servers: Sequence[str], hashes: Mapping[str, str]) -> Talk[None]:
