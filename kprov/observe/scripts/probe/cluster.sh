@@ -29,6 +29,11 @@ objects() { # the credential arrives in the query and lives in a root-only folde
         kinds=$fewer
     done
     say objects found "$(gzip -c "$work/found" | base64 -w0)"
+    # Users' own, by namespace: on some networks nothing enforces them.
+    namespaces='jsonpath={range .items[*]}{.metadata.namespace}{"\n"}{end}'
+    policies=$(ask_api get networkpolicies.networking.k8s.io -A -o "$namespaces") && [ -n "$policies" ] &&
+        say objects policies "$(printf '%s\n' "$policies" | sort | uniq -c | awk '{print $2, $1}' | base64 -w0)"
+    return 0
 }
 
 ask_api() { HOME=$work KUBECACHEDIR=/run/kprov/cache timeout 10 $BIN/kubectl --kubeconfig "$work/kubeconfig" --request-timeout=5s "$@" 2> "$work/error"; }
