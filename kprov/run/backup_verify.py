@@ -14,7 +14,7 @@ from kprov.plan.backup import Restored, disagreements, refuse_foreign
 from kprov.run import trial
 from kprov.run.workspace import Workspace
 from kprov.state import backup_file
-from kprov.state.at_rest import opens
+from kprov.state.at_rest import Readers, opens, readers
 from kprov.state.sealed import identities_of
 from kprov.state.trustfile import decode
 from kprov.values.backup import Manifest
@@ -66,7 +66,9 @@ def verify(workspace: Workspace, path: Path, keys: Sequence[Any]) -> Verified:
         trial.need_room(folder, manifest.snapshot.size)
         opened = backup_file.read(path, keys, folder / backup_file.SNAPSHOT)
         programs = {program: artifacts[(program, arch)] for program in trial.PROGRAMS}
-        found = trial.restored(folder / backup_file.SNAPSHOT, programs, partial(opens, key=_key(workspace, opened)))
+        found = trial.restored(
+            folder / backup_file.SNAPSHOT, programs, partial(opens, known=_readers(workspace, opened))
+        )
     parts = (backup_file.TRUST, backup_file.INVENTORY)
     return Verified(
         path=path,
@@ -77,8 +79,9 @@ def verify(workspace: Workspace, path: Path, keys: Sequence[Any]) -> Verified:
     )
 
 
-def _key(workspace: Workspace, opened: backup_file.Opened) -> bytes:
-    """Return the encryption key that is in the backup."""
+def _readers(workspace: Workspace, opened: backup_file.Opened) -> Readers:
+    """Return the encryption keys that are in the backup."""
     if backup_file.TRUST not in opened.files:
-        return b"\0" * 32
-    return decode(opened.files[backup_file.TRUST]).keys(workspace.store.passphrase).encryption
+        return {}
+    keys = decode(opened.files[backup_file.TRUST]).keys(workspace.store.passphrase)
+    return readers(keys.encrypted_by, keys.encryption)

@@ -56,10 +56,10 @@ def need_room(folder: Path, size: int) -> None:
         )
 
 
-def restored(snapshot: Path, artifacts: Mapping[str, Artifact], opens: Callable[[bytes], bool]) -> Restored:
+def restored(snapshot: Path, artifacts: Mapping[str, Artifact], opens: Callable[[str, bytes], bool]) -> Restored:
     """Return what the snapshot is when it is restored beside itself. Raises BackupError.
 
-    artifacts: PROGRAMS. opens: whether a stored Secret is readable with the cluster's key.
+    artifacts: PROGRAMS. opens: whether what is stored at a key of etcd, a Secret, is readable with the cluster's keys.
     """
     folder = snapshot.parent
     programs = {name: artifacts[name].local for name in PROGRAMS}
@@ -78,8 +78,8 @@ def restored(snapshot: Path, artifacts: Mapping[str, Artifact], opens: Callable[
         found = json.loads(get("--limit=1", "-w", "json", SECRETS)).get("kvs", [])
     secret, readable = "", True
     for row in found:
-        secret = base64.b64decode(row["key"]).decode(errors="replace").removeprefix(SECRETS)
-        readable = opens(base64.b64decode(row.get("value", "")))
+        path = base64.b64decode(row["key"]).decode(errors="replace")
+        secret, readable = path.removeprefix(SECRETS), opens(path, base64.b64decode(row.get("value", "")))
     return Restored(
         hash=int(status["hash"]),
         revision=revision,
