@@ -381,3 +381,26 @@ def test_firewall_rules_of_another_programs_cni_network_stay(room: Room, theirs:
     else:
         assert flushed == deleted == {"CNI-DN-ours", "CNI-DN-theirs", "CNI-HOSTPORT-DNAT", "KUBE-SERVICES"}
         assert unlinked == {"CNI-HOSTPORT-DNAT", "KUBE-SERVICES"}
+
+
+FILTER = """*filter
+:CNI-ADMIN - [0:0]
+:CNI-FORWARD - [0:0]
+:KPROV-FORWARD - [0:0]
+-A FORWARD -j KPROV-FORWARD
+-A FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD
+-A CNI-FORWARD -m comment --comment "CNI firewall plugin admin overrides" -j CNI-ADMIN
+-A CNI-FORWARD -d 10.88.0.2/32 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+COMMIT
+"""
+
+
+def test_what_lets_podmans_packets_pass_stays(room: Room) -> None:
+    """Nothing in these rules says whose they are, and kprov's network has no plugin that lays them."""
+    room.sh("cat > /srv/rules", FILTER.encode())
+    room.stub("iptables-save", '[ "$2" != filter ] || cat /srv/rules')
+    room.stub("iptables", 'echo "$*" >> /srv/calls')
+    down_program(room)
+    calls = room.text("cat /srv/calls").splitlines()
+    assert "-t filter -X KPROV-FORWARD" in calls
+    assert not [call for call in calls if "CNI-" in call]

@@ -66,6 +66,7 @@ useradd --create-home --shell /bin/sh worker
 useradd --system --home-dir /srv/etcd --shell /usr/sbin/nologin etcd
 mkdir -p /srv/share /srv/etcd /srv/data
 echo 'tmpfs /srv/share tmpfs size=1m 0 0' >> /etc/fstab
+systemctl daemon-reload
 mount /srv/share
 echo kept > /srv/share/word
 ln -s /srv/data /srv/link

@@ -42,10 +42,12 @@ chains() { # iptables or ip6tables; prefixes, | between: jumps into such chains,
     command -v "$1" > /dev/null 2>&1 || return 0
     for table in mangle nat filter raw; do
         saved=$("$1-save" -t $table 2> /dev/null) || continue
-        prefixes=$2
+        prefixes=$2 others=$(printf %s "|$2|" | sed 's/|CNI|/|/; s/^|//; s/|$//')
         # Rules of CNI plugins say of which network they are. Where some are another program's, ours go one by one.
-        if printf '%s\n' "$saved" | grep -o 'name: \\"[^\\]*' | grep -Evqx "name: ..($NETWORKS)"; then
-            prefixes=$(printf %s "|$2|" | sed 's/|CNI|/|/; s/^|//; s/|$//')
+        # What CNI's plugin `firewall` lays in the table filter says nothing, and no network of ours has that plugin.
+        if [ $table = filter ]; then prefixes=$others
+        elif printf '%s\n' "$saved" | grep -o 'name: \\"[^\\]*' | grep -Evqx "name: ..($NETWORKS)"; then
+            prefixes=$others
             named "$1" $table "$saved"
         fi
         [ -n "$prefixes" ] || continue
