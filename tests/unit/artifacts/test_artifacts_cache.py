@@ -132,7 +132,11 @@ def test_a_twin_is_never_made_of_other_content(cache: Cache) -> None:
     assert not list(Path(artifact.local).parent.glob(".*gz*"))
 
 
-@pytest.mark.parametrize("content", [b"", b"no gzip", gzip.compress(b"other"), gzip.compress(CONTENT)[:-20]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", gzip.compress(b"other"), gzip.compress(CONTENT)[:-20]],
+    ids=["empty", "no archive", "another one", "cut off"],
+)
 def test_deep_drops_a_twin_that_is_not_true(cache: Cache, content: bytes) -> None:
     folder, artifact = stored(cache)
     twin = compressed(artifact)
