@@ -23,7 +23,10 @@ Say = Callable[[str], None]
 
 
 # Whole clusters run side by side: what takes longest comes first, so that no lane is left with it at the end.
-_LONGEST = ("monitoring", "pod_networks", "topologies", "logging", "robustness", "addons", "growth", "drain", "cloud")
+_LONGEST = (
+    *("monitoring", "pod_networks", "topologies", "logging", "robustness", "doors", "addons", "backup", "growth"),
+    *("drain", "mistakes", "cloud"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
