@@ -29,9 +29,10 @@ objects() { # the credential arrives in the query and lives in a root-only folde
         kinds=$fewer
     done
     say objects found "$(gzip -c "$work/found" | base64 -w0)"
-    # Users' own, by namespace: on some networks nothing enforces them.
+    # Users' own, by namespace: on some networks nothing enforces them. Of add-ons' their pages say so.
     namespaces='jsonpath={range .items[*]}{.metadata.namespace}{"\n"}{end}'
-    policies=$(ask_api get networkpolicies.networking.k8s.io -A -o "$namespaces") && [ -n "$policies" ] &&
+    theirs='app.kubernetes.io/managed-by!=kprov'
+    policies=$(ask_api get networkpolicies.networking.k8s.io -A -l "$theirs" -o "$namespaces") && [ -n "$policies" ] &&
         say objects policies "$(printf '%s\n' "$policies" | sort | uniq -c | awk '{print $2, $1}' | base64 -w0)"
     return 0
 }
