@@ -28,7 +28,8 @@ def quorum_finding(
     seen = {name: observations[name] for name in hosts if name in observations}
     if not any(one.stamps.get(ETCD.unit) or one.etcd.has_data for one in seen.values() if one.records):
         return None
-    if any(one.etcd.members for one in seen.values()):
+    # An API server that lists objects has asked etcd, also where the client that lists members is gone.
+    if any(one.etcd.members for one in seen.values()) or any(one.objects is not None for one in observations.values()):
         return None
     states = {name: _state(seen[name]) if name in seen else "unreachable" for name in hosts}
     return Finding(

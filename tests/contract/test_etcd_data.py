@@ -197,3 +197,16 @@ def test_a_unit_is_killed_and_its_stamp_goes_before_it_is_stopped(room: Room) ->
     assert room.apply(batch)[-1] == OK
     assert room.text("cat /srv/calls").splitlines() == ["kill -s KILL a.service", "stop a.service"]
     assert room.text("ls /var/lib/kprov/stamps") == ""
+
+
+def test_data_is_seen_where_the_client_that_lists_members_is_gone(room: Room) -> None:
+    """Data that is thought to be gone would be restored over, or founded anew."""
+    room.text(
+        "cp -a /etc /srv/ && mkdir -p /srv/etc/etcd/pki && mount --bind /srv/etc /etc; mkdir -p /var/lib/etcd/member/wal"
+    )
+    room.stub("systemctl", "exit 3")
+    seen = room.observe().etcd
+    assert seen.has_data
+    assert not seen.members
+    room.text("rm -r /var/lib/etcd/member")
+    assert not room.observe().etcd.has_data

@@ -51,6 +51,7 @@ GONE = host(data=False, unit=STOPPED)
     [
         {"a": bare(), "b": bare(), "c": bare()},
         {"a": answering(host()), "b": GONE, "c": GONE},
+        {"a": host(), "b": replace(host(), objects=()), "c": host()},
         {"a": host(data=False, stamped=False), "b": bare(), "c": bare()},
     ],
 )

@@ -1,8 +1,8 @@
 etcd_members() {
-    [ -x $BIN/etcdctl ] && [ -d /etc/etcd/pki ] || return 0
+    [ -d /etc/etcd/pki ] || return 0
     [ -d /var/lib/etcd/member/wal ] && say etcd data yes
     grep -q '^ETCD_JOIN=.' /etc/etcd/join.env 2>/dev/null && say etcd joining yes
-    systemctl is-active -q etcd.service || return 0
+    [ -x $BIN/etcdctl ] && systemctl is-active -q etcd.service || return 0
     say etcd health "$(plain_text 2381 /health | base64 -w0)"
     value=$(ETCDCTL_API=3 timeout 5 $BIN/etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt \
         --cert=/etc/etcd/pki/healthcheck-client.crt --key=/etc/etcd/pki/healthcheck-client.key \
