@@ -147,7 +147,8 @@ class Obedient:
             yield "etcd\tdata\tyes"
             if machine.units.get("etcd.service") == "active":
                 yield f"etcd\tmembers\t{_base64(machine.members.encode())}"
-        if any(row[0] == "objects" for row in asked) and "kube-apiserver.service" in machine.units:
+        stored = any(one.members for one in self.machines.values())  # without etcd no API server lists anything
+        if any(row[0] == "objects" for row in asked) and "kube-apiserver.service" in machine.units and stored:
             found = {"items": [_living(item) for item in self.objects.values()]}
             yield f"objects\tfound\t{_base64(gzip.compress(json.dumps(found).encode()))}"
 
