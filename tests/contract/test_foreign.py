@@ -404,3 +404,45 @@ def test_what_lets_podmans_packets_pass_stays(room: Room) -> None:
     calls = room.text("cat /srv/calls").splitlines()
     assert "-t filter -X KPROV-FORWARD" in calls
     assert not [call for call in calls if "CNI-" in call]
+
+
+CHAINS = """table ip filter {
+\tchain FORWARD {
+\t}
+\tchain INPUT {
+\t}
+\tchain OUTPUT {
+\t}
+}
+table ip own {
+\tchain OUTPUT {
+\t}
+}
+"""
+CHAIN = """table ip filter {
+\tchain NAME {
+\t\ttype filter hook name priority filter; policy accept;
+RULES\t}
+}
+"""
+
+
+def test_a_chain_that_iptables_made_for_our_rules_goes_when_it_is_empty(room: Room) -> None:
+    """In a table that stays: FORWARD was there before, INPUT has somebody's rule, and `own` is no table of iptables."""
+    room.sh("cat > /srv/chains", CHAINS.encode())
+    room.sh("cat > /srv/empty", CHAIN.replace("RULES", "").encode())
+    room.sh("cat > /srv/full", CHAIN.replace("RULES", "\t\ttcp dport 1 drop\n").encode())
+    room.text("mkdir -p /var/lib/kprov/before; echo 'table ip filter' > /var/lib/kprov/before/nft-tables")
+    room.text("echo 'ip filter FORWARD' > /var/lib/kprov/before/nft-chains")
+    room.stub(
+        "nft",
+        """case "$*" in
+        'list chains') cat /srv/chains ;;
+        'list chain ip filter INPUT') cat /srv/full ;;
+        'list chain '*) cat /srv/empty ;;
+        delete*) echo "$*" >> /srv/calls ;;
+        esac""",
+    )
+    down_program(room)
+    calls = room.text("cat /srv/calls").splitlines()
+    assert [call for call in calls if call.startswith("delete chain")] == ["delete chain ip filter OUTPUT"]

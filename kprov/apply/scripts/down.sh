@@ -90,6 +90,18 @@ empty_tables() { # those that iptables made, and that were not there before
     done
 }
 
+empty_chains() { # those of tables of others that iptables made for our rules, and that were not there before
+    [ -f $STATE/before/nft-chains ] && command -v nft > /dev/null 2>&1 || return 0
+    nft list chains 2> /dev/null | awk '$1 == "table" {t = $2 " " $3} $1 == "chain" {print t, $2}' |
+        grep -E '^ip6? (filter|nat|mangle|raw) (INPUT|FORWARD|OUTPUT|PREROUTING|POSTROUTING)$' |
+        grep -vxF -f $STATE/before/nft-chains | while read -r chain; do
+            # shellcheck disable=SC2086 # family, table and name
+            rules=$(nft list chain $chain | grep -Evc '^table|^[[:space:]]*(chain .*|type .*; policy accept;|}|)$|^}')
+            # shellcheck disable=SC2086
+            [ "$rules" != 0 ] || nft delete chain $chain
+        done 2> /dev/null
+}
+
 network() { # our tunnel, and what the network of an add-on laid beside our own files, by the names it is known for
     ip link delete kprov-vxlan 2> /dev/null
     mode=; [ ! -r /etc/kprov/network-mode ] || read -r mode _ < /etc/kprov/network-mode
@@ -137,6 +149,7 @@ all)
     chains iptables 'KUBE|CNI|CRIO|KPROV'
     chains ip6tables 'KUBE|CNI|CRIO|KPROV'
     tables 'ip kube-proxy' 'ip6 kube-proxy' 'ip kprov' 'ip6 kprov' 'inet kprov'
-    empty_tables ;;
+    empty_tables
+    empty_chains ;;
 esac
 exit 0

@@ -1,6 +1,8 @@
-remember() { # what cannot be told apart later: the firewall tables that were there before the first run
+remember() { # what cannot be told apart later: the firewall tables and chains that were there before the first run
     mkdir -p $STATE/before
     { nft list tables 2> /dev/null || true; } > $STATE/before/nft-tables
+    { nft list chains 2> /dev/null || true; } | awk '$1 == "table" {t = $2 " " $3} $1 == "chain" {print t, $2}' \
+        > $STATE/before/nft-chains
 }
 
 main() {
