@@ -431,14 +431,14 @@ def test_a_chain_that_iptables_made_for_our_rules_goes_when_it_is_empty(room: Ro
     """In a table that stays: FORWARD was there before, INPUT has somebody's rule, and `own` is no table of iptables."""
     room.sh("cat > /srv/chains", CHAINS.encode())
     room.sh("cat > /srv/empty", CHAIN.replace("RULES", "").encode())
-    room.sh("cat > /srv/full", CHAIN.replace("RULES", "\t\ttcp dport 1 drop\n").encode())
+    room.sh("cat > /srv/ruled", CHAIN.replace("RULES", "\t\ttcp dport 1 drop\n").encode())
     room.text("mkdir -p /var/lib/kprov/before; echo 'table ip filter' > /var/lib/kprov/before/nft-tables")
     room.text("echo 'ip filter FORWARD' > /var/lib/kprov/before/nft-chains")
     room.stub(
         "nft",
         """case "$*" in
         'list chains') cat /srv/chains ;;
-        'list chain ip filter INPUT') cat /srv/full ;;
+        'list chain ip filter INPUT') cat /srv/ruled ;;
         'list chain '*) cat /srv/empty ;;
         delete*) echo "$*" >> /srv/calls ;;
         esac""",
