@@ -11,7 +11,7 @@ from dataclasses import replace
 from kprov.apply import wire
 from kprov.apply.batch import Batch, Step
 from kprov.apply.conversing import Exchange
-from kprov.apply.operations import STEADY_SECONDS, Sources, stage_batch
+from kprov.apply.operations import Sources, stage_batch, write_steady
 from kprov.observe.observation import Observation
 from kprov.plan.ahead import beside
 from kprov.plan.host import HostPlan
@@ -74,6 +74,5 @@ def steady_batch(plan: HostPlan) -> Batch:
     """Asks whether every unit that was started on a founder stays up."""
     batch = Batch()
     for restart in plan.restarts:
-        deadline = max((gate.deadline for gate in restart.unit.gates), default=STEADY_SECONDS)
-        batch.add(f"unit {restart.unit.name}: stays up", wire.Steady(unit=restart.unit.name, seconds=deadline))
+        write_steady(batch, restart.unit)
     return batch

@@ -38,7 +38,7 @@ from kprov.values.resources import (
 Issue = Callable[[CertificateSpec], tuple[bytes, bytes]]  # specification → certificate PEM, key PEM
 Packed = Callable[[Artifact], tuple[Path, Literal["gzip", "raw"]]]  # artifact → the file to send, how it is packed
 
-STEADY_SECONDS = 60  # that a unit without gates of its own gets to stay up
+_STEADY_SECONDS = 60  # that a unit without gates of its own gets to stay up
 
 # What has to exist before what: within a stage, changes are carried out in this order.
 _ORDER: tuple[type, ...] = (Package, User, SwapOff, KernelModule, Sysctl, Directory, Binary, File, Certificate, Unit)
@@ -116,12 +116,17 @@ def write_gates(batch: Batch, unit: Unit) -> None:
     It comes first, so that the others are answered by a process that has lived for a while. Its wait begins at the
     restart and runs for all units of an exec side by side.
     """
-    deadline = max((gate.deadline for gate in unit.gates), default=STEADY_SECONDS)
-    batch.add(f"unit {unit.name}: stays up", wire.Steady(unit=unit.name, seconds=deadline))
+    write_steady(batch, unit)
     for gate in unit.gates:
         write_gate(batch, unit.name, gate)
     if unit.heartbeat:
         batch.add(f"unit {unit.name}: its start", wire.Started(service=object_path(unit.name)))
+
+
+def write_steady(batch: Batch, unit: Unit) -> None:
+    """Whether a unit's main process stays, asked for as long as its slowest gate may take."""
+    deadline = max((gate.deadline for gate in unit.gates), default=_STEADY_SECONDS)
+    batch.add(f"unit {unit.name}: stays up", wire.Steady(unit=unit.name, seconds=deadline))
 
 
 def write_gate(batch: Batch, unit: str, gate: Gate) -> None:

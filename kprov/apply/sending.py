@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kprov.addon.refusals import blocked
 from kprov.apply import wire
-from kprov.apply.batch import Batch, stream
+from kprov.apply.batch import Batch, Step, stream
 from kprov.apply.cause import collapse, find_cause
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.observe.observation import printable, unpacked
@@ -42,8 +42,7 @@ def send(
         emit(OperationDone(stage=stage, host=name, number=number, title=_title(batch, number)))
 
     def failed(number: int, *, expected: str, found: str, log: str, todo: str) -> HostFailed:
-        title = _title(batch, number)
-        step = batch.steps[number - 1] if 0 < number <= len(batch.steps) else None
+        title, step = _title(batch, number), _step(batch, number)
         own = (step.stage if step else "") or stage
         todo = (step.todo if step else "") or todo
         return HostFailed(stage=own, host=name, resource=title, expected=expected, found=found, log=log, todo=todo)
@@ -90,19 +89,25 @@ def send(
     return tuple(replace(row, now=now) if row.fatal else row for row in rows)
 
 
+def _step(batch: Batch, number: int) -> Step | None:
+    """Return the step of a number; None for what a host says before the first or after the last."""
+    return batch.steps[number - 1] if 0 < number <= len(batch.steps) else None
+
+
 def _title(batch: Batch, number: int) -> str:
-    return batch.steps[number - 1].title if 0 < number <= len(batch.steps) else "receiving the payload"
+    step = _step(batch, number)
+    return step.title if step else "receiving the payload"
 
 
 def _expected(batch: Batch, number: int) -> str:
-    known = 0 < number <= len(batch.steps)
-    return batch.steps[number - 1].operation.expected if known else "the host to take its operations"
+    step = _step(batch, number)
+    return step.operation.expected if step else "the host to take its operations"
 
 
 def _cause(batch: Batch, number: int, lines: list[str]) -> str:
     """What went wrong, in a line. Of a unit that does not stay up the host tells first what its program said last."""
-    known = 0 < number <= len(batch.steps)
-    own = known and isinstance(batch.steps[number - 1].operation, wire.Steady)
+    step = _step(batch, number)
+    own = step is not None and isinstance(step.operation, wire.Steady)
     return lines[0] if own and lines else find_cause(lines)
 
 
