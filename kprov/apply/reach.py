@@ -27,10 +27,14 @@ _SECONDS = 90  # that the pods get to run
 
 
 def write_pods(batch: Batch, nodes: Sequence[str], image: str, generation: str) -> None:
-    """Starts a pod on each node and asks for their addresses; sent to a control plane."""
+    """Starts a pod on each node; sent to a control plane."""
     documents = dump_all(_pod(node, image, generation) for node in nodes).encode()
     applying = wire.Objects(payload=batch.attach(documents), again="|".join(APPLYING))
     batch.add("pods that ask each other", applying, changes=False)  # they go again
+
+
+def await_pods(batch: Batch, nodes: Sequence[str], generation: str) -> None:
+    """Waits until they run, and tells their addresses."""
     label = f"{_LABEL}={generation}"
     addresses = wire.PodAddresses(namespace=_SPACE, label=label, pods=len(nodes), seconds=_SECONDS)
     batch.add("pods that ask each other: running on every node", addresses)

@@ -18,7 +18,7 @@ from kprov.apply.founding import founding_work, steady_batch, unhurried
 from kprov.apply.objects import addons_work, network_work, objects_work, ready_work, workloads_work
 from kprov.apply.operations import Issue, Sources, stage_batch
 from kprov.apply.reach import STAGES as REACHING
-from kprov.apply.reach import addresses, advice, image, reach_batch, write_end, write_pods
+from kprov.apply.reach import addresses, advice, await_pods, image, reach_batch, write_end, write_pods
 from kprov.apply.runtime_swap import swap_batch
 from kprov.apply.upgrades import drain_work, reopen_work
 from kprov.observe.observation import Observation
@@ -279,18 +279,19 @@ class _Ready(_Once):
         return [[run.control_plane]] if due else []
 
     def work(self, run: Run, host: str) -> Exchange[None]:
-        work, kubeconfig = self.objects(run), run.kubeconfig()
+        work, kubeconfig, nodes = self.objects(run), run.kubeconfig(), _reaching(run)
         batch = work.first
+        if nodes:  # they start while the rest is waited for
+            write_pods(batch, nodes, image(run.plan), run.generation)
+            batch.steps.insert(0, batch.steps.pop())
         if work.talks:
             yield from worked(work, kubeconfig)
             batch = Batch()
         batch.attach_as("kubeconfig", kubeconfig)
         if host in run.founders:
             batch.steps += steady_batch(run.plan.hosts[host]).steps
-        if nodes := _reaching(run):
-            waits = len(batch.steps)
-            write_pods(batch, nodes, image(run.plan), run.generation)
-            batch.steps.insert(0, batch.steps.pop(waits))  # they start while the rest is waited for
+        if nodes:
+            await_pods(batch, nodes, run.generation)
         elif not _founders_beside(run, host):
             _write_well(batch, run, host)
         yield batch

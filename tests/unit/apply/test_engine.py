@@ -239,7 +239,8 @@ def founding(*, fails: tuple[str, str] = ("", "")) -> tuple[Engine, list[Event]]
 
     node = {"runtime": "containerd.service", "node": "kubelet.service"}
     heard: list[Event] = []
-    plans = {"cp": whole("cp", api_server="kube-apiserver.service", **node), "w": whole("w", **node)}
+    cp = whole("cp", host="x.service", api_server="kube-apiserver.service", **node)
+    plans = {"cp": cp, "w": whole("w", **node)}
     return engine(plans, FakeTransport(handler=answer), heard), heard
 
 
@@ -248,6 +249,7 @@ def test_a_worker_that_serves_nothing_does_not_wait_for_the_control_plane() -> N
     running.run()
     assert not running.failures
     begun = [(event.stage, event.host) for event in heard if isinstance(event, HostStarted)]
+    assert begun.pop(0) == ("host", "cp")
     assert sorted(begun[:2]) == [("api-server", "cp"), ("runtime", "w")], "side by side"
     assert begun.count(("runtime", "w")) == 1
     assert ("runtime", "cp") not in begun, "it is a part of the API server's exec"
@@ -258,7 +260,14 @@ def test_what_began_ahead_is_told_when_the_run_ends_before_its_turn() -> None:
     running.run()
     assert [(failure.stage, failure.host) for failure in running.failures] == [("api-server", "cp")]
     assert ("runtime", "w") in told(heard), "it is finished"
-    assert {stage for stage, _ in told(heard)} == {"runtime"}
+    assert {stage for stage, _ in told(heard)} == {"host", "runtime"}
+
+
+def test_nothing_is_begun_ahead_when_the_stage_that_it_needs_failed() -> None:
+    running, heard = founding(fails=("cp", "host"))
+    running.run()
+    assert [(failure.stage, failure.host) for failure in running.failures] == [("host", "cp")]
+    assert {event.stage for event in heard if isinstance(event, HostStarted)} == {"host"}
 
 
 def test_what_fails_ahead_ends_the_run_where_the_stage_has_its_turn() -> None:
@@ -271,7 +280,8 @@ def test_what_fails_ahead_ends_the_run_where_the_stage_has_its_turn() -> None:
 
 def test_both_failures_are_told_when_the_run_breaks_off_elsewhere() -> None:
     def answer(asked: Host, command: str, stdin: bytes) -> Result:
-        return failing(1)(asked, command, stdin)
+        first = any(one.path == "/etc/host/x" for one in received(stdin) if isinstance(one, wire.File))
+        return obeying(asked, command, stdin) if first else failing(1)(asked, command, stdin)
 
     running, _ = founding()
     running.sessions = {name: FakeTransport(handler=answer).connect(host(name)) for name in running.plan.hosts}

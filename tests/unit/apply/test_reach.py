@@ -67,6 +67,13 @@ def run(hosts: Hosts, plans: dict[str, HostPlan] = IDLE, **changes: object) -> E
     return running
 
 
+def test_the_pods_start_while_the_rest_is_waited_for() -> None:
+    hosts = Hosts()
+    run(hosts, unproven=("b",))
+    words = [one.word for _, one in hosts.sent]
+    assert words.index("objects") < words.index("nodes_ready") < words.index("gate") < words.index("pod_addresses")
+
+
 def test_pods_of_every_node_ask_those_of_all_others_and_all_is_written_down() -> None:
     hosts = Hosts()
     run(hosts, unproven=("b",))
