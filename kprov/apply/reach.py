@@ -24,6 +24,7 @@ STAGES = frozenset(
 _SPACE = "kube-system"
 _LABEL = "kprov.io/reach"
 _SECONDS = 90  # that the pods get to run
+_LISTENING = 15  # and, once they run, to listen: seconds on a node that is busy
 
 
 def write_pods(batch: Batch, nodes: Sequence[str], image: str, generation: str) -> None:
@@ -58,7 +59,7 @@ def reach_batch(node: str, addresses: Mapping[str, str], todo: str) -> Batch:
     """Asks from the pod on `node` for those on all other nodes. todo: what leads out where one is out of reach."""
     batch = Batch()
     peers = tuple(f"{name}={address}" for name, address in addresses.items() if name != node)
-    batch.add("pods of other nodes", wire.Reach(port=PORT, peers=peers), todo=todo)
+    batch.add("pods of other nodes", wire.Reach(port=PORT, peers=peers, seconds=_LISTENING), todo=todo)
     return batch
 
 

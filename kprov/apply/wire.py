@@ -348,10 +348,14 @@ class PodAddresses(Operation, answers=("ok", "told"), changes=False):
 
 
 class Reach(Operation, changes=False):
-    """Connects from the pod on this host that listens on the port to those on other nodes: each is NODE=ADDRESS."""
+    """Connects from the pod on this host that listens on the port to those on other nodes: each is NODE=ADDRESS.
+
+    seconds: how long each is asked again: a pod is Running once its program was started, and listens later.
+    """
 
     port: int
     peers: tuple[str, ...]
+    seconds: int
 
     @property
     def expected(self) -> str:

@@ -68,9 +68,12 @@ def test_an_api_server_that_does_not_answer_makes_no_node_unready(room: Room) ->
 
 
 # Stands for the pod of this node: a program in a network of its own, known by what it was started with.
+# At one of its addresses it listens a second later.
 POD = """
-import socket, sys
-server = socket.create_server(("127.0.0.1", 17853))
+import socket, sys, threading
+listening = [socket.create_server(("127.0.0.1", 17853))]
+later = lambda: listening.append(socket.create_server(("127.0.0.3", 17853)))
+threading.Timer(1, later).start()
 print("up", flush=True)
 sys.stdin.read()
 """
@@ -110,13 +113,19 @@ def pod(room: Room) -> Iterator[None]:
 
 @pytest.mark.usefixtures("pod")
 def test_pods_that_answer_are_reached_from_the_network_of_the_pod_on_this_host(room: Room) -> None:
-    assert done(room, wire.Reach(port=17853, peers=("b=127.0.0.1", "c=127.0.0.1")))[-1][0] == "done"
+    assert done(room, wire.Reach(port=17853, peers=("b=127.0.0.1", "c=127.0.0.1"), seconds=0))[-1][0] == "done"
+
+
+@pytest.mark.usefixtures("pod")
+def test_a_pod_that_does_not_listen_yet_is_asked_again(room: Room) -> None:
+    """A pod is Running once its program was started, and listens a while later where the node is busy."""
+    assert done(room, wire.Reach(port=17853, peers=("b=127.0.0.3",), seconds=30))[-1][0] == "done"
 
 
 @pytest.mark.usefixtures("pod")
 def test_nodes_whose_pods_do_not_answer_are_named_with_the_firewall_that_may_be_why(room: Room) -> None:
     room.stub("nft", f"cat << 'RULES'\n{RULES}\nRULES\n")
-    (failed,) = done(room, wire.Reach(port=17853, peers=("d=127.0.0.2", "c=203.0.113.1", "b=127.0.0.1")))
+    (failed,) = done(room, wire.Reach(port=17853, peers=("d=127.0.0.2", "c=203.0.113.1", "b=127.0.0.1"), seconds=0))
     assert failed[2].splitlines() == [
         "no answer from pods on c (203.0.113.1), d (127.0.0.2)",
         "firewall: table inet filter, chain forward (forward): drops what no rule accepts",
@@ -126,7 +135,7 @@ def test_nodes_whose_pods_do_not_answer_are_named_with_the_firewall_that_may_be_
 
 
 def test_a_host_without_the_pod_says_so(room: Room) -> None:
-    (failed,) = done(room, wire.Reach(port=17853, peers=("b=127.0.0.1",)))
+    (failed,) = done(room, wire.Reach(port=17853, peers=("b=127.0.0.1",), seconds=0))
     assert failed[2].startswith("the pod that asks is not there")
 
 

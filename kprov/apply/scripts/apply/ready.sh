@@ -49,18 +49,26 @@ do_pod_addresses() { # namespace, label, pods, seconds
 }
 
 # From the network of a pod on this host, which is found by what it was started with, to pods on other nodes.
-do_reach() { # port, peers
+do_reach() { # port, peers, seconds
     # Those that only look for it are in the host's network, or gone by now.
     pid=$(grep -laF -- "-dns.port=$1" /proc/[0-9]*/cmdline 2> /dev/null | cut -d / -f 3 | while read -r process; do
         network=$(readlink "/proc/$process/ns/net") || continue
         [ "$network" = "$(readlink /proc/self/ns/net)" ] || { echo "$process"; break; }
     done)
     [ -n "$pid" ] || fail "the pod that asks is not there: no process with -dns.port=$1"
+    limit=$(($(date +%s) + $3))
     log=$(for peer in $(words "$2"); do
-        connects "$pid" "${peer#*=}" "$1" || connects "$pid" "${peer#*=}" "$1" || echo "${peer%%=*} (${peer#*=})" &
+        reaches "$pid" "${peer#*=}" "$1" "$limit" || echo "${peer%%=*} (${peer#*=})" &
     done; wait)
     [ -z "$log" ] || fail "no answer from pods on $(printf %s "$log" | sort | paste -s -d , - | sed 's/,/, /g')
 $(filters)"
+}
+
+reaches() { # process whose network it is, address, port, until when; a pod that runs may not listen yet
+    until connects "$1" "$2" "$3"; do
+        [ "$(date +%s)" -lt "$4" ] || return 1
+        sleep 0.2
+    done
 }
 
 connects() { # process whose network it is, address, port
