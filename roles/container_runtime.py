@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from kprov.roles import containerd, crio, docker
+from kprov.roles import containerd, crio, docker, node_images
 from kprov.roles.documents import dump
 from kprov.roles.layout import CNI_BIN, cni_conf
 from kprov.values.context import Context
-from kprov.values.resources import Artifact, Binary, Directory, File, Image, Resource
+from kprov.values.resources import Binary, Directory, File, Image, Resource
 from kprov.values.runtimes import RUNTIMES
 
 ROLES: dict[str, Callable[[Context], Iterable[Resource]]] = {
@@ -21,7 +21,6 @@ ROLES: dict[str, Callable[[Context], Iterable[Resource]]] = {
 }
 
 _PLUGINS = ("bridge", "loopback", "host-local", "portmap")
-_IMAGES = ("image-pause", "image-coredns")
 
 
 def resources(ctx: Context) -> Iterable[Resource]:
@@ -34,9 +33,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield _crictl(ctx)
     yield from ROLES[ctx.host.runtime](ctx)
     store = RUNTIMES[ctx.host.runtime].store
-    images = (*map(ctx.artifact, _IMAGES), *_addon_images(ctx))
-    # Two add-ons may run the same image; what only has the same name is a mistake, and told as one.
-    for image in {(image.reference, image.sha256): image for image in images}.values():
+    for image in node_images.of(ctx):
         yield Image(reference=image.reference, artifact=image, store=store)
 
 
@@ -45,9 +42,3 @@ def _crictl(ctx: Context) -> File:
     socket = f"unix://{RUNTIMES[ctx.host.runtime].cri}"
     config = {"runtime-endpoint": socket, "image-endpoint": socket, "timeout": 10}
     return File(path="/etc/crictl.yaml", content=dump(config))
-
-
-def _addon_images(ctx: Context) -> Iterable[Artifact]:
-    """Those that kprov has as files: the others are pulled by the runtime itself."""
-    names = dict.fromkeys(image.entry.name for addon in ctx.cluster.addons for image in addon.images)
-    return [ctx.artifacts[(name, ctx.own.arch)] for name in names if (name, ctx.own.arch) in ctx.artifacts]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
-from kprov.roles import handlers, registries
+from kprov.roles import handlers, node_images, registries
 from kprov.roles.documents import arguments
 from kprov.roles.layout import CNI_BIN, cni_conf, program
 from kprov.roles.templating import render
@@ -79,6 +79,7 @@ def _files(ctx: Context) -> Iterable[File]:
         socket=RUNTIMES["crio"].cri,
         handlers=handlers.of_crio(ctx.host),
         sandbox_image=ctx.artifact("image-pause").reference,
+        pinned=node_images.pinned(ctx),
         credentials=bool(credentials),
         cni_bin=CNI_BIN,
         cni_conf=cni_conf(ctx.cluster.network),

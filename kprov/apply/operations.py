@@ -14,6 +14,7 @@ from kprov.apply import wire
 from kprov.apply.batch import Batch
 from kprov.observe.observation import Observation
 from kprov.plan.delivery import Download
+from kprov.plan.difference import LOOSE
 from kprov.plan.going_back import disturbed, kept, stays
 from kprov.plan.host import DATA, Change, HostPlan, Restart
 from kprov.values.certificate import CertificateSpec
@@ -169,7 +170,7 @@ def write_change(batch: Batch, change: Change, seen: Observation, sources: Sourc
         case Binary():
             _write_binary(batch, change, resource, sources)
         case Image():
-            _write_image(batch, title, resource, sources)
+            _write_image(batch, change, resource, sources)
         case Directory() | Sysctl() | KernelModule() | User() | Package() | SwapOff():
             batch.know(resource.key, _recorded_value(resource))
             batch.add(title, _simple(resource, seen))
@@ -286,11 +287,14 @@ def _write_binary(batch: Batch, change: Change, resource: Binary, sources: Sourc
     batch.add(change.title, operation)
 
 
-def _write_image(batch: Batch, title: str, resource: Image, sources: Sources) -> None:
+def _write_image(batch: Batch, change: Change, resource: Image, sources: Sources) -> None:
     batch.know(resource.key)
+    if change.action == "update" and change.reasons == (LOOSE,):
+        batch.add(change.title, wire.PinImage(name=resource.key[1]))
+        return
     got = _source(batch, resource.artifact, sources)
     name, sha256 = resource.key[1], resource.artifact.sha256
-    batch.add(title, wire.Image(name=name, source=got.place, encoding=got.encoding, sha256=sha256))
+    batch.add(change.title, wire.Image(name=name, source=got.place, encoding=got.encoding, sha256=sha256))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,12 @@ class Image(Operation):
     sha256: str
 
 
+class PinImage(Operation):
+    """Keeps kubelet from removing an image that is stored already. name: as for `Image`."""
+
+    name: str
+
+
 # What was there before comes back: `absent`, `saved`, a value, or `present MODE OWNER GROUP`.
 
 

@@ -121,7 +121,7 @@ class Observation:
     users: frozenset[str] = frozenset()  # accounts that have a group of their name
     links: Mapping[str, str] = field(default_factory=dict)  # symbolic links in the places of files and folders → target
     holding: frozenset[str] = frozenset()  # folders that hold something, of those asked about
-    images: Mapping[str, str] = field(default_factory=dict)  # name of an image's key → digest
+    images: Mapping[str, bool] = field(default_factory=dict)  # name of an image's key → whether it should be pinned yet
     texts: Mapping[str, bytes] = field(default_factory=dict)
     etcd: EtcdView = EtcdView()
     objects: tuple[Mapping[str, Any], ...] | None = None  # None: not asked, or the API did not answer
@@ -162,7 +162,7 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         users=frozenset(name for name, _ in table.get("user", ())),
         links={name: printable(rest) for name, rest in table.get("symlink", ()) if rest.startswith("/")},
         holding=frozenset(name for name, _ in table.get("holds", ())),
-        images=dict(table.get("image", ())),
+        images={name: rest == "loose" for name, rest in table.get("image", ())},
         texts=_texts(_decode(dict(table.get("texts", ())).get("archive", ""))),
         etcd=_etcd(dict(table.get("etcd", ()))),
         objects=_objects(dict(table.get("objects", ()))),

@@ -27,6 +27,7 @@ from kprov.values.resources import (
     User,
 )
 
+LOOSE = "it is not pinned: kubelet removes it when the disk gets full"
 Action = Literal["create", "update", "permissions", "record", "delete"]
 
 
@@ -162,4 +163,4 @@ def _image(resource: Image, seen: Observation) -> list[str]:
         return ["it is not in the runtime's store"]
     if record is None or record.value not in ("-", resource.artifact.sha256):
         return ["another image is stored under its name"]
-    return []
+    return [LOOSE] if seen.images[resource.key[1]] else []

@@ -167,7 +167,9 @@ def test_an_image_is_given_to_the_runtime_only_when_it_hashes_right(room: Room) 
     assert hashlib.sha256(content).hexdigest() in answers[-1][2]
     assert room.text("cat /srv/asked 2> /dev/null; true") == ""
     assert given(hashlib.sha256(content).hexdigest())[-1][0] == "done"
-    assert "images import" in room.text("cat /srv/asked")
+    imported, pinned = room.text("cat /srv/asked").splitlines()
+    assert "images import" in imported
+    assert pinned.endswith("-n k8s.io images label r/one:1 io.cri-containerd.pinned=pinned")
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,15 @@ def test_an_image_is_removed_from_its_own_store_while_that_is_there(room: Room, 
     assert asked(room) == [asks]
 
 
+def test_an_image_that_is_stored_already_is_pinned(room: Room) -> None:
+    room.stub("/opt/kprov/bin/ctr", LOGGED)
+    assert done(room, wire.PinImage(name="r/one:1"), wire.PinImage(name="r/one:1 /run/crio/crio.sock")) == OK
+    told = "ctr --address /run/containerd/containerd.sock --connect-timeout 2s -n k8s.io images label r/one:1"
+    assert asked(room) == [f"{told} io.cri-containerd.pinned=pinned"]
+    room.stub("/opt/kprov/bin/ctr", "echo no such image; exit 1")
+    assert done(room, wire.PinImage(name="r/one:1"))[2] == "cannot pin image r/one:1: no such image"
+
+
 def test_pods_of_a_runtime_are_taken_down(room: Room) -> None:
     room.text("mkdir /run/crio; python3 -c 'import socket; socket.socket(1).bind(\"/run/crio/crio.sock\")'")
     room.stub("/opt/kprov/bin/crictl", LOGGED)

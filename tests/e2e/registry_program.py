@@ -53,17 +53,37 @@ def content(tar: tarfile.TarFile, name: str) -> bytes:
     return stream.read()
 
 
-def push(url: str, repository: str, tag: str, artifact: Artifact, client: httpx.Client) -> str:
-    """Puts an image behind an index, as registries of upstream have it; the index's digest."""
+def blob_path(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def digest_of(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def push(url: str, repository: str, tag: str, artifact: Artifact, client: httpx.Client, *, label: str = "") -> str:
+    """Puts an image behind an index, as registries of upstream have it; the index's digest.
+
+    label: makes it another image than the one without it.
+    """
     base = f"{url}/v2/{repository}"
     with tarfile.open(artifact.local) as tar:
         top = json.loads(content(tar, "index.json"))["manifests"][0]
-        manifest = content(tar, f"blobs/{top['digest'].replace(':', '/')}")
+        manifest = content(tar, blob_path(top["digest"]))
         body = json.loads(manifest)
-        for part in (body["config"], *body["layers"]):
-            blob = content(tar, f"blobs/{part['digest'].replace(':', '/')}")
+        parts = [
+            (part["digest"], content(tar, blob_path(part["digest"]))) for part in (body["config"], *body["layers"])
+        ]
+        if label:
+            config = json.loads(parts[0][1])
+            config.setdefault("config", {})["Labels"] = {"label": label}
+            parts[0] = (digest_of(data := json.dumps(config).encode()), data)
+            body["config"].update(digest=parts[0][0], size=len(data))
+            manifest = json.dumps(body).encode()
+            top = {**top, "digest": digest_of(manifest), "size": len(manifest)}
+        for digest, blob in parts:
             where = client.post(f"{base}/blobs/uploads/").headers["Location"]
-            answer = client.put(httpx.URL(url).join(where), params={"digest": part["digest"]}, content=blob)
+            answer = client.put(httpx.URL(url).join(where), params={"digest": digest}, content=blob)
             assert answer.status_code == 201, answer.text
     entry = {key: top[key] for key in ("mediaType", "digest", "size")}
     entry["platform"] = {"os": "linux", "architecture": artifact.arch}
@@ -71,4 +91,4 @@ def push(url: str, repository: str, tag: str, artifact: Artifact, client: httpx.
     for name, kind, data in ((top["digest"], image.MANIFEST, manifest), (tag, image.INDEX, index)):
         answer = client.put(f"{base}/manifests/{name}", content=data, headers={"Content-Type": kind})
         assert answer.status_code == 201, answer.text
-    return f"sha256:{hashlib.sha256(index).hexdigest()}"
+    return digest_of(index)

@@ -37,6 +37,7 @@ VERSIONS = {"crio": "1.36.3", "cri-tools": "1.36.0"}
 PASSWORD = secrets.token_hex(12)
 IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.53"  # a name that leads nowhere here but to the mirror
 PAUSE = f"kprov.local/pause:{catalog.resolve_versions('')['pause']}"
+COREDNS = f"kprov.local/coredns:{catalog.resolve_versions('')['coredns']}"
 # Programs of the node's system inside a pod: the image holds one static program and no shell.
 SYSTEM = {"usr": "/usr", "bin": "/usr/bin", "lib": "/usr/lib", "lib64": "/usr/lib64"}
 
@@ -283,20 +284,60 @@ def test_a_container_that_uses_too_much_memory_is_killed_and_told(up: LabCluster
     up.kubectl("delete", "pod", f"eater-{host}", "--grace-period=1", timeout=60)
 
 
+@contextmanager
+def crictl_on(cluster: LabCluster, host: str) -> Iterator[str]:
+    """The program is kprov's on CRI-O nodes only; people bring it, and the node's own configuration is there."""
+    built = build(component_target("cri-tools", VERSIONS["cri-tools"]), "amd64", Cache(default_root()), Silent())
+    target = cluster.lab.machine(host).root / "root" / "crictl"
+    target.write_bytes(Path(built["crictl"].local).read_bytes())
+    target.chmod(0o755)
+    yield "/root/crictl"
+    target.unlink()
+
+
 @ON_EACH
 def test_people_ask_with_crictl_and_nothing_else_to_say(up: LabCluster, host: str) -> None:
-    """The program itself is kprov's on CRI-O nodes only; people bring it, and the node's own configuration is there."""
-    crictl = build(component_target("cri-tools", VERSIONS["cri-tools"]), "amd64", Cache(default_root()), Silent())[
-        "crictl"
-    ]
-    target = up.lab.machine(host).root / "root" / "crictl"
-    target.write_bytes(Path(crictl.local).read_bytes())
-    target.chmod(0o755)
-    told = up.sh(host, "/root/crictl pods -o json 2>&1")
+    with crictl_on(up, host) as crictl:
+        told = up.sh(host, f"{crictl} pods -o json 2>&1")
     assert "default/" + name_on(up, host) in {
         f"{row['metadata']['namespace']}/{row['metadata']['name']}" for row in json.loads(told)["items"]
     }
-    target.unlink()
+
+
+def images_of(cluster: LabCluster, host: str) -> dict[str, bool]:
+    """Name of each image in kubelet's runtime → whether it is pinned."""
+    with crictl_on(cluster, host) as crictl:
+        told = json.loads(cluster.sh(host, f"{crictl} images -o json"))
+    return {name: bool(row.get("pinned")) for row in told["images"] for name in row["repoTags"]}
+
+
+def test_kubelet_removes_images_that_nobody_uses_but_not_those_that_kprov_put_there(
+    up: LabCluster, mirror: Program
+) -> None:
+    """It looks every five minutes. cri-dockerd 0.4.4 pins the pause image alone, so `up` puts the others back."""
+    unused = "registry.k8s.io/unused:1"
+    trust = ssl.create_default_context(cafile=up.folder / "registry-ca.pem")
+    with httpx.Client(timeout=60, verify=trust, auth=("puller", PASSWORD)) as client:
+        push(mirror.url, "k8s/unused", "1", agnhost(), client, label="unused")
+    for host in HOSTS:
+        with crictl_on(up, host) as crictl:
+            up.sh(host, f"{crictl} pull {unused}")
+    pinned = {host: {name for name, kept in images_of(up, host).items() if kept} for host in HOSTS}
+    assert pinned["cp1"] == pinned["w1"] == {PAUSE, COREDNS}
+    assert pinned["w2"] == {PAUSE}
+    age = {"imageMinimumGCAge": "30s", "imageMaximumGCAge": "1m"}
+    up.edit(lambda document: document["cluster"].update(kubelet=age))
+    up.kprov("up", "--yes")
+
+    def gone() -> bool:
+        return not any(unused in images_of(up, host) for host in HOSTS)
+
+    until(gone, seconds=1000, what="kubelet removed what nobody uses, on every node")
+    assert all(COREDNS in images_of(up, host) for host in ("cp1", "w1"))
+    up.edit(lambda document: document["cluster"].pop("kubelet"))
+    up.kprov("up", "--yes")
+    assert all({PAUSE, COREDNS} <= set(images_of(up, host)) for host in HOSTS)
+    assert up.kprov("plan").status == 0
 
 
 UNITS = [(host, unit) for host, runtime in FIRST.items() for unit in RUNTIMES[runtime].units]

@@ -80,6 +80,7 @@ class Machine:
     units: dict[str, str] = field(default_factory=dict)
     stamps: dict[str, str] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
+    pinned: set[str] = field(default_factory=set)
     sysctls: dict[str, str] = field(default_factory=dict)
     others: set[tuple[str, str]] = field(default_factory=set)  # users, modules
     commands: set[str] = field(default_factory=set)
@@ -142,7 +143,7 @@ class Obedient:
         yield from (f"stamp\t{unit}\t{value}" for unit, value in machine.stamps.items())
         yield from (f"sysctl\t{key}\t{value}" for key, value in machine.sysctls.items())
         yield from (f"{'loaded' if kind == 'module' else kind}\t{key}\tyes" for kind, key in sorted(machine.others))
-        yield from (f"image\t{key}\tsha256:{digest}" for key, digest in machine.images.items())
+        yield from (f"image\t{key}\t{'-' if key in machine.pinned else 'loose'}" for key in machine.images)
         if machine.members:
             yield "etcd\tdata\tyes"
             if machine.units.get("etcd.service") == "active":
@@ -218,8 +219,12 @@ class Obedient:
         machine.paths[asked.path] = (asked.mode, asked.owner, asked.group, "directory")
         _record(machine, "directory", asked.path, asked.content)
 
+    def _do_pin_image(self, machine: Machine, _: Payload, asked: wire.PinImage) -> None:
+        machine.pinned.add(asked.name)
+
     def _do_image(self, machine: Machine, _: Payload, asked: wire.Image) -> None:
         machine.images[asked.name] = asked.sha256
+        machine.pinned.add(asked.name)
         _record(machine, "image", asked.name, asked.sha256)
 
     def _do_sysctl(self, machine: Machine, _: Payload, asked: wire.Sysctl) -> None:

@@ -60,7 +60,8 @@ LINES = [
     "resolve\tapi.example.org\t192.0.2.9 192.0.2.10",
     "resolve\tnowhere.example.org\t",
     "reach\thttps://x/b\tHTTP 404",
-    "image\tx:1\tsha256:1",
+    "image\tx:1\tloose",
+    "image\ty:1\t-",
     "version\tetcd\tetcd Version: 3.7.3",
     "health\tetcd\tok",
 ]
@@ -128,7 +129,7 @@ def test_everything_else() -> None:
     assert seen.reachable == {"https://x/a"}
     assert seen.resolved == {"api.example.org": ("192.0.2.9", "192.0.2.10"), "nowhere.example.org": ()}
     assert seen.out_of_reach == {"https://x/b": "HTTP 404"}
-    assert seen.images == {"x:1": "sha256:1"}
+    assert seen.images == {"x:1": True, "y:1": False}
     assert seen.texts == {"/etc/c.crt": b"PEM"}
     assert seen.generation == "g1"
     assert seen.health == {"etcd": "ok"}

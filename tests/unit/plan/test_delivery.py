@@ -43,7 +43,7 @@ def test_what_was_built_here_can_only_be_pushed_without_a_mirror() -> None:
 def test_a_host_is_asked_only_about_what_it_lacks() -> None:
     stages = desired(replace(RUNC, url=UPSTREAM))
     whole = in_order(stages, planned(stages, bare()))  # type: ignore[arg-type]
-    whole = replace(whole, images={"pause:1": "sha256:1"})
+    whole = replace(whole, images={"pause:1": False})
     assert delivery.lacking(stages, whole) == ()  # type: ignore[arg-type]
     assert [item.name for item in delivery.lacking(stages, bare())] == ["runc", "image-pause"]  # type: ignore[arg-type]
     state = whole.files["/opt/kprov/bin/runc"]

@@ -12,6 +12,7 @@ from observed import FACTS, bare, in_order, planned, record
 from kprov.observe.observation import FileState, UnitState
 from kprov.observe.probe import probe_program
 from kprov.plan.desired import MODULES_FILE, SYSCTL_FILE, expand, questions
+from kprov.plan.difference import LOOSE
 from kprov.plan.host import stamp
 from kprov.values.resources import (
     Artifact,
@@ -243,13 +244,15 @@ def test_simple_things_that_are_there_are_left_alone() -> None:
         users=frozenset({"etcd"}),
         loaded=frozenset({"overlay"}),
         sysctls={"a.b": "1 2"},
-        images={"x:1": "sha256:1"},
+        images={"x:1": False},
     )
     assert planned(SIMPLE, seen).empty
     other = {**records, **dict([record("image", "x:1", "b" * 64)])}
     assert planned(SIMPLE, replace(seen, records=other)).changes[0].reasons == (
         "another image is stored under its name",
     )
+    loose = planned(SIMPLE, replace(seen, images={"x:1": True})).changes[0]
+    assert (loose.action, loose.reasons) == ("update", (LOOSE,))
 
 
 def test_a_directory_with_other_owner_is_put_right() -> None:

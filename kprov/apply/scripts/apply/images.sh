@@ -32,7 +32,20 @@ do_image() { # name, source, encoding, sha256: of the tar
     # What unpacks an image here makes the root of its layers: its containers' users have to get in.
     log=$(umask 022; import "$stage/image.tar" 2>&1) || fail "cannot import image $1: $log"
     rm -f "$stage/image.tar"
+    pin "$1"
     record image "$1" "$4"
+}
+
+do_pin_image() { # name
+    stored "$1"
+    pin "$1"
+}
+
+# Kubelet removes images that no container uses when the disk gets full, and these cannot be pulled again. CRI-O is told
+# by its configuration; cri-dockerd cannot be told.
+pin() { # name, whose store is known
+    case ${store##*/} in docker.sock | crio.sock) return 0 ;; esac
+    log=$(ctr images label "$reference" io.cri-containerd.pinned=pinned 2>&1) || fail "cannot pin image $1: $log"
 }
 
 do_remove_image() { # name

@@ -6,11 +6,12 @@ images() { # of each store that an image is recorded or asked in
     done < "$work/store"
 }
 
-stored() { # socket of a store: reference and digest of all it holds
+stored() { # socket of a store: reference of all it holds, and `loose` where a label would keep kubelet from removing it
     case ${1##*/} in
     docker.sock) curl -fsS --max-time 5 --unix-socket "$1" http://docker/images/json | grep -o '"RepoTags":\[[^]]*\]' |
         sed 's/^"RepoTags"://' | grep -o '"[^"]*"' | tr -d '"' | sed 's/$/ -/' ;;
-    crio.sock) $BIN/crictl --runtime-endpoint "unix://$1" --timeout 5s images | awk 'NR > 1 {print $1 ":" $2, $3}' ;;
-    *) $BIN/ctr --address "$1" --connect-timeout 2s -n k8s.io images ls | awk 'NR > 1 {print $1, $3}' ;;
+    crio.sock) $BIN/crictl --runtime-endpoint "unix://$1" --timeout 5s images | awk 'NR > 1 {print $1 ":" $2, "-"}' ;;
+    *) $BIN/ctr --address "$1" --connect-timeout 2s -n k8s.io images ls |
+        awk 'NR > 1 {print $1, /io\.cri-containerd\.pinned=pinned/ ? "-" : "loose"}' ;;
     esac
 }
