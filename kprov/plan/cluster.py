@@ -18,6 +18,7 @@ from kprov.observe.living import node_object_networks
 from kprov.observe.observation import EtcdView, Observation
 from kprov.observe.silent_hosts import cluster_facts
 from kprov.plan import encryption_change, network_change
+from kprov.plan.cluster_findings import cluster_findings
 from kprov.plan.desired import Desired, expand
 from kprov.plan.encryption_change import EncryptionChange
 from kprov.plan.etcd import Membership, Peer, Seed, decide
@@ -234,7 +235,7 @@ def plan_cluster(
         cloud=cluster.cloud,
         uninitialized=waiting(desired_objects),
         leaving_data=_leaving_data(plans, observations),
-        findings=findings(cluster, observations, inputs.now),
+        findings=(*findings(cluster, observations, inputs.now), *cluster_findings(live or ())),
         servers=_servers(cluster, facts),
         steps=tuple(_steps(cluster, observations)),
         unproven=unproven(observations),

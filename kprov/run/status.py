@@ -16,6 +16,7 @@ from kprov.objects.objects import Object
 from kprov.observe.gather import Fleet, gather
 from kprov.observe.observation import EtcdMember, Observation, UnitState
 from kprov.observe.probe import Question
+from kprov.plan.cluster_findings import cluster_findings
 from kprov.plan.findings import Finding, findings
 from kprov.plan.questions import with_objects
 from kprov.plan.quorum import quorum_finding
@@ -126,7 +127,11 @@ def summarize(
         },
         nodes=None if live is None else _nodes(cluster, live),
         addons=None if live is None else addon_states(cluster.addons, live),
-        findings=(*((lost,) if lost is not None else ()), *findings(cluster, observations, now)),
+        findings=(
+            *((lost,) if lost is not None else ()),
+            *findings(cluster, observations, now),
+            *cluster_findings(live or ()),
+        ),
     )
 
 

@@ -81,6 +81,7 @@ def test_lookups_go_on_while_cluster_dns_is_away(cluster: LabCluster) -> None:
     scale(cluster, 0)
     try:
         until(lambda: running(cluster) == 0, seconds=60, what="cluster DNS is away")
+        assert "CoreDNS: no pod is ready" in cluster.kprov("status", status=1).text
         assert connects(cluster)
         time.sleep(CACHED)
         assert connects(cluster)
