@@ -20,6 +20,7 @@ from kprov.values.resources import Directory, File, Gate, Resource, Unit, User
 
 DATA = "/var/lib/etcd"
 PKI = "/etc/etcd/pki"
+QUOTA_BYTES = 8 << 30  # that the database may take where the inventory says nothing
 JOIN_FILE = "/etc/etcd/join.env"  # ETCD_JOIN=--initial-cluster=… --initial-cluster-state=… --initial-cluster-token=…
 _RECORD = components.ETCD
 CLIENT_PORT = _RECORD.port("clients")
@@ -107,7 +108,7 @@ def _flags(ctx: Context) -> dict[str, str]:
         "tls-min-version": "TLS1.2",
         "cipher-suites": ",".join(CIPHER_SUITES),
         "listen-metrics-urls": f"http://127.0.0.1:{_RECORD.port('metrics')}",
-        "quota-backend-bytes": str(settings.get("quota_bytes", 8 * 2**30)),
+        "quota-backend-bytes": str(settings.get("quota_bytes", QUOTA_BYTES)),
         "heartbeat-interval": str(settings.get("heartbeat_ms", 100)),
         "election-timeout": str(settings.get("election_ms", 1000)),
         "feature-gates": "InitialCorruptCheck=true,CompactHashCheck=true",  # names of 3.6 and later

@@ -101,6 +101,7 @@ class EtcdView:
     """What an etcd host knows: whether it has data, whether a join was cut off, and the members if its own answers."""
 
     has_data: bool = False
+    size: int = 0  # bytes of its database file, as far as it was seen
     joining: bool = False
     members: tuple[EtcdMember, ...] | None = None
     leader: str = ""  # hexadecimal id, when it was asked for and known
@@ -320,6 +321,7 @@ def _etcd(rows: Mapping[str, str]) -> EtcdView:
     leader, revision = int(status.get("leader", 0)), int(status.get("header", {}).get("revision", 0))
     return EtcdView(
         has_data="data" in rows,
+        size=int(rows.get("data") or 0),
         joining="joining" in rows,
         members=members,
         leader=f"{leader:x}" if leader else "",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
+from kprov.roles.etcd import QUOTA_BYTES
 from kprov.values.model import Cluster, Facts, Host
 from kprov.values.runtimes import RUNTIMES
 
@@ -14,7 +15,6 @@ MIB = 2**20
 # What a new host takes at first, by group: programs, and the data that comes with the first hours.
 _PROGRAMS: Mapping[str, int] = {"etcd": 128 * MIB, "control_plane": 512 * MIB, "worker": 448 * MIB}
 _DATA: Mapping[str, int] = {"etcd": 1024 * MIB, "control_plane": 512 * MIB, "worker": 1024 * MIB}
-_QUOTA = 8 << 30  # bytes that etcd's database may take where the inventory says nothing, as the role etcd has it
 _CONFIGURATION = 16 * MIB
 # What a host that has its programs needs to replace any of them: the new file is written beside the old one.
 _REPLACE: Mapping[str, int] = {"/opt": 192 * MIB, "/var/lib": 192 * MIB, "/etc": 8 * MIB}
@@ -69,11 +69,12 @@ def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
             yield from _relative(host, folder, facts, installed)
     if host.in_group("etcd"):
         yield from _quota(cluster, host, facts)
+        yield from _outgrown(cluster, host, seen)
 
 
 def _quota(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
     """Only of a disk that etcd has for itself: one that others write to may be full however small the database is."""
-    folder, quota = data_folder("etcd", host), int(cluster.etcd.get("quota_bytes", _QUOTA))
+    folder, quota = data_folder("etcd", host), int(cluster.etcd.get("quota_bytes", QUOTA_BYTES))
     size = facts.disk_size.get(folder, 0)
     if 0 < size < quota:
         yield Problem(
@@ -84,6 +85,22 @@ def _quota(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:
             needed="a quota below the size of the disk: then etcd refuses writes, says so, and can be repaired",
             todo=f"write `etcd: {{quota_bytes: {size // 4 * 3}}}`, or give {folder} a larger disk",
             severity="warning",
+        )
+
+
+def _outgrown(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
+    """A quota below what is stored stops all writes of the cluster. Of a store that is full by now the findings tell."""
+    size, quota = seen.etcd.size, int(cluster.etcd.get("quota_bytes", QUOTA_BYTES))
+    if size > quota and "NOSPACE" not in seen.surroundings.etcd:
+        yield Problem(
+            name="EtcdOutgrown",
+            host=host.name,
+            what="etcd's database is larger than the quota, with which it would refuse every write",
+            found=f"{size // MIB} MiB, and a quota of {quota // MIB} MiB",
+            needed="a quota above the size of the database",
+            todo=f"write `etcd: {{quota_bytes: {size * 2}}}`",
+            key="cluster.etcd.quota_bytes",
+            ignorable=False,
         )
 
 

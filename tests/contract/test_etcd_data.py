@@ -208,5 +208,8 @@ def test_data_is_seen_where_the_client_that_lists_members_is_gone(room: Room) ->
     seen = room.observe().etcd
     assert seen.has_data
     assert not seen.members
+    assert seen.size == 0
+    room.text("mkdir /var/lib/etcd/member/snap; head -c 20480 /dev/zero > /var/lib/etcd/member/snap/db")
+    assert room.observe().etcd.size == 20480
     room.text("rm -r /var/lib/etcd/member")
     assert not room.observe().etcd.has_data

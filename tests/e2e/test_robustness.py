@@ -306,6 +306,8 @@ def test_a_full_store_is_told_and_gets_a_larger_quota(cluster: LabCluster) -> No
     cluster.kprov("up", "--yes")
     cluster.sh("one", f"{ETCDCTL} del --prefix /fill/ && rm /tmp/value")
     cluster.kprov("status")
+    settings(cluster, etcd={"quota_bytes": 16 << 20})
+    assert "EtcdOutgrown" in cluster.kprov("up", "--yes", status=1).text
     cluster.edit(lambda document: document["cluster"].pop("etcd"))
     cluster.kprov("up", "--yes")
 

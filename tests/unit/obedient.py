@@ -145,7 +145,7 @@ class Obedient:
         yield from (f"{'loaded' if kind == 'module' else kind}\t{key}\tyes" for kind, key in sorted(machine.others))
         yield from (f"image\t{key}\t{'-' if key in machine.pinned else 'loose'}" for key in machine.images)
         if machine.members:
-            yield "etcd\tdata\tyes"
+            yield "etcd\tdata\t20480"
             if machine.units.get("etcd.service") == "active":
                 yield f"etcd\tmembers\t{_base64(machine.members.encode())}"
         stored = any(one.members for one in self.machines.values())  # without etcd no API server lists anything

@@ -146,7 +146,7 @@ def test_etcd_tells_its_members_and_leader() -> None:
     members = {"members": [{"ID": 255, "name": "a", "peerURLs": ["https://a:2380"]}, {"ID": 1, "isLearner": True}]}
     status = [{"Status": {"leader": 255, "header": {"revision": 42}}}]
     view = observed(
-        "etcd\tdata\tyes",
+        "etcd\tdata\t20480",
         "etcd\tjoining\tyes",
         f"etcd\tmembers\t{encoded(members)}",
         f"etcd\tstatus\t{encoded(status)}",

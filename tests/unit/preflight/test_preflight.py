@@ -11,7 +11,8 @@ import pytest
 
 from kprov.addon.choose import by_name
 from kprov.inventory.fields import check_name
-from kprov.observe.observation import Observation, Record, UnitState
+from kprov.observe.observation import EtcdView, Observation, Record, UnitState
+from kprov.observe.surroundings import Surroundings
 from kprov.plan.questions import first_questions
 from kprov.preflight import OPERATOR, Problem, check, raise_for, render
 from kprov.preflight.disk import needs
@@ -337,6 +338,20 @@ def test_etcds_data_is_judged_by_the_disk_it_is_on() -> None:
     assert not found(with_disk("/var/lib/etcd", 20 * GIB, 19 * GIB), etcd_only)
     fitting = replace(etcd_only, etcd={"quota_bytes": 3 * GIB})
     assert not found(with_disk("/var/lib/etcd", 4 * GIB, 3 * GIB), fitting)
+
+
+def test_a_quota_below_what_etcd_holds_is_refused() -> None:
+    etcd_only = replace(cluster(host(groups=("etcd",))), etcd={"quota_bytes": 64 << 20})
+    holding = EtcdView(has_data=True, size=100 << 20)
+    seen = Observation(facts=facts(), etcd=holding)
+    outgrown = the_only(found(seen, etcd_only), "EtcdOutgrown")
+    assert outgrown.severity == "error"
+    assert outgrown.found == "100 MiB, and a quota of 64 MiB"
+    assert outgrown.key == "cluster.etcd.quota_bytes"
+    assert not found(seen, replace(etcd_only, etcd={"quota_bytes": 209715200}))
+    assert f"quota_bytes: {200 << 20}" in outgrown.todo
+    full = replace(seen, surroundings=Surroundings(etcd="ALARM NOSPACE"))
+    assert not found(full, etcd_only), "told by the findings; raising the quota is the way out"
 
 
 @pytest.mark.parametrize(("runtime", "folder"), [("containerd", "/var/lib/containerd"), ("docker", "/var/lib/docker")])

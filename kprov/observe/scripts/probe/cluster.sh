@@ -1,6 +1,6 @@
 etcd_members() {
     [ -d /etc/etcd/pki ] || return 0
-    [ -d /var/lib/etcd/member/wal ] && say etcd data yes
+    [ -d /var/lib/etcd/member/wal ] && say etcd data "$(stat -c %s /var/lib/etcd/member/snap/db 2>/dev/null)"
     grep -q '^ETCD_JOIN=.' /etc/etcd/join.env 2>/dev/null && say etcd joining yes
     [ -x $BIN/etcdctl ] && systemctl is-active -q etcd.service || return 0
     say etcd health "$(plain_text 2381 /health | base64 -w0)"
