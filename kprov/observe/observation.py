@@ -406,6 +406,7 @@ def _facts(table: Mapping[str, list[tuple[str, str]]], operator_clock: float) ->
         clock_skew=middle - operator_clock,
         cpus=int(plain.get("cpus", "0")),
         memory=int(float(plain.get("memory", "0"))),
+        memory_available=int(float(plain.get("memory_available", "0"))),
         swap=plain.get("swap") == "yes",
         interfaces=_interfaces(table),
         default_address=plain.get("default_address"),

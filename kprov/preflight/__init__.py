@@ -6,7 +6,19 @@ Pure: it judges observations. Asking hosts, and stopping a run, is the caller's 
 from collections.abc import Iterable, Mapping
 
 from kprov.observe.observation import Observation
-from kprov.preflight import clocks, disk, fixed, identity, leftovers, machine, network, pod_network, settings, versions
+from kprov.preflight import (
+    clocks,
+    disk,
+    evictions,
+    fixed,
+    identity,
+    leftovers,
+    machine,
+    network,
+    pod_network,
+    settings,
+    versions,
+)
 from kprov.preflight.problem import INVENTORY, OPERATOR, Problem, judged, placed, raise_for, render
 from kprov.values.model import Cluster, Host
 
@@ -61,6 +73,7 @@ def _one(cluster: Cluster, host: Host, observations: Mapping[str, Observation]) 
         return
     yield from machine.check(cluster, host, seen)
     yield from disk.check(cluster, host, seen)
+    yield from evictions.check(host, seen)
     yield from settings.check(cluster, host, seen)
     yield from identity.check(host, seen)
     yield from network.check(cluster, host, seen)

@@ -347,6 +347,7 @@ class Facts:
     leftovers: tuple[str, ...]  # paths and units of other installers
     is_root: bool  # whether the probe ran with root rights
     udp_listeners: tuple[Listener, ...] = ()  # UDP sockets; `listeners` are TCP's
+    memory_available: int = 0  # bytes that programs could still get, 0 where the kernel does not say
     settings: HostSettings = field(default_factory=HostSettings)
 
 

@@ -30,7 +30,8 @@ facts() { # unless they are known from a moment ago
     systemctl --version 2>/dev/null | { read -r _ value _ && say fact systemd "${value%%[!0-9]*}"; }
     if [ -f /sys/fs/cgroup/cgroup.controllers ]; then say fact cgroup 2; else say fact cgroup 1; fi
     set -- /proc/cpuinfo /proc/meminfo; [ ! -r /proc/swaps ] || set -- "$@" /proc/swaps
-    awk '/^processor/ {cpus++} /^MemTotal:/ {memory = $2 * 1024} FILENAME == "/proc/swaps" {swaps++} END {
+    awk '/^processor/ {cpus++} /^MemTotal:/ {memory = $2 * 1024}
+        /^MemAvailable:/ {print "fact\tmemory_available\t" $2 * 1024} FILENAME == "/proc/swaps" {swaps++} END {
         print "fact\tcpus\t" cpus + 0; print "fact\tmemory\t" memory; print "fact\tswap\t" (swaps > 1 ? "yes" : "no")}' "$@"
     { ip -o link show; ip -o -4 addr show; ip -4 route get 203.0.113.1; } 2>/dev/null | awk '
         $1 ~ /:$/ && $3 == "inet" {print "address\t" $2 "\t" $4; next}
