@@ -304,9 +304,10 @@ def test_a_full_store_is_told_and_gets_a_larger_quota(cluster: LabCluster) -> No
     assert "EtcdAlarm" in cluster.kprov("plan").text
     settings(cluster, etcd={"quota_bytes": 512 << 20})
     cluster.kprov("up", "--yes")
+    cluster.sh("one", f"for n in $(seq 121 180); do {ETCDCTL} put /fill/$n < /tmp/value; done > /dev/null")
     cluster.sh("one", f"{ETCDCTL} del --prefix /fill/ && rm /tmp/value")
     cluster.kprov("status")
-    settings(cluster, etcd={"quota_bytes": 16 << 20})
+    settings(cluster, etcd={"quota_bytes": 64 << 20})
     assert "EtcdOutgrown" in cluster.kprov("up", "--yes", status=1).text
     cluster.edit(lambda document: document["cluster"].pop("etcd"))
     cluster.kprov("up", "--yes")
