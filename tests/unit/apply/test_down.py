@@ -9,19 +9,22 @@ from dataclasses import replace
 import pytest
 from observed import bare, record
 from pki_cases import host
-from sent import heads
+from sent import cluster_says, heads, received
 
 from kprov.apply import wire
 from kprov.apply.batch import Batch
+from kprov.apply.conversing import run
 from kprov.apply.down import _stop_order, farewell_work, host_batch, take_down, tenants_batch
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.observe.gather import Fleet
+from kprov.plan.conversation import Answer
 from kprov.plan.farewell import Farewell
 from kprov.report.hub import Hub
 from kprov.report.redact import Redactor
 from kprov.transport.base import Result
 from kprov.transport.fake import FakeTransport
 from kprov.values.components import COMPONENTS
+from kprov.values.events import Event, HostFailed, OperationDone, StageStarted
 from kprov.values.model import Host
 from kprov.values.resources import Key
 from kprov.values.runtimes import RUNTIMES
@@ -117,6 +120,33 @@ def test_a_foreign_unit_of_the_same_name_comes_back_when_its_file_has_and_system
     assert [sent.index(entry) for entry in order] == sorted(sent.index(entry) for entry in order)
 
 
+def test_all_that_is_recorded_goes_in_reverse_order_and_folders_from_within() -> None:
+    keys: list[Key] = [
+        *(("directory", "/srv"), ("directory", "/srv/a"), ("package", "p"), ("user", "u"), ("sysctl", "s")),
+        *(("file", "/srv/a/1"), ("file", "/srv/a/2"), ("binary", "/srv/b"), ("module", "m"), ("swap", "off")),
+        *(("image", "i:1"), ("image", "i:2"), ("unit", "containerd.service"), ("unit", "kubelet.service")),
+        *(("unit", "a.service"), ("unit", "b.service")),
+    ]
+    sent = [" ".join(map(str, head)) for head in heads(batch(*keys).operations)]
+    runtime = RUNTIMES["containerd"]
+    assert sent == [
+        "remove_unit kubelet.service",
+        f"sandboxes {runtime.store}",
+        "unmount /var/lib/kubelet",
+        *(f"unmount {path}" for path in runtime.mounted),
+        *("remove_image i:2", "remove_image i:1"),
+        *("remove_unit b.service", "remove_unit a.service", "stop containerd.service"),
+        "run 0000/content",
+        *(f"clear {path}" for path in runtime.run),
+        "remove_unit containerd.service",
+        *("remove file", "remove file", "remove binary", "remove_package p", "remove_user u", "remove_sysctl s"),
+        *("remove_module m", "remove_swapoff absent", "remove_directory /srv/a", "remove_directory /srv"),
+        *("reload_units ()", "state_gone"),
+    ]
+    removed = [one.path for one in batch(*keys).operations if isinstance(one, wire.Remove)]
+    assert removed == ["/srv/a/2", "/srv/a/1", "/srv/b"]
+
+
 # Of a host whose node an earlier run deleted already.
 FAREWELL = Farewell(host="w1", peer="cp1", node="", member="1a", endpoints=("https://10.0.0.12:2379",))
 
@@ -155,6 +185,30 @@ def test_a_farewell_that_broke_off_is_no_run_that_touched_nothing_and_leaves_the
     assert heard == ["cp1"], "nothing was sent to the host that is still a part of the cluster"
 
 
+def talked(farewell: Farewell, warn: Callable[[str], None] = pytest.fail) -> list[Batch]:
+    """What is sent in the way of a node without pods that leaves."""
+    sent: list[Batch] = []
+
+    def carry(one: Batch, answers: dict[int, Answer]) -> tuple[HostFailed, ...]:
+        sent.append(one)
+        asked = {number: step.operation for number, step in enumerate(one.steps, start=1)}
+        answers.update({number: cluster_says(ask) for number, ask in asked.items() if isinstance(ask, wire.Ask)})
+        return ()
+
+    assert run(farewell_work(farewell, b"credential", warn), carry, lambda _: None, stage="x", host="cp1") == []
+    return sent
+
+
+def test_a_node_without_a_member_is_drained_and_then_deleted() -> None:
+    sent = talked(replace(FAREWELL, node="w1", member=""))
+    asked = [" ".join(one.asked) for batch in sent for one in batch.operations if isinstance(one, wire.Ask)]
+    assert any("unschedulable" in words or words.startswith("cordon") or "patch" in words for words in asked)
+    assert heads(sent[-1].operations) == [("delete_object", "node")]
+    (deleted,) = sent[-1].operations
+    assert deleted == wire.DeleteObject(kind="node", name="w1")
+    assert all("kubeconfig" in dict(batch.payload) for batch in sent), "each exec has the credential"
+
+
 def test_a_farewell_sends_only_what_is_there_to_be_removed() -> None:
     (sent,) = [next(farewell_work(FAREWELL, b"credential", pytest.fail))]
     assert heads(sent.operations)[0][0] == "ask"
@@ -168,6 +222,73 @@ def test_each_runtime_of_kprovs_is_asked_for_what_others_have_in_it(name: str) -
     seen = replace(bare(), records=dict(record("unit", unit) for unit in own.units))
     assert heads(tenants_batch(seen).operations) == [("alone", own.store)]
     assert not tenants_batch(bare()).operations
+
+
+def many(
+    failing: str = "", *, farewells: tuple[Farewell, ...] = (), unit: str = "kubelet.service", key: bool = True
+) -> tuple[list[Event], list[str], tuple[HostFailed, ...]]:
+    """Takes three hosts down, of which cp3 has nothing of kprov's: events, hosts that were sent something, failures."""
+    heard: list[Event] = []
+    asked: list[str] = []
+
+    def handler(one: Host, _command: str, stdin: bytes) -> Result:
+        asked.append(one.name)
+        lines = [f"done\t{number}\t-" for number, _ in enumerate(received(stdin), start=1)]
+        if one.name == failing:
+            lines = [f"fail\t1\t{base64.b64encode(b'it does not go').decode()}"]
+        return Result(status=0, stdout="".join(f"{line}\n" for line in (*lines, "end\t0\t-")).encode(), stderr=b"")
+
+    transport, names = FakeTransport(handler=handler), ["cp1", "cp2", "cp3"]
+    full = replace(bare(), records=dict([record("unit", unit)]))
+    failures = take_down(
+        Fleet(
+            sessions={name: transport.connect(host(name)) for name in names},
+            observations={"cp1": full, "cp2": full, "cp3": bare()},
+        ),
+        heard.append,
+        names=names,
+        farewells=farewells,
+        kubeconfig=(lambda: b"credential") if key else None,
+        generation="g",
+        forks=1,
+    )
+    return heard, asked, failures
+
+
+def kinds(heard: list[Event]) -> list[str]:
+    return [type(event).__name__ for event in heard if not isinstance(event, OperationDone)]
+
+
+def test_a_host_that_fails_stops_no_other_and_is_told_once() -> None:
+    heard, asked, failures = many("cp1")
+    assert asked == ["cp1", "cp2"]
+    assert [failure.host for failure in failures] == ["cp1"]
+    assert kinds(heard) == [
+        *("StageStarted", "HostStarted", "HostFailed", "HostStarted", "HostEnded", "StageEnded"),
+    ]
+    begun = next(event for event in heard if isinstance(event, StageStarted))
+    assert begun.hosts == ("cp1", "cp2"), "the third has nothing of kprov's"
+
+
+def test_of_hosts_without_anything_of_kprovs_nothing_is_told() -> None:
+    transport = FakeTransport(handler=lambda *_: pytest.fail("nothing is sent"))
+    heard: list[Event] = []
+    fleet = Fleet(sessions={"cp1": transport.connect(host("cp1"))}, observations={"cp1": bare()})
+    given = {"names": ["cp1"], "farewells": (), "kubeconfig": None, "generation": "g", "forks": 1}
+    assert take_down(fleet, heard.append, **given) == ()  # type: ignore[arg-type]
+    assert heard == []
+
+
+def test_a_farewell_is_told_as_a_stage_and_left_out_without_a_credential() -> None:
+    farewell = replace(FAREWELL, peer="cp2", member="")
+    heard, asked, failures = many(farewells=(replace(farewell, node=""),))
+    assert failures == ()
+    assert kinds(heard)[:2] == ["StageStarted", "StageEnded"]
+    assert [event.stage for event in heard if isinstance(event, StageStarted)] == ["farewell", "down"]
+    heard, asked, failures = many(farewells=(replace(farewell, node="w1"),), key=False)
+    assert [event.stage for event in heard if isinstance(event, StageStarted)] == ["down"]
+    assert asked == ["cp1", "cp2"]
+    assert failures == ()
 
 
 def test_containers_of_others_end_a_run_before_anything_is_changed() -> None:
