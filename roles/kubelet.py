@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kprov.pki.kubeconfig import referencing
@@ -23,6 +22,7 @@ from kprov.roles.reservations import kube_reserved, system_reserved
 from kprov.roles.templating import render
 from kprov.values import components
 from kprov.values.context import Context
+from kprov.values.durations import go_seconds
 from kprov.values.model import Facts
 from kprov.values.paths import BIN, KUBELET_CONFIG
 from kprov.values.resources import Directory, File, Gate, Resource, Unit
@@ -47,26 +47,20 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
     config = laid_over(_config(ctx), ctx.host.kubelet)
     yield File(path=CONFIG, content=dump(config), mode=0o600)
-    yield from _shutdown_delay(str(config["shutdownGracePeriod"]))
+    yield from _shutdown_delay(config)
     yield from certificates(ctx, _RECORD)
     yield program(ctx, "kubelet")
     yield _unit(ctx)
 
 
-def _shutdown_delay(period: str) -> Iterable[File]:
+def _shutdown_delay(config: Mapping[str, Any]) -> Iterable[File]:
     """What kubelet itself writes to make logind wait at shutdown, word for word: made ours, so that it goes again."""
-    seconds = go_seconds(period)
+    rows = config.get("shutdownGracePeriodByPodPriority") or ()
+    seconds = sum(row.get("shutdownGracePeriodSeconds", 0) for row in rows if isinstance(row, Mapping))
+    seconds = seconds or go_seconds(config.get("shutdownGracePeriod", "0s"))
     if seconds:
         text = f"# Kubelet logind override\n[Login]\nInhibitDelayMaxSec={seconds:.0f}\n"
         yield File(path="/etc/systemd/logind.conf.d/99-kubelet.conf", content=text.encode())
-
-
-def go_seconds(duration: str) -> float:
-    """Seconds of a Go duration such as `1m30s`. What is none gives 0: kubelet will say so when it starts."""
-    if not re.fullmatch(r"(\d+(\.\d+)?(h|ms|m|s))+", duration):
-        return 0.0
-    parts = re.findall(r"(\d+(?:\.\d+)?)(h|ms|m|s)", duration)
-    return sum(float(number) * {"h": 3600, "m": 60, "s": 1, "ms": 0.001}[unit] for number, unit in parts)
 
 
 def _unit(ctx: Context) -> Unit:
@@ -127,6 +121,9 @@ def _access() -> dict[str, Any]:
     }
 
 
+_SHUTDOWN = {"shutdownGracePeriod": "60s", "shutdownGracePeriodCriticalPods": "20s"}
+
+
 def _limits(ctx: Context) -> dict[str, Any]:
     return {
         "streamingConnectionIdleTimeout": "5m0s",
@@ -136,11 +133,10 @@ def _limits(ctx: Context) -> dict[str, Any]:
         "seccompDefault": True,
         "protectKernelDefaults": protects_kernel_defaults(ctx),
         "serializeImagePulls": False,
-        "maxParallelImagePulls": 4,
+        **({} if ctx.host.kubelet.get("serializeImagePulls") else {"maxParallelImagePulls": 4}),  # excludes it
         "containerLogMaxSize": "10Mi",
         "containerLogMaxFiles": 5,
-        "shutdownGracePeriod": "60s",
-        "shutdownGracePeriodCriticalPods": "20s",
+        **({} if ctx.host.kubelet.get("shutdownGracePeriodByPodPriority") else _SHUTDOWN),  # excludes these
         "kubeReserved": kube_reserved(ctx.own.cpus, ctx.own.memory),
         "systemReserved": system_reserved(ctx.own.memory, ctx.host.groups),
         "evictionHard": {  # naming one threshold drops the defaults of the others: name all

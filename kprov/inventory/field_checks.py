@@ -11,6 +11,7 @@ from typing import Any
 from kprov.artifacts.options import fields as known_fields
 from kprov.artifacts.options.fields import Slip, Types
 from kprov.artifacts.options.flags import data, minor
+from kprov.inventory import kubelet_rules
 from kprov.inventory.checks import variables_of
 from kprov.inventory.mistakes import Path
 from kprov.inventory.review import Review
@@ -62,6 +63,27 @@ def check(review: Review, versions: Mapping[str, str]) -> None:
             if types is not None and version is not None:
                 for slip in _slips(types, kind, given, version):
                     _note(review, path, slip)
+    _kubelets(review)
+
+
+def _kubelets(review: Review) -> None:
+    """What each kubelet would refuse of all that it is given; told where it is written nearest to the host."""
+    for name, entry in review.inventory.hosts.items():
+        places = _places(review, name, entry, review.groups[name])
+        if not all(review.sound(*place, "kubelet") for place, _ in places):
+            continue
+        given: dict[str, Any] = {}
+        at: dict[str, Path] = {}
+        for place, variables in reversed(places):
+            for key, value in variables.kubelet.items():
+                below = given.get(key)
+                both = isinstance(below, Mapping) and isinstance(value, Mapping)
+                given[key] = {**below, **value} if both else value  # type: ignore[dict-item]
+                at[key] = (*place, "kubelet")
+        for one in kubelet_rules.broken(given):
+            path = (*at[one.path[0]], *one.path)
+            todo = did_you_mean(one.path[-1], one.known)
+            review.fault(path, one.what, needed=one.needed, todo=todo, at_key=bool(one.known))
 
 
 def _containerd(review: Review, version: str) -> None:
@@ -132,17 +154,22 @@ def _too_many_pods(review: Review) -> None:
 
 def _most_pods(review: Review, name: str, entry: HostKeys, groups: frozenset[Group]) -> tuple[Any, Path]:
     """A host's maxPods and where it is written: the nearest to the host wins."""
+    for place, variables in _places(review, name, entry, groups):
+        if "maxPods" in variables.kubelet:
+            return variables.kubelet["maxPods"], (*place, "kubelet", "maxPods")
+    return None, ()
+
+
+def _places(review: Review, name: str, entry: HostKeys, groups: frozenset[Group]) -> list[tuple[Path, HostVariables]]:
+    """Where settings of a host stand, the nearest to it first."""
     inventory = review.inventory
-    places: list[tuple[Path, HostVariables]] = [(("hosts", name), entry)]
-    places += [
+    own: list[tuple[Path, HostVariables]] = [(("hosts", name), entry)]
+    own += [
         (("groups", group), inventory.groups[group])
         for group in reversed(GROUPS)
         if group in inventory.groups and group in groups
     ]
-    for place, variables in (*places, (("cluster",), inventory.cluster)):
-        if "maxPods" in variables.kubelet:
-            return variables.kubelet["maxPods"], (*place, "kubelet", "maxPods")
-    return None, ()
+    return [*own, (("cluster",), inventory.cluster)]
 
 
 def _taken(review: Review, path: Path, document: str, given: Mapping[str, Any], below: tuple[str, ...] = ()) -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 from kprov.observe.observation import Observation, seconds_of
 from kprov.preflight.problem import Problem, Severity
-from kprov.roles.kubelet import go_seconds
+from kprov.values.durations import go_seconds
 from kprov.values.host_settings import Mount, last_of
 from kprov.values.model import Cluster, Host
 

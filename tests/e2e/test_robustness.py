@@ -301,7 +301,8 @@ def test_a_full_store_is_told_and_gets_a_larger_quota(cluster: LabCluster) -> No
     cluster.sh("one", "head -c 900000 /dev/zero | tr '\\0' x > /tmp/value")
     cluster.sh("one", f"for n in $(seq 1 120); do {ETCDCTL} put /fill/$n < /tmp/value || break; done > /dev/null 2>&1")
     assert "etcd's store is full (ALARM NOSPACE)" in cluster.kprov("status", status=1).text
-    assert "EtcdAlarm" in cluster.kprov("plan").text
+    # What renews leases ends when it cannot, so that there may be units to start.
+    assert "EtcdAlarm" in cluster.kprov("plan", status=None).text
     settings(cluster, etcd={"quota_bytes": 512 << 20})
     cluster.kprov("up", "--yes")
     cluster.sh("one", f"for n in $(seq 121 180); do {ETCDCTL} put /fill/$n < /tmp/value; done > /dev/null")

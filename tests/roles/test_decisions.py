@@ -6,14 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 from given import context
 
+from kprov.roles import kubelet
 from kprov.roles.etcd import client_urls, member_name, peer_url
-from kprov.roles.kubelet import go_seconds
 from kprov.roles.layout import api_server_url, kube_proxy_mode
 from kprov.roles.network import mtu
 from kprov.roles.network import settings as network_settings
 from kprov.roles.reservations import kube_reserved, system_reserved
+from kprov.values.durations import go_seconds
+from kprov.values.resources import File
 
 GIB = 2**30
 
@@ -90,6 +93,25 @@ def _settings(**cluster: Any) -> list[str]:
     hosts = {"a": {"groups": ["etcd", "control_plane"], "connection": {"port": 2222}}, "b": {"groups": ["worker"]}}
     ctx = context({"cluster": cluster, "hosts": hosts})
     return network_settings(ctx, tunnel=None, routes="routed").decode().splitlines()
+
+
+def _kubelet(**settings: Any) -> dict[str, Any]:
+    """kubelet's configuration, and the time that logind waits."""
+    ctx = context({"hosts": {"a": {"groups": ["worker"], "kubelet": settings}}})
+    files = {item.path: item.content.decode() for item in kubelet.resources(ctx) if isinstance(item, File)}
+    delay = files.get("/etc/systemd/logind.conf.d/99-kubelet.conf", "").rpartition("=")[2].strip()
+    return {**yaml.safe_load(files["/var/lib/kubelet/config.yaml"]), "delay": delay}
+
+
+def test_settings_that_exclude_kprovs_own_leave_these_out() -> None:
+    """Kubelet refuses both together."""
+    usual = _kubelet()
+    assert (usual["maxParallelImagePulls"], usual["shutdownGracePeriod"], usual["delay"]) == (4, "60s", "60")
+    assert "maxParallelImagePulls" not in _kubelet(serializeImagePulls=True)
+    rows = [{"priority": 0, "shutdownGracePeriodSeconds": 20}, {"priority": 9, "shutdownGracePeriodSeconds": 5}]
+    by_priority = _kubelet(shutdownGracePeriodByPodPriority=rows)
+    assert by_priority["delay"] == "25"
+    assert not by_priority.keys() & {"shutdownGracePeriod", "shutdownGracePeriodCriticalPods"}
 
 
 def test_pods_are_kept_from_hosts_unless_it_is_open_and_from_kubelets_unless_an_addon_reads_them() -> None:

@@ -1,0 +1,74 @@
+"""What kubelet itself would refuse when it starts is found in the inventory, with line and column."""
+
+from __future__ import annotations
+
+import pytest
+from inventory_text import cluster, loaded, mistakes, only
+
+BROKEN = [  # a line of `cluster`, column, path, what, needed
+    ("kubelet: {evictionHard: {memory.availble: 5%}}", 28, "evictionHard.memory.availble", "no signal", "a signal"),
+    ("kubelet: {evictionHard: {memory.available: 100%}}", 46, "memory.available", "no threshold", "below 100%"),
+    ("kubelet: {evictionHard: {memory.available: much}}", 46, "memory.available", "no threshold", "quantity"),
+    ("kubelet: {evictionMinimumReclaim: {disk: 1Gi}}", 38, "evictionMinimumReclaim.disk", "no signal", "a signal"),
+    ("kubelet: {evictionSoft: {memory.available: 5%}}", 46, "evictionSoft", "without the time", "GracePeriod"),
+    ("kubelet: {imageGCHighThresholdPercent: 70}", 42, "imageGCHigh", "below the share", "below imageGCHigh"),
+    ("kubelet: {imageGCLowThresholdPercent: 101}", 41, "imageGCLow", "out of range", "from 0 to 100"),
+    ("kubelet: {imageMaximumGCAge: 1m}", 32, "imageMaximumGCAge", "too old before", "above imageMinimumGCAge"),
+    ("kubelet: {maxPods: 0}", 22, "maxPods", "out of range", "1 or more"),
+    ("kubelet: {maxPods: -3}", 22, "maxPods", "out of range", "1 or more"),
+    ("kubelet: {containerLogMaxFiles: 1}", 35, "containerLogMaxFiles", "out of range", "2 or more"),
+    ("kubelet: {serializeImagePulls: true, maxParallelImagePulls: 3}", 63, "maxParallel", "one after", "false"),
+    ("kubelet: {shutdownGracePeriodCriticalPods: 90s}", 46, "CriticalPods", "more time than all", "60s"),
+    ("kubelet: {shutdownGracePeriod: 10s}", 34, "shutdownGracePeriod", "more time than all", "at most"),
+    ("kubelet: {shutdownGracePeriodByPodPriority: [{priority: 0, shutdownGracePeriodSeconds: 9}],"
+     " shutdownGracePeriod: 90s}", 47, "ByPodPriority", "two ways", "either"),
+    ("kubelet: {cpuManagerPolicy: static, kubeReserved: {}, systemReserved: {memory: 1Gi}}", 31, "cpuManagerPolicy",
+     "CPUs that are kept", "reservedSystemCPUs"),
+    ("kubelet: {memoryManagerPolicy: Static}", 34, "memoryManagerPolicy", "memory that is kept", "reservedMemory"),
+    ("kubelet: {enforceNodeAllocatable: [kube-reserved]}", 37, "enforceNodeAllocatable", "no cgroup", "kubeReserved"),
+    ("kubelet: {enforceNodeAllocatable: [system-reserved]}", 37, "enforceNode", "no cgroup", "systemReserved"),
+    ("kubelet: {cgroupsPerQOS: false}", 28, "cgroupsPerQOS", "which are off", "cgroupsPerQOS: true"),
+    ("kubelet: {reservedSystemCPUs: 0-1, systemReservedCgroup: /a}", 33, "reservedSystemCPUs", "CPUs are", "either"),
+    ("kubelet: {logging: {format: xml}}", 22, "logging", "no format", "json"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "column", "path", "what", "needed"), BROKEN)
+def test_what_kubelet_would_refuse(line: str, column: int, path: str, what: str, needed: str) -> None:
+    mistake = only(cluster(line))
+    assert mistake.where == f"i.yaml:3:{column}"
+    assert path in mistake.what
+    assert what in mistake.what
+    assert needed in mistake.needed
+
+
+def test_a_signal_that_is_nearly_right_is_named() -> None:
+    assert only(cluster("kubelet: {evictionHard: {memory.availble: 5%}}")).todo == "did you mean 'memory.available'?"
+
+
+PROPER = [
+    "kubelet: {evictionHard: {memory.available: 0%, nodefs.inodesFree: 5%, pid.available: '100', imagefs.available: 1.5Gi}}",
+    "kubelet: {evictionSoft: {memory.available: 9%}, evictionSoftGracePeriod: {memory.available: 1m30s}}",
+    "kubelet: {imageGCHighThresholdPercent: 70, imageGCLowThresholdPercent: 60, imageMaximumGCAge: 2m1s}",
+    "kubelet: {imageMaximumGCAge: 0s, imageMinimumGCAge: 1h}",
+    "kubelet: {serializeImagePulls: true}",
+    "kubelet: {shutdownGracePeriod: 0s, shutdownGracePeriodCriticalPods: 0s}",
+    "kubelet: {shutdownGracePeriodByPodPriority: [{priority: 0, shutdownGracePeriodSeconds: 9}]}",
+    "kubelet: {cpuManagerPolicy: static}",
+    "kubelet: {cpuManagerPolicy: static, reservedSystemCPUs: '0', kubeReserved: {}, systemReserved: {}}",
+    "kubelet: {enforceNodeAllocatable: [pods, kube-reserved], kubeReservedCgroup: /kube}",
+    "kubelet: {cgroupsPerQOS: false, enforceNodeAllocatable: []}",
+    "kubelet: {logging: {format: json, verbosity: 2}}",
+]
+
+
+@pytest.mark.parametrize("line", PROPER)
+def test_what_kubelet_takes_is_taken(line: str) -> None:
+    loaded(cluster(line))
+
+
+def test_settings_of_a_host_are_judged_with_those_of_the_cluster() -> None:
+    host = "hosts:\n  cp1: {address: 192.0.2.11, groups: [control_plane], kubelet: {imageGCHighThresholdPercent: 55}}\n"
+    (mistake,) = mistakes(cluster("kubelet: {imageGCLowThresholdPercent: 60}", hosts=host))
+    assert "cluster.kubelet.imageGCLowThresholdPercent" in mistake.what
+    loaded(cluster("kubelet: {imageGCLowThresholdPercent: 50}", hosts=host))
