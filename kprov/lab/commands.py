@@ -6,15 +6,13 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from kprov.values.errors import LabError
 
-# Program → package that has it, by Debian's names.
-PROGRAMS: Mapping[str, str] = {
-    "debootstrap": "debootstrap",
-    "systemd-nspawn": "systemd-container",
+# Program → package that has it, by Debian's names: for every lab, and for those with machines of a kind.
+_ALWAYS: Mapping[str, str] = {
     "nft": "nftables",
     "ip": "iproute2",
     "nsenter": "util-linux",
@@ -24,6 +22,17 @@ PROGRAMS: Mapping[str, str] = {
     "umount": "mount",
     "chroot": "coreutils",
 }
+_OF_KIND: Mapping[str, Mapping[str, str]] = {
+    "container": {"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container"},
+    "vm": {
+        "debootstrap": "debootstrap",
+        "qemu-system-x86_64": "qemu-system-x86",
+        "qemu-img": "qemu-utils",
+        "mke2fs": "e2fsprogs",
+        "ssh": "openssh-client",
+    },
+}
+PROGRAMS: Mapping[str, str] = {**_ALWAYS, **_OF_KIND["container"], **_OF_KIND["vm"]}
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL_LINES = 15
 
@@ -88,13 +97,13 @@ def install_hint(packages: Sequence[str]) -> str:
     return "apt-get install " + " ".join(sorted(set(packages)))
 
 
-def missing_programs(present: Mapping[str, bool]) -> tuple[str, ...]:
-    """Of PROGRAMS, those that `present` does not have."""
-    return tuple(name for name in PROGRAMS if not present.get(name))
+def programs(kinds: Collection[str]) -> dict[str, str]:
+    """Program → package, of what labs with machines of these kinds need."""
+    return {**_ALWAYS} | {name: package for kind in sorted(kinds) for name, package in _OF_KIND[kind].items()}
 
 
-def require_host(system: str, euid: int, present: Mapping[str, bool]) -> None:
-    """Raises LabError unless this is Linux, we are root, and every program a lab needs is there."""
+def require_host(system: str, euid: int, present: Mapping[str, bool], kinds: Collection[str]) -> None:
+    """Raises LabError unless this is Linux, we are root, and every program is there that machines of `kinds` need."""
     if system != "Linux":
         raise LabError(
             "lab machines need Linux", found=system, needed="Linux with systemd-nspawn", todo="use a Linux machine"
@@ -103,22 +112,41 @@ def require_host(system: str, euid: int, present: Mapping[str, bool]) -> None:
         raise LabError(
             "lab machines need root",
             found=f"user id {euid}",
-            needed="root: they are containers with their own network and mounts",
+            needed="root: they have networks and mounts of their own",
             todo="run it again with sudo",
         )
-    if missing := missing_programs(present):
+    needed = programs(kinds)
+    if missing := [name for name in needed if not present.get(name)]:
         raise LabError(
             "programs that a lab needs are missing",
             found="no " + ", ".join(missing),
-            todo=install_hint([PROGRAMS[name] for name in missing]),
+            todo=install_hint([needed[name] for name in missing]),
         )
 
 
-def check_host() -> None:
+def check_host(kinds: Collection[str]) -> None:
     """`require_host` for this host, now."""
     path = environment()["PATH"]
-    present = {name: shutil.which(name, path=path) is not None for name in PROGRAMS}
-    require_host(platform.system(), os.geteuid(), present)
+    present = {name: shutil.which(name, path=path) is not None for name in programs(kinds)}
+    require_host(platform.system(), os.geteuid(), present, kinds)
+
+
+def available_memory(meminfo: str) -> int:
+    """MiB that programs may still take, by a /proc/meminfo text."""
+    rows = dict(line.split(":", 1) for line in meminfo.splitlines())
+    return int(rows["MemAvailable"].split()[0]) // 1024
+
+
+def require_memory(needed: int) -> None:
+    """Raises LabError when this computer has less than `needed` MiB of memory for virtual machines."""
+    free = available_memory(Path("/proc/meminfo").read_text(encoding="ascii"))
+    if free < needed:
+        raise LabError(
+            "too little memory for the virtual machines of a lab",
+            found=f"{free} MiB available",
+            needed=f"{needed} MiB",
+            todo="give them less (--memory), or remove labs you no longer need (kprov lab list)",
+        )
 
 
 def require_space(folder: Path, needed: int) -> None:

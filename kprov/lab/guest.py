@@ -1,4 +1,4 @@
-"""What makes one machine out of the shared base: its files. Writes only below the machine's own folder."""
+"""What makes one machine out of what all share: its files. Writes only below the machine's own folder."""
 
 from __future__ import annotations
 
@@ -43,11 +43,16 @@ def write_private(file: Path, content: bytes) -> None:
     partial.rename(file)
 
 
+def interface(machine: Machine) -> str:
+    """Name of the machine's one interface, inside it: nspawn's, or the kernel's own."""
+    return "host0" if machine.vm is None else "eth0"
+
+
 def network_file(lab: Lab, machine: Machine) -> str:
-    """systemd-networkd's file for the container's one interface, host0."""
+    """systemd-networkd's file for the machine's one interface."""
     return f"""\
 [Match]
-Name=host0
+Name={interface(machine)}
 
 [Network]
 Address={machine.address}/{lab.network.prefixlen}
@@ -62,11 +67,15 @@ def hosts_file(machine: Machine) -> str:
 
 
 def text_files(lab: Lab, machine: Machine, authorized_key: str) -> Iterator[tuple[str, int, str]]:
-    """(path below the root, mode, text) of each file that is the machine's own and no secret."""
+    """(path below the root, mode, text) of each file that is the machine's own and no secret.
+
+    What is below a user's home is that user's, everything else is root's.
+    """
     yield "etc/hostname", 0o644, f"{machine.name}\n"
     yield "etc/hosts", 0o644, hosts_file(machine)
-    yield "etc/machine-id", 0o444, f"{uuid.uuid4().hex}\n"
-    yield "etc/systemd/network/10-host0.network", 0o644, network_file(lab, machine)
+    if machine.vm is None:
+        yield "etc/machine-id", 0o444, f"{uuid.uuid4().hex}\n"  # a virtual machine makes its own
+    yield f"etc/systemd/network/10-{interface(machine)}.network", 0o644, network_file(lab, machine)
     yield "etc/ssh/sshd_config.d/kprov-lab.conf", 0o644, SSHD
     for home in USERS.values():
         yield f"{home}/.ssh/authorized_keys", 0o600, f"{authorized_key}\n"

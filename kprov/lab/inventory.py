@@ -5,7 +5,7 @@ It states what was seen of this host; it decides nothing about a cluster beyond 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -61,8 +61,14 @@ def has_capability(status: str, number: int) -> bool:
     return False
 
 
-def settings(traits: HostTraits) -> dict[str, Any]:
-    """The cluster keys that lab machines of a host with these traits need."""
+def settings(traits: HostTraits, kinds: Collection[str] = ("container",)) -> dict[str, Any]:
+    """The cluster keys that lab machines of these kinds need on a host with these traits."""
+    result: dict[str, Any] = _of_containers(traits) if "container" in kinds else {}
+    result["artifacts"] = {"compress": False}  # bytes cost nothing on one computer, unpacking them does
+    return result
+
+
+def _of_containers(traits: HostTraits) -> dict[str, Any]:
     # All machines share this computer's disk: a share of it being free says nothing of the lab, and nothing the lab's
     # kubelets could remove would free it.
     kubelet: dict[str, Any] = {"evictionHard": dict(_EVICTION), "imageGCHighThresholdPercent": 100}
@@ -74,7 +80,6 @@ def settings(traits: HostTraits) -> dict[str, Any]:
         result["swap"] = "keep"
         kubelet["failSwapOn"] = False
     result["kubelet"] = kubelet
-    result["artifacts"] = {"compress": False}  # bytes cost nothing on one computer, unpacking them does
     # The size of the connection table belongs to the host's own network namespace.
     result["kube_proxy"] = {"conntrack": {"maxPerCore": 0}}
     if not traits.sys_resource:
@@ -97,7 +102,7 @@ def content(
     keys: dict[str, Any] = {"name": cluster}
     if kubernetes is not None:
         keys["kubernetes"] = kubernetes
-    keys = merged({**keys, **settings(traits)}, cluster_keys or {})
+    keys = merged({**keys, **settings(traits, {machine.kind for machine in lab.machines})}, cluster_keys or {})
     result: dict[str, Any] = {"cluster": keys}
     if group_keys:
         result["groups"] = {name: dict(values) for name, values in group_keys.items()}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kprov.values.errors import LabError
 from kprov.values.model import GROUPS, Group
@@ -27,12 +28,31 @@ _MACHINE_NAME = re.compile(r"[a-z]([a-z0-9-]{0,22}[a-z0-9])?")
 _FIRST_HOST = 11
 
 
+Accelerator = Literal["kvm", "tcg"]  # QEMU's words: this computer's processors as they are, or emulated ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class VmSize:
+    """What a virtual machine has: MiB of memory, GiB of disk, processors."""
+
+    memory: int = 2560
+    disk: int = 12
+    processors: int = 2
+
+    def __str__(self) -> str:
+        return f"{self.memory} MiB of memory, {self.disk} GiB of disk, {self.processors} processors"
+
+
 @dataclass(frozen=True, kw_only=True)
 class MachineSpec:
-    """A machine to make: its name becomes its hostname; `groups` is what an inventory of the lab says of it."""
+    """A machine to make: its name becomes its hostname; `groups` is what an inventory of the lab says of it.
+
+    vm: size of a virtual machine with a kernel of its own; None: a container.
+    """
 
     name: str
     groups: tuple[Group, ...] = ("control_plane", "worker")
+    vm: VmSize | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +64,11 @@ class Machine:
     groups: tuple[Group, ...]
     address: str
     host_key: str
+    vm: VmSize | None = None
+
+    @property
+    def kind(self) -> str:
+        return "container" if self.vm is None else "vm"
 
     @property
     def identity(self) -> str:
@@ -56,12 +81,17 @@ class Machine:
 
     @property
     def root(self) -> Path:
-        """Its root file system as the host sees it, an overlay, mounted as long as the lab exists."""
+        """A container's root file system as the host sees it, an overlay, mounted as long as the lab exists."""
         return self.folder / "root"
 
     def real_folder(self, path: str) -> Path:
         """The folder outside the overlay that is bound over `path`, one of REAL_FOLDERS."""
         return self.folder / "data" / Path(path).name
+
+    @property
+    def key(self) -> Path:
+        """Private key that root, admin and deploy accept, mode 0600; one for all machines of the lab."""
+        return key_file(self.lab)
 
     @property
     def console(self) -> Path:
@@ -70,7 +100,10 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """A set of machines on one bridge. `index` is the third octet of its /24 and the number of its bridge."""
+    """A set of machines on one bridge. `index` is the third octet of its /24 and the number of its bridge.
+
+    image, accelerator: of its virtual machines; None when it has none.
+    """
 
     name: str
     index: int
@@ -79,6 +112,8 @@ class Lab:
     machines: tuple[Machine, ...]
     admin_password: Secret
     complete: bool = False
+    image: Path | None = None
+    accelerator: Accelerator | None = None
 
     @property
     def folder(self) -> Path:
@@ -87,7 +122,7 @@ class Lab:
     @property
     def key(self) -> Path:
         """Private key that root, admin and deploy accept on every machine, mode 0600."""
-        return self.folder / "id_ed25519"
+        return key_file(self.name)
 
     @property
     def network(self) -> IPv4Network:
@@ -115,6 +150,10 @@ class Lab:
             where=f"lab {self.name}",
             needed="one of " + ", ".join(machine.name for machine in self.machines),
         )
+
+
+def key_file(lab: str) -> Path:
+    return LABS / lab / "id_ed25519"
 
 
 def identity(lab: str, machine: str) -> str:
@@ -176,6 +215,23 @@ def check_machines(lab: str, machines: Sequence[MachineSpec], others: Mapping[st
             )
 
 
+def require_same(lab: Lab, machines: Sequence[MachineSpec], suite: str) -> None:
+    """Raises LabError unless the lab was made with these machines."""
+    have = [(machine.name, machine.groups, machine.vm) for machine in lab.machines]
+    want = [(spec.name, spec.groups, spec.vm) for spec in machines]
+    if have != want or lab.suite != suite:
+        raise LabError(
+            f"lab {lab.name} exists with other machines",
+            found=_told(have, lab.suite),
+            needed=_told(want, suite),
+            todo=f"kprov lab down {lab.name}, or choose another name",
+        )
+
+
+def _told(machines: Sequence[tuple[str, tuple[Group, ...], VmSize | None]], suite: str) -> str:
+    return ", ".join(f"{name} (vm: {vm})" if vm else name for name, _, vm in machines) + f" ({suite})"
+
+
 def _match(pattern: re.Pattern[str], name: str, kind: str) -> None:
     if not pattern.fullmatch(name):
         raise LabError(
@@ -193,10 +249,18 @@ def to_record(lab: Lab) -> dict[str, Any]:
         "index": lab.index,
         "suite": lab.suite,
         "base": str(lab.base),
+        "image": str(lab.image) if lab.image else None,
+        "accelerator": lab.accelerator,
         "complete": lab.complete,
         "machines": [
-            {"name": m.name, "groups": list(m.groups), "address": m.address, "host_key": m.host_key}
-            for m in lab.machines
+            {
+                "name": machine.name,
+                "groups": list(machine.groups),
+                "address": machine.address,
+                "host_key": machine.host_key,
+                "vm": dataclasses.asdict(machine.vm) if machine.vm else None,
+            }
+            for machine in lab.machines
         ],
     }
 
@@ -211,6 +275,8 @@ def from_record(record: Mapping[str, Any], admin_password: Secret) -> Lab:
         index=int(record["index"]),
         suite=str(record["suite"]),
         base=Path(record["base"]),
+        image=Path(record["image"]) if record.get("image") else None,
+        accelerator=record.get("accelerator"),
         complete=bool(record["complete"]),
         admin_password=admin_password,
         machines=tuple(
@@ -220,6 +286,7 @@ def from_record(record: Mapping[str, Any], admin_password: Secret) -> Lab:
                 groups=tuple(entry["groups"]),
                 address=str(entry["address"]),
                 host_key=str(entry["host_key"]),
+                vm=VmSize(**entry["vm"]) if entry.get("vm") else None,
             )
             for entry in record["machines"]
         ),

@@ -1,30 +1,41 @@
 """Labs of local test machines: made, started, stopped, crashed, rebooted and removed without a trace.
 
+What a kind of machine does in its own way is in `container` and `vm`.
+
 For tests, tutorials and diagnostics only: the engine reaches lab machines by SSH, as it reaches any other.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import secrets
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from kprov.lab import base, borrowed, cgroups, guest, network, nspawn, process, records
-from kprov.lab.commands import check_host, require_space, tail
-from kprov.lab.layout import LABS, Lab, Machine, MachineSpec, address, check_machines, check_name, free_index
+from kprov.lab import borrowed, guest, kinds, network, process, records, template, vm
+from kprov.lab.commands import check_host, tail
+from kprov.lab.layout import (
+    LABS,
+    Lab,
+    Machine,
+    MachineSpec,
+    check_machines,
+    check_name,
+    require_same,
+)
 from kprov.lab.mounts import remove_tree
 from kprov.lab.readiness import wait_ready
+from kprov.lab.registration import register
 from kprov.values.errors import LabError
-from kprov.values.secret import Secret
 
-_KEEPER = Path(__file__).with_name("keeper.sh")
-_MACHINE_BYTES = 2**29
-_STOP_TIMEOUT = 120.0  # systemd itself gives a service 90 s to stop
+_STOP_TIMEOUT = {"container": 120.0, "vm": 400.0}  # systemd itself gives a service 90 s to stop
+_NOW = timedelta()
+_POLL = 0.05
 
 
 def create(name: str, machines: Sequence[MachineSpec], *, suite: str = "bookworm") -> Lab:
@@ -35,14 +46,14 @@ def create(name: str, machines: Sequence[MachineSpec], *, suite: str = "bookworm
     """
     check_name(name)
     check_machines(name, machines, {})
-    check_host()
+    check_host({"vm" if spec.vm else "container" for spec in machines})
     known = records.find(name)
     if known is None or not known.complete:
-        base.ensure(suite)  # before the lab is locked: it may take minutes
+        template.ensure(machines, suite)  # before the lab is locked: it may take minutes
     with _held(name):
         known = records.find(name)
         if known is not None and known.complete:
-            _require_same(known, machines, suite)
+            require_same(known, machines, suite)
             for machine in known.machines:
                 _boot_if_down(known, machine)
             lab = known
@@ -72,9 +83,9 @@ def _make_anew(name: str, machines: Sequence[MachineSpec], suite: str) -> Lab:
     """Make a lab in its locked folder, whatever a run that was killed has left there; on failure nothing is left."""
     try:
         _empty(name)
-        template = base.ensure(suite)
-        require_space(template, len(machines) * _MACHINE_BYTES)
-        lab, host_keys = _register(name, machines, suite, template)
+        made_of = template.ensure(machines, suite)
+        template.require_room(machines)
+        lab, host_keys = register(name, machines, suite, made_of)
         _make(lab, host_keys)
         complete = dataclasses.replace(lab, complete=True)
         records.save(complete)
@@ -82,41 +93,6 @@ def _make_anew(name: str, machines: Sequence[MachineSpec], suite: str) -> Lab:
         _remove(name)
         raise
     return complete
-
-
-def _require_same(lab: Lab, machines: Sequence[MachineSpec], suite: str) -> None:
-    have = [(machine.name, machine.groups) for machine in lab.machines]
-    want = [(spec.name, spec.groups) for spec in machines]
-    if have != want or lab.suite != suite:
-        raise LabError(
-            f"lab {lab.name} exists with other machines",
-            found=f"{', '.join(name for name, _ in have)} ({lab.suite})",
-            needed=f"{', '.join(name for name, _ in want)} ({suite})",
-            todo=f"kprov lab down {lab.name}, or choose another name",
-        )
-
-
-def _register(name: str, machines: Sequence[MachineSpec], suite: str, template: Path) -> tuple[Lab, tuple[bytes, ...]]:
-    """Give the lab its number and write its record; returns it with its machines' SSH host keys (private)."""
-    pairs = [guest.new_key_pair("") for _ in machines]
-    with records.host_lock():
-        others = records.load_all()
-        check_machines(name, machines, {lab.name: [machine.name for machine in lab.machines] for lab in others})
-        index = free_index([lab.index for lab in others], network.routes())
-        lab = Lab(
-            name=name,
-            index=index,
-            suite=suite,
-            base=template,
-            admin_password=Secret(secrets.token_urlsafe(16)),
-            machines=tuple(
-                Machine(lab=name, name=spec.name, groups=spec.groups, address=address(index, position), host_key=public)
-                for position, (spec, (_, public)) in enumerate(zip(machines, pairs, strict=True))
-            ),
-        )
-        borrowed.take()
-        records.save(lab)
-    return lab, tuple(private for private, _ in pairs)
 
 
 def _make(lab: Lab, host_keys: Sequence[bytes]) -> None:
@@ -127,7 +103,7 @@ def _make(lab: Lab, host_keys: Sequence[bytes]) -> None:
     by_name = {machine.name: key for machine, key in zip(lab.machines, host_keys, strict=True)}
 
     def bring_up(machine: Machine) -> None:
-        guest.prepare(lab, machine, host_key=by_name[machine.name], authorized_key=public)
+        kinds.of(machine).prepare(lab, machine, host_key=by_name[machine.name], authorized_key=public)
         _boot(lab, machine)
         wait_ready(machine)
 
@@ -140,54 +116,51 @@ def _in_parallel(work: Callable[[Machine], None], machines: Sequence[Machine]) -
             done.result()
 
 
-def _boot(lab: Lab, machine: Machine) -> None:
-    groups = cgroups.make(machine.identity)
-    (machine.folder / "groups").write_text("".join(f"{group}\n" for group in groups), encoding="ascii")
-    modules = Path("/lib/modules")
-    container = nspawn.arguments(lab, machine, kernel_modules=modules.resolve() if modules.is_dir() else None)
-    command = nspawn.keeper_command(_KEEPER, machine, container)
-    process.spawn(command, extra_environment=nspawn.ENVIRONMENT, log=machine.console)
+def _boot(lab: Lab, machine: Machine, clock: timedelta = _NOW) -> None:
+    kinds.of(machine).boot(lab, machine, clock)
     process.wait_keeper(machine)
 
 
 def state(machine: Machine) -> Literal["running", "stopped"]:
-    """Whether the machine has an init; says nothing of what runs in it."""
-    return "running" if process.leader(machine) is not None else "stopped"
+    """Whether the machine has an init, or power; says nothing of what runs in it."""
+    return "running" if kinds.of(machine).running(machine) else "stopped"
 
 
-def start(machine: Machine) -> None:
+def kernel(lab: Lab, machine: Machine) -> str:
+    """Release of the kernel the machine runs: this host's, or its own."""
+    return kinds.of(machine).kernel(lab)
+
+
+def start(machine: Machine, *, clock: timedelta = _NOW) -> None:
     """Start a machine that does not run (after a stop, a crash, a restart of this host) and wait until SSH answers.
 
-    Raises LabError.
+    `clock`: how far a virtual machine's own clock is ahead of this computer's (negative: behind). Raises LabError.
     """
-    check_host()
+    check_host({machine.kind})
     lab = records.load(machine.lab)
     with records.lab_lock(machine.lab):
-        _boot_if_down(lab, machine)
+        _boot_if_down(lab, machine, clock)
     wait_ready(machine)
 
 
-def _boot_if_down(lab: Lab, machine: Machine) -> None:
+def _boot_if_down(lab: Lab, machine: Machine, clock: timedelta = _NOW) -> None:
     if process.keeper(machine) is None:
         with records.host_lock():
             borrowed.take()
         network.up(lab)
-        cgroups.sweep(machine.identity)
-        network.drop_link(machine.identity)
-        guest.mount(lab, machine)
-        _boot(lab, machine)
+        _boot(lab, machine, clock)
 
 
 def stop(machine: Machine, *, graceful: bool = True) -> None:
     """Power a machine off from inside; with `graceful` off, as `crash`. One that does not run is fine.
 
-    Raises LabError when it has not gone down after two minutes.
+    Raises LabError when it has not gone down after two minutes (a virtual machine: seven).
     """
     held = process.keeper(machine)
-    if graceful and held is not None and process.leader(machine) is not None:
-        run_in(machine, ["systemctl", "poweroff"], check=False)  # may die with the machine
+    if graceful and held is not None and state(machine) == "running":
+        _tell(machine, "poweroff")
         try:
-            process.wait_gone(held, timeout=_STOP_TIMEOUT)
+            process.wait_gone(held, timeout=_STOP_TIMEOUT[machine.kind])
         except LabError as error:
             raise LabError(
                 "the machine does not power off",
@@ -199,27 +172,46 @@ def stop(machine: Machine, *, graceful: bool = True) -> None:
 
 
 def crash(machine: Machine) -> None:
-    """Kill a machine as a power cut does, but for its disks, which keep what was written. Idempotent.
+    """Cut a machine's power. A container's disks keep what was written, a virtual machine's what it synced. Idempotent.
 
     Raises LabError when a process of it cannot be killed.
     """
-    held, outer = process.keeper(machine), process.container(machine)
-    if held is not None:
-        process.kill(held)
-    if outer is not None:
-        process.kill(outer)
-    cgroups.sweep(machine.identity)
-    network.drop_link(machine.identity)
+    lab = records.find(machine.lab)
+    if lab is not None:
+        _cut(lab, machine)
+
+
+def _cut(lab: Lab, machine: Machine) -> None:
+    kinds.of(machine).cut(lab, machine)
     (machine.folder / "keeper").unlink(missing_ok=True)
 
 
 def reboot(machine: Machine) -> None:
     """Reboot a machine from inside and wait until SSH answers again. Raises LabError."""
-    before = process.leader(machine)
-    run_in(machine, ["systemctl", "reboot"], check=False)  # may die with the machine
-    if before is not None:
-        process.wait_gone(before, timeout=_STOP_TIMEOUT)
+    kind, limit = kinds.of(machine), _STOP_TIMEOUT[machine.kind]
+    before, deadline = kind.boot_mark(machine), time.monotonic() + limit
+    _tell(machine, "reboot")
+    while kind.boot_mark(machine) in (before, ""):
+        if time.monotonic() > deadline + limit * (machine.kind == "vm"):
+            raise LabError("the machine does not reboot", where=machine.identity, log=process.console_tail(machine))
+        time.sleep(_POLL)
     wait_ready(machine)
+
+
+def _tell(machine: Machine, verb: str) -> None:
+    """Say `systemctl VERB` in a machine that may be gone before it answers."""
+    with suppress(LabError):
+        run_in(machine, ["systemctl", verb], check=False)
+
+
+def plug(machine: Machine, *, connected: bool) -> None:
+    """Pull a virtual machine's network cable, or put it back. Raises LabError."""
+    vm.plug(machine, connected=connected)
+
+
+def put(machine: Machine, source: Path, path: str) -> None:
+    """Copy a file of this host to `path` in a machine, as root. Raises LabError."""
+    kinds.of(machine).put(machine, source, path)
 
 
 def run_in(
@@ -227,9 +219,10 @@ def run_in(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program inside a machine as root, without SSH. Raises LabError when it fails, unless `check` is off.
 
-    It runs in the machine's namespaces but not in its cgroups: start daemons with `systemctl` or `systemd-run`.
+    In a container it runs in the machine's namespaces but not in its cgroups: start daemons with `systemctl` or
+    `systemd-run`. A virtual machine is reached by SSH.
     """
-    done = process.enter(machine, argv, text=text, timeout=timeout)
+    done = kinds.of(machine).enter(machine, [*argv], text=text, timeout=timeout)
     if check and done.returncode != 0:
         raise LabError(
             "a program in the machine failed",
@@ -247,7 +240,7 @@ def destroy(lab: Lab | str) -> None:
     """
     name = lab if isinstance(lab, str) else lab.name
     check_name(name)
-    check_host()
+    check_host(())
     try:
         with records.lab_lock(name):
             _remove(name)
@@ -267,7 +260,7 @@ def _empty(name: str) -> None:
     if known is not None:
         records.save(dataclasses.replace(known, complete=False))
         for machine in known.machines:
-            crash(machine)
+            _cut(known, machine)
         network.down(known)
     for entry in (LABS / name).iterdir():
         if entry.name not in records.FILES:

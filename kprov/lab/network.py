@@ -67,6 +67,18 @@ def drop_link(identity: str) -> None:
             run(["ip", "link", "delete", str(link["ifname"])], check=False)  # it may go by itself meanwhile
 
 
+def add_tap(name: str, bridge: str) -> None:
+    """Make a virtual machine's end of its cable on this host and plug it into the bridge; idempotent. Raises LabError."""
+    if run(["ip", "link", "show", "dev", name], check=False).returncode != 0:
+        run(["ip", "tuntap", "add", "dev", name, "mode", "tap"])
+    run(["ip", "link", "set", "dev", name, "master", bridge, "up"])
+
+
+def drop_tap(name: str) -> None:
+    """Remove a virtual machine's end of its cable; idempotent."""
+    run(["ip", "link", "delete", "dev", name], check=False)
+
+
 def _bridge_exists(name: str) -> bool:
     shown = run(["ip", "-json", "-details", "link", "show", "dev", name], check=False)
     if shown.returncode != 0:

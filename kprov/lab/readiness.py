@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
+from dataclasses import dataclass
 
-from kprov.lab import process
+from kprov.lab import kinds, process
 from kprov.lab.layout import Machine
 from kprov.values.errors import LabError
 
@@ -13,37 +14,47 @@ _POLL = 0.1
 _UP = ("running", "degraded")
 
 
-def wait_ready(machine: Machine, *, timeout: float = 60) -> None:
-    """Return when SSH answers and systemd is running (or degraded). Raises LabError after `timeout` seconds."""
-    begin = time.monotonic()
-    seen = "nothing"
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How long a machine may take: seconds without a new line on its console, and seconds in all."""
+
+    quiet: float
+    all: float
+
+
+CONTAINER = Patience(quiet=60, all=60)
+VM = Patience(quiet=240, all=1200)  # emulated on a busy computer: three minutes of console, and services that are slow
+
+
+def wait_ready(machine: Machine, patience: Patience | None = None) -> None:
+    """Return when SSH answers and systemd is running (or degraded). Raises LabError when patience is over."""
+    given = patience or (CONTAINER if machine.vm is None else VM)
+    begin = told = time.monotonic()
+    kind, said = kinds.of(machine), 0
     while True:
-        elapsed = time.monotonic() - begin
-        if process.leader(machine) is None:
-            seen = "no init in the container"
-            gone = process.keeper(machine) is None
-        else:
-            gone = False
-            seen = _status(machine)
-            if seen in _UP and _speaks_ssh(machine.address):
-                return
-        if gone or elapsed > timeout:
+        seen = kind.status(machine)
+        if seen in _UP and _speaks_ssh(machine.address):
+            return
+        now, size = time.monotonic(), _console_size(machine)
+        if size != said:
+            told, said = now, size
+        gone = process.keeper(machine) is None
+        if gone or now - told > given.quiet or now - begin > given.all:
             raise LabError(
                 "the machine did not come up",
                 where=machine.identity,
-                found=f"{seen}, after {elapsed:.0f} s",
+                found=f"{'it ended' if gone else seen}, after {now - begin:.0f} s",
                 needed="systemd running and an SSH server that answers",
                 log=process.console_tail(machine),
             )
         time.sleep(_POLL)
 
 
-def _status(machine: Machine) -> str:
+def _console_size(machine: Machine) -> int:
     try:
-        done = process.enter(machine, ["systemctl", "is-system-running"], timeout=10)
-    except LabError:  # it went away between two looks, as it does in a reboot
-        return "no init in the container"
-    return done.stdout.strip() or "systemd does not answer yet"
+        return machine.console.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _speaks_ssh(address: str) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -21,6 +21,7 @@ from kprov.artifacts.build import build, component_target
 from kprov.artifacts.cache import Cache, default_root
 from kprov.artifacts.progress import Silent
 from kprov.lab import Lab, MachineSpec, inventory, machines
+from kprov.lab.layout import VmSize
 from kprov.values.errors import KprovError
 from kprov.values.resources import CONTAINERD, Artifact
 
@@ -59,13 +60,15 @@ class LabCluster:
         suite: str = "bookworm",
         kubernetes: str | None = None,
         keys: Mapping[str, Any] = PLAIN,
+        vms: Mapping[str, VmSize] = MappingProxyType({}),
     ) -> None:
-        """keys: laid over the `cluster` mapping of its inventory."""
+        """keys: laid over the `cluster` mapping of its inventory. vms: hosts that are virtual machines, by name."""
         self.command: tuple[str | Path, ...] = (KPROV,)
         self.folder = folder
         self.inventory = folder / "inventory.yaml"
         self.hosts = dict(hosts)
-        specs = [MachineSpec(name=host, groups=tuple(groups)) for host, groups in hosts.items()]  # type: ignore[arg-type]
+        self.limit = 3600 if vms else 900  # seconds of one command
+        specs = [MachineSpec(name=host, groups=tuple(groups), vm=vms.get(host)) for host, groups in hosts.items()]  # type: ignore[arg-type]
         machines.destroy(name)
         self.lab: Lab = machines.create(name, specs, suite=suite)
         inventory.write(self.lab, self.inventory, kubernetes=kubernetes, cluster_keys=keys)
@@ -87,7 +90,7 @@ class LabCluster:
             text=True,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **(env or {})},
-            timeout=900,
+            timeout=self.limit,
             check=False,
         )
         ran = Ran(status=done.returncode, stdout=done.stdout, stderr=done.stderr)
@@ -176,11 +179,10 @@ class LabCluster:
         """Puts an image into the containerd of all nodes, or some."""
         for machine in self.lab.machines:
             if machine.name in (hosts or self.nodes_desired):
-                target = machine.root / "root" / "image.tar"
-                shutil.copyfile(tar, target)
+                machines.put(machine, tar, "/root/image.tar")
                 ctr = f"/opt/kprov/bin/ctr --address {socket} -n k8s.io"
-                self.sh(machine.name, f"{ctr} images import /root/image.tar")
-                target.unlink()
+                script = f"{ctr} images import /root/image.tar && rm /root/image.tar"
+                machines.run_in(machine, ["sh", "-c", script], timeout=600)
 
 
 UNITS = (

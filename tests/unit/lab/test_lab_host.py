@@ -168,21 +168,21 @@ ALL = dict.fromkeys(commands.PROGRAMS, True)
 
 def test_another_system_is_refused() -> None:
     with pytest.raises(LabError, match="need Linux"):
-        commands.require_host("Darwin", 0, ALL)
+        commands.require_host("Darwin", 0, ALL, ())
 
 
 def test_a_user_who_is_not_root_is_refused() -> None:
     with pytest.raises(LabError, match="need root") as caught:
-        commands.require_host("Linux", 1000, ALL)
+        commands.require_host("Linux", 1000, ALL, ())
     assert "sudo" in caught.value.todo
 
 
 def test_missing_programs_are_named_with_the_command_that_installs_them() -> None:
     with pytest.raises(LabError) as caught:
-        commands.require_host("Linux", 0, {**ALL, "debootstrap": False, "systemd-nspawn": False})
+        commands.require_host("Linux", 0, {**ALL, "debootstrap": False, "systemd-nspawn": False}, {"container"})
     assert caught.value.found == "no debootstrap, systemd-nspawn"
     assert caught.value.todo == "apt-get install debootstrap systemd-container"
-    commands.require_host("Linux", 0, ALL)
+    commands.require_host("Linux", 0, ALL, {"container"})
 
 
 def test_too_little_space_is_refused(tmp_path: Path) -> None:

@@ -114,3 +114,8 @@ def test_swap_is_seen_below_the_heading() -> None:
 def test_a_capability_is_read_from_the_bounding_set() -> None:
     assert inventory.has_capability("Name:\tx\nCapBnd:\t000001ffffffffff\n", 24)
     assert not inventory.has_capability("CapEff:\t000001ffffffffff\nCapBnd:\t000001fffeffffff\n", 24)
+
+
+def test_machines_with_kernels_of_their_own_need_none_of_the_settings_of_containers() -> None:
+    assert inventory.settings(POOR, {"vm"}) == {"artifacts": {"compress": False}}
+    assert inventory.settings(POOR, {"vm", "container"}) == inventory.settings(POOR)
