@@ -2,6 +2,7 @@
 # make test   lint, unit tests, whole clusters on lab machines
 # make mutants  takes out decisions one by one and lists what no unit test notices; a quarter of an hour
 # make test-long   what takes longer: a cluster of all three runtimes, built from modules, each put on each node
+# make test-machines   on virtual machines with kernels of their own; PART=1 runs one part, each takes up to an hour
 # Debian or Ubuntu with root, Python 3.11, git, make and Go is all they need; `make setup` installs the rest.
 
 SHELL := /bin/bash
@@ -21,9 +22,10 @@ SCRIPTS := $(wildcard addons/*/*.sh kprov/*/*.sh kprov/*/*/*.sh templates/*/*.sh
 # Debian's names: what builds components and runs a lab, and what tests need beside it.
 DEMO_PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client gcc libc6-dev libseccomp-dev pkg-config \
 	python3-venv ca-certificates
+MACHINE_PACKAGES := qemu-system-x86 qemu-utils e2fsprogs
 TEST_PACKAGES := openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt chromium fonts-dejavu-core
 
-.PHONY: bench bench-cluster mutants demo demo-down demo-setup demo-packages test test-unit coverage test-e2e test-long lint types artifacts setup packages clean
+.PHONY: bench bench-cluster mutants demo demo-down demo-setup demo-packages test test-unit coverage test-e2e test-long test-machines machine-packages lint types artifacts setup packages clean
 
 demo: demo-setup
 	@$(KPROV) artifacts fetch
@@ -88,6 +90,11 @@ test-e2e: setup artifacts
 test-long: setup
 	@$(BIN)/pytest -q -m long tests/e2e
 
+# In modules of their own, one a part. An emulated machine needs a processor: run no other labs meanwhile.
+PART := *
+test-machines: setup machine-packages artifacts
+	@$(BIN)/pytest -q -m machines tests/e2e/machines/test_part$(PART)_*.py
+
 lint: setup types
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -141,6 +148,10 @@ demo-packages:
 packages:
 	@$(INSTALL)
 	install $(DEMO_PACKAGES) $(TEST_PACKAGES)
+
+machine-packages:
+	@$(INSTALL)
+	install $(MACHINE_PACKAGES)
 
 $(INSTALLED): setup.cfg pyproject.toml
 	@[ -x $(BIN)/python ] || python3 -m venv .venv

@@ -58,7 +58,9 @@ export DEBIAN_FRONTEND=noninteractive
 mkdir -p /etc/initramfs-tools/conf.d
 printf 'COMPRESS=lz4\\nCOMPRESSLEVEL=1\\nMODULES=most\\n' > /etc/initramfs-tools/conf.d/kprov-lab
 apt-get -qy -o Dpkg::Use-Pty=0 install --no-install-recommends lz4 "$@"
-apt-get -q clean
+# Files of packages that machines will want stay, and so does apt's cache: to make it takes a minute there.
+rm -f /var/cache/apt/archives/linux-image-*.deb
+apt-cache -q gencaches
 : > /etc/machine-id
 mkdir -p /var/log/journal
 chmod 0755 /usr/local/sbin/kprov-lab-seed
