@@ -51,7 +51,7 @@ watch() {
 }
 
 do_steady() { # unit, seconds: its main process stays. One that ends soon after each start answers well in between
-    limit=$(($(date +%s) + $2)); began=$(date +%s)
+    began=$(date +%s); rm -f "$stage/waited"
     # One that an earlier exec restarted has lived for as long as its process.
     case " $restarted " in *" $1 "*) ;; *) restarted="$restarted $1"; elder="$elder $1" ;; esac
     while :; do
@@ -62,7 +62,7 @@ do_steady() { # unit, seconds: its main process stays. One that ends soon after 
         if [ "${3:-0}" -ge 5 ]; then
             log="it ended $3 times within $(($(date +%s) - began)) s of its restart, and systemd starts it"
             log="$log again and again"
-        elif [ "$(date +%s)" -ge $limit ]; then
+        elif late "$1" "$2"; then
             log="it did not run for longer than its RestartSec, it is ${5:-unknown} (${6:-unknown})"
         else sleep 0.2; continue; fi
         words=$(last_words "$1")
