@@ -96,8 +96,11 @@ class Image:
 
     @property
     def release(self) -> str:
-        """The kernel's release, as `uname -r` says it."""
-        return (self.folder / "release").read_text(encoding="ascii").strip()
+        """The kernel's release, as `uname -r` says it; `unknown` when somebody emptied the cache."""
+        try:
+            return (self.folder / "release").read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return "unknown"
 
 
 def key(suite: str, architecture: str) -> str:

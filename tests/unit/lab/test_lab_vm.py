@@ -160,6 +160,13 @@ def test_an_image_has_another_name_when_something_in_it_changes(monkeypatch: pyt
     assert name != image.key("trixie", "x86_64")
 
 
+def test_a_lab_is_listed_though_its_image_is_gone(tmp_path: Path) -> None:
+    made = image.Image(folder=tmp_path)
+    assert made.release == "unknown"
+    (tmp_path / "release").write_text("6.1.0-57-cloud-amd64\n")
+    assert made.release == "6.1.0-57-cloud-amd64"
+
+
 def test_an_architecture_without_a_kernel_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     with pytest.raises(LabError) as caught:
