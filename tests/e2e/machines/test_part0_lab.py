@@ -50,7 +50,7 @@ def test_it_has_the_size_kernel_and_users_that_were_asked_for(lab: Lab, machine:
     password = lab.admin_password.reveal()
     asked = ["su", "admin", "-c", "sudo -S -p '' id -u"]
     assert machines.run_in(machine, asked, text=f"{password}\n").stdout.strip() == "0"
-    assert sh(machine, "ls /root/kprov-lab-password 2>/dev/null; true") == ""
+    assert sh(machine, "test -e /root/kprov-lab-password || echo gone") == "gone"
 
 
 def test_it_is_listed_with_its_kind_kernel_and_state(lab: Lab, machine: Machine) -> None:
@@ -88,7 +88,7 @@ def test_a_power_cut_loses_what_was_not_synced_and_keeps_what_was(machine: Machi
     with pytest.raises(LabError, match="does not run"):
         machines.run_in(machine, ["true"])
     machines.start(machine, clock=timedelta(days=400))
-    assert sh(machine, "cat /root/synced; cat /root/lost 2>/dev/null; true") == "synced"
+    assert sh(machine, "cat /root/synced; test -e /root/lost || echo and nothing else") == "synced\nand nothing else"
 
 
 def test_its_clock_is_its_own(machine: Machine) -> None:

@@ -45,7 +45,7 @@ client() ( # program, arguments, one more where there is one
     set -- $2 ${more:+"$more"}
     case $program in
     etcdctl)
-        exec timeout 20 $BIN/etcdctl --cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/healthcheck-client.crt \
+        exec timeout 60 $BIN/etcdctl --cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/healthcheck-client.crt \
             --key=/etc/etcd/pki/healthcheck-client.key --command-timeout=10s --dial-timeout=5s -w json "$@" ;;
     *)
         export KUBECACHEDIR=/run/kprov/cache KUBECONFIG="$stage/payload/kubeconfig"

@@ -24,7 +24,7 @@ passes() { # kind, argument
     says) says "$2" ;;
     command)
         KUBECACHEDIR=/run/kprov/cache KUBECONFIG=$stage/payload/kubeconfig \
-            timeout 20 $2 < /dev/null > "$stage/gate" 2>&1 ;;
+            timeout 60 $2 < /dev/null > "$stage/gate" 2>&1 ;;
     esac
 }
 

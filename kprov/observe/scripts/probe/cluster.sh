@@ -37,4 +37,4 @@ objects() { # the credential arrives in the query and lives in a root-only folde
     return 0
 }
 
-ask_api() { HOME=$work KUBECACHEDIR=/run/kprov/cache timeout 10 $BIN/kubectl --kubeconfig "$work/kubeconfig" --request-timeout=5s "$@" 2> "$work/error"; }
+ask_api() { HOME=$work KUBECACHEDIR=/run/kprov/cache timeout 30 $BIN/kubectl --kubeconfig "$work/kubeconfig" --request-timeout=5s "$@" 2> "$work/error"; }
