@@ -80,6 +80,11 @@ def _kubelets(review: Review) -> None:
                 both = isinstance(below, Mapping) and isinstance(value, Mapping)
                 given[key] = {**below, **value} if both else value  # type: ignore[dict-item]
                 at[key] = (*place, "kubelet")
+        servers = given.get("clusterDNS") or ()
+        keys = review.inventory.cluster
+        if servers and str(keys.dns_ip or keys.service_cidr[10]) not in map(str, servers):
+            what = "pods that start from now on ask these servers, and find no name of the cluster by its own DNS"
+            review.caution((*at["clusterDNS"], "clusterDNS"), what)
         for one in kubelet_rules.broken(given):
             path = (*at[one.path[0]], *one.path)
             todo = did_you_mean(one.path[-1], one.known)

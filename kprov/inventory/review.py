@@ -39,7 +39,9 @@ class Review:
 
     def caution(self, path: Path, what: str, todo: str = "") -> None:
         place = self.mistakes.where(self.root.key_mark(path))
-        self.cautions.append(Caution(where=place, what=f"{dotted(path)}: {what}", todo=todo))
+        caution = Caution(where=place, what=f"{dotted(path)}: {what}", todo=todo)
+        if caution not in self.cautions:  # of what is written once for many hosts
+            self.cautions.append(caution)
 
     def sound(self, *path: str | int) -> bool:
         """Whether nothing at, above or below this path has a mistake."""

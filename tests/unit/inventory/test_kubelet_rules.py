@@ -72,3 +72,11 @@ def test_settings_of_a_host_are_judged_with_those_of_the_cluster() -> None:
     (mistake,) = mistakes(cluster("kubelet: {imageGCLowThresholdPercent: 60}", hosts=host))
     assert "cluster.kubelet.imageGCLowThresholdPercent" in mistake.what
     loaded(cluster("kubelet: {imageGCLowThresholdPercent: 50}", hosts=host))
+
+
+def test_other_name_servers_than_the_clusters_are_a_caution() -> None:
+    (told,) = loaded(cluster("kubelet: {clusterDNS: [192.0.2.53]}")).warnings
+    assert told.where == "i.yaml:3:13"
+    assert "the cluster by its own DNS" in told.what
+    assert not loaded(cluster("kubelet: {clusterDNS: [192.0.2.53, 10.96.0.10]}")).warnings
+    assert not loaded(cluster("dns_ip: 10.96.0.53", "kubelet: {clusterDNS: [10.96.0.53]}")).warnings
