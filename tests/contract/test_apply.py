@@ -395,4 +395,7 @@ def test_asking_about_fifty_paths_takes_at_most_40_kilobytes(room: Room) -> None
     program = probe_program(Question(keys=[("file", path) for path in paths]).queries())
     answer = room.sh(PROBE_COMMAND, program)
     assert {path for path in paths if path.encode() in answer.stdout} == set(paths)
-    assert len(program) + len(answer.stdout) + len(answer.stderr) <= 40_000
+    # Labs and whatever else runs on this computer have links and ports of their own.
+    others = (b"link\t", b"address\t", b"listener\t", b"udp\t", b"disk\t")
+    rows = [row for row in answer.stdout.splitlines(keepends=True) if not row.startswith(others)]
+    assert len(program) + sum(map(len, rows)) + len(answer.stderr) <= 39_500

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -312,15 +313,22 @@ def test_nothing_of_a_configuration_loosens_what_kprov_holds_to(server: SshServe
     assert sorted(file.name for file in tmp_path.iterdir()) == ["config"]
 
 
-def test_a_user_id_without_an_account(server: SshServer, tmp_path: Path) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """One that other users can enter; those of pytest are closed whenever another one begins."""
+    with tempfile.TemporaryDirectory(prefix="kprov-open-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_user_id_without_an_account(server: SshServer, open_folder: Path) -> None:
     """As containers have: OpenSSH refuses to run, and everything needed is in the inventory."""
     if os.geteuid() != 0:
         pytest.skip("another user id needs root")
-    key = tmp_path / "key"
+    key, known_hosts = open_folder / "key", open_folder / "known_hosts"
     shutil.copy(server.key, key)
+    shutil.copyfile(server.known_hosts, known_hosts)
     os.chown(key, 54321, 54321)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
     code = (
         "import os, sys, getpass, stringprep, encodings.idna; from pathlib import Path; "
         "from kprov.transport import SshTransport; "
@@ -337,11 +345,11 @@ def test_a_user_id_without_an_account(server: SshServer, tmp_path: Path) -> None
         name: value for name, value in os.environ.items() if name not in ("LOGNAME", "USER", "LNAME", "USERNAME")
     }
     given = subprocess.run(
-        [*argv, server.user, key, server.known_hosts], capture_output=True, text=True, check=False, env=environment
+        [*argv, server.user, key, known_hosts], capture_output=True, text=True, check=False, env=environment
     )
     assert given.stdout == "b'in\\n'\n", given.stderr
     missing = subprocess.run(
-        [*argv, "", key, server.known_hosts], capture_output=True, text=True, check=False, env=environment
+        [*argv, "", key, known_hosts], capture_output=True, text=True, check=False, env=environment
     )
     assert "no user to connect as" in missing.stderr
 

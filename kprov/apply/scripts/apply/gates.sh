@@ -50,10 +50,11 @@ worked() { # unit or -: seconds that its processes had a processor, or stood in 
 }
 
 # Whether a unit's time is up. What it works through does not count: on a slow host, or a busy one, it comes up later.
-# Looked at once in five asks, a second: the asking itself takes time of the processor that the unit waits for.
+# Looked at once a second: the looking takes time of the processor that the unit waits for.
 late() { # unit or -, seconds
-    asks=$((asks + 1)); [ $((asks % 5)) = 1 ] || return 1
     read -r now _ < /proc/uptime
+    [ "${now%%.*}" != "$looked" ] || return 1
+    looked=${now%%.*}
     awk -v now="$now" -v work="$(worked "$1")" -v limit="$2" -v most=$PATIENCE -v file="$stage/waited" 'BEGIN {
         began = at = now; had = work
         if ((getline line < file) > 0) {
@@ -67,7 +68,7 @@ late() { # unit or -, seconds
 }
 
 do_gate() { # unit, kind, seconds, argument
-    rm -f "$stage/waited"; asks=0
+    rm -f "$stage/waited"; looked=
     : > "$stage/gate"
     until settled "$1" && passes "$2" "$4"; do
         ! late "$1" "$3" || fail "$(gate_failure "$1")"

@@ -51,7 +51,7 @@ watch() {
 }
 
 do_steady() { # unit, seconds: its main process stays. One that ends soon after each start answers well in between
-    began=$(date +%s); rm -f "$stage/waited"; asks=0
+    began=$(date +%s); rm -f "$stage/waited"; looked=
     # One that an earlier exec restarted has lived for as long as its process.
     case " $restarted " in *" $1 "*) ;; *) restarted="$restarted $1"; elder="$elder $1" ;; esac
     while :; do
