@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +41,7 @@ TESTS = ("plan", "apply", "run", "observe", "preflight")
 EXPLAINED = Path(__file__).parent / "explained.txt"
 QUIET = ["-q", "-x", "-n0", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly"]
 Covered = Mapping[tuple[str, int], list[str]]  # file and line → tests
+_NOWHERE = "/nonexistent"
 _FIRST = 12
 _SECONDS = 60  # a mutant that runs for longer does not end: that is noticed
 
@@ -108,18 +111,27 @@ def _lived(work: list[Mutant], covered: Covered, jobs: int) -> Iterator[Mutant]:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid:
             mutant, _ = running.pop(pid)
+            _end_group(pid)
             if status == 0:
                 yield mutant
             continue
         for late in [pid for pid, (_, since) in running.items() if time.monotonic() - since > _SECONDS]:
-            os.kill(late, 9)
+            _end_group(late)
         time.sleep(0.02)
+
+
+def _end_group(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _start(mutant: Mutant, tests: list[str]) -> int:
     pid = os.fork()
     if pid:
         return pid
+    os.setsid()  # what it starts ends with it
+    # Without its guard a test may build or fetch: nothing is found to do it with, and no cache is written.
+    os.environ.update(PATH="/usr/bin:/bin", HOME=_NOWHERE, XDG_CACHE_HOME=_NOWHERE)
     quiet = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(quiet, number)

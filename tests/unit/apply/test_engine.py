@@ -482,6 +482,23 @@ def test_a_newcomer_is_taken_in_started_promoted_and_settled_in_four_execs() -> 
     assert execs[3][1] == ["steady", "etcd_flags", "stamp"], "its stamp only once it votes and is healthy"
 
 
+def test_data_of_another_cluster_is_set_aside_before_its_host_is_taken_in_and_none_else() -> None:
+    script = (said(members=LISTED), said(members=TAKEN_IN), said(members=[]))
+    for stale, first in (((), ["unstamp", "file", "ask"]), (("c",), ["unstamp", "file", "set_data_aside", "ask"])):
+        membership = Membership(join=("c",), live=("https://a:2379",), stale=stale)
+        execs, failures = etcd_execs(newcomer(), membership, *script)
+        assert failures == []
+        assert execs[0] == ("c", first)
+
+
+def test_a_member_whose_joining_was_cut_off_forgets_the_flags_of_its_first_start() -> None:
+    for settle, sent in ((("c",), ["etcd_flags"]), ((), [])):
+        none = {"c": replace(plan("c", stage="etcd"), changes=(), restarts=())}
+        execs, failures = etcd_execs(none, Membership(settle=settle))
+        assert failures == []
+        assert [words for _, words in execs if "etcd_flags" in words] == ([sent] if sent else [])
+
+
 def test_a_newcomer_that_is_known_and_votes_is_not_asked_about_again() -> None:
     voter = {"ID": 12, "name": "c", "peerURLs": ["https://c:2380"]}
     execs, failures = etcd_execs(

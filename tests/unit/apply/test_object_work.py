@@ -262,6 +262,9 @@ def test_what_stands_before_the_api_goes_first_and_namespaces_last() -> None:
     old = [item("Namespace", "ns"), item("ConfigMap", "c"), item("Deployment", "d"), item("APIService", "v1.x")]
     made = plan((), (*old, list_of(old)))
     assert applied(objects_work(made), "delete_objects") == ["v1.x", "d", "c", "ns"]
+    assert words(objects_work(made))[0] == "persistentvolumeclaims", (
+        "before anything is deleted: others' data may be in it"
+    )
     assert heads(addons_work(made, {}, issue))[0] == ("namespace_gone", "Namespace ns gone")
 
 

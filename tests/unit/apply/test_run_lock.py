@@ -9,7 +9,7 @@ import pytest
 from kprov.apply.lock import hold_lock
 from kprov.apply.scripts import LOCK_COMMAND
 from kprov.state.store import operator_name
-from kprov.transport import Result
+from kprov.transport import Held, Result
 from kprov.transport.fake import FakeTransport
 from kprov.values.errors import LockedError, TransportError
 from kprov.values.model import Connection, Host
@@ -40,6 +40,35 @@ def test_another_run_is_named() -> None:
     with pytest.raises(LockedError) as caught:
         take(1, b"held ops@desk pid 3\n")
     assert "ops@desk" in caught.value.found
+
+
+def test_what_waited_for_a_lock_that_another_run_holds_is_closed() -> None:
+    fake = FakeTransport(handler=lambda *_: Result(status=1, stdout=b"held ops@desk pid 3\n", stderr=b""))
+    session = fake.connect(HOST)
+    closed: list[str] = []
+    hold = session.hold
+
+    def held(command: str) -> Held:
+        one = hold(command)
+        close = one.close
+
+        def closing() -> Result:
+            closed.append(command)
+            return close()
+
+        one.close = closing  # type: ignore[method-assign]
+        return one
+
+    session.hold = held  # type: ignore[method-assign]
+    with pytest.raises(LockedError):
+        hold_lock(session, "me")
+    assert closed == [LOCK_COMMAND]
+
+
+def test_the_last_line_of_a_host_that_cannot_take_it_is_what_was_found() -> None:
+    with pytest.raises(TransportError) as caught:
+        take(2, b"", b"first\nsecond\n")
+    assert caught.value.found == "second"
 
 
 def test_a_host_that_cannot_take_it_is_not_told_as_another_run() -> None:
