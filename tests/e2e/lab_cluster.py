@@ -67,7 +67,8 @@ class LabCluster:
         self.folder = folder
         self.inventory = folder / "inventory.yaml"
         self.hosts = dict(hosts)
-        self.limit = 3600 if vms else 900  # seconds of one command
+        self.limit = 3600 if vms else 900  # seconds of one command of kprov's
+        self.patience = 300 if vms else 60  # seconds of one program inside a machine
         specs = [MachineSpec(name=host, groups=tuple(groups), vm=vms.get(host)) for host, groups in hosts.items()]  # type: ignore[arg-type]
         machines.destroy(name)
         self.lab: Lab = machines.create(name, specs, suite=suite)
@@ -113,7 +114,7 @@ class LabCluster:
 
     def run(self, host: str, *argv: str, check: bool = True) -> str:
         """Runs a program inside a machine, as root."""
-        return machines.run_in(self.lab.machine(host), list(argv), check=check).stdout
+        return machines.run_in(self.lab.machine(host), list(argv), timeout=self.patience, check=check).stdout
 
     def sh(self, host: str, script: str, *, check: bool = True) -> str:
         return self.run(host, "sh", "-c", script, check=check)

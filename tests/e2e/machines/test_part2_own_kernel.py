@@ -1,4 +1,4 @@
-"""Part 2: settings of a machine's own kernel: swap stays off, modules and sysctls come back, a firewall that drops."""
+"""Part 2: settings of a machine's own kernel: swap stays off, modules and sysctls come back."""
 
 from __future__ import annotations
 
@@ -20,26 +20,6 @@ fallocate -l 256M /swapfile && chmod 600 /swapfile && mkswap -q /swapfile
 echo '/swapfile none swap sw 0 0' >> /etc/fstab
 swapon -a
 """
-# Closed but for SSH and ping, as an administrator closes a server; loaded at boot by the distribution's service.
-CLOSED = """
-cat > /etc/nftables.conf <<END
-flush ruleset
-table inet admin {
-    chain input {
-        type filter hook input priority filter; policy drop;
-        ct state established,related accept
-        iif lo accept
-        ip protocol icmp accept
-        tcp dport 22 accept
-    }
-}
-END
-systemctl enable --now nftables
-"""
-OPENED = """
-sed -i 's/tcp dport 22 accept/tcp dport { 22, 10250 } accept/' /etc/nftables.conf
-systemctl reload nftables
-"""
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +30,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
     made.destroy()
 
 
-def test_a_firewall_that_drops_is_told_before_anything_is_changed(cluster: LabCluster) -> None:
-    cluster.sh("w1", CLOSED)
-    told = cluster.kprov("plan", status=None).text
-    assert "firewall" in told, told
-    assert "10250" in told, told
-
-
 def test_swap_of_the_machines_own_is_switched_off(cluster: LabCluster) -> None:
-    cluster.sh("w1", OPENED)
     cluster.sh("w1", SWAP)
     assert cluster.sh("w1", "wc -l < /proc/swaps").strip() == "2"
     cluster.kprov("up", "--yes")
@@ -78,7 +50,3 @@ def test_after_a_reboot_modules_and_sysctls_are_back_and_swap_is_not(cluster: La
     assert all(module in now.split() or module == "overlay" for module in wanted), (wanted, now)
     cluster.kprov("verify")
     assert cluster.kprov("plan").status == 0
-
-
-def test_the_administrators_firewall_is_as_it_was(cluster: LabCluster) -> None:
-    assert "policy drop" in cluster.sh("w1", "nft list chain inet admin input")

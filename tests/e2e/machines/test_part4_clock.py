@@ -44,7 +44,7 @@ def test_a_machine_whose_clock_is_wrong_is_named_and_nothing_is_changed(cluster:
     assert "the host's clock is wrong" in ran.text
     seconds = abs(round(ahead.total_seconds()))
     side = "ahead of" if ahead > timedelta() else "behind"
-    assert any(f"{seconds + slip} s {side} the other machines" in ran.text for slip in range(-3, 4)), ran.text
+    assert any(f"{seconds + slip} s {side} the other machines" in ran.text for slip in range(-20, 21)), ran.text
     assert cluster.sh("w1", "ls /etc/kubernetes 2>/dev/null; true") == ""
 
 
