@@ -16,6 +16,7 @@ from kprov.apply.rolls import Request, Run, rolling
 from kprov.observe.observation import EtcdMember, EtcdView
 from kprov.plan import stage_names
 from kprov.plan.cluster import ClusterPlan
+from kprov.plan.encryption_change import EncryptionChange
 from kprov.plan.etcd import Membership
 from kprov.plan.host import HostPlan, Restart
 from kprov.plan.runtime_swap import Swap
@@ -24,7 +25,7 @@ from kprov.plan.upgrades import NodeUpgrades
 from kprov.transport.fake import FakeTransport
 from kprov.values.events import HostFailed
 from kprov.values.model import Cluster, Connection, Host, NetworkSettings, UpgradeSettings
-from kprov.values.resources import Unit
+from kprov.values.resources import File, Unit
 from kprov.values.runtimes import RUNTIMES
 
 UNIT = Unit(name="x.service", content=b"")
@@ -231,3 +232,35 @@ def test_readiness_is_asked_when_something_changed_or_nodes_are_not_ready() -> N
 
 def test_an_add_on_that_nodes_need_ends_the_run_when_it_is_refused() -> None:
     assert [one.name for one in STAGES if one.ends_run] == [stage_names.NETWORK]
+
+
+def rewriting() -> Run:
+    file = File(path="/etc/kubernetes/encryption.yaml", content=b"x")
+    change = EncryptionChange(reads=file, writes=replace(file, content=b"y"), resources=("secrets",), settled="settled")
+    return run(stage_names.NEW_KEY, encryption=change)
+
+
+def metrics_asked(batch: Batch) -> list[tuple[str, str]]:
+    """Server and hash of each file that a server is asked about."""
+    asks = [one for one in batch.operations if isinstance(one, wire.Ask) and one.program == "metrics"]
+    return [(one.asked[0], one.until) for one in asks]
+
+
+def test_no_server_writes_with_a_new_key_before_all_of_them_read_it() -> None:
+    found = rewriting()
+    request = rolling(stage(stage_names.NEW_KEY)).before(found, ["a"])
+    assert request is not None
+    assert found.plan.encryption is not None
+    reads = f'hash="sha256:{found.plan.encryption.reads.sha256}"'
+    assert [text for _, text in metrics_asked(opening(request.work))] == [reads] * 3
+    assert rolling(stage(stage_names.NEW_KEY)).before(run(stage_names.NEW_KEY), ["a"]) is None
+
+
+def test_objects_are_written_again_once_all_servers_write_with_the_new_key() -> None:
+    found, roll = rewriting(), rolling(stage(stage_names.REWRITE))
+    assert roll.batches(found) == [["a"]]
+    assert found.plan.encryption is not None
+    writes = f'hash="sha256:{found.plan.encryption.writes.sha256}"'
+    assert [text for _, text in metrics_asked(opening(roll.work(found, "a")))] == [writes] * 3
+    assert roll.batches(run()) == []
+    assert list(roll.work(run(), "a")) == []
