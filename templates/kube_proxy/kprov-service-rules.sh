@@ -7,7 +7,8 @@ set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL=C
 HOST_PORTS=/run/kprov/host-ports # the table of host ports as it last was
-AGAIN=20 # seconds between two restarts that brought no rules: without an API server there are none yet
+AGAIN=20 # seconds that kube-proxy gets to write rules, and twice as long after each restart that brought none: without an
+LAST=640 # API server there are none yet, and on a slow machine it would be ended again and again before it writes any
 
 present() {
     case $1 in
@@ -17,15 +18,22 @@ present() {
 }
 
 look() { # where the rules are
-    if present "$1"; then seen=yes
-    elif [ -n "$seen" ] || [ "$waited" -ge $AGAIN ]; then
-        seen=; waited=0
-        if systemctl is-active -q kube-proxy.service; then
-            echo "the rules of kube-proxy ($1) are gone: something flushed the firewall; kube-proxy writes them again" >&2
-            systemctl restart --no-block kube-proxy.service
-        fi
+    if present "$1"; then seen=yes; patience=$AGAIN
+    elif [ -n "$seen" ]; then
+        again "the rules of kube-proxy ($1) are gone: something flushed the firewall; kube-proxy writes them again"
+    elif [ "$waited" -ge "$patience" ]; then
+        again "kube-proxy has written no rules ($1) for $waited s; it is started again"
     fi
     host_ports
+}
+
+again() { # why
+    if systemctl is-active -q kube-proxy.service; then
+        echo "$1" >&2
+        systemctl restart --no-block kube-proxy.service
+        [ -n "$seen" ] || [ $patience -ge $LAST ] || patience=$((patience * 2))
+    fi
+    seen=; waited=0
 }
 
 host_ports() { # of portmap, in a table of its own, which never goes by itself
@@ -39,7 +47,7 @@ host_ports() { # of portmap, in a table of its own, which never goes by itself
 }
 
 mkdir -p ${HOST_PORTS%/*}
-seen=; waited=0
+seen=; waited=0; patience=$AGAIN
 while :; do
     look "$1"
     sleep 10

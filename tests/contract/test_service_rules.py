@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -60,8 +61,18 @@ def test_nothing_is_restarted_while_the_rules_are_there(room: Room) -> None:
     assert restarts(room, "nftables", *"++++++++") == []
 
 
-def test_before_there_were_rules_it_waits_between_restarts(room: Room) -> None:
-    assert restarts(room, "nftables", *"-------") == [3, 5, 7]
+def test_before_there_were_rules_it_waits_longer_after_each_restart(room: Room) -> None:
+    """On a slow machine kube-proxy would be ended again and again, and never write any."""
+    assert restarts(room, "nftables", *"-" * 16) == [3, 7, 15]
+
+
+def test_it_waits_eleven_minutes_at_most(room: Room) -> None:
+    found = restarts(room, "nftables", *"-" * 260)
+    assert [later - earlier for earlier, later in itertools.pairwise(found)] == [4, 8, 16, 32, 64, 64, 64]
+
+
+def test_once_rules_are_there_it_is_quick_again(room: Room) -> None:
+    assert restarts(room, "nftables", *"-------+---") == [3, 7, 9, 11]
 
 
 def test_a_kube_proxy_that_does_not_run_is_left_alone(room: Room) -> None:

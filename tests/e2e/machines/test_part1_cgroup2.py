@@ -28,9 +28,11 @@ SLOW = 300  # seconds that an emulated node may take for what another one does i
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
     folder = tmp_path_factory.mktemp("vm1")
     made = LabCluster("vm-cgroup2", folder, HOSTS, suite="trixie", vms={"w1": VmSize()}, keys={})
-    made.kprov("up", "--yes")
-    yield made
-    made.destroy()
+    try:
+        made.kprov("up", "--yes")
+        yield made
+    finally:
+        made.destroy()
 
 
 @pytest.fixture(scope="module")
