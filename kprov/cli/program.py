@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name → (module:command, the line t
     "up":         ("apply:up",          "Create or update the cluster to match the inventory."),
     "status":     ("status:status",     "Show versions, units, health and expiry of a cluster."),
     "verify":     ("verify:verify",     "Check the machines and the cluster themselves."),
+    "probe":      ("probe:probe",       "Ask a cluster what its users ask while a command runs."),
     "backup":     ("backup:backup",     "Take, list and prove backups of a cluster."),
     "restore":    ("restore:restore",   "Bring a cluster back to a backup."),
     "open":       ("open:open_addon",   "Open the page of an add-on in the browser."),
