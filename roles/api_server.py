@@ -109,7 +109,7 @@ def _policies(ctx: Context) -> Iterable[File]:
     if api.authorizers:
         document = dump(api_policies.authorization(api.authorizers))
         yield _private(AUTHORIZATION, document, check=_judged("authorization-config"))
-    yield _private(ENCRYPTION, dump(encryption.settled(api.encryption, ctx.trust.encryption_key)), secret=True)
+    yield _private(ENCRYPTION, dump(encryption.settled(api.encryption, ctx.trust.encryption_keys)), secret=True)
 
 
 def _private(path: str, content: bytes, *, secret: bool = False, check: Check = ()) -> File:

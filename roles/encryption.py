@@ -16,18 +16,25 @@ Document = dict[str, Any]
 Provider = dict[str, Any]
 
 
-def settled(given: EncryptionSettings, key: bytes) -> Document:
-    """The configuration of a cluster whose objects are all written by it. key: kprov's own, 32 bytes.
+Named = Sequence[tuple[str, bytes]]  # kprov's own keys, 32 bytes each, with their names; the first of them writes
+
+
+def settled(given: EncryptionSettings, keys: Named) -> Document:
+    """The configuration of a cluster whose objects are all written by it.
 
     The first provider writes; kprov's secretbox and identity read what was there before, whatever is given.
     """
-    return _document([(given.resources, _providers(given, key))])
+    return _document([(given.resources, _providers(given, keys))])
 
 
-def _providers(given: EncryptionSettings, key: bytes) -> list[Provider]:
-    own: Provider = {"secretbox": {"keys": [{"name": "key1", "secret": b64encode(key).decode("ascii")}]}}
-    chosen = [_revealed(provider) for provider in given.providers] or [own]
-    return _unique([own if _is_own(provider) else provider for provider in chosen] + [own, {"identity": {}}])
+def _providers(given: EncryptionSettings, keys: Named) -> list[Provider]:
+    own = [_own(name, key) for name, key in keys]
+    chosen = [_revealed(provider) for provider in given.providers] or own[:1]
+    return _unique([own[0] if _is_own(provider) else provider for provider in chosen] + [*own, {"identity": {}}])
+
+
+def _own(name: str, key: bytes) -> Provider:
+    return {"secretbox": {"keys": [{"name": name, "secret": b64encode(key).decode("ascii")}]}}
 
 
 def _is_own(provider: Provider) -> bool:
@@ -62,7 +69,7 @@ def written_by(trust: Trust) -> Document:
     if trust.encrypted_by:
         known: Document = json.loads(trust.encrypted_by)
         return known
-    return settled(EncryptionSettings(), trust.encryption_key)
+    return settled(EncryptionSettings(), trust.encryption_keys[:1])
 
 
 def beside(old: Document, new: Document, *, writes: Literal["old", "new"]) -> Document:
@@ -74,6 +81,11 @@ def beside(old: Document, new: Document, *, writes: Literal["old", "new"]) -> Do
         first, second = pair if writes == "old" else reversed(pair)
         rows.append(([name], _readable([*first, *second])))
     return _document(rows)
+
+
+def same_writers(one: Document, other: Document) -> bool:
+    """Return whether both write every resource alike, so that they differ only in what is read besides."""
+    return all(_providers_of(one, name)[0] == _providers_of(other, name)[0] for name in resource_names(one, other))
 
 
 def resource_names(*documents: Document) -> tuple[str, ...]:

@@ -110,7 +110,7 @@ def given_out(cluster: Cluster, store: Store, server: str, spec: CertificateSpec
             serial=f"{certificate.serial_number:x}",
         ),
     )
-    return embedded(cluster.name, server, store.ca["kubernetes"], issued.cert_pem, issued.key_pem, spec.common_name)
+    return embedded(cluster.name, server, store.bundle["kubernetes"], issued.cert_pem, issued.key_pem, spec.common_name)
 
 
 def issued_lines(rows: Sequence[Issued], now: datetime) -> Iterator[str]:

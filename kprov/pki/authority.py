@@ -33,6 +33,12 @@ def fingerprint(certificate_pem: bytes) -> str:
     return hashlib.sha256(der).hexdigest()
 
 
+def fingerprints(bundle_pem: bytes) -> tuple[str, ...]:
+    """SHA-256 of every certificate in the PEM text, in its order. Raises ValueError."""
+    certificates = x509.load_pem_x509_certificates(bundle_pem)
+    return tuple(fingerprint(one.public_bytes(serialization.Encoding.PEM)) for one in certificates)
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class IssuedCertificate:
     """A leaf and its private key, both PEM (key: PKCS#8, not encrypted)."""

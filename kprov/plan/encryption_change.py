@@ -45,7 +45,7 @@ class EncryptionChange:
 
 def settled(cluster: Cluster, trust: Trust) -> str:
     """The configuration that is desired, as the operator's folder keeps it: JSON, a secret."""
-    return json.dumps(encryption.settled(cluster.api.encryption, trust.encryption_key))
+    return json.dumps(encryption.settled(cluster.api.encryption, trust.encryption_keys))
 
 
 def is_known(document: str, trust: Trust) -> bool:
@@ -56,10 +56,12 @@ def is_known(document: str, trust: Trust) -> bool:
 def between(
     cluster: Cluster, trust: Trust, observations: Mapping[str, Observation], now: datetime
 ) -> EncryptionChange | None:
-    """The change from what objects are written by to what is desired; None where no server lives, or nothing changes."""
+    """The change from what objects are written by to what is desired; None where no server lives, or all that changes is
+    what is read besides: every object is written by what goes on writing.
+    """
     living = any(_KEY in seen.records for seen in observations.values())
-    old, new = encryption.written_by(trust), encryption.settled(cluster.api.encryption, trust.encryption_key)
-    if not living or old == new:
+    old, new = encryption.written_by(trust), encryption.settled(cluster.api.encryption, trust.encryption_keys)
+    if not living or encryption.same_writers(old, new):
         return None
     return EncryptionChange(
         reads=_file(encryption.beside(old, new, writes="old"), "the old one writes", now),

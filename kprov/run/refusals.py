@@ -8,7 +8,7 @@ from types import MappingProxyType
 from kprov.apply.lock import locked_by
 from kprov.observe.gather import Fleet
 from kprov.observe.silent_hosts import cluster_facts
-from kprov.pki.authority import fingerprint
+from kprov.pki.authority import fingerprints
 from kprov.pki.conflict import trust_conflict
 from kprov.roles.layout import CA, FRONT_PROXY_CA
 from kprov.state.restore_record import NAME, read_record
@@ -98,9 +98,10 @@ def refuse_foreign_trust(store: Store, fleet: Fleet, places: Mapping[str, str] =
     places: of the inventory's keys, dotted → `FILE:LINE`.
     """
     observed: dict[str, dict[Authority, str]] = {}
+    known = store.known_fingerprints() if store.exists else {}
     for name, seen in fleet.observations.items():
         found = {
-            authority: fingerprint(seen.texts[path])
+            authority: _told(seen.texts[path], known.get(authority, frozenset()), store, authority)
             for authority, path in CA_FILES.items()
             if path in seen.texts and ("file", path) in seen.records
         }
@@ -118,6 +119,16 @@ def refuse_foreign_trust(store: Store, fleet: Fleet, places: Mapping[str, str] =
             todo=f"write `name: {old}` again; another name is another cluster, on other hosts or after `kprov down`",
         )
     raise error
+
+
+def _told(pem: bytes, known: frozenset[str], store: Store, authority: Authority) -> str:
+    """Return what a host has: the first CA certificate that is not this cluster's, else the one that signs here.
+
+    While a CA is replaced a host has two, or one of the two.
+    """
+    there = fingerprints(pem)
+    foreign = [one for one in there if one not in known]
+    return foreign[0] if foreign or not store.exists else store.fingerprints()[authority]
 
 
 def _neighbour(store: Store, observed: Mapping[str, Mapping[Authority, str]]) -> str:

@@ -28,7 +28,7 @@ def credential(cluster: Cluster, store: Store) -> bytes:
     text = embedded(
         "kprov",
         f"https://127.0.0.1:{KUBE_APISERVER.port('https')}",
-        store.ca["kubernetes"],
+        store.bundle["kubernetes"],
         issued.cert_pem,
         issued.key_pem,
         "kprov-run",
@@ -40,7 +40,7 @@ def client_tls(store: Store, spec: CertificateSpec, life: timedelta) -> ssl.SSLC
     """TLS that trusts the cluster's CA and shows a fresh client certificate; its key stays in memory."""
     __tracebackhide__ = True
     issued = store.authority("kubernetes").issue(spec, datetime.now(UTC), life=life)
-    context = ssl.create_default_context(cadata=store.ca["kubernetes"].decode("ascii"))
+    context = ssl.create_default_context(cadata=store.bundle["kubernetes"].decode("ascii"))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     with tempfile.TemporaryDirectory(prefix="kprov-") as folder:  # mode 0700; ssl reads files only
         pair = Path(folder) / "client.pem"

@@ -18,8 +18,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kprov.pki.authority import CertificateAuthority, fingerprint
+from kprov.pki.authority import CertificateAuthority, fingerprint, fingerprints
 from kprov.pki.keys import Algorithm, new_key, private_pem, public_pem
+from kprov.state import rotation
 from kprov.state.private import (
     check_private,
     create_private,
@@ -29,12 +30,14 @@ from kprov.state.private import (
     remove_parts,
     replace_private,
 )
+from kprov.state.rotation import Trusted
 from kprov.state.sealed import new_identity
 from kprov.state.trustfile import Identity, Keys, TrustFile, decode, encode
 from kprov.state.vault import check_passphrase
 from kprov.values.certificate import AUTHORITIES, Authority
 from kprov.values.context import Trust
 from kprov.values.errors import LockedError, StoreError
+from kprov.values.rotation import Rotation
 from kprov.values.secret import Secret
 
 ROOT = ".kprov"
@@ -51,12 +54,16 @@ def state_folder(inventory: Path, cluster_name: str, override: Path | None = Non
 class Store:
     """One cluster's state folder. Opening reads; what makes trust, changes or keeps something, and `lock` write."""
 
-    def __init__(self, path: Path, cluster_name: str, passphrase: Secret | None, file: TrustFile | None) -> None:
+    def __init__(
+        self, path: Path, cluster_name: str, passphrase: Secret | None, file: TrustFile | None, read: bytes = b""
+    ) -> None:
         self.path = path
         self.cluster_name = cluster_name
         self._passphrase = passphrase
         self._file = file
         self._keys: Keys | None = None
+        self._read = read  # what is replaced must be what was read
+        self._unwritten = b""
 
     def __repr__(self) -> str:
         return f"Store({self.path})"
@@ -70,7 +77,8 @@ class Store:
         """
         if passphrase is not None:
             check_passphrase(passphrase)
-        file = _read(path)
+        content = _text(path)
+        file = None if content is None else decode(content)
         if file is not None and file.identity.cluster != cluster_name:
             raise StoreError(
                 "the state folder belongs to another cluster",
@@ -85,7 +93,7 @@ class Store:
                 where=str(path / _TRUST),
                 todo="leave --passphrase-file and KPROV_PASSPHRASE out",
             )
-        return cls(path, cluster_name, passphrase, file)
+        return cls(path, cluster_name, passphrase, file, content or b"")
 
     @staticmethod
     def is_sealed(path: Path) -> bool:
@@ -115,23 +123,43 @@ class Store:
 
     @property
     def ca(self) -> Mapping[Authority, bytes]:
-        """The public CA certificates (PEM); no passphrase is needed. Raises StoreError when there is no trust yet."""
+        """The public CA certificates that sign (PEM); no passphrase is needed. Raises StoreError without trust."""
         return self._known.identity.authorities
+
+    @property
+    def bundle(self) -> Mapping[Authority, bytes]:
+        """The CA certificates to trust (PEM): two of an authority while it is replaced. Raises StoreError without trust."""
+        return rotation.bundle(self._known.identity)
+
+    @property
+    def rotation(self) -> Rotation | None:
+        """The rotation that has begun, None where there is none; no passphrase is needed."""
+        return None if self._file is None else self._file.identity.rotation
 
     def fingerprints(self) -> Mapping[Authority, str]:
         """SHA-256 of each CA certificate (DER, hexadecimal); no passphrase is needed. Raises StoreError."""
         return {name: fingerprint(pem) for name, pem in self.ca.items()}
 
+    def known_fingerprints(self) -> Mapping[Authority, frozenset[str]]:
+        """SHA-256 of each CA certificate that a host of this cluster may have now. Raises StoreError."""
+        leaving = self.rotation.leaving if self.rotation is not None else {}
+        return {
+            name: frozenset({*fingerprints(pem), *([leaving[name]] if name in leaving else [])})
+            for name, pem in self.bundle.items()
+        }
+
     def trust(self) -> Trust:
         """What roles may use. Raises StoreError: no trust yet, passphrase missing or wrong, file damaged."""
         keys = self._open_keys()
         return Trust(
-            bundle=self.ca,
+            bundle=self.bundle,
             issuer=self.ca,
             service_account_key=keys.service_account,
-            service_account_public=keys.service_account_public,
+            service_account_public=rotation.public_keys(keys),
             encryption_key=keys.encryption,
             encrypted_by=keys.encrypted_by,
+            encryption_name=keys.encryption_name,
+            encryption_other=rotation.other_encryption(keys),
         )
 
     def authority(self, name: Authority) -> CertificateAuthority:
@@ -206,6 +234,26 @@ class Store:
         keys = replace(self._open_keys(), encrypted_by=document)
         self._write(encode(self._known.identity, keys, self._passphrase), self._passphrase, replace_private)
 
+    def turned(self, change: Callable[[Trusted], Trusted]) -> Store:
+        """Return a store with what a step of a rotation makes of this one; it is written by `keep`. Raises StoreError."""
+        identity, keys = change((self._known.identity, self._open_keys()))
+        content = encode(identity, keys, self._passphrase)
+        store = Store(self.path, self.cluster_name, self._passphrase, decode(content), self._read)
+        store._keys, store._unwritten = keys, content
+        return store
+
+    def keep(self) -> None:
+        """Write what `turned` made, once; of any other store nothing. Raises StoreError."""
+        content, self._unwritten = self._unwritten, b""
+        if content:
+            self._write(content, self._passphrase, replace_private)
+
+    def reach(self, now: datetime) -> None:
+        """Keep that all hosts have what the phase of a rotation means, if one runs. Raises StoreError."""
+        if self.rotation is not None and not self.rotation.done:
+            identity, keys = rotation.reached((self._known.identity, self._open_keys()), now)
+            self._write(encode(identity, keys, self._passphrase), self._passphrase, replace_private)
+
     @contextmanager
     def lock(self, who: str) -> Iterator[None]:
         """Keep other runs of this operator out; the lock ends with the block or with the process.
@@ -262,11 +310,18 @@ class Store:
         with self._writing("the keys cannot be written"), private_folder(self.path) as folder:
             fcntl.flock(folder, fcntl.LOCK_EX)  # one writer at a time: no other's unfinished file is removed
             remove_parts(folder)
+            if self._file is not None and read_private(folder, self.path / _TRUST) != self._read:
+                raise StoreError(
+                    "the keys in the state folder have changed since this command read them; nothing was written",
+                    where=str(self.path / _TRUST),
+                    needed="one command at a time that changes them",
+                    todo="run the same command again",
+                )
             try:
                 put(folder, _TRUST, content)
             except FileExistsError:
                 raise self._made_before() from None
-        self._file, self._keys, self._passphrase = file, keys, passphrase
+        self._file, self._keys, self._passphrase, self._read = file, keys, passphrase, content
 
     def _made_before(self) -> StoreError:
         return StoreError(
@@ -302,9 +357,13 @@ def _operator() -> str:
 
 
 def _read(path: Path) -> TrustFile | None:
+    content = _text(path)
+    return None if content is None else decode(content)
+
+
+def _text(path: Path) -> bytes | None:
     try:
         with private_folder(path) as folder:
-            content = read_private(folder, path / _TRUST)
+            return read_private(folder, path / _TRUST)
     except FileNotFoundError:
         return None
-    return None if content is None else decode(content)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cryptography import x509
@@ -17,19 +17,29 @@ from cryptography import x509
 from kprov.state.vault import seal, unseal
 from kprov.values.certificate import AUTHORITIES, Authority
 from kprov.values.errors import StoreError
+from kprov.values.rotation import KINDS, Rotation
 from kprov.values.secret import Secret
 
 _FORMAT = 1
+_ROTATED = 2  # of what an older kprov would lose when it wrote the file: it refuses a format that it does not know
+FIRST_KEY = "key1"  # what API servers call the key that a cluster was made with
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What everybody may know: names, and the CAs' certificates as PEM. made: ISO 8601 time of creation."""
+    """What everybody may know: names, and the CAs' certificates as PEM. made: ISO 8601 time of creation.
+
+    format: of the file. authorities: those that sign. others: those that are trusted besides, while a rotation replaces
+    one by the other.
+    """
 
     cluster: str
     cluster_id: str
     made: str
     authorities: Mapping[Authority, bytes]
+    others: Mapping[Authority, bytes] = field(default_factory=dict)
+    rotation: Rotation | None = None
+    format: int = _FORMAT
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -38,6 +48,8 @@ class Keys:
 
     backup: the private key that opens backups, as age writes it; empty in a file of a kprov that took none.
     encrypted_by: the configuration by which all objects in etcd are written, JSON; empty: with those 32 bytes alone.
+    encryption_name: what API servers call those 32 bytes. others: kind → the key that is not in use and that a rotation
+    replaces, or replaces by; of encryption `NAME:BASE64`, of all others PEM.
     """
 
     authorities: Mapping[Authority, bytes]
@@ -46,6 +58,8 @@ class Keys:
     encryption: bytes
     backup: str = ""
     encrypted_by: str = ""
+    encryption_name: str = FIRST_KEY
+    others: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return "Keys(***)"
@@ -88,7 +102,11 @@ def encode(identity: Identity, keys: Keys, passphrase: Secret | None) -> bytes:
         "encryption": b64encode(keys.encryption).decode(),
         "backup": keys.backup,
         **({"encrypted_by": keys.encrypted_by} if keys.encrypted_by else {}),
+        **({"encryption_name": keys.encryption_name} if keys.encryption_name != FIRST_KEY else {}),
+        **({"others": dict(keys.others)} if keys.others else {}),
     }
+    rotated = identity.rotation or identity.others or keys.others or keys.encryption_name != FIRST_KEY
+    identity = replace(identity, format=_ROTATED if rotated else _FORMAT)
     document = _public(identity)
     if passphrase is None:
         document["keys"] = secrets
@@ -101,10 +119,10 @@ def encode(identity: Identity, keys: Keys, passphrase: Secret | None) -> bytes:
 def decode(content: bytes) -> TrustFile:
     """The parsed file. Raises StoreError, which quotes nothing of the content."""
     document = _parse(content)
-    if document.get("format") != _FORMAT:
+    if document.get("format") not in (_FORMAT, _ROTATED):
         raise StoreError(
             "the trust file is of an unknown format",
-            needed=f"format {_FORMAT}",
+            needed=f"format {_FORMAT} or {_ROTATED}",
             todo="use the release of kprov that wrote it, or a newer one",
         )
     try:
@@ -113,8 +131,11 @@ def decode(content: bytes) -> TrustFile:
             cluster_id=str(document["id"]),
             made=str(document["made"]),
             authorities=_pems(document["authorities"]),
+            others={name: pem.encode() for name, pem in document.get("others", {}).items() if name in AUTHORITIES},
+            rotation=_rotation(document.get("rotation")),
+            format=int(document["format"]),
         )
-        for pem in identity.authorities.values():
+        for pem in (*identity.authorities.values(), *identity.others.values()):
             x509.load_pem_x509_certificate(pem)  # a broken one is found here, not in the middle of a run
         vault = b64decode(document["vault"], validate=True) if "vault" in document else None
         plain = document["keys"] if vault is None else None
@@ -125,11 +146,13 @@ def decode(content: bytes) -> TrustFile:
 
 def _public(identity: Identity) -> dict[str, Any]:
     return {
-        "format": _FORMAT,
+        "format": identity.format,
         "cluster": identity.cluster,
         "id": identity.cluster_id,
         "made": identity.made,
         "authorities": {name: pem.decode() for name, pem in identity.authorities.items()},
+        **({"others": {name: pem.decode() for name, pem in identity.others.items()}} if identity.others else {}),
+        **({"rotation": asdict(identity.rotation)} if identity.rotation is not None else {}),
     }
 
 
@@ -157,6 +180,8 @@ def _keys(secrets: Mapping[str, Any] | None) -> Keys:
             encryption=b64decode(known["encryption"], validate=True),
             backup=str(known.get("backup", "")),
             encrypted_by=str(known.get("encrypted_by", "")),
+            encryption_name=str(known.get("encryption_name", FIRST_KEY)),
+            others={str(kind): str(text) for kind, text in known.get("others", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise _damaged() from None
@@ -164,6 +189,13 @@ def _keys(secrets: Mapping[str, Any] | None) -> Keys:
 
 def _pems(texts: Mapping[str, str]) -> Mapping[Authority, bytes]:
     return {name: texts[name].encode() for name in AUTHORITIES}
+
+
+def _rotation(given: Any) -> Rotation | None:
+    if given is None:
+        return None
+    kinds = tuple(kind for kind in KINDS if kind in given["kinds"])
+    return Rotation(**{**given, "kinds": kinds})
 
 
 def _damaged() -> StoreError:

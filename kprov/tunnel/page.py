@@ -132,7 +132,7 @@ def _dialler(way: Way, there: Target, opening: Opening, store: Store, login: _Lo
 
 
 def _over_tls(reach: Callable[[], Stream], store: Store, name: str) -> Callable[[], Stream]:
-    context = ssl.create_default_context(cadata=store.ca["kubernetes"].decode("ascii"))
+    context = ssl.create_default_context(cadata=store.bundle["kubernetes"].decode("ascii"))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
 
     def dial() -> Stream:

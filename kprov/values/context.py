@@ -20,8 +20,10 @@ class Trust:
 
     bundle: what whoever checks a certificate trusts, one CA certificate or several while a CA is replaced. issuer: the
     one CA certificate whose key signs now, and which every leaf is compared with. service_account_key and _public are
-    PEM; encryption_key is 32 random bytes (secretbox). encrypted_by: the configuration by which all objects in etcd are
-    written, JSON; empty: by that key alone. CA private keys are not here: they never leave the operator.
+    PEM, _public several keys while one is replaced; encryption_key is 32 random bytes (secretbox), and encryption_name
+    what API servers call it. encryption_other: name and bytes of a key that is only read, while one is replaced.
+    encrypted_by: the configuration by which all objects in etcd are written, JSON; empty: by that key alone. CA private
+    keys are not here: they never leave the operator.
     """
 
     bundle: Mapping[Authority, bytes]
@@ -30,6 +32,14 @@ class Trust:
     service_account_public: bytes
     encryption_key: bytes
     encrypted_by: str = ""
+    encryption_name: str = "key1"
+    encryption_other: tuple[str, bytes] | None = None
+
+    @property
+    def encryption_keys(self) -> tuple[tuple[str, bytes], ...]:
+        """Names and bytes of kprov's own keys: the one that writes, then what is only read."""
+        own = (self.encryption_name, self.encryption_key)
+        return (own,) if self.encryption_other is None else (own, self.encryption_other)
 
     def __repr__(self) -> str:
         return "Trust(***)"

@@ -63,9 +63,9 @@ def rows(file: File) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_kprovs_own_key_and_identity_read_whatever_is_given() -> None:
-    assert encryption.settled(EncryptionSettings(), b"k" * 32)["resources"][0]["providers"] == [OWN, NONE]
+    assert encryption.settled(EncryptionSettings(), [("key1", b"k" * 32)])["resources"][0]["providers"] == [OWN, NONE]
     given = EncryptionSettings(providers=({"secretbox": {}}, aesgcm("a")))
-    assert encryption.settled(given, b"k" * 32)["resources"][0]["providers"] == [OWN, shown("a"), NONE]
+    assert encryption.settled(given, [("key1", b"k" * 32)])["resources"][0]["providers"] == [OWN, shown("a"), NONE]
 
 
 def test_both_read_before_the_new_one_writes() -> None:
@@ -146,3 +146,14 @@ def test_a_server_that_restarts_with_the_file_is_not_waited_for(restart: bool, l
     facts: Any = Facts()
     assert len(encryption_change.learning(cluster(), facts, plans)) == learning
     assert encryption_change.servers(cluster(), facts, plans) == ("https://192.0.2.1:6443",)
+
+
+def test_while_kprovs_own_key_is_replaced_the_other_one_is_read() -> None:
+    both = replace(TRUST, encryption_name="key2", encryption_key=b"n" * 32, encryption_other=("key1", b"k" * 32))
+    names = [
+        provider["secretbox"]["keys"][0]["name"]
+        for provider in encryption.settled(EncryptionSettings(), both.encryption_keys)["resources"][0]["providers"][:-1]
+    ]
+    assert names == ["key2", "key1"]
+    before = replace(both, encrypted_by=encryption_change.settled(cluster(), TRUST))
+    assert encryption.written_by(before)["resources"][0]["providers"] == [OWN, NONE]

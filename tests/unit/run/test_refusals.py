@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from kprov.run.refusals import (
     refuse_unknown_addresses,
     refuse_unreachable,
 )
+from kprov.state.rotation import begin, ended, onward, reached
 from kprov.state.store import Store
 from kprov.values.errors import KprovError, LockedError, PkiError, PreflightError, TransportError
 from kprov.values.model import Cluster
@@ -112,3 +114,46 @@ def test_a_control_plane_that_nobody_knows_the_address_of_is_refused() -> None:
     assert "node_ip" in str(caught.value)
     refuse_unknown_addresses(where(w2="worker"), silent("w2"))
     refuse_unknown_addresses(cluster(host("cp2", ("control_plane",), address="10.0.0.2")), silent("cp2"))
+
+
+def rotated(store: Store) -> tuple[Store, Store]:
+    """The store with an etcd CA that is replaced, and the copy of it from before."""
+    copy = Store.open(store.path, "c")
+    step = partial(begin, kinds=("etcd",), algorithm="ecdsa-p256", ca_days=10, now=NOW + timedelta(hours=2))
+    store.turned(step).keep()
+    return Store.open(store.path, "c"), copy
+
+
+def holding(store: Store) -> Fleet:
+    """A host that has what a store trusts now."""
+    paths = {CA_FILES[name]: pem for name, pem in store.bundle.items()}
+    seen = replace(bare(), texts=paths, records=dict(record("file", path) for path in paths))
+    return Fleet(observations={"cp1": seen})
+
+
+def test_while_a_ca_is_replaced_hosts_may_have_either_or_both(tmp_path: Path) -> None:
+    store = made(tmp_path / "c")
+    before = holding(store)
+    store, copy = rotated(store)
+    for fleet in (before, holding(store)):
+        refuse_foreign_trust(store, fleet)
+    with pytest.raises(PkiError, match="CA keys in the state folder are not those of the cluster"):
+        refuse_foreign_trust(copy, holding(store))
+
+
+def test_a_dropped_ca_may_be_on_hosts_until_its_rotation_ends_and_then_no_more(tmp_path: Path) -> None:
+    store, copy = rotated(made(tmp_path / "c"))
+    both, old = holding(store), holding(copy)
+    for step in (partial(reached, now=NOW), partial(onward, now=NOW)) * 2:
+        store.turned(step).keep()
+        store = Store.open(store.path, "c")
+    assert store.rotation is not None
+    assert store.rotation.phase == "drop"
+    for fleet in (both, old, holding(store)):
+        refuse_foreign_trust(store, fleet)
+    store.reach(NOW)
+    store.turned(ended).keep()
+    store = Store.open(store.path, "c")
+    refuse_foreign_trust(store, holding(store))
+    with pytest.raises(PkiError):
+        refuse_foreign_trust(store, both)
