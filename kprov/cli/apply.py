@@ -121,7 +121,7 @@ def run_up(state: State, given: Given, *, yes: bool, diff: bool = False, check: 
             _warn(work, prepared)
             nothing = prepared.plan.settled
             if not nothing:
-                _show_what_is_coming(work, prepared, diff=diff)
+                show_prepared(work, prepared, diff=diff)
                 confirmed("Go on?", yes=yes, json=given.json)
             outcome = apply(work.workspace, prepared)
         return ended(work, outcome.plan, time.monotonic() - began)
@@ -133,7 +133,8 @@ def confirm_possible(*, yes: bool, for_program: bool) -> None:
         confirmed("", yes=False, json=for_program)
 
 
-def _show_what_is_coming(work: Work, prepared: Prepared, *, diff: bool) -> None:
+def show_prepared(work: Work, prepared: Prepared, *, diff: bool = False) -> None:
+    """Show what is about to be confirmed."""
     if work.given.json:
         click.echo(object_line("plan", plan_view.plan_values(prepared.plan)))
         return

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 
-from kprov.cli.apply import run_up
+from kprov.cli.apply import confirm_possible, run_up
 from kprov.cli.exits import FAILED, State
-from kprov.cli.options import Given, host_options, inventory_argument, json_option, state_options, yes_option
+from kprov.cli.options import (
+    Given,
+    backup_option,
+    host_options,
+    inventory_argument,
+    json_option,
+    state_options,
+    yes_option,
+)
+from kprov.cli.rotation import Asked, carry_out, preview
 from kprov.cli.work import Work, opened
 from kprov.pki.listing import CertificateRow, authority_rows, certificate_rows, secret_rows
 from kprov.pki.table import TREE
@@ -21,6 +31,7 @@ from kprov.run.certificate_list import desired_certificates, secret_certificates
 from kprov.run.status import look
 from kprov.values.certificate import Renewal
 from kprov.values.errors import KprovError
+from kprov.values.rotation import KINDS, Kind
 from kprov.values.spelling import did_you_mean
 
 
@@ -63,8 +74,12 @@ def list_certificates(
             *secret_rows(secrets or (), now),
         ]
         if as_json:
-            click.echo(document({"certificates": [_values(row) for row in rows]}))
+            rotation = work.workspace.store.rotation
+            told = asdict(rotation) if rotation is not None else None
+            click.echo(document({"certificates": [_values(row) for row in rows], "rotation": told}))
         else:
+            if work.workspace.store.rotation is not None:
+                work.say([f"{work.workspace.store.rotation}", ""])
             head = ("HOST", "NAME", "EXPIRES", "DAYS", "RENEWAL", "PATH")
             work.say(columns([head, *map(_cells, rows)]))
     return FAILED if fleet.failures else 0
@@ -85,7 +100,7 @@ def renew(
 
     NAME is one that `kprov certs list` shows, HOST means all of that host's. It is a `kprov up` in which these certificates
     are issued again: what reads them restarts, one host after the other where they serve together. The CAs stay, so that
-    the old certificates stay valid until they end: against whoever holds an old key of a client only a new CA helps.
+    the old certificates stay valid until they end: against whoever holds an old key of a client only a new CA helps (rotate).
 
     \b
     Examples:
@@ -97,6 +112,57 @@ def renew(
         raise click.UsageError("name certificates, hosts or add-ons, or pass --all")
     given = Given(inventory=inventory, renew=Renewal(names=frozenset(names), everything=everything), **options)
     return run_up(state, given, yes=yes, check=partial(_refuse_unknown, names))
+
+
+@certs.command()
+@inventory_argument
+@click.argument("kind", required=False, metavar="[KIND]", type=click.Choice([*KINDS, "all"]))
+@host_options
+@backup_option
+@json_option
+@yes_option
+@click.option("--stop-after", type=click.Choice(["trust", "issue"]), help="End when this phase is on all hosts.")
+@click.option("--back", is_flag=True, help="Take the rotation back; possible until the old one is dropped.")
+@click.option("--now", is_flag=True, help="Do not wait for what pods still hold: what is listed breaks.")
+@click.option("--restart-pods", is_flag=True, help="Restart users' workloads too, where they must read a new CA.")
+@click.option("--dry-run", is_flag=True, help="Show what the next phase would change, and change nothing.")
+@click.pass_obj
+def rotate(
+    state: State,
+    /,
+    inventory: Path,
+    kind: str | None,
+    *,
+    stop_after: str | None,
+    back: bool,
+    now: bool,
+    restart_pods: bool,
+    dry_run: bool,
+    yes: bool,
+    **options: Any,
+) -> int:
+    """Replace CAs and keys of a living cluster by new ones, without an outage.
+
+    KIND is kubernetes, etcd, front-proxy, service-account, encryption or all; leave it out to go on with what has begun.
+    It goes in phases: the new one is trusted beside the old one; the new one signs; the old one is dropped. Each phase
+    is an ordinary `kprov up` of all hosts, and stands in the state folder. Where pods still hold what is old, it ends
+    and says until when; the same command goes on from there.
+
+    \b
+    Examples:
+      kprov certs rotate inventory.yaml etcd --dry-run
+      kprov certs rotate inventory.yaml all --stop-after trust
+      kprov certs rotate inventory.yaml --back
+    """
+    given = Given(inventory=inventory, **options)
+    if given.limit is not None:
+        raise click.UsageError("a phase is for all hosts: leave --limit out")
+    if not dry_run:
+        confirm_possible(yes=yes, for_program=given.json)
+    kinds: tuple[Kind, ...] = KINDS if kind == "all" else (cast(Kind, kind),) if kind else ()
+    with opened(given, state, keep_log=not dry_run, quiet=dry_run and given.json) as work:
+        asked = Asked(kinds=kinds, back=back, now=now, restart_pods=restart_pods, yes=yes, stop_after=stop_after)
+        return preview(work, asked) if dry_run else carry_out(work, asked)
 
 
 def _refuse_unknown(names: tuple[str, ...], work: Work) -> None:

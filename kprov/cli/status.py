@@ -42,10 +42,14 @@ def status(
         now = datetime.now(UTC)
         found = summarize(work.workspace.cluster, fleet.observations, fleet.failures, now)
         found = replace(found, backup=last_backup(work.workspace, now))
+        rotation = work.workspace.store.rotation
         if as_json:
-            click.echo(document({**asdict(found), "good": found.good}))
+            told = asdict(rotation) if rotation is not None else None
+            click.echo(document({**asdict(found), "rotation": told, "good": found.good}))
         else:
             work.say(lines(found))
+            if rotation is not None:
+                work.say(["", f"{rotation}", "go on with it: kprov certs rotate INVENTORY"])
     return 0 if found.good else FAILED
 
 

@@ -178,13 +178,15 @@ def _plan(
     return Prepared(fleet=fleet, inputs=inputs, plan=plan, warnings=(*warnings, *map(str, problems)))
 
 
-def apply(workspace: Workspace, prepared: Prepared) -> Outcome:
+def apply(workspace: Workspace, prepared: Prepared, why_backup: str = "") -> Outcome:
     """Carry the plan out under the cluster's lock. Raises LockedError before anything is touched.
 
-    With nothing to do no lock is taken: that run only looked, and cost one exec per host.
+    With nothing to do no lock is taken: that run only looked, and cost one exec per host. why_backup: why one is taken
+    first, besides what the plan says. Keys that a rotation has turned are written when the backup is there.
     """
     if prepared.plan.settled:
-        _keep_encryption(workspace, prepared)
+        workspace.store.keep()
+        _keep_what_holds(workspace, prepared)
         return Outcome(plan=prepared.plan, applied=False, warnings=prepared.warnings)
     started = time.monotonic()
     fleet = prepared.fleet
@@ -195,12 +197,13 @@ def apply(workspace: Workspace, prepared: Prepared) -> Outcome:
             prepared = plan_again(workspace, asked_again(workspace, fleet))
         plan = prepared.plan
         leaving = [member.name for member in plan.membership.remove]
-        take_first(workspace, prepared.fleet, backup_reason(plan.steps, leaving))
+        take_first(workspace, prepared.fleet, backup_reason(plan.steps, leaving) or why_backup)
+        workspace.store.keep()
         engine = engine_of(workspace, prepared)
         engine.run()
         if not engine.failures:
             remove_record(workspace.store.path)
-            _keep_encryption(workspace, prepared)
+            _keep_what_holds(workspace, prepared)
     return Outcome(
         plan=prepared.plan,
         applied=engine.changed,
@@ -210,8 +213,12 @@ def apply(workspace: Workspace, prepared: Prepared) -> Outcome:
     )
 
 
-def _keep_encryption(workspace: Workspace, prepared: Prepared) -> None:
-    """Keep by what objects are written where that needed no steps: in a new cluster, or after another operator's run."""
+def _keep_what_holds(workspace: Workspace, prepared: Prepared) -> None:
+    """Keep what is true of a cluster that is in sync: by what objects are written where that needed no steps (in a new
+    cluster, or after another operator's run), and that all hosts have what the phase of a rotation means.
+    """
+    if workspace.options.limit is None:
+        workspace.store.reach(datetime.now(UTC))
     known, complete = prepared.inputs.trust, workspace.options.limit is None
     document = encryption_change.settled(workspace.cluster, known)
     if complete and prepared.plan.encryption is None and not encryption_change.is_known(document, known):

@@ -57,6 +57,12 @@ def read_issued(folder: Path) -> tuple[Issued, ...]:
         ) from None
 
 
+def old_holders(rows: Sequence[Issued], signs: datetime, now: datetime) -> list[str]:
+    """Return who has no certificate that was made since a new CA signs, and one that would not have ended yet."""
+    new = {row.user for row in rows if row.made >= signs}
+    return sorted({row.user for row in rows if row.ends > now} - new)
+
+
 def add_issued(folder: Path, one: Issued) -> None:
     """Write down what is about to be given out. Raises StoreError."""
     rows: Sequence[Issued] = (*read_issued(folder), one)

@@ -187,6 +187,9 @@ class Obedient:
             return Answer(code=0, text="".join(f'm{{hash="sha256:{digest}"}} 1\n' for digest in server.sums.values()))
         if asked.program == "rewrite":
             return Answer(code=0, text='{"resourceVersion":"1"}\n3\n')
+        if asked.program == "etcdctl" and asked.asked[1:] == ("endpoint", "health"):
+            endpoints = asked.asked[0].removeprefix("--endpoints=").split(",")
+            return Answer(code=0, text=json.dumps([{"endpoint": one, "health": True} for one in endpoints]))
         if asked.asked[:2] == ("get", "--raw"):
             resources = [{"name": name, "verbs": ["list", "update"]} for name in ("secrets", "configmaps")]
             return Answer(code=0, text=json.dumps({"resources": resources}))
