@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ from kprov.run.up import asked_again, engine_of, plan_again
 from kprov.run.workspace import Workspace
 from kprov.state import backup_file
 from kprov.state.restore_record import RestoreRecord, read_record, remove_record, write_record
+from kprov.state.rotation import returned
+from kprov.state.store import Store
+from kprov.state.trustfile import decode
 from kprov.values.backup import Manifest
 from kprov.values.errors import BackupError, KprovError
 from kprov.values.events import Event, HostFailed, Note, StageEnded
@@ -110,6 +114,7 @@ def intend(
     refuse_foreign(manifest, cluster.name, store.cluster_id, str(path))
     refuse_versions(manifest, cluster, str(path))
     record = _record(workspace, manifest, path)
+    workspace = replace(workspace, store=_readable(workspace, path, keys))
     questions = first_questions(cluster, workspace.credential, deep=workspace.options.deep)
     asked = {name: replace(question, status=True) for name, question in questions.items()}
     fleet = gather(workspace.transport, cluster.hosts, asked, forks=workspace.options.forks)
@@ -140,6 +145,20 @@ def intend(
         fleet.close()
 
 
+def _readable(workspace: Workspace, path: Path, keys: Sequence[Any]) -> Store:
+    """Return the store with the encryption key of a backup, where a rotation has replaced it since; not written yet.
+
+    Raises BackupError, StoreError.
+    """
+    opened = backup_file.read(path, keys)
+    if backup_file.TRUST not in opened.files:
+        return workspace.store
+    before = decode(opened.files[backup_file.TRUST]).keys(workspace.store.passphrase)
+    if not workspace.store.lacks(before):
+        return workspace.store
+    return workspace.store.turned(partial(returned, before=before, now=datetime.now(UTC)))
+
+
 def _going_on(record: RestoreRecord) -> tuple[str, ...]:
     what = "etcd serves the restored data" if record.founded else "etcd was not restored yet"
     return (f"goes on with the restore that was cut off: {what}",)
@@ -156,6 +175,7 @@ def restore(intended: Intended, *, backup_first: bool) -> Restored:
         before = _kept(intended) if backup_first and intended.record is None else None
         record = intended.record or _new_record(intended.path, intended.manifest, fleet)
         write_record(store.path, record)
+        store.keep()  # the key that the restored objects are encrypted by, where it is not that of today
         work = _Work(intended, record)
         serves = any(seen.etcd.members for seen in fleet.observations.values())
         talk = restoring(intended.planes, intended.members, serves=serves, founded=record.founded)

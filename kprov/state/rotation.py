@@ -86,6 +86,47 @@ def backward(trusted: Trusted, now: datetime) -> Trusted:
             )
 
 
+def returned(trusted: Trusted, before: Keys, now: datetime) -> Trusted:
+    """Read what a backup's objects are encrypted by, where another key has taken the place of that one since.
+
+    before: the keys in the backup. It is the second phase of a rotation again: all is written anew by the key of today,
+    and then the old one may be dropped. Raises StoreError where there is no place for it.
+    """
+    identity, keys = trusted
+    missing = unread(keys, before)
+    if not missing:
+        return trusted
+    if identity.rotation is not None or len(missing) > 1:
+        raise StoreError(
+            "the backup is encrypted by keys that a rotation has replaced, and another rotation has begun",
+            found=str(identity.rotation or f"{len(missing)} keys that are no more"),
+            todo="end that rotation, or take it back: `kprov certs rotate INVENTORY`; then run the same command again",
+        )
+    ((name, key),) = missing.items()
+    document = before.encrypted_by or json.dumps(_written_by_one(name, key))
+    rotation = Rotation(kinds=("encryption",), phase="issue", since=_time(now), signs=_time(now))
+    changed = replace(keys, others={"encryption": _sealed(name, key)}, encrypted_by=document)
+    return replace(identity, rotation=rotation), changed
+
+
+def unread(keys: Keys, before: Keys) -> dict[str, bytes]:
+    """Return name → key of those that encrypted objects before, and are not among those of today."""
+    known = set(_encryption(keys).values())
+    return {name: key for name, key in _encryption(before).items() if key not in known}
+
+
+def _encryption(keys: Keys) -> dict[str, bytes]:
+    other = other_encryption(keys)
+    return {keys.encryption_name: keys.encryption, **dict([other] if other is not None else [])}
+
+
+def _written_by_one(name: str, key: bytes) -> dict[str, Any]:
+    """What an older kprov left out, as it was the same in every cluster."""
+    own = {"secretbox": {"keys": [{"name": name, "secret": b64encode(key).decode()}]}}
+    row = {"resources": ["secrets"], "providers": [own, {"identity": {}}]}
+    return {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "EncryptionConfiguration", "resources": [row]}
+
+
 def reached(trusted: Trusted, now: datetime) -> Trusted:
     """Return what is true once all hosts have what the phase means."""
     rotation = trusted[0].rotation

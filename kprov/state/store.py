@@ -242,6 +242,10 @@ class Store:
         store._keys, store._unwritten = keys, content
         return store
 
+    def lacks(self, before: Keys) -> bool:
+        """Return whether these keys, of a backup, encrypted objects that today's keys do not read. Raises StoreError."""
+        return rotation.unread(self._open_keys(), before) != {}
+
     def keep(self) -> None:
         """Write what `turned` made, once; of any other store nothing. Raises StoreError."""
         content, self._unwritten = self._unwritten, b""

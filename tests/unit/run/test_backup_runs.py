@@ -16,9 +16,11 @@ from test_living_cluster import written
 
 from kprov.apply import scripts
 from kprov.artifacts.progress import Silent
+from kprov.roles.api_server import ENCRYPTION
 from kprov.run import backup as run_backup
 from kprov.run import restore as run_restore
 from kprov.run.backup_verify import identities
+from kprov.run.rotation import turned, with_store
 from kprov.run.up import apply, prepare
 from kprov.run.workspace import Options, Workspace
 from kprov.state import backup_folder
@@ -187,6 +189,32 @@ def test_api_servers_stop_first_and_start_last(site: Site, backup: Path) -> None
     units = (("stop", "kube-apiserver"), ("stop", "etcd"), ("start", "etcd"), ("start", "kube-apiserver"))
     assert steps == [f"{verb} {unit}.service" for verb, unit in units]
     site.up()
+
+
+def test_what_a_replaced_key_has_encrypted_is_read_again_after_a_restore_and_written_anew(
+    site: Site, backup: Path
+) -> None:
+    before = site.workspace().store.trust()
+    for step in ("begin", "onward", "onward", "end"):
+        workspace = site.workspace(options=Options(backup=False))
+        workspace = with_store(workspace, turned(workspace, step, ("encryption",)))  # type: ignore[arg-type]
+        if step == "end":
+            workspace.store.keep()
+            break
+        with prepare(workspace, draft=False) as prepared:
+            assert apply(workspace, prepared).failures == ()
+    today = site.workspace().store.trust()
+    assert today.encryption_keys == (("key2", today.encryption_key),)
+    assert site.restore(backup).failures == ()
+    restored(site)
+    trust = site.workspace().store.trust()
+    assert trust.encryption_keys == (("key2", today.encryption_key), ("key1", before.encryption_key))
+    assert b"key1" in site.hosts.machines["cp1"].contents[ENCRYPTION]
+    assert '"key2"' in trust.encrypted_by.partition("secretbox")[2][:40], "all was written again by the key of today"
+    site.up()
+    rotation = site.workspace().store.rotation
+    assert rotation is not None
+    assert (rotation.phase, rotation.done) == ("issue", True), "the old key may be dropped now"
 
 
 def cut_off(site: Site, backup: Path, host: str, number: int, when: str) -> bool:

@@ -15,7 +15,7 @@ from kprov.pki.authority import CertificateAuthority, fingerprint, fingerprints
 from kprov.pki.reissue import why_reissue
 from kprov.state import rotation as machine
 from kprov.state.store import Store
-from kprov.state.trustfile import decode
+from kprov.state.trustfile import Keys, decode
 from kprov.values.certificate import AUTHORITIES
 from kprov.values.context import Trust
 from kprov.values.errors import StoreError
@@ -235,3 +235,38 @@ def test_an_older_kprov_does_not_write_what_it_would_lose(store: Store) -> None:
     end = took(settled(onward(settled(onward(settled(trust))))), machine.ended)
     formats.append(decode(end.text()).identity.format)
     assert formats == [1, 2, 2], "the name of the new encryption key stays"
+
+
+def keys_of(store: Store) -> Keys:
+    return decode(store.text()).keys(None)
+
+
+def test_a_backup_from_before_is_read_and_written_anew(store: Store) -> None:
+    before = keys_of(store)
+    end = all_states(store)[-1]
+    assert end.lacks(before)
+    again = took(end, partial(machine.returned, before=before, now=LATER))
+    assert [name for name, _ in again.trust().encryption_keys] == ["key2", "key1"]
+    assert again.trust().encryption_other == ("key1", before.encryption)
+    assert '"key1"' in again.trust().encrypted_by
+    assert again.rotation is not None
+    assert (again.rotation.kinds, again.rotation.phase, again.rotation.done) == (("encryption",), "issue", False)
+    assert not again.lacks(before)
+    assert took(again, partial(machine.returned, before=before, now=LATER)).rotation == again.rotation
+    assert onward(settled(again)).trust().encryption_other is None
+
+
+def test_a_backup_of_today_changes_nothing(store: Store) -> None:
+    before = keys_of(store)
+    for step in (opened, begun, lambda state: onward(settled(state))):
+        store = step(store)
+        assert not store.lacks(before)
+        assert took(store, partial(machine.returned, before=before, now=LATER)).rotation == store.rotation
+        store = opened(store)
+
+
+def test_a_backup_from_before_waits_for_the_end_of_another_rotation(store: Store) -> None:
+    before = keys_of(store)
+    running = begun(all_states(store)[-1], "etcd")
+    with pytest.raises(StoreError, match="another rotation has begun"):
+        running.turned(partial(machine.returned, before=before, now=LATER))
