@@ -123,6 +123,7 @@ def renew(
 @yes_option
 @click.option("--stop-after", type=click.Choice(["trust", "issue"]), help="End when this phase is on all hosts.")
 @click.option("--back", is_flag=True, help="Take the rotation back; possible until the old one is dropped.")
+@click.option("--wait", is_flag=True, help="Wait here for what pods still hold, up to an hour and more.")
 @click.option("--now", is_flag=True, help="Do not wait for what pods still hold: what is listed breaks.")
 @click.option("--restart-pods", is_flag=True, help="Restart users' workloads too, where they must read a new CA.")
 @click.option("--dry-run", is_flag=True, help="Show what the next phase would change, and change nothing.")
@@ -136,6 +137,7 @@ def rotate(
     stop_after: str | None,
     back: bool,
     now: bool,
+    wait: bool,
     restart_pods: bool,
     dry_run: bool,
     yes: bool,
@@ -146,7 +148,7 @@ def rotate(
     KIND is kubernetes, etcd, front-proxy, service-account, encryption or all; leave it out to go on with what has begun.
     It goes in phases: the new one is trusted beside the old one; the new one signs; the old one is dropped. Each phase
     is an ordinary `kprov up` of all hosts, and stands in the state folder. Where pods still hold what is old, it ends
-    and says until when; the same command goes on from there.
+    and says until when; the same command goes on from there. --wait stays until then.
 
     \b
     Examples:
@@ -161,7 +163,9 @@ def rotate(
         confirm_possible(yes=yes, for_program=given.json)
     kinds: tuple[Kind, ...] = KINDS if kind == "all" else (cast(Kind, kind),) if kind else ()
     with opened(given, state, keep_log=not dry_run, quiet=dry_run and given.json) as work:
-        asked = Asked(kinds=kinds, back=back, now=now, restart_pods=restart_pods, yes=yes, stop_after=stop_after)
+        asked = Asked(
+            kinds=kinds, back=back, now=now, wait=wait, restart_pods=restart_pods, yes=yes, stop_after=stop_after
+        )
         return preview(work, asked) if dry_run else carry_out(work, asked)
 
 

@@ -31,6 +31,7 @@ class Asked:
     kinds: tuple[Kind, ...]
     back: bool
     now: bool
+    wait: bool
     restart_pods: bool
     yes: bool
     stop_after: str | None
@@ -60,9 +61,14 @@ def carry_out(work: Work, asked: Asked) -> int:
         step = next_step(workspace.store.rotation, kinds, back=asked.back)
         if step == "onward":
             _restart(work, workspace, asked)
-        if step == "onward" and not asked.now and _must_wait(work, wait_for(workspace)):
-            ended(work, plan, time.monotonic() - began)
-            return PARTLY
+        if step == "onward" and not asked.now:
+            wait = wait_for(workspace)
+            if _must_wait(work, wait, asked):
+                ended(work, plan, time.monotonic() - began)
+                return PARTLY
+            if wait.until is not None:
+                time.sleep(max(0.0, (wait.until - datetime.now(UTC)).total_seconds()))
+                continue  # something else may have begun meanwhile
         if step == "end":
             return _end(work, workspace, plan, time.monotonic() - began)
         workspace, plan = _phase(work, workspace, step or "apply", asked)
@@ -97,7 +103,9 @@ def _restart(work: Work, workspace: Workspace, asked: Asked) -> None:
         work.hub.emit(Note(text=f"restarted, to read the new CA: {', '.join(map(str, restarted))}"))
 
 
-def _must_wait(work: Work, wait: Waiting) -> bool:
+def _must_wait(work: Work, wait: Waiting, asked: Asked) -> bool:
+    """Say what the next phase waits for; returns whether this command ends because of it."""
+    waits = asked.wait and not wait.blocked
     for note in wait.notes:
         work.hub.emit(Note(text=note))
     for blocked in wait.blocked:
@@ -105,8 +113,9 @@ def _must_wait(work: Work, wait: Waiting) -> bool:
     if wait.until is not None:
         minutes = (wait.until - datetime.now(UTC)).total_seconds() / 60
         text = f"the next phase may begin in {minutes:.0f} minutes, at {wait.until:%Y-%m-%d %H:%M:%S} UTC"
-        work.hub.emit(Note(text=f"{text}: run the same command again then; --now does not wait"))
-    return bool(wait.until or wait.blocked)
+        todo = "waiting" if waits else "run the same command again then, or with --wait; --now does not wait"
+        work.hub.emit(Note(text=f"{text}: {todo}"))
+    return bool(wait.blocked) or (wait.until is not None and not waits)
 
 
 def _end(work: Work, workspace: Workspace, plan: object, seconds: float) -> int:

@@ -28,7 +28,7 @@ from kprov.values.events import Event, Note
 from kprov.values.rotation import KINDS
 
 NOW = datetime.now(UTC)
-ASKED = Asked(kinds=KINDS, back=False, now=False, restart_pods=False, yes=True, stop_after=None)
+ASKED = Asked(kinds=KINDS, back=False, now=False, wait=False, restart_pods=False, yes=True, stop_after=None)
 
 
 class Told(Silent):
@@ -98,6 +98,27 @@ def test_it_waits_for_pods_unless_it_is_told_not_to(site: Site, cluster: Cluster
     assert {"known", "Secret ci/old holds a token"} <= set(told.texts)
     assert run(site, replace(ASKED, kinds=(), now=True)) == DONE
     assert store(site).rotation is None
+
+
+def test_it_waits_here_where_that_is_said_and_asks_again(
+    site: Site, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.wait = Waiting(until=NOW + timedelta(days=1))
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        cluster.wait = Waiting() if len(slept) > 1 else cluster.wait
+
+    monkeypatch.setattr(command.time, "sleep", sleep)
+    assert run(site, replace(ASKED, kinds=("kubernetes",), wait=True)) == DONE
+    assert len(slept) == 2
+    assert store(site).rotation is None
+
+
+def test_what_has_to_be_done_first_is_not_waited_for(site: Site, cluster: Cluster) -> None:
+    cluster.wait = Waiting(until=NOW + timedelta(days=1), blocked=("Secret ci/old holds a token",))
+    assert run(site, replace(ASKED, kinds=("service-account",), wait=True)) == PARTLY
 
 
 def test_it_is_taken_back_to_nothing(site: Site, cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
