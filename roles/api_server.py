@@ -15,7 +15,6 @@ from kprov.roles.layout import (
     FRONT_PROXY_CA,
     KUBERNETES,
     SERVICE_ACCOUNT_KEY,
-    SERVICE_ACCOUNT_PUBLIC,
     ca_file,
     certificates,
     component_folder,
@@ -27,7 +26,7 @@ from kprov.roles.templating import render
 from kprov.values import components
 from kprov.values.api_settings import ApiSettings
 from kprov.values.context import Context
-from kprov.values.paths import API_SERVER_FOLDER, BIN
+from kprov.values.paths import API_SERVER_FOLDER, BIN, SERVICE_ACCOUNT_PUBLIC
 from kprov.values.resources import FILE, Check, Directory, File, Gate, Resource, Unit, User
 
 USER = "kube-apiserver"

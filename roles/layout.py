@@ -20,7 +20,6 @@ CA = "/etc/kubernetes/pki/ca.crt"
 FRONT_PROXY_CA = "/etc/kubernetes/pki/front-proxy-ca.crt"
 ETCD_CA = "/etc/kubernetes/pki/etcd-ca.crt"  # the API server's copy: /etc/etcd/pki is closed to all but etcd
 SERVICE_ACCOUNT_KEY = "/etc/kubernetes/pki/sa.key"
-SERVICE_ACCOUNT_PUBLIC = "/etc/kubernetes/pki/sa.pub"
 
 API_PORT = components.KUBE_APISERVER.port("https")
 PROXY_PORT = components.API_PROXY.port("api")

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {  # name → (module:command, the line t
     "probe":      ("probe:probe",       "Ask a cluster what its users ask while a command runs."),
     "backup":     ("backup:backup",     "Take, list and prove backups of a cluster."),
     "restore":    ("restore:restore",   "Bring a cluster back to a backup."),
+    "adopt":      ("adopt:adopt",       "Go on with a cluster whose state folder is lost."),
     "open":       ("open:open_addon",   "Open the page of an add-on in the browser."),
     "kubeconfig": ("access:kubeconfig", "Write a kubeconfig for an administrator."),
     "passphrase": ("passphrase:passphrase", "Set, change or remove the passphrase of the cluster's keys."),

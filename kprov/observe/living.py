@@ -17,7 +17,14 @@ from cryptography.x509.oid import NameOID
 
 from kprov.observe.observation import EtcdMember, Observation
 from kprov.values.model import Component
-from kprov.values.paths import CPU_STATE, KUBE_PROXY_CONFIG, KUBELET_CONFIG, MEMORY_STATE, POD_CIDRS
+from kprov.values.paths import (
+    CPU_STATE,
+    KUBE_PROXY_CONFIG,
+    KUBELET_CONFIG,
+    MEMORY_STATE,
+    POD_CIDRS,
+    SERVICE_ACCOUNT_PUBLIC,
+)
 from kprov.values.yaml_text import load
 
 _UNITS: Mapping[Component, str] = {
@@ -30,6 +37,7 @@ TEXTS = (
     KUBE_PROXY_CONFIG,
     CPU_STATE,
     MEMORY_STATE,
+    SERVICE_ACCOUNT_PUBLIC,
 )  # asked of every host in every run: a few KiB, compressed
 
 _FLAG = re.compile(r'--([a-z0-9-]+)=("(?:\\.|[^"\\])*"|\S*)')

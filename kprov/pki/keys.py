@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from cryptography.hazmat.primitives import serialization
@@ -31,6 +32,12 @@ def private_pem(key: PrivateKey) -> bytes:
 def public_pem(key: PrivateKey) -> bytes:
     """The public half as a PKIX `PUBLIC KEY` block, as --service-account-key-file wants it."""
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_keys(text: bytes) -> frozenset[str]:
+    """The `PUBLIC KEY` blocks in a text, each without its line breaks."""
+    found = re.findall(rb"-----BEGIN PUBLIC KEY-----(.*?)-----END PUBLIC KEY-----", text, re.DOTALL)
+    return frozenset(b"".join(body.split()).decode("ascii", "replace") for body in found)
 
 
 def algorithm_of(key: PublicKeyTypes) -> str:

@@ -29,6 +29,7 @@ from kprov.plan.proof import unproven
 from kprov.plan.quorum import refuse_new_beginning
 from kprov.plan.stage_names import ETCD
 from kprov.plan.stages import desired
+from kprov.plan.succession import hold, refuse_to_issue
 from kprov.plan.upgrades import NodeUpgrades, deferred
 from kprov.plan.upgrades import decide as decide_upgrades
 from kprov.roles import cluster_objects, etcd, pod_network
@@ -179,7 +180,8 @@ def _contexts(
 def plan_cluster(
     inputs: Inputs, observations: Mapping[str, Observation], known: Mapping[str, Desired] | None = None
 ) -> ClusterPlan:
-    """Compares everything. Raises ApplyError where etcd's membership cannot be fixed safely.
+    """Compares everything. Raises ApplyError where etcd's membership cannot be fixed safely, PreflightError for leaves that
+    nobody can issue yet.
 
     known: what `wanted_of_hosts` said of the same observations; half of the work of a quiet run is in it.
     """
@@ -205,6 +207,7 @@ def plan_cluster(
         name: _plan_of(name, _desired(context) if known is None else known[name], inputs, observations[name])
         for name, context in contexts.items()
     }
+    refuse_to_issue(plans, inputs.trust)
     membership = _membership(inputs, peers, views, observations)
     plans |= {name: _begun_again(plans[name], known, contexts[name]) for name in membership.stale if name in plans}
     networks = network_change.between(cluster.network, network_change.others(cluster, observations).values())
@@ -292,7 +295,7 @@ def _plan_of(name: str, desired: Desired, inputs: Inputs, seen: Observation) -> 
         delete_data=inputs.delete_data,
         renew=inputs.renew,
     )
-    return with_fresh_state(plan, desired, seen)
+    return hold(with_fresh_state(plan, desired, seen), seen, inputs.trust, inputs.now)
 
 
 def _own_objects(

@@ -7,9 +7,11 @@ from types import MappingProxyType
 
 from kprov.apply.lock import locked_by
 from kprov.observe.gather import Fleet
+from kprov.observe.observation import Observation
 from kprov.observe.silent_hosts import cluster_facts
 from kprov.pki.authority import fingerprints
-from kprov.pki.conflict import trust_conflict
+from kprov.pki.conflict import keys_conflict, trust_conflict
+from kprov.pki.keys import public_keys
 from kprov.roles.layout import CA, FRONT_PROXY_CA
 from kprov.state.restore_record import NAME, read_record
 from kprov.state.store import Store
@@ -17,6 +19,7 @@ from kprov.values.certificate import Authority
 from kprov.values.errors import BackupError, KprovError, PreflightError
 from kprov.values.many_hosts import count_hosts, merge_texts
 from kprov.values.model import Cluster
+from kprov.values.paths import SERVICE_ACCOUNT_PUBLIC
 
 ETCD_CA = "/etc/etcd/pki/ca.crt"
 CA_FILES: Mapping[Authority, str] = {"kubernetes": CA, "etcd": ETCD_CA, "front-proxy": FRONT_PROXY_CA}
@@ -93,22 +96,14 @@ def refuse_half_restored(store: Store) -> None:
 
 
 def refuse_foreign_trust(store: Store, fleet: Fleet, places: Mapping[str, str] = MappingProxyType({})) -> None:
-    """Raise PkiError for CAs on hosts that are not this operator's, PreflightError when a cluster was only renamed.
+    """Raise PkiError for CAs or keys on hosts that are not this operator's, PreflightError when a cluster was only renamed.
 
     places: of the inventory's keys, dotted → `FILE:LINE`.
     """
-    observed: dict[str, dict[Authority, str]] = {}
-    known = store.known_fingerprints() if store.exists else {}
-    for name, seen in fleet.observations.items():
-        found = {
-            authority: _told(seen.texts[path], known.get(authority, frozenset()), store, authority)
-            for authority, path in CA_FILES.items()
-            if path in seen.texts and ("file", path) in seen.records
-        }
-        if found:
-            observed[name] = found
-    error = trust_conflict(store.fingerprints() if store.exists else None, observed)
+    observed = trusted_by(fleet.observations)
+    error = trust_conflict(store.known_fingerprints() if store.exists else None, observed)
     if error is None:
+        _refuse_other_keys(store, fleet)
         return
     if not store.exists and (old := _neighbour(store, observed)):
         raise PreflightError(
@@ -121,22 +116,40 @@ def refuse_foreign_trust(store: Store, fleet: Fleet, places: Mapping[str, str] =
     raise error
 
 
-def _told(pem: bytes, known: frozenset[str], store: Store, authority: Authority) -> str:
-    """Return what a host has: the first CA certificate that is not this cluster's, else the one that signs here.
+def trusted_by(observations: Mapping[str, Observation]) -> dict[str, dict[Authority, frozenset[str]]]:
+    """Return the fingerprints of the CAs that kprov made each host trust; hosts without any are left out."""
+    observed: dict[str, dict[Authority, frozenset[str]]] = {}
+    for name, seen in observations.items():
+        found = {
+            authority: frozenset(fingerprints(seen.texts[path]))
+            for authority, path in CA_FILES.items()
+            if path in seen.texts and ("file", path) in seen.records
+        }
+        if found:
+            observed[name] = found
+    return observed
 
-    While a CA is replaced a host has two, or one of the two.
-    """
-    there = fingerprints(pem)
-    foreign = [one for one in there if one not in known]
-    return foreign[0] if foreign or not store.exists else store.fingerprints()[authority]
+
+def _refuse_other_keys(store: Store, fleet: Fleet) -> None:
+    rotation = store.rotation
+    if rotation is not None and rotation.ends and "service-account" in rotation.kinds:
+        return  # hosts may still have the one that goes, and nobody else
+    observed = {
+        name: public_keys(seen.texts[SERVICE_ACCOUNT_PUBLIC])
+        for name, seen in fleet.observations.items()
+        if SERVICE_ACCOUNT_PUBLIC in seen.texts and ("file", SERVICE_ACCOUNT_PUBLIC) in seen.records
+    }
+    error = keys_conflict(public_keys(store.trust().service_account_public), observed) if observed else None
+    if error is not None:
+        raise error
 
 
-def _neighbour(store: Store, observed: Mapping[str, Mapping[Authority, str]]) -> str:
+def _neighbour(store: Store, observed: Mapping[str, Mapping[Authority, frozenset[str]]]) -> str:
     """The cluster whose state folder beside this one has the CAs that were seen on hosts; empty when there is none."""
     for folder in sorted(store.path.parent.glob("*/")) if store.path.parent.is_dir() else ():
         try:
             other = Store.open(folder, folder.name)
-            known = other.fingerprints() if other.exists else {}
+            known = other.known_fingerprints() if other.exists else {}
         except KprovError:
             continue
         if known and trust_conflict(known, observed) is None:

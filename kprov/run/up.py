@@ -219,6 +219,8 @@ def _keep_what_holds(workspace: Workspace, prepared: Prepared) -> None:
     """
     if workspace.options.limit is None:
         workspace.store.reach(datetime.now(UTC))
+        if prepared.inputs.trust.lost:
+            workspace.emit(Note(text="every host trusts the new CAs; go on with `kprov certs rotate INVENTORY`"))
     known, complete = prepared.inputs.trust, workspace.options.limit is None
     document = encryption_change.settled(workspace.cluster, known)
     if complete and prepared.plan.encryption is None and not encryption_change.is_known(document, known):

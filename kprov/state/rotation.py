@@ -70,6 +70,7 @@ def onward(trusted: Trusted, now: datetime) -> Trusted:
 def backward(trusted: Trusted, now: datetime) -> Trusted:
     """Go back to the phase before. Raises StoreError when the old one is dropped already."""
     rotation = _running(trusted[0])
+    _refuse_lost(trusted)
     match rotation.phase:
         case "issue":
             # Every host trusts both, whether or not it has got what the new one signed.
@@ -180,6 +181,18 @@ def _running(identity: Identity) -> Rotation:
     return identity.rotation
 
 
+def _refuse_lost(trusted: Trusted) -> None:
+    """Raise StoreError where going back would leave CAs whose keys nobody has."""
+    identity, keys = trusted
+    lost = [name for name in identity.others if name not in keys.authorities or name not in keys.others]
+    if lost:
+        raise StoreError(
+            "this rotation cannot be taken back: the private keys of the old CAs are lost",
+            found=", ".join(lost),
+            todo="go on with `kprov certs rotate INVENTORY`",
+        )
+
+
 def _phase(trusted: Trusted, phase: Phase, now: datetime) -> Trusted:
     identity, keys = trusted
     rotation = replace(_running(identity), phase=phase, done=False, since=_time(now))
@@ -193,7 +206,10 @@ def _swapped(trusted: Trusted) -> Trusted:
     signing, left = dict(keys.authorities), dict(keys.others)
     for name in identity.others:
         authorities[name], others[name] = others[name], authorities[name]
-        signing[name], left[name] = left[name].encode(), signing[name].decode()
+        theirs = signing.get(name)
+        signing[name] = left.pop(name).encode()
+        if theirs is not None:  # else it is lost, as after `kprov adopt`
+            left[name] = theirs.decode()
     changed = replace(keys, authorities=signing)
     if private := left.get("service-account"):
         left["service-account"] = keys.service_account.decode()

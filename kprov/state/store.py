@@ -160,11 +160,18 @@ class Store:
             encrypted_by=keys.encrypted_by,
             encryption_name=keys.encryption_name,
             encryption_other=rotation.other_encryption(keys),
+            lost=frozenset(self.ca) - frozenset(keys.authorities),
         )
 
     def authority(self, name: Authority) -> CertificateAuthority:
-        """The CA with its private key. Raises StoreError as `trust` does, PkiError when key and CA differ."""
-        return CertificateAuthority.load(name, self.ca[name], self._open_keys().authorities[name])
+        """The CA with its private key; where that is lost, the one that a rotation replaces it by.
+
+        Raises StoreError as `trust` does, PkiError when key and CA differ.
+        """
+        keys = self._open_keys()
+        if name in keys.authorities:
+            return CertificateAuthority.load(name, self.ca[name], keys.authorities[name])
+        return CertificateAuthority.load(name, self._known.identity.others[name], keys.others[name].encode())
 
     def create_trust(self, algorithm: Algorithm, ca_days: int, now: datetime) -> Trust:
         """Make the CAs and keys, once in a cluster's life, and keep them before anybody can use them.
@@ -228,6 +235,12 @@ class Store:
                 todo="give the cluster in the inventory its name back",
             )
         self._write(content, self._passphrase, create_private)
+
+    def create(self, trusted: Trusted) -> None:
+        """Keep identity and keys that were made otherwise, where there is no folder yet. Raises StoreError."""
+        if self._file is not None:
+            raise self._made_before()
+        self._write(encode(*trusted, self._passphrase), self._passphrase, create_private)
 
     def keep_encryption(self, document: str) -> None:
         """Keep by which configuration all encrypted objects are written from now on. Raises StoreError."""

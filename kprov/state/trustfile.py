@@ -46,6 +46,7 @@ class Identity:
 class Keys:
     """Private keys of the CAs and of service accounts (PEM), and the 32 bytes of encryption at rest.
 
+    authorities: without those whose keys are lost, as hosts do not have them.
     backup: the private key that opens backups, as age writes it; empty in a file of a kprov that took none.
     encrypted_by: the configuration by which all objects in etcd are written, JSON; empty: with those 32 bytes alone.
     encryption_name: what API servers call those 32 bytes. others: kind → the key that is not in use and that a rotation
@@ -174,7 +175,7 @@ def _keys(secrets: Mapping[str, Any] | None) -> Keys:
     try:
         known = secrets or {}
         return Keys(
-            authorities=_pems(known["authorities"]),
+            authorities=_known_pems(known["authorities"]),
             service_account=known["service_account"].encode(),
             service_account_public=known["service_account_public"].encode(),
             encryption=b64decode(known["encryption"], validate=True),
@@ -196,6 +197,10 @@ def _rotation(given: Any) -> Rotation | None:
         return None
     kinds = tuple(kind for kind in KINDS if kind in given["kinds"])
     return Rotation(**{**given, "kinds": kinds})
+
+
+def _known_pems(texts: Mapping[str, str]) -> Mapping[Authority, bytes]:
+    return {name: texts[name].encode() for name in AUTHORITIES if name in texts}
 
 
 def _damaged() -> StoreError:

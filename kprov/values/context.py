@@ -22,8 +22,9 @@ class Trust:
     one CA certificate whose key signs now, and which every leaf is compared with. service_account_key and _public are
     PEM, _public several keys while one is replaced; encryption_key is 32 random bytes (secretbox), and encryption_name
     what API servers call it. encryption_other: name and bytes of a key that is only read, while one is replaced.
-    encrypted_by: the configuration by which all objects in etcd are written, JSON; empty: by that key alone. CA private
-    keys are not here: they never leave the operator.
+    encrypted_by: the configuration by which all objects in etcd are written, JSON; empty: by that key alone. lost: the CAs
+    whose private key nobody has any more, so that no leaf of theirs can be issued. CA private keys are not here: they
+    never leave the operator.
     """
 
     bundle: Mapping[Authority, bytes]
@@ -34,6 +35,7 @@ class Trust:
     encrypted_by: str = ""
     encryption_name: str = "key1"
     encryption_other: tuple[str, bytes] | None = None
+    lost: frozenset[Authority] = frozenset()
 
     @property
     def encryption_keys(self) -> tuple[tuple[str, bytes], ...]:
@@ -43,6 +45,26 @@ class Trust:
 
     def __repr__(self) -> str:
         return "Trust(***)"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Held:
+    """What the hosts of a living cluster hold of its trust: the CAs' certificates, and the keys that API servers have.
+
+    authorities: the CAs that leaves are of. former: others that hosts trust too. encryption_name: what API servers call the
+    key.
+    """
+
+    authorities: Mapping[Authority, bytes]
+    former: Mapping[Authority, bytes]
+    service_account: bytes
+    service_account_public: bytes
+    encryption: bytes
+    encryption_name: str
+    encrypted_by: str
+
+    def __repr__(self) -> str:
+        return "Held(***)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,4 +7,5 @@ KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 CPU_STATE = "/var/lib/kubelet/cpu_manager_state"
 MEMORY_STATE = "/var/lib/kubelet/memory_manager_state"
 KUBE_PROXY_CONFIG = "/var/lib/kube-proxy/config.yaml"
+SERVICE_ACCOUNT_PUBLIC = "/etc/kubernetes/pki/sa.pub"  # what tokens are checked with
 API_SERVER_FOLDER = "/etc/kubernetes/kube-apiserver"  # what the API server reads again by itself, open to it alone

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from kprov.pki.conflict import trust_conflict
+from collections.abc import Mapping
 
-OURS = {"kubernetes": "a" * 64, "etcd": "b" * 64, "front-proxy": "c" * 64}
-THEIRS = {"kubernetes": "d" * 64, "etcd": "e" * 64, "front-proxy": "f" * 64}
+from kprov.pki.conflict import Fingerprints, keys_conflict, trust_conflict
+from kprov.values.certificate import Authority
+
+
+def prints(letters: str) -> Fingerprints:
+    names: tuple[Authority, ...] = ("kubernetes", "etcd", "front-proxy")
+    found: Mapping[Authority, frozenset[str]] = {
+        name: frozenset({letter * 64}) for name, letter in zip(names, letters, strict=True)
+    }
+    return found
+
+
+OURS, THEIRS = prints("abc"), prints("def")
 
 
 def test_fresh_hosts_and_known_hosts_are_no_conflict():
@@ -46,3 +57,25 @@ def test_a_host_of_another_cluster_among_ours_does_not_blame_the_folder():
     assert "another cluster" in error.what
     assert "cp1" in error.needed
     assert "kprov down --limit" in error.todo
+
+
+def test_a_host_that_trusts_one_of_several_that_we_know_is_ours():
+    both = {name: OURS[name] | THEIRS[name] for name in OURS}
+    assert trust_conflict(both, {"cp1": OURS, "cp2": both, "w1": THEIRS}) is None
+
+
+def test_a_copy_from_before_another_ca_was_made_is_told_as_such():
+    error = trust_conflict(OURS, {"cp1": {name: OURS[name] | THEIRS[name] for name in OURS}, "w1": OURS})
+    assert error is not None
+    assert error.where == "cp1"
+    assert "older copy" in error.what
+    assert "d" * 16 in error.found
+    assert "--state-only" in error.todo
+
+
+def test_keys_of_tokens_that_the_folder_does_not_know_are_those_of_a_newer_one():
+    assert keys_conflict(frozenset({"a", "b"}), {"cp1": frozenset({"a"}), "cp2": frozenset()}) is None
+    error = keys_conflict(frozenset({"a"}), {"cp1": frozenset({"a"}), "cp2": frozenset({"a", "b"})})
+    assert error is not None
+    assert error.where == "cp2"
+    assert "older copy" in error.what

@@ -24,6 +24,7 @@ from kprov.state.rotation import begin, ended, onward, reached
 from kprov.state.store import Store
 from kprov.values.errors import KprovError, LockedError, PkiError, PreflightError, TransportError
 from kprov.values.model import Cluster
+from kprov.values.paths import SERVICE_ACCOUNT_PUBLIC
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -85,6 +86,20 @@ def test_authorities_that_the_store_does_not_know_are_refused(tmp_path: Path) ->
         assert caught.value.todo
 
 
+def with_keys(seen: Observation, store: Store) -> Observation:
+    texts = {**seen.texts, SERVICE_ACCOUNT_PUBLIC: store.trust().service_account_public}
+    return replace(seen, texts=texts, records={**seen.records, **dict([record("file", SERVICE_ACCOUNT_PUBLIC)])})
+
+
+def test_another_key_of_tokens_is_refused_before_every_token_is_void(tmp_path: Path) -> None:
+    store = made(tmp_path / "state")
+    refuse_foreign_trust(store, Fleet(observations={"a": with_keys(trusting(store), store)}))
+    other = with_keys(trusting(store), made(tmp_path / "newer"))
+    with pytest.raises(PkiError, match="older copy"):
+        refuse_foreign_trust(store, Fleet(observations={"a": other}))
+    refuse_foreign_trust(store, Fleet(observations={"a": replace(other, records=trusting(store).records)}))
+
+
 def test_a_cluster_that_got_another_name_is_known_by_its_authorities(tmp_path: Path) -> None:
     old = Store.open(tmp_path / "old", "old")
     old.create_trust("ecdsa-p256", 3650, NOW)
@@ -137,7 +152,7 @@ def test_while_a_ca_is_replaced_hosts_may_have_either_or_both(tmp_path: Path) ->
     store, copy = rotated(store)
     for fleet in (before, holding(store)):
         refuse_foreign_trust(store, fleet)
-    with pytest.raises(PkiError, match="CA keys in the state folder are not those of the cluster"):
+    with pytest.raises(PkiError, match="the state folder is an older copy"):
         refuse_foreign_trust(copy, holding(store))
 
 
