@@ -5,6 +5,8 @@ One control plane and one worker.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from conftest import Make
 from expired import expire
@@ -18,7 +20,17 @@ def cluster(make_cluster: Make) -> LabCluster:
     made = make_cluster("keep-brink", {"cp1": ["control_plane"], "w1": ["worker"]})
     made.kprov("up", "--yes")
     made.kubectl("create", "secret", "generic", "kept", "--from-literal=a=b")
+    image = made.load_agnhost()
+    made.kubectl("run", "mine", f"--image={image}", "--image-pull-policy=Never", "--", "pause")
+    until(lambda: workload(made), seconds=90, what="a pod")
     return made
+
+
+def workload(cluster: LabCluster) -> str:
+    """The container of a pod that is nobody's but the user's."""
+    [status] = cluster.get("pod", "mine")["status"]["containerStatuses"]
+    assert status["ready"]
+    return str(status["containerID"])
 
 
 def well(cluster: LabCluster) -> None:
@@ -27,10 +39,49 @@ def well(cluster: LabCluster) -> None:
 
 
 def test_a_cluster_whose_every_leaf_has_expired_comes_back_by_up(cluster: LabCluster) -> None:
-    containers = cluster.sh("w1", "/opt/kprov/bin/crictl ps -q").split()
+    container = workload(cluster)
     assert len(expire(cluster)) > 10
-    assert "expired" in cluster.kprov("status", status=1).text
+    assert "has ended" in cluster.kprov("status", status=1).text
     cluster.kprov("up", "--yes")
     assert cluster.get("secret", "kept")["data"] == {"a": "Yg=="}
-    assert cluster.sh("w1", "/opt/kprov/bin/crictl ps -q").split() == containers
+    assert workload(cluster) == container
+    well(cluster)
+
+
+def test_a_lost_state_folder_is_read_back_from_the_hosts_and_the_cluster_goes_on(
+    cluster: LabCluster, tmp_path: Path
+) -> None:
+    folder = cluster.inventory.parent / ".kprov" / cluster.lab.name
+    folder.rename(tmp_path / "gone")
+    container = workload(cluster)
+    refused = cluster.kprov("up", "--yes", status=1).text
+    assert "kprov adopt" in refused
+    before = cluster.main_pids("w1"), cluster.main_pids("cp1")
+    said = cluster.kprov("adopt", "--yes").stdout
+    assert "members of etcd: cp1" in said
+    assert "its private key is lost" in said
+    assert (cluster.main_pids("w1"), cluster.main_pids("cp1")) == before, "no host is changed"
+    assert "never replaced" in cluster.kprov("adopt", "--yes", status=1).text
+    said = cluster.kprov("up", "--yes").text
+    assert "go on with `kprov certs rotate INVENTORY`" in said
+    assert "replaced; the old one is accepted nowhere" in cluster.kprov("certs rotate", "--yes", "--now").text
+    (cluster.folder / "admin.conf").unlink(missing_ok=True)
+    assert cluster.get("secret", "kept")["data"] == {"a": "Yg=="}
+    assert workload(cluster) == container, "workloads go on"
+    well(cluster)
+    cluster.kprov("backup")
+    # The folder of before is an older copy by now: nothing may be done with it.
+    said = cluster.kprov("up", "--yes", "--state-dir", str(tmp_path / "gone"), status=1).text
+    assert "a copy from before its CAs were replaced" in said
+
+
+def test_folder_and_certificates_are_gone_and_new_cas_issue_at_once(cluster: LabCluster, tmp_path: Path) -> None:
+    container = workload(cluster)
+    assert len(expire(cluster)) > 10
+    (cluster.inventory.parent / ".kprov" / cluster.lab.name).rename(tmp_path / "gone")
+    assert "issued by the new CAs at once" in cluster.kprov("adopt", "--yes").stdout
+    cluster.kprov("up", "--yes")
+    (cluster.folder / "admin.conf").unlink(missing_ok=True)
+    assert cluster.get("secret", "kept")["data"] == {"a": "Yg=="}
+    assert workload(cluster) == container
     well(cluster)
