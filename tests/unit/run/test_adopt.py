@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from test_backup_runs import Site
