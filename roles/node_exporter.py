@@ -11,7 +11,7 @@ from kprov.roles.layout import program
 from kprov.roles.templating import render
 from kprov.values import components
 from kprov.values.context import Context
-from kprov.values.paths import BIN
+from kprov.values.paths import BACKUP_METRICS, BIN
 from kprov.values.resources import Gate, Resource, Unit, User
 
 _RECORD = components.NODE_EXPORTER
@@ -38,14 +38,15 @@ def resources(ctx: Context) -> Iterable[Resource]:
             "node_exporter/kprov-node-exporter.service.j2",
             user=_NAME,
             bin=BIN,
-            arguments=_arguments(),
+            arguments=_arguments(ctx),
         ),
         reads=frozenset({f"{BIN}/node-exporter"}),
         gates=(Gate(kind="http", argument=_RECORD.health.argument),),
     )
 
 
-def _arguments() -> tuple[str, ...]:
+def _arguments(ctx: Context) -> tuple[str, ...]:
+    timed = ctx.cluster.backup.every and ctx.host.in_group("etcd")
     return (
         f"--web.listen-address=127.0.0.1:{_RECORD.port('metrics')}",
         "--web.disable-exporter-metrics",
@@ -53,4 +54,5 @@ def _arguments() -> tuple[str, ...]:
         f"--collector.netdev.device-exclude={_DEVICES}",
         "--collector.disable-defaults",
         *(f"--collector.{name}" for name in _COLLECTORS),
+        *(("--collector.textfile", f"--collector.textfile.directory={BACKUP_METRICS}") if timed else ()),
     )

@@ -6,6 +6,7 @@ The user's own templates (a folder beside the inventory) stand before the packag
 from __future__ import annotations
 
 import re
+import shlex
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -49,6 +50,7 @@ def _environment(templates_dir: Path | None) -> Environment:
         auto_reload=False,
     )
     environment.filters["systemd_word"] = systemd_word
+    environment.filters["shell_word"] = shlex.quote
     return environment
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from kprov.artifacts import catalog
+from kprov.values.component import Component as Daemon
 from kprov.values.components import COMPONENTS
 from kprov.values.model import Cluster
 from kprov.values.release import Component, ImageEntry
@@ -70,6 +71,10 @@ class Needed:
 _ALWAYS = ("cni-plugins",)  # which no unit runs: the runtime calls them
 
 
+def _wanted(component: Daemon, cluster: Cluster) -> bool:
+    return not component.runtime and component.when(cluster)
+
+
 def needed(cluster: Cluster) -> Needed:
     """What the hosts of a cluster may ask for: the same for all of them, as any may get any role later.
 
@@ -82,7 +87,7 @@ def needed(cluster: Cluster) -> Needed:
     runtimes = {host.runtime for host in cluster.nodes} or {DEFAULT}
     names = (
         *_ALWAYS,
-        *(component.release for component in COMPONENTS if component.release and not component.runtime),
+        *(component.release for component in COMPONENTS if component.release and _wanted(component, cluster)),
         *(name for runtime in runtimes for name in RUNTIMES[runtime].components),
     )
     return Needed(

@@ -18,7 +18,7 @@ from kprov.report.columns import columns
 from kprov.report.jsonlines import document
 from kprov.report.words import age, size
 from kprov.run import backup as run_backup
-from kprov.run import backup_verify
+from kprov.run import backup_verify, host_backups
 from kprov.state import backup_file, backup_folder
 from kprov.state.sealed import lock_text, recipient_of
 from kprov.values.backup import Manifest
@@ -95,7 +95,10 @@ def taken_lines(made: run_backup.Backup) -> Iterator[str]:
 def list_backups(
     state: State, /, inventory: Path, *, identity: Path | None, folder: Path | None, json: bool, **options: Any
 ) -> int:
-    """List the backups of a cluster, the newest last. Asks no host.
+    """List the backups of a cluster, the newest last.
+
+    Hosts are asked only where they take backups by themselves; what they have is named `HOST:FILE`, as `verify` and
+    `kprov restore` take it.
 
     \b
     Example:
@@ -106,15 +109,36 @@ def list_backups(
         found = backup_folder.kept(place, work.workspace.cluster.name)
         keys = backup_verify.identities(work.workspace, *key_text(identity)) if found else ()
         rows = [(one, _opened(one, keys)) for one in found]
+        hosts = host_backups.on_hosts(work.workspace) if work.workspace.cluster.backup.every else None
         if json:
-            click.echo(document({"folder": str(place), "backups": [_values(*row) for row in rows]}))
+            there = {} if hosts is None else {"on_hosts": [_of_host(one) for one in hosts.backups]}
+            click.echo(document({"folder": str(place), "backups": [_values(*row) for row in rows], **there}))
         elif not rows:
             work.say(f"no backup of cluster {work.workspace.cluster.name} in {place}")
         else:
             head = ("BACKUP", "AGE", "SIZE", "REVISION", "OBJECTS", "KUBERNETES", "TAKEN FOR")
             work.say(columns([head, *(_cells(*row) for row in rows)]))
             work.say(f"in {place}")
+        if hosts is not None and not json:
+            work.say(_on_hosts(work, hosts))
     return FAILED if any(isinstance(manifest, BackupError) for _, manifest in rows) else DONE
+
+
+def _on_hosts(work: Work, found: host_backups.Listed) -> Iterator[str]:
+    now = datetime.now(UTC)
+    yield ""
+    if found.backups:
+        rows = [(one.word, age((now - one.made).total_seconds()), size(one.size)) for one in found.backups]
+        yield from columns([("TAKEN BY THE HOSTS", "AGE", "SIZE"), *rows])
+        yield f"in {work.workspace.cluster.backup.folder} there"
+    else:
+        yield "the hosts have not taken a backup yet"
+    for error in found.silent:
+        yield f"{error.where}: {error.what}"
+
+
+def _of_host(one: host_backups.OnHost) -> dict[str, object]:
+    return {"host": one.host, "name": one.name, "bytes": one.size, "made": one.made.isoformat()}
 
 
 def _opened(one: backup_folder.Kept, keys: Any) -> Manifest | BackupError:
@@ -155,10 +179,10 @@ def summary(manifest: Manifest) -> dict[str, object]:
 
 
 def chosen(work: Work, text: str) -> Path:
-    """The file that was named, or the newest one for `latest`. Raises BackupError."""
-    if text != "latest":
-        return Path(text)
-    return backup_folder.latest(run_backup.folder_of(work.workspace), work.workspace.cluster.name).path
+    """The file that was named, brought here if it is a host's, or the newest one for `latest`. Raises BackupError."""
+    if (there := host_backups.split_word(work.workspace, text)) is not None and not Path(text).exists():
+        return host_backups.bring(work.workspace, *there)
+    return host_backups.newest(work.workspace) if text == "latest" else Path(text)
 
 
 @backup.command()

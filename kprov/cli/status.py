@@ -63,7 +63,9 @@ def lines(found: Status) -> Iterator[str]:
         elif all(component.unit == MISSING for component in host.components):
             yield f"{host.name}: not managed by kprov"
     yield ""
-    yield from columns([*_etcd(found), *_api_servers(found), *_nodes(found), _backup(found.backup)])
+    yield from columns(
+        [*_etcd(found), *_api_servers(found), *_nodes(found), _backup(found.backup), *_timed(found.timed)]
+    )
     if found.findings:
         yield ""
         for finding in found.findings:
@@ -104,6 +106,16 @@ def _backup(last: BackupStatus) -> tuple[str, ...]:
     if not last.path:
         return "backup", "none", "take one: kprov backup INVENTORY"
     return "backup", f"{age(last.age)} ago", size(last.size), last.path
+
+
+def _timed(last: BackupStatus | None) -> Iterator[tuple[str, ...]]:
+    """That of hosts; what went wrong with the next one is among the findings."""
+    if last is None:
+        return
+    if not last.path:
+        yield "timed backup", "none", last.error or "the hosts have not taken one yet"
+    else:
+        yield "timed backup", f"{age(last.age)} ago", size(last.size), f"{last.host}:{last.path}"
 
 
 def _addon(one: AddonStatus) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kprov.artifacts.options import flags as known_flags
+from kprov.inventory.backup_keys import seconds
 from kprov.inventory.fields import FlagText
 from kprov.inventory.keys import SecretReference
 from kprov.inventory.merge import Merger, Variables, given, node_labels, node_taints
@@ -27,6 +28,7 @@ from kprov.values.model import (
     Group,
     Handler,
     Host,
+    Keep,
     NetworkSettings,
     PkiSettings,
     RegistrySettings,
@@ -158,7 +160,13 @@ def cluster(
         artifacts=ArtifactSettings(**{**keys.artifacts.model_dump(), "sources": _frozen(keys.artifacts.sources)}),
         registry=registry,
         upgrade=UpgradeSettings(**keys.upgrade.model_dump()),
-        backup=BackupSettings(to=_key(keys.backup.to, folder), recipients=tuple(keys.backup.recipients)),
+        backup=BackupSettings(
+            to=_key(keys.backup.to, folder),
+            recipients=tuple(keys.backup.recipients),
+            every=seconds(keys.backup.every) if keys.backup.every else 0,
+            folder=keys.backup.folder,
+            keep=Keep(**keys.backup.keep.model_dump()),
+        ),
         network=NetworkSettings(**keys.network.model_dump()),
         kube_proxy_mode=keys.kube_proxy_mode,
         swap=keys.swap,

@@ -49,6 +49,7 @@ _MAPPINGS = (
     ("cluster.registry.registries.NAME", "RegistryAccessKeys"),
     ("cluster.upgrade", "UpgradeKeys"),
     ("cluster.backup", "BackupKeys"),
+    ("cluster.backup.keep", "KeepKeys"),
     ("cluster.network", "NetworkKeys"),
     ("cluster.cloud", "CloudKeys"),
     ("cluster.authentication", "AuthenticationKeys"),

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from kprov.observe.observation import EtcdMember, Observation
 from kprov.values.model import Component
 from kprov.values.paths import (
+    BACKUP_STATUS,
     CPU_STATE,
     KUBE_PROXY_CONFIG,
     KUBELET_CONFIG,
@@ -38,6 +39,7 @@ TEXTS = (
     CPU_STATE,
     MEMORY_STATE,
     SERVICE_ACCOUNT_PUBLIC,
+    BACKUP_STATUS,
 )  # asked of every host in every run: a few KiB, compressed
 
 _FLAG = re.compile(r'--([a-z0-9-]+)=("(?:\\.|[^"\\])*"|\S*)')

@@ -16,6 +16,7 @@ from cryptography import x509
 
 from kprov.observe.observation import Observation
 from kprov.observe.surroundings import PeerRoute
+from kprov.plan import timed_backup
 from kprov.roles.kube_proxy import rules_table
 from kprov.roles.network import CONFLIST
 from kprov.values.model import Cluster, Host
@@ -192,6 +193,10 @@ def _ending(sight: Sight, *, signed_by_itself: bool) -> Iterable[str]:
             yield f"{path} ends in {left.days} days" if left.days >= 0 else f"{path} has ended"
 
 
+def _timed_backups(sight: Sight) -> Iterable[str]:
+    return timed_backup.troubles(sight.cluster, sight.host.name, sight.seen, sight.now)
+
+
 ROWS: tuple[Row, ...] = (
     Row(
         name="UnitRestless",
@@ -269,5 +274,10 @@ ROWS: tuple[Row, ...] = (
             "of a full store: raise `etcd: {quota_bytes: …}` in the inventory and run `kprov up`, which clears the alarm; "
             "otherwise look at `journalctl -u etcd -n 50`"
         ),
+    ),
+    Row(
+        name=timed_backup.NAME,
+        find=_timed_backups,
+        todo="look at `journalctl -u kprov-backup -n 50` there; it is tried again by itself, by any host of etcd",
     ),
 )

@@ -42,6 +42,7 @@ from kprov.roles import (
     node_dns,
     node_exporter,
     scheduler,
+    timed_backup,
 )
 from kprov.values.context import Context
 from kprov.values.model import Host
@@ -110,6 +111,8 @@ STAGES: tuple[Stage, ...] = (
           roles=(host_logs.resources,)),
     Stage(name=names.METRICS, title="Metrics for monitoring", roll=Canary(), repairs=True,
           roles=(node_exporter.resources, metrics_proxy.resources, metrics_store.resources)),
+    Stage(name=names.BACKUPS, title="Timed backups", roll=Canary(), hosts=_etcd, repairs=True,
+          roles=(timed_backup.resources,)),
     Stage(name=names.WORKLOADS, title="Workloads", roll=Workloads(), hosts=_control_plane),
     Stage(name=names.ADDONS, title="Add-ons", roll=OtherAddons(), hosts=_control_plane),
     # These three have work only while what encrypts objects in etcd changes (encryption_change.py).

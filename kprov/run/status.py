@@ -20,6 +20,7 @@ from kprov.plan.cluster_findings import cluster_findings
 from kprov.plan.findings import Finding, findings
 from kprov.plan.questions import with_objects
 from kprov.plan.quorum import quorum_finding
+from kprov.plan.timed_backup import newest
 from kprov.run.backup import folder_of
 from kprov.run.workspace import Workspace
 from kprov.state.backup_folder import kept
@@ -71,12 +72,16 @@ class NodeStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class BackupStatus:
-    """The newest backup, by its name; age in seconds. Without a path there is none; `error` is why nobody can say."""
+    """The newest backup, by its name; age in seconds. Without a path there is none; `error` is why nobody can say.
+
+    host: that has it, of those that hosts take by themselves.
+    """
 
     path: str = ""
     age: int = 0
     size: int = 0
     error: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +98,7 @@ class Status:
     addons: tuple[AddonStatus, ...] | None = None
     findings: tuple[Finding, ...] = ()
     backup: BackupStatus = BackupStatus()
+    timed: BackupStatus | None = None  # None where hosts take none
 
     @property
     def good(self) -> bool:
@@ -132,6 +138,7 @@ def summarize(
             *findings(cluster, observations, now),
             *cluster_findings(live or ()),
         ),
+        timed=_timed(cluster, observations, now),
     )
 
 
@@ -207,6 +214,22 @@ def _nodes(cluster: Cluster, live: Iterable[Object]) -> tuple[NodeStatus, ...]:
     names = {node.name for node in there}
     absent = [host.name for host in cluster.nodes if host.name not in names]
     return (*there, *(NodeStatus(name=name, ready=False, version=MISSING) for name in absent))
+
+
+def _timed(cluster: Cluster, observations: Mapping[str, Observation], now: datetime) -> BackupStatus | None:
+    """The newest of those that hosts take."""
+    if not cluster.backup.every:
+        return None
+    word = newest(observations)
+    if word is None or not word.at:
+        return BackupStatus(error=word.error if word is not None else "")
+    return BackupStatus(
+        path=f"{cluster.backup.folder}/{word.file}",
+        age=max(0, int(now.timestamp()) - word.at),
+        size=word.size,
+        error=word.error,
+        host=word.by,
+    )
 
 
 def last_backup(workspace: Workspace, now: datetime) -> BackupStatus:

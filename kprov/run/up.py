@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -42,10 +42,13 @@ from kprov.run.refusals import (
 from kprov.run.running_versions import cached, identified
 from kprov.run.workspace import Workspace
 from kprov.state.credential import credential
+from kprov.state.deposit import timed
 from kprov.state.restore_record import remove_record
 from kprov.state.store import Store
 from kprov.values.certificate import AUTHORITIES, CertificateSpec
+from kprov.values.context import Trust
 from kprov.values.events import Gathered, HostFailed, Note
+from kprov.values.model import Cluster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +149,7 @@ def _plan(
     archs = {fleet.observations[host.name].facts.arch for host in cluster.hosts if host.name in fleet.observations}
     inputs = Inputs(
         cluster=cluster,
-        trust=store.trust(),
+        trust=_trust(cluster, store),
         artifacts=provide(cluster, archs, workspace.cache, workspace.progress, lock=workspace.lock_file),
         now=datetime.now(UTC),
         manifests=manifests(cluster, workspace.cache, workspace.progress, lock=workspace.lock_file),
@@ -176,6 +179,11 @@ def _plan(
     if cluster.artifacts.delivery == "download":
         delivery.require_downloads(plan.hosts, observations)
     return Prepared(fleet=fleet, inputs=inputs, plan=plan, warnings=(*warnings, *map(str, problems)))
+
+
+def _trust(cluster: Cluster, store: Store) -> Trust:
+    trust = store.trust()
+    return replace(trust, timed=timed(store, cluster.backup.recipients)) if cluster.backup.every else trust
 
 
 def apply(workspace: Workspace, prepared: Prepared, why_backup: str = "") -> Outcome:

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from kprov.state.sealed import opening, sealing
+from kprov.state.sealed import open_bytes, opening, sealing
 from kprov.values.backup import Manifest, decode, encode
 from kprov.values.errors import BackupError
 
 MANIFEST, SNAPSHOT = "manifest.json", "snapshot.db"
 TRUST, ISSUED = "state/trust.json", "state/issued.json"
+SEALED = f"{TRUST}.age"  # in those that hosts took: they cannot read it
 INVENTORY, LOCK_FILE = "inventory.yaml", "artifacts.lock.yaml"
 _HASH = 32  # bytes: `etcdctl snapshot save` writes the SHA-256 of all that is before it at the end
 _CHUNK = 1 << 20
@@ -149,6 +150,8 @@ def read(path: Path, identities: Sequence[Any], snapshot: Path | None = None) ->
     if check is None:
         raise BackupError("there is no snapshot in this backup", where=str(path), todo="use another backup")
     check.verify(manifest, str(path))
+    if SEALED in files:
+        files[TRUST] = open_bytes(files.pop(SEALED), identities, str(path))
     return Opened(manifest=manifest, files=files, snapshot=snapshot)
 
 

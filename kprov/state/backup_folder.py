@@ -43,7 +43,7 @@ def kept(folder: Path, cluster: str) -> tuple[Kept, ...]:
     found = []
     try:
         for path in folder.iterdir() if folder.is_dir() else ():
-            made = _made(path.name, cluster)
+            made = made_at(path.name, cluster)
             if made is not None:
                 found.append(Kept(path=path, made=made, size=path.stat().st_size))
     except OSError as error:
@@ -107,7 +107,7 @@ def need_room(folder: Path, size: int) -> None:
         )
 
 
-def _made(name: str, cluster: str) -> datetime | None:
+def made_at(name: str, cluster: str) -> datetime | None:
     """Return when the backup of that name was taken; None for what is none of this cluster."""
     if not name.startswith(f"{cluster}-") or not name.endswith(_ENDING):
         return None

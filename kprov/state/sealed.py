@@ -76,6 +76,23 @@ def unlock_text(sealed: bytes, passphrase: str, where: str) -> str:
     return opened.decode()
 
 
+def seal_bytes(content: bytes, recipients: Sequence[str]) -> bytes:
+    """Encrypt a short content for the recipients."""
+    sealed: bytes = pyrage.encrypt(content, [_recipient(text) for text in recipients])
+    return sealed
+
+
+def open_bytes(sealed: bytes, identities: Sequence[Any], where: str) -> bytes:
+    """Open what `seal_bytes` made. where: what it is in. Raises BackupError."""
+    try:
+        opened: bytes = pyrage.decrypt(sealed, list(identities))
+    except pyrage.DecryptError as error:
+        raise BackupError(
+            "the state folder in this backup does not open", where=where, found=str(error), todo="use another backup"
+        ) from None
+    return opened
+
+
 @contextmanager
 def sealing(output: Sink, recipients: Sequence[str]) -> Iterator[IO[bytes]]:
     """Yield a stream whose bytes go to `output`, readable for the recipients only.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import getpass
+import hashlib
 import json
 import os
 import secrets
@@ -216,7 +217,9 @@ class Store:
         return Secret(keys.backup)
 
     def text(self) -> bytes:
-        """Return the trust file as it is, sealed or not. Raises StoreError, also when there is none."""
+        """Return the trust file as it is, or will be, sealed or not. Raises StoreError, also when there is none."""
+        if self._unwritten:
+            return self._unwritten
         with private_folder(self.path) as folder:
             content = read_private(folder, self.path / _TRUST) if self._known else None
         if content is None:
@@ -235,6 +238,11 @@ class Store:
                 todo="give the cluster in the inventory its name back",
             )
         self._write(content, self._passphrase, create_private)
+
+    def essence(self) -> bytes:
+        """Return a digest of the identity and of all keys; how far a rotation has come is not in it. Raises StoreError."""
+        identity = replace(self._known.identity, rotation=None)
+        return hashlib.sha256(encode(identity, self._open_keys(), None)).digest()
 
     def create(self, trusted: Trusted) -> None:
         """Keep identity and keys that were made otherwise, where there is no folder yet. Raises StoreError."""

@@ -252,6 +252,13 @@ KUBE_PROXY = Component(
     metrics=Metrics(name="kube-proxy", port="metrics"),
 )
 SERVICE_RULES = Component(name="kprov-service-rules", groups=NODES, health=ACTIVE, stops=1)
+TIMED_BACKUP = Component(
+    name="kprov-backup",
+    groups=ETCD_HOSTS,
+    when=lambda cluster: cluster.backup.every > 0,
+    release="age",
+    health=Health(kind="command", argument="kprov-backup health"),
+)
 JOURNAL = Component(name="kprov-journal", groups=ALL_HOSTS, addon="logging", health=ACTIVE)
 LOGS = Component(name="kprov-logs", groups=ALL_HOSTS, addon="logging", program="vlagent", health=ACTIVE)
 NODE_EXPORTER = Component(
@@ -286,6 +293,7 @@ COMPONENTS: tuple[Component, ...] = (
     *(ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER),
     *(CONTAINERD, CRIO, DOCKERD_CONTAINERD, DOCKERD, CRI_DOCKERD),
     *(API_PROXY, NETWORK, NODE_DNS, KUBELET, KUBE_PROXY, SERVICE_RULES),
+    TIMED_BACKUP,
     *(JOURNAL, LOGS, NODE_EXPORTER, METRICS_PROXY),
 )
 BY_NAME = {component.name: component for component in COMPONENTS}

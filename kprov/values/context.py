@@ -23,8 +23,8 @@ class Trust:
     PEM, _public several keys while one is replaced; encryption_key is 32 random bytes (secretbox), and encryption_name
     what API servers call it. encryption_other: name and bytes of a key that is only read, while one is replaced.
     encrypted_by: the configuration by which all objects in etcd are written, JSON; empty: by that key alone. lost: the CAs
-    whose private key nobody has any more, so that no leaf of theirs can be issued. CA private keys are not here: they
-    never leave the operator.
+    whose private key nobody has any more, so that no leaf of theirs can be issued. timed: for timed backups, where there
+    are any. CA private keys are not here: they never leave the operator unsealed.
     """
 
     bundle: Mapping[Authority, bytes]
@@ -36,6 +36,7 @@ class Trust:
     encryption_name: str = "key1"
     encryption_other: tuple[str, bytes] | None = None
     lost: frozenset[Authority] = frozenset()
+    timed: Timed | None = None
 
     @property
     def encryption_keys(self) -> tuple[tuple[str, bytes], ...]:
@@ -45,6 +46,20 @@ class Trust:
 
     def __repr__(self) -> str:
         return "Trust(***)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """What hosts of etcd need for backups that they take by themselves. Nothing of it is a secret.
+
+    cluster_id, authorities: identity of the cluster, and fingerprints of its CAs. recipients: public keys that backups are
+    encrypted for. state: the state folder's keys, encrypted for the same.
+    """
+
+    cluster_id: str
+    authorities: Mapping[Authority, str]
+    recipients: tuple[str, ...]
+    state: bytes
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

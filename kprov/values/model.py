@@ -17,6 +17,7 @@ from kprov.values.addon import Addon
 from kprov.values.addresses import bare
 from kprov.values.api_settings import ApiSettings
 from kprov.values.host_settings import HostSettings
+from kprov.values.paths import KEPT_BACKUPS
 from kprov.values.secret import Secret
 
 Group = Literal["etcd", "control_plane", "worker"]
@@ -196,11 +197,28 @@ class UpgradeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Keep:
+    """How many timed backups stay: the last ones, and the newest of each of the last days, weeks and months."""
+
+    last: int = 28
+    daily: int = 14
+    weekly: int = 8
+    monthly: int = 12
+
+
+@dataclass(frozen=True, kw_only=True)
 class BackupSettings:
-    """Where backups go, None for the state folder, and who may open them besides it: public keys."""
+    """Where backups go, None for the state folder, and who may open them besides it: public keys.
+
+    every: seconds between two that hosts of etcd take by themselves, 0 for none; folder: where they keep them; keep: how many
+    of them stay.
+    """
 
     to: Path | None = None
     recipients: tuple[str, ...] = ()
+    every: int = 0
+    folder: str = KEPT_BACKUPS
+    keep: Keep = Keep()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,6 +68,11 @@ def disasters() -> dict[str, Disaster]:
         ),
         "TargetDown": Disaster({'up{job="node",': now(0)}, {'up{job="node",': ((0, 1),)}),
         "EtcdNearQuota": ratio("etcd_mvcc_db_total_size_in_bytes{", "etcd_server_quota_backend_bytes{", 9e10, 1e10),
+        "BackupFailed": Disaster({"kprov_backup_good{": now(0)}, {"kprov_backup_good{": ((0, 1),)}),
+        "BackupOld": Disaster(
+            {"kprov_backup_success_timestamp_seconds{": now(today - DAY), "kprov_backup_interval_seconds{": now(3600)},
+            {"kprov_backup_success_timestamp_seconds{": ((0, today),)},
+        ),
         "EtcdLeaderChanges": Disaster({"etcd_server_leader_changes_seen_total{": moved(1, 6)}, {}),
         "EtcdSlowDisk": Disaster(
             {f'{BUCKET}le="{le}",': rose(value) for le, value in (("0.1", 0), ("1", 1000), ("+Inf", 1000))},

@@ -11,11 +11,12 @@ from pathlib import Path
 import pyrage
 import pytest
 from conftest import Make
-from lab_cluster import LabCluster
+from lab_cluster import LabCluster, until
 
 pytestmark = pytest.mark.lab
 
 DATA = "/var/lib/etcd"
+PKI = "/etc/etcd/pki"
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,47 @@ def test_a_lost_state_folder_comes_back_from_a_backup(cluster: LabCluster, tmp_p
     said = file_command(cluster, "restore", file, "--state-only", "--identity", str(plain))
     assert "came back from the backup" in said
     assert "nothing to change" in cluster.kprov("plan").stdout
+
+
+def test_hosts_take_backups_by_themselves_which_are_proven_and_restored_as_any(cluster: LabCluster) -> None:
+    cluster.edit(lambda inventory: inventory["cluster"].update(backup={"every": "30m"}))
+    assert "the hosts have not taken one yet" in cluster.kprov("status", status=1).stdout
+    cluster.kprov("up", "--yes")
+    row = until(
+        lambda: json.loads(cluster.kprov("backup list", "--json").stdout)["on_hosts"], seconds=60, what="a backup"
+    )
+    name = f"{row[0]['host']}:{row[0]['name']}"
+    status = cluster.kprov("status").stdout
+    assert "timed backup" in status
+    assert str(row[0]["name"]) in status
+    assert "TAKEN BY THE HOSTS" in cluster.kprov("backup list").stdout
+    proof = file_command(cluster, "backup verify", name)
+    assert "for: taken by the hosts" in proof
+    assert "as many as when it was taken" in proof
+    assert "the Secret" in proof
+    assert "opens with the key in it" in proof
+    assert "nothing to change" in cluster.kprov("plan").stdout
+    state = "/etc/kprov/backup/state.age"
+    sealed = cluster.sh("cp1", f"head -n 1 {state}; grep -c PRIVATE {state} || true")
+    assert sealed.split() == ["age-encryption.org/v1", "0"]
+
+
+def test_what_hinders_a_timed_backup_is_told(cluster: LabCluster) -> None:
+    cluster.sh("cp1", "chmod 500 /var/lib/kprov-backup/kept")
+    ask = f"/opt/kprov/bin/etcdctl --endpoints=https://127.0.0.1:2379 --cacert={PKI}/ca.crt"
+    cluster.sh(
+        "cp1", f"{ask} --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key del /kprov/backup/done"
+    )
+    cluster.sh("cp1", "systemctl restart kprov-backup")
+    told = until(
+        lambda: [line for line in cluster.kprov("status", status=None).stdout.splitlines() if "TimedBackup" in line],
+        seconds=60,
+        what="the failure",
+    )
+    assert "user etcd may not write to it" in told[0]
+    cluster.kprov("up", "--yes")  # puts the folder's mode right
+    cluster.sh("cp1", "systemctl restart kprov-backup")
+    until(lambda: "TimedBackup" not in cluster.kprov("status", status=None).stdout, seconds=60, what="a backup again")
 
 
 def test_certificates_get_new_keys_and_people_their_own(cluster: LabCluster) -> None:

@@ -13,8 +13,9 @@ from kprov.addon.describe import shelf
 from kprov.artifacts.catalog import load, resolve_versions
 from kprov.values.addon import Addon, Description, HostDirectory
 from kprov.values.api_settings import AdmissionSettings, ApiFile, ApiSettings, AuditSettings, EncryptionSettings
-from kprov.values.context import Context, Trust
+from kprov.values.context import Context, Timed, Trust
 from kprov.values.model import (
+    BackupSettings,
     CloudSettings,
     Cluster,
     ClusterFacts,
@@ -23,6 +24,7 @@ from kprov.values.model import (
     Handler,
     Host,
     Interface,
+    Keep,
     Listener,
     NetworkSettings,
     RegistryAccess,
@@ -39,6 +41,12 @@ TRUST = Trust(
     service_account_key=b"PEM service account PRIVATE\n",
     service_account_public=b"PEM service account public\n",
     encryption_key=b"k" * 32,
+    timed=Timed(
+        cluster_id="0" * 32,
+        authorities={"kubernetes": "a" * 64},
+        recipients=("age1made-up", "ssh-ed25519 AAAA somebody"),
+        state=b"sealed state\n",
+    ),
 )
 
 _FACTS = Facts(
@@ -110,6 +118,9 @@ def _cluster(values: Mapping[str, Any], hosts: tuple[Host, ...]) -> Cluster:
         known["cloud"] = CloudSettings(**known["cloud"])
     if "api" in known:
         known["api"] = _api(known["api"])
+    if "backup" in known:
+        keep = Keep(**known["backup"].get("keep", {}))
+        known["backup"] = BackupSettings(**{**known["backup"], "keep": keep})
     if "network" in known:
         known["network"] = NetworkSettings(**known["network"])
     if "templates_dir" in known:

@@ -34,7 +34,7 @@ def contexts() -> tuple[Context, ...]:
     return tuple(
         context(
             {
-                "cluster": {"addons": addons},
+                "cluster": {"addons": addons, "backup": {"every": 3600}},
                 "hosts": {"cp1": {"groups": everything, "runtime": runtime}, "db1": {"groups": ["etcd"]}},
                 "host": host,
             }
@@ -172,7 +172,9 @@ def test_what_a_record_asks_of_a_component_is_one_of_its_ports(component: Compon
     if component.health.kind == "command":
         _, found = with_unit(component)
         program = component.health.argument.split(" ")[0]
-        assert f"/opt/kprov/bin/{program}" in {resource.path for resource in found if isinstance(resource, Binary)}
+        assert f"/opt/kprov/bin/{program}" in {
+            resource.path for resource in found if isinstance(resource, Binary | File)
+        }
     if component.metrics is not None:
         assert component.port(component.metrics.port)
 

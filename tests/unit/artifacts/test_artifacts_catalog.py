@@ -18,13 +18,13 @@ LINES = sorted(load().lines)
 
 MODULE_VERSIONS = {"docker": "2.0.0-beta.24"}  # where a release's module has another version than the release
 NOT_SERVED = {("crio", "1.37.0"), ("crio", "1.35.6")}  # releases whose modules cannot be had
-PUBLISH_NO_CHECKSUM = {"docker", "cri-dockerd"}
+PUBLISH_NO_CHECKSUM = {"docker", "cri-dockerd", "age"}
 
 PROGRAMS = {
     "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl",
     "etcd", "etcdctl", "etcdutl", "containerd", "containerd-shim-runc-v2", "ctr", "runc",
     "cni-bridge", "cni-loopback", "cni-host-local", "cni-portmap", "cni-firewall",
-    "dockerd", "cri-dockerd", "crio", "pinns", "crictl",
+    "dockerd", "cri-dockerd", "crio", "pinns", "crictl", "age",
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def test_every_name_that_roles_ask_for_is_in_the_catalog() -> None:
 def test_a_line_names_a_version_of_every_component(line: str) -> None:
     versions = resolve_versions(line)
     runtimes = {"containerd", "runc", "docker", "cri-dockerd", "crio", "cri-tools"}
-    assert set(versions) == {"kubernetes", "etcd", "cni-plugins", "coredns", "pause", *runtimes}
+    assert set(versions) == {"kubernetes", "etcd", "cni-plugins", "coredns", "pause", "age", *runtimes}
     assert versions["kubernetes"].startswith(f"{line}.")
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in versions.values())
 

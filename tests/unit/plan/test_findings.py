@@ -18,7 +18,8 @@ from kprov.observe.surroundings import PeerRoute, Surroundings
 from kprov.pki.authority import CertificateAuthority
 from kprov.plan.findings import ROWS, Finding, findings
 from kprov.values.certificate import CertificateSpec
-from kprov.values.model import Cluster, NetworkSettings
+from kprov.values.model import BackupSettings, Cluster, NetworkSettings
+from kprov.values.paths import BACKUP_STATUS
 
 ACTIVE = UnitState(active="active", enabled="enabled", needs_reload=False, loaded=True, sub="running")
 PEER = PeerRoute(
@@ -62,13 +63,18 @@ def beside(**changes: Any) -> Observation:
     return replace(well(), surroundings=replace(BESIDE, **changes))
 
 
+def told(status: str) -> Observation:
+    """With what the host says of its timed backups, whether the inventory asks for any or not."""
+    return replace(well(), texts={BACKUP_STATUS: status.encode()})
+
+
 def peer(**changes: Any) -> Observation:
     return beside(peers=(replace(PEER, **changes),))
 
 
 @pytest.fixture
 def cluster() -> Cluster:
-    return loaded(inventory()).cluster
+    return replace(loaded(inventory()).cluster, backup=BackupSettings(every=4 * 3600))
 
 
 def found(cluster: Cluster, seen: Observation) -> tuple[Finding, ...]:
@@ -109,6 +115,12 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
         "DiskSpace",
         lambda: replace(well(), facts=replace(well().facts, disk_free={"/var/lib": 9 << 30})),
         "9.0 of 99.0 GiB",
+    ),
+    ("TimedBackup", lambda: told(f"success={int(NOW.timestamp())}\nerror=no room"), "it tried to take failed: no room"),
+    (
+        "TimedBackup",
+        lambda: told(f"success={int(NOW.timestamp()) - 9 * 3600}\nerror="),
+        "540 minutes old, and one is due",
     ),
     ("Clock", lambda: replace(well(), facts=replace(well().facts, clock_skew=-11.0)), "11.0 s behind"),
     ("Certificate", lambda: replace(well(), texts={CRT: certificate(3)}), "ends in 3 days"),
