@@ -210,6 +210,7 @@ class _Work:
                     trial.need_room(Path(name), self._intended.manifest.snapshot.size)
                     backup_file.read(self._intended.path, self._intended.keys, snapshot)
                     self._run(_seed(snapshot, self._record))
+                return {failure.host: failure.found for failure in self.failures}
             case Proceed():
                 self._run(None)
         return {}
@@ -231,6 +232,8 @@ class _Work:
         """All of `kprov up`, with the members founding out of the snapshot where there is one."""
         workspace = replace(self._workspace, emit=self._noted)
         prepared = plan_again(workspace, asked_again(workspace, self._intended.fleet), seed)
+        if prepared.plan.settled:
+            return
         engine = engine_of(workspace, prepared)
         engine.run()
         self.plan, self.failures = prepared.plan, tuple(engine.failures)

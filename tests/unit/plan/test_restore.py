@@ -57,7 +57,12 @@ def test_api_servers_stop_before_etcd_and_everything_starts_in_the_order_of_a_ru
         Stop(unit="kube-apiserver.service", hosts=("a", "b")),
         Stop(unit="etcd.service", hosts=("a",)),
         Found(),
+        Proceed(),
     ]
+
+
+def test_what_failed_is_not_gone_on_with() -> None:
+    assert walked({}, {}, {"a": "its gate did not pass"})[-1] == Found()
 
 
 def test_api_servers_without_etcd_are_not_waited_for() -> None:
