@@ -88,6 +88,18 @@ def same_writers(one: Document, other: Document) -> bool:
     return all(_providers_of(one, name)[0] == _providers_of(other, name)[0] for name in resource_names(one, other))
 
 
+def secrets_of(*documents: Mapping[str, Any]) -> frozenset[str]:
+    """Return the keys in these configurations that are given as text."""
+    return frozenset(
+        str(key.get("secret", ""))
+        for document in documents
+        for row in document.get("resources", ())
+        for provider in row.get("providers", ())
+        for settings in provider.values()
+        for key in (settings or {}).get("keys", ())
+    )
+
+
 def resource_names(*documents: Document) -> tuple[str, ...]:
     """The names of all resources in these configurations."""
     rows = (row for document in documents for row in document["resources"])

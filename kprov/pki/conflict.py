@@ -45,11 +45,11 @@ def keys_conflict(known: frozenset[str], observed: Mapping[str, frozenset[str]])
         "the state folder is an older copy: the keys of service accounts on these hosts are others; nothing was touched",
         where=", ".join(foreign),
         needed="the state folder that the keys were changed with",
-        todo=_BRING,
+        todo=BRING,
     )
 
 
-_BRING = (
+BRING = (
     "copy the state folder from whoever worked on this cluster last, or restore it from the latest backup "
     "(`kprov restore FILE INVENTORY --state-only`, after moving this one away)"
 )
@@ -73,7 +73,7 @@ def _older_copy(foreign: Mapping[str, Fingerprints], known: Fingerprints) -> Pki
         where=", ".join(foreign),
         found=_described(foreign),
         needed=_prints(known),
-        todo=_BRING,
+        todo=BRING,
     )
 
 

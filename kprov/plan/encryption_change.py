@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from kprov.observe.living import read_mapping
 from kprov.observe.observation import Observation
+from kprov.plan.desired import Desired
 from kprov.plan.host import Change, HostPlan
 from kprov.plan.stage_names import API_SERVER, NEW_KEY, OLD_KEY
 from kprov.roles import encryption
@@ -69,6 +71,29 @@ def between(
         resources=encryption.resource_names(new, old),
         settled=json.dumps(new),
     )
+
+
+def has_unknown_keys(cluster: Cluster, trust: Trust, text: bytes) -> bool:
+    """Whether the configuration that an API server has names a key that neither the folder nor the inventory knows.
+
+    What cannot be read as one has none: it is replaced.
+    """
+    known = encryption.secrets_of(
+        encryption.written_by(trust), encryption.settled(cluster.api.encryption, trust.encryption_keys)
+    )
+    return bool(encryption.secrets_of(read_mapping(text) or {}) - known)
+
+
+def differing(desired: Mapping[str, Desired], observations: Mapping[str, Observation]) -> tuple[str, ...]:
+    """Name the hosts whose configuration of encryption is kprov's and another than the desired one."""
+    found = []
+    for name, resources in desired.items():
+        wanted = next((item for items in resources.values() for item in items if item.key == _KEY), None)
+        there = observations[name].files.get(ENCRYPTION)
+        recorded = _KEY in observations[name].records
+        if isinstance(wanted, File) and there is not None and recorded and there.sha256 != wanted.sha256:
+            found.append(name)
+    return tuple(found)
 
 
 def _file(document: encryption.Document, what: str, now: datetime) -> File:

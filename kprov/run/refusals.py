@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from kprov.apply.lock import locked_by
@@ -10,13 +10,13 @@ from kprov.observe.gather import Fleet
 from kprov.observe.observation import Observation
 from kprov.observe.silent_hosts import cluster_facts
 from kprov.pki.authority import fingerprints
-from kprov.pki.conflict import keys_conflict, trust_conflict
+from kprov.pki.conflict import BRING, keys_conflict, trust_conflict
 from kprov.pki.keys import public_keys
 from kprov.roles.layout import CA, FRONT_PROXY_CA
 from kprov.state.restore_record import NAME, read_record
 from kprov.state.store import Store
 from kprov.values.certificate import Authority
-from kprov.values.errors import BackupError, KprovError, PreflightError
+from kprov.values.errors import BackupError, KprovError, PkiError, PreflightError
 from kprov.values.many_hosts import count_hosts, merge_texts
 from kprov.values.model import Cluster
 from kprov.values.paths import SERVICE_ACCOUNT_PUBLIC
@@ -142,6 +142,17 @@ def _refuse_other_keys(store: Store, fleet: Fleet) -> None:
     error = keys_conflict(public_keys(store.trust().service_account_public), observed) if observed else None
     if error is not None:
         raise error
+
+
+def refuse_other_encryption(hosts: Iterable[str]) -> None:
+    """Raise PkiError if there are hosts whose API server encrypts with a key that neither folder nor inventory knows."""
+    if names := sorted(hosts):
+        raise PkiError(
+            "API servers encrypt with a key that neither the state folder nor the inventory knows; nothing was touched",
+            where=", ".join(names),
+            needed="the state folder and the inventory that the key was changed with",
+            todo=BRING,
+        )
 
 
 def _neighbour(store: Store, observed: Mapping[str, Mapping[Authority, frozenset[str]]]) -> str:

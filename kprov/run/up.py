@@ -27,15 +27,18 @@ from kprov.observe.probe import Question
 from kprov.plan import delivery, encryption_change
 from kprov.plan.backup import backup_reason
 from kprov.plan.cluster import ClusterPlan, Inputs, desired_of_hosts, plan_cluster
+from kprov.plan.desired import Desired
 from kprov.plan.etcd import Seed
 from kprov.plan.questions import first_questions, further_questions, other_askers, with_objects
 from kprov.plan.quorum import refuse_lost_quorum
 from kprov.preflight import immutable, places
+from kprov.roles.api_server import ENCRYPTION
 from kprov.run.backup import take_first
 from kprov.run.refusals import (
     refuse_foreign_trust,
     refuse_half_restored,
     refuse_locked,
+    refuse_other_encryption,
     refuse_unknown_addresses,
     refuse_unreachable,
 )
@@ -170,6 +173,7 @@ def _plan(
     fleet = ask_again(fleet, again, forks=options.forks)
     refuse_unreachable(fleet, options.limit)
     observations = fleet.observations
+    _refuse_other_encryption(workspace, store, fleet, desired, inputs.trust)
     problems = places.check(cluster, desired, observations, options.limit)
     preflight.raise_for(problems)
     plan = plan_cluster(inputs, observations, None if again else desired)
@@ -179,6 +183,24 @@ def _plan(
     if cluster.artifacts.delivery == "download":
         delivery.require_downloads(plan.hosts, observations)
     return Prepared(fleet=fleet, inputs=inputs, plan=plan, warnings=(*warnings, *map(str, problems)))
+
+
+def _refuse_other_encryption(
+    workspace: Workspace, store: Store, fleet: Fleet, desired: Mapping[str, Desired], trust: Trust
+) -> None:
+    """Raise PkiError for a key of encryption that nobody here knows: what it encrypted could never be read again."""
+    rotation = store.rotation
+    differing = encryption_change.differing(desired, fleet.observations)
+    if not differing or (rotation is not None and rotation.ends and "encryption" in rotation.kinds):
+        return  # the one that a rotation drops is known no more
+    asked = {name: Question(texts=(ENCRYPTION,), facts=False) for name in differing}
+    seen = ask_again(fleet, asked, forks=workspace.options.forks).observations
+    refuse_other_encryption(
+        name
+        for name in differing
+        if name in seen
+        and encryption_change.has_unknown_keys(workspace.cluster, trust, seen[name].texts.get(ENCRYPTION, b""))
+    )
 
 
 def _trust(cluster: Cluster, store: Store) -> Trust:

@@ -12,12 +12,13 @@ import pytest
 import yaml
 from observed import bare, record
 
-from kprov.observe.observation import Observation
+from kprov.observe.observation import FileState, Observation
 from kprov.plan import encryption_change
 from kprov.plan.encryption_change import EncryptionChange
 from kprov.plan.host import Change, HostPlan, Restart
 from kprov.roles import encryption
 from kprov.roles.api_server import ENCRYPTION
+from kprov.roles.documents import dump
 from kprov.values.api_settings import ApiSettings, EncryptionSettings
 from kprov.values.context import Trust
 from kprov.values.model import Cluster, Connection, Host
@@ -157,3 +158,26 @@ def test_while_kprovs_own_key_is_replaced_the_other_one_is_read() -> None:
     assert names == ["key2", "key1"]
     before = replace(both, encrypted_by=encryption_change.settled(cluster(), TRUST))
     assert encryption.written_by(before)["resources"][0]["providers"] == [OWN, NONE]
+
+
+def test_a_key_that_neither_folder_nor_inventory_knows_is_seen() -> None:
+    own, other = encryption.settled(EncryptionSettings(), [("key1", b"k" * 32)]), Secret("b3RoZXI=")
+    strange = {"aesgcm": {"keys": [{"name": "x", "secret": other}]}}
+    for made in (cluster(), cluster(aesgcm("a"))):
+        assert not encryption_change.has_unknown_keys(made, TRUST, dump(own))
+        assert not encryption_change.has_unknown_keys(made, TRUST, b"]")
+        text = dump(encryption.settled(EncryptionSettings(providers=(strange,)), [("key1", b"k" * 32)]))
+        assert encryption_change.has_unknown_keys(made, TRUST, text)
+        assert not encryption_change.has_unknown_keys(cluster(strange), TRUST, text), "the inventory knows it"
+        by = replace(TRUST, encrypted_by=json.dumps(yaml.safe_load(text)))
+        assert not encryption_change.has_unknown_keys(made, by, text), "the folder knows it"
+
+
+def test_only_files_of_kprovs_that_differ_are_looked_into() -> None:
+    wanted = {"a": {"api-server": (File(path=ENCRYPTION, content=b"new"),)}}
+    state = FileState(mode=0o600, owner="", group="", kind="regular file", stat="-", sha256="old")
+    there = replace(living()["a"], files={ENCRYPTION: state})
+    assert encryption_change.differing(wanted, {"a": there}) == ("a",)
+    same = replace(state, sha256=wanted["a"]["api-server"][0].sha256)
+    for other in (bare(), replace(there, records={}), replace(there, files={ENCRYPTION: same})):
+        assert encryption_change.differing(wanted, {"a": other}) == ()

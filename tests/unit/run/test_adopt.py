@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -15,7 +16,7 @@ from kprov.pki.authority import fingerprints
 from kprov.run import adopt
 from kprov.run.up import prepare
 from kprov.state import rotation
-from kprov.values.errors import PkiError, StoreError
+from kprov.values.errors import PkiError, PreflightError, StoreError
 
 
 def test_a_folder_that_is_there_is_never_replaced(site: Site) -> None:
@@ -48,6 +49,13 @@ def test_a_lost_folder_comes_back_and_a_rotation_gives_every_certificate_anew(si
     adopt.keep(workspace, found)
     assert len(site.hosts.log) == calls, "no host is changed"
     assert kinds(site) == {"file"}, "CAs, and no certificate"
+    plain = site.cluster
+    site.cluster = replace(plain, pki=replace(plain.pki, leaf_days=400, renew_before_days=380))
+    assert kinds(site) == {"file"}, "one that is due stays to its end"
+    site.cluster = replace(plain, api_sans=("other.example.org",))
+    with pytest.raises(PreflightError, match="the private key of their CA is lost"):
+        kinds(site)
+    site.cluster = plain
     site.up()
     assert any("go on with `kprov certs rotate INVENTORY`" in note for note in site.notes)
     assert kinds(site) == set()
@@ -63,3 +71,17 @@ def test_a_lost_folder_comes_back_and_a_rotation_gives_every_certificate_anew(si
     shutil.move(site.folder / "copy", site.folder / "state")
     with pytest.raises(PkiError, match="a copy from before its CAs were replaced"):
         site.up()
+
+
+def test_a_copy_from_before_the_encryption_key_was_another_is_refused(site: Site) -> None:
+    shutil.copytree(site.folder / "state", site.folder / "copy")
+    begin = partial(rotation.begin, kinds=("encryption",), algorithm="ecdsa-p256", ca_days=10, now=datetime.now(UTC))
+    site.workspace().store.turned(begin).keep()
+    site.up()
+    assert kinds(site) == set()
+    shutil.move(site.folder / "state", site.folder / "newer")
+    shutil.move(site.folder / "copy", site.folder / "state")
+    calls = len(site.hosts.log)
+    with pytest.raises(PkiError, match="encrypt with a key that neither"):
+        site.up()
+    assert len(site.hosts.log) == calls
