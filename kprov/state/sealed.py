@@ -67,13 +67,30 @@ def lock_text(text: str, passphrase: str) -> bytes:
     return sealed
 
 
+_TRIES = 5
+_EXCESSIVE = "Excessive work"  # age 0.11 (rage), DecryptError::ExcessiveWork; pyrage gives the text alone
+
+
 def unlock_text(sealed: bytes, passphrase: str, where: str) -> str:
-    """Open what `lock_text` made. Raises BackupError for a wrong passphrase."""
-    try:
-        opened: bytes = pyrage.passphrase.decrypt(sealed, passphrase)
-    except pyrage.DecryptError:
-        raise BackupError("the passphrase does not open this key", where=where, todo="try it again") from None
-    return opened.decode()
+    """Open what `lock_text` made. Raises BackupError for a wrong passphrase.
+
+    What it costs to try a passphrase was chosen by the computer that locked the key. age measures this one each time, and
+    refuses what would take it very long: a busy computer is asked again.
+    """
+    for _ in range(_TRIES):
+        try:
+            opened: bytes = pyrage.passphrase.decrypt(sealed, passphrase)
+        except pyrage.DecryptError as error:
+            if not str(error).startswith(_EXCESSIVE):
+                raise BackupError("the passphrase does not open this key", where=where, todo="try it again") from None
+        else:
+            return opened.decode()
+    raise BackupError(
+        "this computer is too slow, or too busy, to open the key with its passphrase",
+        where=where,
+        needed="about as much speed as the computer had that locked it",
+        todo="try it again while the computer is quiet, or on a faster one",
+    )
 
 
 def seal_bytes(content: bytes, recipients: Sequence[str]) -> bytes:

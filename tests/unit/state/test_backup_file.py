@@ -198,6 +198,26 @@ def test_a_key_locked_with_a_passphrase_opens_with_it_only() -> None:
         unlock_text(sealed, "wrong", "key")
 
 
+def test_a_busy_computer_is_asked_again_before_it_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """age measures how fast this computer is at each try."""
+    sealed, decrypt, busy = lock_text(KEY, "correct horse"), pyrage.passphrase.decrypt, [True, True]
+
+    def measured(content: bytes, passphrase: str) -> bytes:
+        if busy:
+            busy.pop()
+            raise pyrage.DecryptError(
+                "Excessive work parameter for passphrase.\nDecryption would take around 99 seconds."
+            )
+        opened: bytes = decrypt(content, passphrase)
+        return opened
+
+    monkeypatch.setattr(pyrage.passphrase, "decrypt", measured)
+    assert unlock_text(sealed, "correct horse", "key") == KEY
+    busy[:] = [True] * 99
+    with pytest.raises(BackupError, match="too slow, or too busy"):
+        unlock_text(sealed, "correct horse", "key")
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "AGE-SECRET-KEY-1QQ", "-----BEGIN OPENSSH PRIVATE KEY-----\nx"])
 def test_a_file_without_a_private_key_is_refused_and_not_quoted(text: str) -> None:
     with pytest.raises(BackupError, match="no private key") as caught:
