@@ -112,6 +112,7 @@ types: setup
 	ln -s ../../addons ../../roles ../../templates ../../tests/testinfra .typing/kprov/
 	cd .typing
 	../$(BIN)/mypy --config-file ../setup.cfg -p kprov
+	(cd ../templates/policies; MYPYPATH=. ../../$(BIN)/mypy --config-file ../../setup.cfg --explicit-package-bases *.py)
 	MYPYPATH=. ../$(BIN)/mypy --config-file ../setup.cfg ../benchmarks
 
 # The versions before the default ones too: tests upgrade from them.

@@ -14,7 +14,7 @@ from kprov.pki.table import CLUSTER_ADMINS
 from kprov.roles import handlers
 from kprov.roles.cloud_nodes import PROVIDER
 from kprov.roles.coredns import coredns_objects
-from kprov.values.components import KUBELET_API_ADMINS
+from kprov.values.components import KUBELET_API_ADMINS, POLICY_READER
 from kprov.values.model import CloudSettings, Cluster, ClusterFacts, Host
 
 Object = dict[str, Any]
@@ -37,6 +37,7 @@ def objects(
     nodes = [host for host in cluster.nodes if host.name in pod_cidrs]
     listed = [
         *_bindings(),
+        *(_policy_reader() if cluster.network.enforces else ()),
         *handlers.classes(cluster),
         *(node(host, pod_cidrs[host.name], handlers.labels(cluster, host), cluster.cloud) for host in nodes),
         *(_quiet_account(namespace) for namespace in _QUIET_NAMESPACES),
@@ -60,6 +61,26 @@ def _cluster_role_binding(name: str, role: str, group: str) -> Object:
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": group}],
     }
+
+
+def _policy_reader() -> list[Object]:
+    """What enforces policies on nodes sees all pods, since rules name those of other nodes; it may write nothing."""
+    name, reads = POLICY_READER, ["list", "watch"]
+    rbac = "rbac.authorization.k8s.io"
+    rules = [
+        {"apiGroups": [""], "resources": ["namespaces", "pods"], "verbs": reads},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": reads},
+    ]
+    return [
+        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": name},
+            "subjects": [{"apiGroup": rbac, "kind": "User", "name": name}],
+        },
+    ]
 
 
 def node(host: Host, pod_cidr: IPv4Network, labels: Mapping[str, str], cloud: CloudSettings | None = None) -> Object:

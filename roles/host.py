@@ -29,6 +29,7 @@ _KERNEL_DEFAULTS: tuple[tuple[str, str], ...] = (
 
 # Packages have the same names with apt, dnf and zypper.
 HAPROXY = Package(name="haproxy", command="haproxy", service="haproxy.service")
+PYTHON = Package(name="python3", command="python3")
 OPENSSL = Package(name="openssl", command="openssl")
 _FIREWALL = {
     "nftables": Package(name="nftables", command="nft", service="nftables.service"),
@@ -50,7 +51,12 @@ def resources(ctx: Context) -> Iterable[Resource]:
     settings = _SYSCTLS + (_KERNEL_DEFAULTS if protects_kernel_defaults(ctx) else ())
     for name, value in settings:
         yield Sysctl(name=name, value=value)
-    yield _FIREWALL[kube_proxy_mode(ctx.cluster, ctx.own)]
+    mode = kube_proxy_mode(ctx.cluster, ctx.own)
+    yield _FIREWALL[mode]
+    if ctx.cluster.network.enforces:
+        yield PYTHON
+        if mode != "nftables":
+            yield _FIREWALL["nftables"]
     if ctx.cluster.api_endpoint is None:
         yield HAPROXY
     if ctx.cluster.swap == "off":

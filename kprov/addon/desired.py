@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import IPv4Network
+from types import MappingProxyType
 from typing import Any
 
 from kprov.addon.certificates import SecretCertificate, secret_certificates
@@ -18,6 +20,8 @@ from kprov.values.image_reference import rewritten
 from kprov.values.model import Cluster, ClusterFacts, Host, RegistrySettings
 from kprov.values.resources import Artifact
 from kprov.values.runtimes import must_rewrite
+
+_NONE: Mapping[str, IPv4Network] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +42,18 @@ def addon_objects(
     now: datetime,
     manifests: Mapping[str, str],
     renew: Renewal = NOTHING,
+    pod_cidrs: Mapping[str, IPv4Network] = _NONE,
 ) -> tuple[AddonObjects, ...]:
     """For each add-on that is on. live: objects with kprov's label; now: aware UTC; manifests: add-on → upstream's text.
 
-    renew: certificates that get a new key.
+    renew: certificates that get a new key. pod_cidrs: node → the network of its pods, as far as it is known.
 
     Raises AddonError.
     """
     if not cluster.addons:
         return ()
     lives = {identity(item): item for item in live}
-    values = cluster_values(cluster, facts)
+    values = cluster_values(cluster, facts, pod_cidrs)
     ca = {name.replace("-", "_"): pem.decode() for name, pem in trust.bundle.items()}
     mirrored = cluster.registry if must_rewrite(cluster) else None
     found = []
@@ -104,8 +109,24 @@ def image_references(
     return found
 
 
-def cluster_values(cluster: Cluster, facts: ClusterFacts) -> dict[str, Any]:
+def cluster_values(
+    cluster: Cluster, facts: ClusterFacts, pod_cidrs: Mapping[str, IPv4Network] = _NONE
+) -> dict[str, Any]:
     """What templates see of the cluster."""
+
+    def hosts(of: Sequence[Host]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": host.name,
+                "address": address,
+                "sources": [address, *_tunnel_end(cluster, pod_cidrs.get(host.name))],
+                "groups": sorted(host.groups),
+                "runtime": host.runtime,
+            }
+            for host in of
+            if (address := _address(host, facts))
+        ]
+
     return {
         "name": cluster.name,
         "domain": cluster.domain,
@@ -116,19 +137,17 @@ def cluster_values(cluster: Cluster, facts: ClusterFacts) -> dict[str, Any]:
         "hosts": [
             {"name": host.name, "groups": sorted(host.groups), "runtime": host.runtime} for host in cluster.hosts
         ],
-        "nodes": _hosts(cluster.nodes, facts),
-        "etcd": _hosts(cluster.group("etcd"), facts),
-        "control_plane": _hosts(cluster.group("control_plane"), facts),
+        "nodes": hosts(cluster.nodes),
+        "etcd": hosts(cluster.group("etcd")),
+        "control_plane": hosts(cluster.group("control_plane")),
         "addons": [addon.name for addon in cluster.addons],
+        "enforces_policies": cluster.network.enforces,
     }
 
 
-def _hosts(hosts: Sequence[Host], facts: ClusterFacts) -> list[dict[str, Any]]:
-    return [
-        {"name": host.name, "address": address, "groups": sorted(host.groups), "runtime": host.runtime}
-        for host in hosts
-        if (address := _address(host, facts))
-    ]
+def _tunnel_end(cluster: Cluster, pods: IPv4Network | None) -> Iterable[str]:
+    """The address with which a host's own processes come to pods of other nodes through the tunnel."""
+    return (str(pods[1]),) if pods is not None and cluster.network.mode == "vxlan" else ()
 
 
 def _address(host: Host, facts: ClusterFacts) -> str:

@@ -27,11 +27,17 @@ _SECONDS = 90  # that the pods get to run
 _LISTENING = 15  # and, once they run, to listen: seconds on a node that is busy
 
 
-def write_pods(batch: Batch, nodes: Sequence[str], image: str, generation: str) -> None:
-    """Starts a pod on each node; sent to a control plane."""
-    documents = dump_all(_pod(node, image, generation) for node in nodes).encode()
+def write_pods(batch: Batch, nodes: Sequence[str], image: str, generation: str, *, policed: bool) -> None:
+    """Starts a pod on each node; sent to a control plane. policed: somebody's policies may take pods of their namespace."""
+    opening = [_opening(generation)] if policed else []
+    documents = dump_all([*opening, *(_pod(node, image, generation) for node in nodes)]).encode()
     applying = wire.Objects(payload=batch.attach(documents), again="|".join(APPLYING))
     batch.add("pods that ask each other", applying, changes=False)  # they go again
+
+
+def is_policed(policies: Iterable[Mapping[str, int]]) -> bool:
+    """Say whether there are policies where these pods run. policies: of each host that was asked, by namespace."""
+    return any(_SPACE in each for each in policies)
 
 
 def await_pods(batch: Batch, nodes: Sequence[str], generation: str) -> None:
@@ -82,6 +88,22 @@ def _network_ports(cluster: Cluster) -> Iterable[str]:
         yield f"UDP {cluster.network.port} (vxlan)"
     elif not cluster.network.built_in:
         yield f"what the manual of your pod network ({cluster.network.mode}) lists"
+
+
+def _opening(generation: str) -> Object:
+    """A policy that lets them ask each other: policies add up, and without another one there is no need of it."""
+    themselves = {"matchExpressions": [{"key": _LABEL, "operator": "Exists"}]}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": f"kprov-reach-{generation}", "namespace": _SPACE, "labels": {_LABEL: generation}},
+        "spec": {
+            "podSelector": themselves,
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"from": [{"podSelector": themselves}]}],
+            "egress": [{"to": [{"podSelector": themselves}]}],
+        },
+    }
 
 
 def _pod(node: str, image: str, generation: str) -> Object:

@@ -18,7 +18,7 @@ from kprov.apply.founding import founding_work, steady_batch, unhurried
 from kprov.apply.objects import addons_work, network_work, objects_work, ready_work, workloads_work
 from kprov.apply.operations import Issue, Sources, stage_batch
 from kprov.apply.reach import STAGES as REACHING
-from kprov.apply.reach import addresses, advice, await_pods, image, reach_batch, write_end, write_pods
+from kprov.apply.reach import addresses, advice, await_pods, image, is_policed, reach_batch, write_end, write_pods
 from kprov.apply.runtime_swap import swap_batch
 from kprov.apply.upgrades import drain_work, reopen_work
 from kprov.observe.observation import Observation
@@ -282,7 +282,8 @@ class _Ready(_Once):
         work, kubeconfig, nodes = self.objects(run), run.kubeconfig(), _reaching(run)
         batch = work.first
         if nodes:  # they start while the rest is waited for
-            write_pods(batch, nodes, image(run.plan), run.generation)
+            policed = is_policed(seen.policies for seen in run.observations.values())
+            write_pods(batch, nodes, image(run.plan), run.generation, policed=policed)
             batch.steps.insert(0, batch.steps.pop())
         if work.talks:
             yield from worked(work, kubeconfig)

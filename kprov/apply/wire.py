@@ -369,6 +369,8 @@ class Reach(Operation, changes=False):
 
 
 class DeletePods(Operation, changes=False):
+    """With a NetworkPolicy that opened the way between them."""
+
     namespace: str
     label: str
 

@@ -35,6 +35,7 @@ _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-
 _NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?\Z")
 _TRAPS = {
     "swap": ("YAML readers disagree on whether this is text", "write off or keep"),
+    "policies": ("YAML readers disagree on whether this is text", "write on or off"),
     "switch": (
         "some YAML readers take this for true or false, others for text",
         "write true or false; quote it for text",
@@ -44,7 +45,11 @@ _TRAPS = {
 _FREE = frozenset({"kubelet", "kube_proxy", "kube_scheduler", "scheduler", "audit"})  # whose fields may be null
 # Below these stand documents of upstream's, with certificates and expressions of several lines in them.
 _DOCUMENTS = frozenset({"authentication", "authorization", "audit", "admission", "scheduler"})
-_OFF: KeyPath = ("cluster", "swap")  # its accepted words are `off` and `keep`
+# Keys whose accepted words are among those that some YAML readers take for true or false.
+_WORDS: Mapping[KeyPath, tuple[str, ...]] = {
+    ("cluster", "swap"): ("off",),
+    ("cluster", "network", "policies"): ("on", "off"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +163,8 @@ def _not_an_inventory(root: Node | None, mistakes: Mistakes) -> InventoryError:
 def _examine(root: Node, mistakes: Mistakes) -> None:
     """Refuse what no value may be, whatever its key: words that YAML readers disagree on, and hidden characters."""
     for path, node in root.walk():
-        if node.trap and path not in mistakes.spoiled and not (path == _OFF and node.text == "off"):
-            what, todo = _TRAPS["swap" if path == _OFF else node.trap]
+        if node.trap and path not in mistakes.spoiled and node.text not in _WORDS.get(path, ()):
+            what, todo = _TRAPS[str(path[-1]) if path in _WORDS else node.trap]
             mistakes.add(node.mark, what, path=path, found=diagnose.shown(node, path), todo=todo)
         elif node.value is None and path and not _FREE & set(path[1:3]):
             what, todo = "nothing stands after this key", "write a value, or remove the key"

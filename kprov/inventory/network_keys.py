@@ -60,6 +60,14 @@ class NetworkKeys(BaseModel):
         "metrics-server or monitoring is enabled, whose pods read its metrics. For `routed` and `vxlan`.",
         json_schema_extra=restarts("kprov-network", note="pods that use these ports or the metadata lose them at once"),
     )
+    policies: Literal["on", "off"] = Field(
+        default="on",
+        description="`on`: each NetworkPolicy is enforced on every node; `off`: none is, and kprov counts those that stand "
+        "there. For `routed` and `vxlan`.",
+        json_schema_extra=restarts(
+            "kprov-policies", note="every NetworkPolicy that stands there holds from then on, or no more"
+        ),
+    )
 
 
 def _mode_alone(value: Any) -> Any:

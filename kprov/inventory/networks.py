@@ -15,8 +15,8 @@ _NODE_BITS = 16  # kube-controller-manager and Kubernetes' allocator: at most 2^
 _PODS = 110  # kubelet's default maxPods
 _NODE_PORTS = range(30000, 32768)  # kube-apiserver's default --service-node-port-range
 _KEYS_OF_MODE: Mapping[NetworkMode, frozenset[str]] = {
-    "routed": frozenset({"mtu", "hosts"}),
-    "vxlan": frozenset({"vni", "port", "mtu", "hosts"}),
+    "routed": frozenset({"mtu", "hosts", "policies"}),
+    "vxlan": frozenset({"vni", "port", "mtu", "hosts", "policies"}),
     **dict.fromkeys((*NETWORK_ADDONS, "none"), frozenset()),
 }
 

@@ -37,7 +37,8 @@ all mistakes at once, each with `file:line:column`, what was found, what is acce
   `node-role.kubernetes.io/control-plane:NoSchedule`.
 - **Passwords** never stand in the file: `{env: NAME}` reads a variable, `{file: PATH}` a file of mode 0600.
 - **Text in quotes** where YAML would read something else: versions (`"1.37"`), `"yes"`, `"no"`, `"on"`, `"off"`,
-  numbers with leading zeros. kprov refuses them without quotes and says so. (`swap: off` is the one exception.)
+  numbers with leading zeros. kprov refuses them without quotes and says so. (`swap: off` and
+  `policies: on` or `off` are the exceptions.)
 - **Limits.** 1 MiB, 20 levels, 100 aliases; no duplicate keys, tags, merge keys (`<<`), control characters, or text
   that begins with `-`. IPv4 only.
 """

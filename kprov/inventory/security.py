@@ -32,13 +32,16 @@ _MORE = """\
 - **Pods** reach neither etcd, sshd nor kubelet of the hosts, nor the cloud's metadata (networks `routed` and `vxlan`), which
   only passwords and mTLS guard. `network: {hosts: open}` opens them; kubelet's port stays open while metrics-server or
   monitoring is enabled, whose pods read it.
+- **NetworkPolicies** are enforced on every node with the networks `routed` and `vxlan`
+  ([networks](networks.md#networkpolicies));
+  `calico` and `cilium` do so by themselves. Where nothing enforces them, `kprov plan` and `kprov status` count those that
+  stand there, and `kprov verify` fails.
 - **Namespaces of add-ons** enforce `restricted`, or the add-on says why not.
 - **Pod Security** warns and audits at `baseline` elsewhere, and refuses nothing: `admission: {pod_security: {enforce: …}}`.
 
 ## What is left to you
 
-- **NetworkPolicy** is enforced by `calico` and `cilium` alone. Where nothing enforces them, `kprov plan` and `kprov status`
-  count the policies that stand there, and `kprov verify` fails.
+- **NetworkPolicies** of your namespaces: without one, every pod reaches every pod.
 - **Pod Security**: choose a level for your namespaces, by labels or by `admission`.
 - **Who may do what**: RBAC for people comes from your issuer's groups ([access](access.md)); the administrator's kubeconfig
   that `kprov kubeconfig` writes may do everything.

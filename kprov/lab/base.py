@@ -21,7 +21,7 @@ from kprov.values.errors import LabError
 
 PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "iproute2", "iputils-ping", "nftables", "iptables"),
-    *("conntrack", "kmod", "procps", "ca-certificates", "socat", "ethtool", "curl"),
+    *("conntrack", "kmod", "procps", "ca-certificates", "socat", "ethtool", "curl", "python3"),
 )
 PREFETCHED = ("haproxy",)  # what kprov installs on hosts: kept as package files, so that it needs no network
 SETUP = """\

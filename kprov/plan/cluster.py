@@ -200,7 +200,15 @@ def plan_cluster(
     live = next((seen.objects for seen in observations.values() if seen.objects is not None), None)
     desired_objects = _own_objects(inputs, facts, pod_cidrs, live or ())
     addons = addon_objects(
-        cluster, facts, inputs.trust, inputs.artifacts, live or (), inputs.now, inputs.manifests, inputs.renew
+        cluster,
+        facts,
+        inputs.trust,
+        inputs.artifacts,
+        live or (),
+        inputs.now,
+        inputs.manifests,
+        inputs.renew,
+        pod_cidrs,
     )
     objects = _object_changes(desired_objects, addons, live or (), delete_data=inputs.delete_data)
     plans = {

@@ -17,6 +17,7 @@ from cryptography import x509
 from kprov.observe.observation import Observation
 from kprov.observe.surroundings import PeerRoute
 from kprov.plan import timed_backup
+from kprov.plan.policy_findings import beginning, unenforced
 from kprov.roles.kube_proxy import rules_table
 from kprov.roles.network import CONFLIST
 from kprov.values.model import Cluster, Host
@@ -24,7 +25,6 @@ from kprov.values.model import Cluster, Host
 _DISK_LEAST = 0.1  # of its size: where kubelet begins to evict pods (evictionHard nodefs.available)
 _CLOCK_SECONDS = 10.0  # a quarter of a node's lease; `kprov up` refuses hosts that are 30 s apart
 _NAMED = 3  # namespaces
-UNENFORCED = frozenset({"routed", "vxlan", "flannel"})  # networks that pass packets whatever a NetworkPolicy says
 _CERTIFICATE_DAYS = 7  # kprov renews long before
 
 
@@ -128,19 +128,6 @@ def _dropins(sight: Sight) -> Iterable[str]:
             yield f"{unit} is changed by {', '.join(paths)}, which is not kprov's"
 
 
-def _policies(sight: Sight) -> Iterable[str]:
-    """Calico and Cilium enforce them; of a network that is the user's own nothing is known."""
-    if sight.seen.policies and sight.cluster.network.mode in UNENFORCED:
-        count = sum(sight.seen.policies.values())
-        some = list(sight.seen.policies)
-        where = ", ".join(some[:_NAMED]) + (f" and {len(some) - _NAMED} more" if len(some) > _NAMED else "")
-        policies = "NetworkPolicy stands" if count == 1 else "NetworkPolicies stand"
-        yield (
-            f"{count} {policies} in the cluster that nothing enforces: the network {sight.cluster.network.mode} passes all "
-            f"packets of pods (namespaces {where})"
-        )
-
-
 def _etcd_alarm(sight: Sight) -> Iterable[str]:
     reason = sight.seen.surroundings.etcd
     if "NOSPACE" in reason:
@@ -232,9 +219,16 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="PolicyUnenforced",
-        find=_policies,
-        todo="do not rely on them; a network that enforces them is `network: calico` or `cilium`, in a cluster of its own",
+        find=lambda sight: unenforced(sight.cluster.network, sight.seen),
+        todo="do not rely on them; with the networks routed and vxlan, `network: {policies: on}` enforces them, and calico "
+        "and cilium do by themselves",
         grave=False,  # pods are reached, as they were without a policy
+    ),
+    Row(
+        name="PolicyBegins",
+        find=lambda sight: beginning(sight.cluster.network, sight.seen),
+        todo="look at them first (`kubectl get networkpolicies -A`), or write `network: {policies: off}`",
+        grave=False,  # it is what they ask for
     ),
     Row(
         name="DiskSpace",

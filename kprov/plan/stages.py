@@ -41,6 +41,7 @@ from kprov.roles import (
     network,
     node_dns,
     node_exporter,
+    policies,
     scheduler,
     timed_backup,
 )
@@ -103,7 +104,7 @@ STAGES: tuple[Stage, ...] = (
     Stage(name=names.ONE_WAY, title="Pod network: the old way goes", roll=Canary(), hosts=_node),
     Stage(name=names.OBJECTS, title="Cluster objects", roll=OwnObjects(), hosts=_control_plane),
     Stage(name=names.NODE, title="Nodes", roll=Canary(), hosts=_node, repairs=True,
-          roles=(kubelet.resources, kube_proxy.resources)),
+          roles=(policies.resources, kubelet.resources, kube_proxy.resources)),
     Stage(name=names.NETWORK, title="Cloud controller and pod network", roll=FirstAddons(), ends_run=True,
           hosts=_control_plane),
     Stage(name=names.UPGRADE, title="Nodes, drained for their upgrade", roll=Drained(), hosts=_node),

@@ -21,6 +21,7 @@ _WORDS: Mapping[str, str] = {
     "kube-scheduler.service": f"another one takes over; {_SECONDS} no pod is given to a node",
     "kube-api-proxy.service": "connections of this host to the API are cut, and made again",
     "kprov-network.service": "routes and rules are laid again; connections go on",
+    "kprov-policies.service": f"NetworkPolicies hold as they are; {_SECONDS} changes of them wait, and new pods",
     "kprov-node-dns.service": f"{_SECONDS} pods ask the next name server",
     **{unit: f"containers go on; {_SECONDS} none starts" for runtime in RUNTIMES.values() for unit in runtime.units},
 }

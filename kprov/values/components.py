@@ -20,6 +20,7 @@ from kprov.values.component import (
 )
 from kprov.values.taken_flags import TAKEN
 
+POLICY_READER = "kprov:policies"  # the user that reads pods, namespaces and policies, and nothing else
 KUBELET_API_ADMINS = "kprov:kubelet-api-admins"  # bound to ClusterRole system:kubelet-api-admin
 _KUBELETS = ("system:nodes",)  # the group the Node authorizer knows
 _PKI = "/etc/kubernetes/pki"
@@ -210,6 +211,17 @@ NETWORK = Component(
     health=ACTIVE,
     stops=50,
 )
+POLICIES = Component(
+    name="kprov-policies",
+    groups=NODES,
+    when=lambda cluster: cluster.network.enforces,
+    process="python3",
+    ports=(Port(name="health", number=10271, loopback=True),),
+    health=Health(kind="http", argument="10271 /healthz"),
+    leaves=(Leaf(name="policies", path=f"{_PKI}/policies", cn=POLICY_READER, usage="client"),),
+    stops=50,
+    metrics=Metrics(name="policies", port="health"),
+)
 NODE_DNS = Component(name="kprov-node-dns", groups=NODES, addon="node-local-dns", health=ACTIVE)
 KUBELET = Component(
     name="kubelet",
@@ -292,7 +304,7 @@ METRICS_PROXY = Component(
 COMPONENTS: tuple[Component, ...] = (
     *(ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER),
     *(CONTAINERD, CRIO, DOCKERD_CONTAINERD, DOCKERD, CRI_DOCKERD),
-    *(API_PROXY, NETWORK, NODE_DNS, KUBELET, KUBE_PROXY, SERVICE_RULES),
+    *(API_PROXY, NETWORK, NODE_DNS, POLICIES, KUBELET, KUBE_PROXY, SERVICE_RULES),
     TIMED_BACKUP,
     *(JOURNAL, LOGS, NODE_EXPORTER, METRICS_PROXY),
 )

@@ -228,7 +228,8 @@ class NetworkSettings:
     mode: `routed` (host routes; hosts in one network) and `vxlan` (a tunnel between hosts apart) are built in; flannel,
     calico and cilium are add-ons by these names; with `none` the cluster's user brings a network.
     vni, port: of vxlan. mtu: of pods' interfaces, None for the largest that each host's link carries. hosts: whether pods
-    reach what only machines need of hosts, and the cloud's metadata; of the built-in networks.
+    reach what only machines need of hosts, and the cloud's metadata; of the built-in networks. policies: whether
+    NetworkPolicies are enforced; of the built-in networks.
     """
 
     mode: NetworkMode = "routed"
@@ -236,6 +237,12 @@ class NetworkSettings:
     port: int = 4789  # IANA's for VXLAN
     mtu: int | None = None
     hosts: Literal["closed", "open"] = "closed"
+    policies: Literal["on", "off"] = "on"
+
+    @property
+    def enforces(self) -> bool:
+        """Whether kprov's own engine enforces NetworkPolicies: it knows the built-in networks, and others have their own."""
+        return self.built_in and self.policies == "on"
 
     @property
     def built_in(self) -> bool:

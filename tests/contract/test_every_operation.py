@@ -253,8 +253,8 @@ def test_pods_go_by_their_label_and_a_refusal_is_told(room: Room) -> None:
     kubectl(room)
     gone = wire.DeletePods(namespace="kube-system", label="kprov.io/reach=g1")
     assert done(room, gone) == OK
-    assert "-n kube-system delete pods -l kprov.io/reach=g1 --ignore-not-found" in asked(room)[0]
-    kubectl(room, "Error from server (Forbidden): no", "delete pods")
+    assert "-n kube-system delete pods,networkpolicies -l kprov.io/reach=g1 --ignore-not-found" in asked(room)[0]
+    kubectl(room, "Error from server (Forbidden): no", "delete pods,networkpolicies")
     assert answers(room, gone)[-1][0] == "fail"
 
 

@@ -110,12 +110,26 @@ def test_pods_reach_neither_ports_of_machines_nor_the_metadata(cluster: LabClust
     assert connects(cluster, addresses["cp2"], 10250)  # metrics-server reads it
 
 
-def test_policies_that_nothing_enforces_are_counted(cluster: LabCluster) -> None:
+def test_policies_are_enforced_until_they_are_off_and_counted_then(cluster: LabCluster) -> None:
+    """A living cluster gets the engine by `up` again, one node first."""
     policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "deny"}}
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps({**policy, "spec": {"podSelector": {}}}))
+    namespace = "kube-system"  # where the pods are that this test has
+    deny = {"podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}, "policyTypes": ["Egress"]}
+    cluster.kubectl("-n", namespace, "apply", "-f", "-", stdin=json.dumps({**policy, "spec": deny}))
+    target = (str(cluster.lab.machine("cp2").address), 6443)
     said = "1 NetworkPolicy stands in the cluster that nothing enforces"
+    until(lambda: not connects(cluster, *target), seconds=5, what="the policy holds")
+    assert said not in cluster.kprov("plan").text
+    settings(cluster, network={"policies": "off"})
+    cluster.kprov("up", "--yes")
     assert said in cluster.kprov("plan").text
-    cluster.kubectl("delete", "networkpolicy", "deny")
+    assert connects(cluster, *target)
+    assert "kprov-policies" not in cluster.sh("cp1", "nft list tables; ls /opt/kprov /etc/systemd/system")
+    settings(cluster, network={"policies": "on"})
+    cluster.kprov("up", "--yes")
+    assert not connects(cluster, *target)
+    cluster.kubectl("-n", namespace, "delete", "networkpolicy", "deny")
+    until(lambda: connects(cluster, *target), seconds=5, what="it is open again")
 
 
 def test_tokens_of_an_issuer_are_taken_without_a_restart(cluster: LabCluster, site: Site) -> None:
@@ -302,9 +316,13 @@ def test_verify_passes_with_every_door_set_and_counts_policies(cluster: LabClust
     cluster.kprov("verify")
     policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "deny"}}
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps({**policy, "spec": {"podSelector": {}}}))
+    settings(cluster, network={"policies": "off"})
+    cluster.kprov("up", "--yes")
     verified = cluster.kprov("verify", "--", "-k", "networkpolicy", status=1).text
     assert "1 NetworkPolicies that the network routed does not enforce: ['default/deny']" in verified
     cluster.kubectl("delete", "networkpolicy", "deny")
+    settings(cluster, network={"policies": "on"})
+    cluster.kprov("up", "--yes")
 
 
 ETCD = (

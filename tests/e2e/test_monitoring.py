@@ -21,6 +21,7 @@ from opened_page import shown
 from outside import asked, curl, services
 from page_tokens import only_the_first, password, statuses, tokens
 from playwright.sync_api import expect
+from traffic import beside
 
 from kprov.addon.choose import by_name
 from kprov.lab import machines
@@ -96,8 +97,8 @@ def test_certificates_are_renewed_in_secrets_and_on_hosts(cluster: LabCluster, p
 
 
 def served(cluster: LabCluster, address: str) -> str:
-    """The certificate that is served there, as a node sees it."""
-    return body(cluster.sh("cp1", f"curl -sk -o /dev/null -w '%{{certs}}' https://{address}/; true"))
+    """The certificate that is served there, as the node of the store sees it."""
+    return body(cluster.sh("w1", f"curl -sk -o /dev/null -w '%{{certs}}' https://{address}/; true"))
 
 
 def body(pem: str) -> str:
@@ -293,8 +294,8 @@ def test_a_pod_without_credentials_is_refused(cluster: LabCluster, page: Page) -
     """From the network namespace of a pod of another namespace."""
     pod = cluster.get("pods", "-n", "monitoring", "-l", "app.kubernetes.io/name=victoria-metrics")["items"][0]
     service = cluster.get("service", "-n", "monitoring", "victoria-metrics")["spec"]["clusterIP"]
-    curl = "ip netns exec $(ip netns list | head -1 | cut -d' ' -f1) curl -sk -o /dev/null -w '%{http_code}'"
-    for address in (f"{service}:8428", f"{pod['status']['podIP']}:8428", f"{pod['status']['podIP']}:8880"):
+    curl = f"{beside('victoria-metrics')} curl -sk --connect-timeout 3 -o /dev/null -w '%{{http_code}}'"
+    for address in (f"{service}:8428", f"{pod['status']['podIP']}:8428"):
         for path in ("/api/v1/query?query=up", "/metrics", "/vmui/", "/api/v1/alerts"):
             assert cluster.sh("w1", f"{curl} https://{address}{path}") == "401", (address, path)
         assert cluster.sh("w1", f"{curl} -u admin:wrong https://{address}/metrics") == "401"
@@ -304,6 +305,8 @@ def test_a_pod_without_credentials_is_refused(cluster: LabCluster, page: Page) -
             )
     assert cluster.sh("w1", f"{curl} -u admin:{admin_password(cluster)} https://{service}:8428/metrics") == "200"
     assert cluster.sh("w1", f"curl -sk --connect-timeout 3 http://{pod['status']['podIP']}:8429/; true") == ""
+    rules = f"https://{pod['status']['podIP']}:8880/api/v1/alerts"
+    assert cluster.sh("w1", f"{curl} {rules}; true") == "000", "the add-on's policy lets nobody in there"
 
 
 def test_kprov_open_shows_a_login_without_which_the_page_says_nothing(cluster: LabCluster, page: Page) -> None:

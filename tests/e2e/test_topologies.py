@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import Make
 from lab_cluster import HOST_PORT, NODE_PORT, LabCluster, kubectl_path, probe_pods, until
-from traffic import LARGE, connects, dialled, fetch, fits, pods, pods_on
+from traffic import LARGE, connects, dialled, fetch, fits, pods, pods_on, reaches
 
 from kprov.lab import machines
 
@@ -104,6 +104,54 @@ def test_node_port_and_host_port_answer_from_outside(cluster: LabCluster) -> Non
             assert until(lambda m=machine: fetch(m.address, NODE_PORT), seconds=20, what="NodePort") in names
             own = pods(cluster)[machine.name][0]
             assert until(lambda m=machine: fetch(m.address, HOST_PORT), seconds=20, what="hostPort") == own
+
+
+def policy(name: str, **spec: object) -> str:
+    document = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}}
+    return json.dumps({**document, "spec": {"podSelector": {}, **spec}})
+
+
+def test_policies_hold_whatever_becomes_of_what_enforces_them(cluster: LabCluster) -> None:
+    """Who reaches whom under which policy is asked in tests/contract/test_policies.py; here are nodes and their kubelets."""
+    if cluster.lab.name != "e2e-two":
+        pytest.skip("once, on several nodes")
+    running = pods_on(cluster, *cluster.nodes_desired)
+    (source, own), (_, target) = running["w1"], running["w2"]
+    assert reaches(cluster, source, f"{target}:8080")
+
+    cluster.kubectl("apply", "-f", "-", stdin=policy("deny"))
+    until(lambda: not reaches(cluster, source, f"{target}:8080"), seconds=5, what="the policy holds")
+    for port in (NODE_PORT, HOST_PORT):
+        with pytest.raises(TimeoutError):
+            fetch(cluster.lab.machine("w2").address, port)
+
+    main = "systemctl show -P MainPID kprov-policies.service"
+    engine = cluster.sh("w2", main).strip()
+    cluster.sh("w2", f"kill -9 {engine}")
+    assert not reaches(cluster, source, f"{target}:8080")
+    until(lambda: cluster.sh("w2", main).strip() not in (engine, "0"), seconds=10, what="it is back")
+    assert not reaches(cluster, source, f"{target}:8080")
+
+    cluster.sh("w2", "systemctl kill --signal=STOP kprov-policies.service")
+    probe = {"httpGet": {"path": "/hostname", "port": 8080}, "periodSeconds": 1}
+    each = cluster.get("daemonset", "each")["spec"]["template"]["spec"]["containers"][0]
+    container = {**each, "ports": [], "readinessProbe": probe}
+    late = {"nodeName": "w2", "containers": [container], "terminationGracePeriodSeconds": 0}
+    document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "late"}, "spec": late}
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/late", "--timeout=60s")  # kubelet's probes pass
+    assert not reaches(cluster, "late", f"{own}:8080"), "nobody knows its labels yet, so that it is closed"
+    cluster.sh("w2", "systemctl kill --signal=CONT kprov-policies.service")
+    cluster.kubectl("apply", "-f", "-", stdin=policy("open", ingress=[{"from": [{"podSelector": {}}]}]))
+    connects(cluster, "late", f"{own}:8080")
+    connects(cluster, source, f"{target}:8080")
+
+    cluster.kubectl("delete", "networkpolicy", "open")
+    until(lambda: not reaches(cluster, source, f"{target}:8080"), seconds=5, what="the policy holds again")
+    cluster.sh("w2", "nft flush ruleset")
+    until(lambda: not reaches(cluster, source, f"{target}:8080"), seconds=25, what="the rules are back")
+    cluster.kubectl("delete", "networkpolicy/deny", "pod/late")
+    connects(cluster, source, f"{target}:8080")
 
 
 def test_exec_logs_and_port_forward_work(cluster: LabCluster) -> None:

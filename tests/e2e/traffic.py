@@ -7,7 +7,7 @@ import socket
 from urllib.parse import quote
 
 import yaml
-from lab_cluster import HOST_PORT, NODE_PORT, LabCluster, until
+from lab_cluster import HOST_PORT, NODE_PORT, CommandFailed, LabCluster, until
 
 LARGE = "x" * 60_000  # some forty of the largest packets of an ordinary link
 
@@ -39,6 +39,23 @@ def connects(cluster: LabCluster, pod: str, target: str) -> None:
         return True
 
     until(tried, seconds=20, what=f"{pod} reaches {target}")
+
+
+def reaches(cluster: LabCluster, pod: str, target: str) -> bool:
+    """Whether a connection opens from inside a pod, asked once."""
+    try:
+        cluster.kubectl("exec", pod, "--", "/agnhost", "connect", "--timeout=1s", target)
+    except CommandFailed as failed:
+        if "TIMEOUT" not in str(failed):
+            raise
+        return False
+    return True
+
+
+def beside(word: str) -> str:
+    """Words of a shell that run a command in the network of one of a node's pods: of one without that word in its name."""
+    given = f'grep -LE \'"K8S_POD_NAME","[^"]*{word}\' /var/lib/cni/results/kprov-*-eth0 | head -n 1'
+    return f'nsenter --net=$(sed \'s/.*"netns":"\\([^"]*\\)".*/\\1/\' $({given}))'
 
 
 def fetch(address: str, port: int, path: str = "/hostname") -> str:

@@ -24,13 +24,20 @@ from kprov.values.errors import AddonError, InventoryError
 from kprov.values.model import Cluster
 
 SEED = b"k" * 32
-HOST = {"name": "a", "address": "192.0.2.1", "groups": ["control_plane", "etcd"], "runtime": "containerd"}
+HOST = {
+    "name": "a",
+    "address": "192.0.2.1",
+    "sources": ["192.0.2.1", "10.244.0.1"],
+    "groups": ["control_plane", "etcd"],
+    "runtime": "containerd",
+}
 CLUSTER = {
     "name": "c",
     "domain": "cluster.local",
     "pod_cidr": "10.244.0.0/16",
     **{key: [HOST] for key in ("nodes", "control_plane", "etcd", "hosts")},
     "addons": [],
+    "enforces_policies": True,
 }
 INVENTORY = "cluster:\n  name: c\n  addons:\n    {}\nhosts:\n  a: {{address: 192.0.2.1, group: control_plane}}\n"
 # Add-on → its Service and the port of it, the port of its pods, and the Secret that they serve.

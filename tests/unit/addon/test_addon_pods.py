@@ -20,7 +20,13 @@ from kprov.values.secret import Secret
 # Their objects are upstream's own, fetched by location; kprov sets values in them and ships none of them.
 UPSTREAMS = set(NETWORK_ADDONS)
 SHIPPED = sorted(set(shelf(None)) - UPSTREAMS)
-HOST = {"name": "a", "address": "192.0.2.1", "groups": ["control_plane", "etcd"], "runtime": "containerd"}
+HOST = {
+    "name": "a",
+    "address": "192.0.2.1",
+    "sources": ["192.0.2.1", "10.244.0.1"],
+    "groups": ["control_plane", "etcd"],
+    "runtime": "containerd",
+}
 CLUSTER = {
     "name": "c",
     "domain": "cluster.local",
@@ -29,6 +35,7 @@ CLUSTER = {
     "pod_cidr": "10.244.0.0/16",
     "service_cidr": "10.96.0.0/16",
     "addons": [],
+    "enforces_policies": True,
     **{key: [HOST] for key in ("nodes", "control_plane", "etcd", "hosts")},
 }
 # Volumes that Pod Security's `restricted` has; hostPath is none of them.

@@ -27,7 +27,8 @@ from kprov.values.model import Cluster, Connection, Host
 
 
 def host(name: str, number: int, *groups: str, runtime: str = "containerd") -> dict[str, Any]:
-    return {"name": name, "address": f"192.0.2.{number}", "groups": list(groups), "runtime": runtime}
+    address = f"192.0.2.{number}"
+    return {"name": name, "address": address, "sources": [address], "groups": list(groups), "runtime": runtime}
 
 
 TOKEN_KEY = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
@@ -42,6 +43,7 @@ CLUSTER = {
     "etcd": [CP1, E1],
     "hosts": [CP1, W1, E1],
     "addons": ["monitoring"],
+    "enforces_policies": True,
 }
 
 
@@ -80,6 +82,7 @@ def test_every_component_is_asked_where_it_runs() -> None:
         "kubelet": ["cp1", "w1"],
         "cadvisor": ["cp1", "w1"],
         "kube-proxy": ["cp1", "w1"],
+        "policies": ["cp1", "w1"],
         "containerd": ["cp1"],
         "node": ["cp1", "w1", "e1"],
         "certificates": ["cp1", "w1", "e1"],

@@ -6,13 +6,15 @@ import base64
 from dataclasses import replace
 
 import pytest
+import yaml
 from observed import bare
 from sent import answer_line, cluster_says, received, words
 from test_engine import engine, plan
 
 from kprov.apply import wire
+from kprov.apply.batch import Batch
 from kprov.apply.engine import Engine
-from kprov.apply.reach import addresses, advice, image, reach_batch
+from kprov.apply.reach import addresses, advice, image, is_policed, reach_batch, write_pods
 from kprov.apply.wire_format import Operation
 from kprov.plan.host import HostPlan
 from kprov.transport.base import Result
@@ -84,6 +86,20 @@ def test_pods_of_every_node_ask_those_of_all_others_and_all_is_written_down() ->
     ]
     assert hosts.of("well") == [("a", wire.Well(hosts=("a=g", "b=g", "c=g")))]
     assert [one.word for _, one in hosts.sent[-2:]] == ["delete_pods", "well"]
+
+
+@pytest.mark.parametrize(
+    ("policies", "kinds"), [({"shop": 1}, {"Pod"}), ({"kube-system": 1}, {"Pod", "NetworkPolicy"})]
+)
+def test_where_somebody_has_policies_the_pods_get_one_that_lets_them_ask(
+    policies: dict[str, int], kinds: set[str]
+) -> None:
+    """Only there: while there is a policy in a cluster, pods that are not known yet are closed."""
+    batch = Batch()
+    write_pods(batch, ["a", "b"], "dns:1", "g", policed=is_policed([{}, policies]))
+    written = [item for item in yaml.safe_load_all(bytes(batch.payload[0][1])) if item]
+    assert {item["kind"] for item in written} == kinds
+    assert all(item["metadata"]["labels"] == {"kprov.io/reach": "g"} for item in written)
 
 
 @pytest.mark.parametrize("fails", [("b", "reach"), ("a", "pod_addresses"), ("a", "gate"), ("a", "nodes_ready")])

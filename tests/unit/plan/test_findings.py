@@ -108,7 +108,16 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
         lambda: replace(well(), objects_error="E1130 memcache.go\nThe connection to the server x was refused\n"),
         "objects: The connection to the server x was refused",
     ),
-    ("PolicyUnenforced", lambda: replace(well(), policies={"shop": 2}), "2 NetworkPolicies stand in the cluster that"),
+    (
+        "PolicyUnenforced",
+        lambda: replace(well(), policies={"shop": 2}),
+        "2 NetworkPolicies stand in the cluster that",
+    ),
+    (
+        "PolicyBegins",
+        lambda: replace(well(), policies={"shop": 1}),
+        "1 NetworkPolicy stands in the cluster that nothing has enforced so far;",
+    ),
     ("EtcdAlarm", lambda: beside(etcd="ALARM NOSPACE"), "the API answers, and refuses every change"),
     ("EtcdAlarm", lambda: beside(etcd="RAFT NO LEADER"), "RAFT NO LEADER"),
     (
@@ -131,7 +140,8 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
 
 @pytest.mark.parametrize(("name", "seen", "text"), CASES, ids=[f"{name}-{text[:20]}" for name, _, text in CASES])
 def test_each_row_finds_what_it_is_for(cluster: Cluster, name: str, seen: Callable[[], Observation], text: str) -> None:
-    (finding,) = found(cluster, seen())
+    enforced = "off" if name == "PolicyUnenforced" else "on"
+    (finding,) = found(replace(cluster, network=NetworkSettings(policies=enforced)), seen())  # type: ignore[arg-type]
     assert (finding.name, finding.host) == (name, cluster.hosts[0].name)
     assert text in finding.what
     assert finding.todo
@@ -166,6 +176,10 @@ def test_other_modes_of_kube_proxy_and_other_networks_are_looked_at_as_they_are(
 
 
 def test_policies_are_counted_where_nothing_enforces_them(cluster: Cluster) -> None:
+    engine = dict([record("unit", "kprov-policies.service")])
+    enforced = replace(well(), policies={"a": 1}, records={**well().records, **engine})
+    assert found(cluster, enforced) == ()  # routed, as it comes
+    cluster = replace(cluster, network=NetworkSettings(policies="off"))
     (finding,) = found(cluster, replace(well(), policies={"a": 1}))
     assert "1 NetworkPolicy stands in the cluster that nothing enforces: the network routed" in finding.what
     assert not finding.grave

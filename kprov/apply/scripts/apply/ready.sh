@@ -92,7 +92,8 @@ filters() { # tables of a firewall that may drop packets which pass through, or 
 }
 
 do_delete_pods() { # namespace, label
-    log=$(kubectl -n "$1" delete pods -l "$2" --ignore-not-found --wait=false --grace-period=0 --force) ||
+    kinds=pods,networkpolicies
+    log=$(kubectl -n "$1" delete $kinds -l "$2" --ignore-not-found --wait=false --grace-period=0 --force) ||
         fail "cannot delete pods with $2: $log"
 }
 

@@ -53,7 +53,7 @@ facts() { # unless they are known from a moment ago
         elif modprobe -n -q $module 2>/dev/null; then say module $module loadable
         fi
     done
-    for program in bridge NetworkManager nft iptables conntrack ethtool socat curl wget bash haproxy skopeo conmon zstd gzip tar flock openssl sudo modprobe apt-get dnf zypper; do
+    for program in bridge NetworkManager nft iptables conntrack ethtool socat curl wget bash haproxy skopeo conmon zstd gzip tar flock openssl python3 sudo modprobe apt-get dnf zypper; do
         command -v $program > /dev/null 2>&1 && say fact command $program
     done
     command -v nft > /dev/null 2>&1 && nft --version 2>/dev/null | { read -r _ value _ && say fact nft "${value#v}"; }
