@@ -14,6 +14,7 @@ from kprov.cli.options import FILE, Given, inventory_argument, state_options
 from kprov.cli.work import passphrase_for
 from kprov.inventory import load
 from kprov.pki.kubeconfig import embedded, merge
+from kprov.pki.sign_on import signing_on
 from kprov.pki.table import admin_spec, user_spec
 from kprov.report.columns import columns
 from kprov.roles.layout import API_PORT
@@ -39,6 +40,12 @@ from kprov.values.model import Cluster
     "--days", type=click.IntRange(1, 3650), help="Life of its certificate; default: the inventory's leaf_days."
 )
 @click.option("--server", help="URL of the API; default: api_endpoint, else the first control plane.")
+@click.option(
+    "--oidc", is_flag=True, help="For everybody who signs on with the issuer of the inventory: it holds no key."
+)
+@click.option("--issuer", metavar="URL", default="", help="Of several issuers the one to sign on with; for --oidc.")
+@click.option("--client-id", metavar="ID", default="", help="Client to sign on with; default: the issuer's audience.")
+@click.option("--scope", "scopes", metavar="SCOPE", multiple=True, help="Further scope to ask for; may be repeated.")
 @click.option("--list", "listing", is_flag=True, help="Show what was given out, to whom and until when.")
 def kubeconfig(
     inventory: Path,
@@ -51,17 +58,23 @@ def kubeconfig(
     output: Path | None,
     days: int | None,
     server: str | None,
+    oidc: bool,
+    issuer: str,
+    client_id: str,
+    scopes: tuple[str, ...],
     listing: bool,
 ) -> None:
-    """Write a kubeconfig for an administrator, or for a person.
+    """Write a kubeconfig for an administrator, for a person, or for everybody who signs on.
 
     It holds a fresh client certificate and its key, so it is a secret. Asks no host. Each is written down in the state
     folder. Kubernetes cannot take a certificate back: give people few days, and end their rights by their bindings.
+    With --oidc it holds no key: kubectl asks its plugin oidc-login (kubelogin), which opens the issuer's page.
 
     \b
     Examples:
       kprov kubeconfig inventory.yaml --merge
       kprov kubeconfig inventory.yaml --user anna --group developers --days 30 -o anna.conf
+      kprov kubeconfig inventory.yaml --oidc -o everybody.conf
       kprov kubeconfig inventory.yaml --list
     """
     cluster = load(inventory).cluster
@@ -72,12 +85,20 @@ def kubeconfig(
         return
     if groups and user is None:
         raise click.UsageError("--group needs --user: an administrator is in a group already")
+    if oidc and (user is not None or days is not None):
+        raise click.UsageError("--oidc goes with neither --user nor --days: who somebody is, the issuer says")
+    if not oidc and (issuer or client_id or scopes):
+        raise click.UsageError("--issuer, --client-id and --scope need --oidc")
     given = Given(inventory=inventory, passphrase_file=passphrase_file)
     store = Store.open(folder, cluster.name, passphrase_for(given, folder))
-    spec = (
-        admin_spec(cluster, days) if user is None else user_spec(cluster, user, groups, days or cluster.pki.leaf_days)
-    )
-    text = given_out(cluster, store, server or api_url(cluster), spec)
+    url = server or api_url(cluster)
+    if oidc:
+        ca = store.ca["kubernetes"]
+        text = signing_on(cluster, url, ca, issuer=issuer, client_id=client_id, scopes=scopes)
+    else:
+        life = days or cluster.pki.leaf_days
+        spec = admin_spec(cluster, days) if user is None else user_spec(cluster, user, groups, life)
+        text = given_out(cluster, store, url, spec)
     if into:
         path = merge_target()
         existing = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -20,7 +20,7 @@ def embedded(cluster_name: str, server: str, ca_pem: bytes, cert_pem: bytes, key
     can be merged without one `kubernetes-admin` taking the other's place.
     """
     name = f"{user}@{cluster_name}"
-    return _document(
+    return document(
         cluster=(cluster_name, {"server": server, "certificate-authority-data": _base64(ca_pem)}),
         user=(name, {"client-certificate-data": _base64(cert_pem), "client-key-data": _base64(key_pem)}),
         context=name,
@@ -38,7 +38,7 @@ def referencing(
     cluster = {"server": server, "certificate-authority": ca_path}
     if tls_server_name is not None:
         cluster["tls-server-name"] = tls_server_name
-    return _document(
+    return document(
         cluster=("kubernetes", cluster),
         user=(user, {"client-certificate": cert_path, "client-key": key_path}),
         context=f"{user}@kubernetes",
@@ -61,7 +61,8 @@ def merge(existing_text: str, new: str, *, make_current: bool = True) -> str:
     return _dump({"apiVersion": "v1", "kind": "Config", **merged})
 
 
-def _document(cluster: tuple[str, dict[str, str]], user: tuple[str, dict[str, str]], context: str) -> str:
+def document(cluster: tuple[str, dict[str, str]], user: tuple[str, dict[str, Any]], context: str) -> str:
+    """Return a kubeconfig of one cluster, one user and the context of both."""
     return _dump(
         {
             "apiVersion": "v1",

@@ -9,13 +9,15 @@ import base64
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from doors_site import Issuer, Site, serving
-from lab_cluster import CommandFailed, LabCluster, until
+from lab_cluster import CommandFailed, LabCluster, kubectl_path, until
 
 pytestmark = pytest.mark.lab
 
@@ -178,6 +180,31 @@ def test_groups_of_a_token_have_rights_by_rbac(cluster: LabCluster, site: Site) 
     )
     assert asked(cluster, one.token(sub="ann", groups=["guests"]), path="/api/v1/pods") == 403
     assert asked(cluster, one.token(sub="ann", groups=["staff"]), path="/api/v1/secrets") == 403
+
+
+def test_who_signs_on_uses_a_kubeconfig_that_holds_no_key(cluster: LabCluster, site: Site) -> None:
+    """With a stand-in for kubectl's plugin kubelogin: it is asked as that one is, and signs on without a page."""
+    one = site.issuers["one"]
+    words = ("--oidc", "--issuer", one.url, "--scope", "groups")
+    config = cluster.folder / "everybody.conf"
+    config.write_text(cluster.kprov("kubeconfig", *words).stdout)
+    assert "client-key-data" not in config.read_text()
+    token = {"token": one.token(sub="ann", groups=["staff"])}
+    credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": token}
+    plugin = cluster.folder / "bin" / "kubectl-oidc_login"
+    plugin.parent.mkdir()
+    plugin.write_text(f"#!/bin/sh\necho \"$@\" > {plugin}.asked\necho '{json.dumps(credential)}'\n")
+    plugin.chmod(0o755)
+    (plugin.parent / "kubectl").symlink_to(kubectl_path())
+    path = {"PATH": f"{plugin.parent}:{os.environ['PATH']}"}
+    command = [kubectl_path(), "--kubeconfig", config, "auth", "whoami", "-o", "json"]
+    done = subprocess.run(command, env={**os.environ, **path}, capture_output=True, text=True, check=True)
+    user = json.loads(done.stdout)["status"]["userInfo"]
+    assert (user["username"], user["groups"]) == ("one:ann", ["one:staff", "system:authenticated"])
+    asked = Path(f"{plugin}.asked").read_text()
+    assert asked.startswith(
+        f"get-token --oidc-issuer-url={one.url} --oidc-client-id=kubernetes --oidc-extra-scope=groups"
+    )
 
 
 def test_a_rotated_key_is_learned_and_an_issuer_that_is_away_keeps_known_keys(cluster: LabCluster, site: Site) -> None:

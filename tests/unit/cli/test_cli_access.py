@@ -146,3 +146,69 @@ def test_a_name_of_nothing_is_told_before_any_host_is_asked(
 ) -> None:
     assert run(["certs", "renew", str(inventory), "--yes", "etcd-pear"]) == 1
     assert "did you mean 'etcd-peer'?" in capsys.readouterr().err
+
+
+def sign_on(inventory: Path, *issuers: str, audiences: str = "[kubernetes]") -> None:
+    """Give the inventory issuers, the first with a CA of its own."""
+    (inventory.parent / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    policy = "audienceMatchPolicy: MatchAny, certificateAuthority: {file: ca.pem}"
+    mapping = "claimMappings: {username: {claim: sub, prefix: 'x:'}}"
+    rows = [f"{{issuer: {{url: '{url}', audiences: {audiences}, {policy}}}, {mapping}}}" for url in issuers]
+    text = f"cluster: {{name: prod, authentication: {{jwt: [{', '.join(rows)}]}}}}\n"
+    inventory.write_text(text + "hosts:\n  cp1: {address: 192.0.2.1, groups: [control_plane]}\n")
+
+
+def test_who_signs_on_gets_a_kubeconfig_without_a_key(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sign_on(inventory, "https://id.example.org")
+    assert run(["kubeconfig", str(inventory), "--oidc", "--scope", "groups"]) == 0
+    made = yaml.safe_load(capsys.readouterr().out)
+    (user,) = made["users"]
+    plugin = user["user"]["exec"]
+    assert (user["name"], made["current-context"]) == ("oidc@prod", "oidc@prod")
+    assert plugin["command"] == "kubectl"
+    assert plugin["args"][:5] == [
+        "oidc-login",
+        "get-token",
+        "--oidc-issuer-url=https://id.example.org",
+        "--oidc-client-id=kubernetes",
+        "--oidc-extra-scope=groups",
+    ]
+    (trusted,) = [word.partition("=")[2] for word in plugin["args"] if word.startswith("--certificate-authority-data=")]
+    assert b64decode(trusted) == b"-----BEGIN CERTIFICATE-----\n"
+    assert "kubelogin" in plugin["installHint"]
+    assert "certificate-authority-data" in made["clusters"][0]["cluster"]
+    assert read_issued(folder(inventory)) == (), "nothing was given out"
+
+
+@pytest.mark.parametrize(
+    ("issuers", "audiences", "words", "said"),
+    [
+        ((), "[a]", ["--oidc"], "the cluster knows no issuer to sign on with"),
+        (("https://a.example", "https://b.example"), "[a]", ["--oidc"], "the cluster knows several issuers"),
+        (("https://a.example",), "[a]", ["--oidc", "--issuer", "https://c.example"], "does not know this issuer"),
+        (("https://a.example",), "[a, b]", ["--oidc"], "the issuer has several audiences"),
+        (("https://a.example",), "[a]", ["--oidc", "--user", "anna"], "--oidc goes with neither --user nor --days"),
+        (("https://a.example",), "[a]", ["--client-id", "x"], "need --oidc"),
+    ],
+)
+def test_what_is_not_clear_of_an_issuer_is_asked_for(
+    inventory: Path,
+    capsys: pytest.CaptureFixture[str],
+    issuers: tuple[str, ...],
+    audiences: str,
+    words: list[str],
+    said: str,
+) -> None:
+    sign_on(inventory, *issuers, audiences=audiences)
+    assert run(["kubeconfig", str(inventory), *words]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_one_of_several_issuers_and_a_client_are_chosen_by_name(
+    inventory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sign_on(inventory, "https://a.example", "https://b.example", audiences="[a, b]")
+    words = ["--oidc", "--issuer", "https://b.example", "--client-id", "b"]
+    assert run(["kubeconfig", str(inventory), *words]) == 0
+    args = yaml.safe_load(capsys.readouterr().out)["users"][0]["user"]["exec"]["args"]
+    assert args[2:4] == ["--oidc-issuer-url=https://b.example", "--oidc-client-id=b"]
