@@ -19,7 +19,7 @@ from kprov.values import components
 from kprov.values.addresses import bare
 from kprov.values.context import Context
 from kprov.values.model import Facts, NetworkMode, NetworkSettings
-from kprov.values.paths import BIN
+from kprov.values.paths import BIN, NETWORK_HOSTS
 from kprov.values.resources import File, Gate, Resource, Unit
 
 BRIDGE = "cni0"
@@ -54,6 +54,8 @@ def resources(ctx: Context) -> Iterable[Resource]:
     if not ctx.cluster.network.built_in:
         return
     user = ctx.cluster.templates_dir
+    hosts = ctx.cluster.network.hosts or "closed"
+    yield File(path=NETWORK_HOSTS, content=f"{hosts}\n".encode())
     yield File(path=CONFLIST, content=_conflist(ctx), mode=0o600)
     yield render_script(user, "network/kprov-network.sh", SCRIPT)
     network = ctx.cluster.network

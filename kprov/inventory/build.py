@@ -167,7 +167,7 @@ def cluster(
             folder=keys.backup.folder,
             keep=Keep(**keys.backup.keep.model_dump()),
         ),
-        network=NetworkSettings(**keys.network.model_dump()),
+        network=NetworkSettings(**{**keys.network.model_dump(), "hosts": keys.network.hosts or ""}),
         kube_proxy_mode=keys.kube_proxy_mode,
         swap=keys.swap,
         allow_cgroup_v1=keys.allow_cgroup_v1,

@@ -53,11 +53,12 @@ class NetworkKeys(BaseModel):
         "Smaller where the way between hosts carries less than their links. For `routed` and `vxlan`.",
         json_schema_extra=restarts("kprov-network", note="pods keep the MTU that they were made with"),
     )
-    hosts: Literal["closed", "open"] = Field(
-        default="closed",
+    hosts: Literal["closed", "open"] | None = Field(
+        default=None,
         description="`closed`: pods that are not on their host's network reach neither etcd, sshd and kubelet of the "
         "cluster's hosts nor the cloud's metadata address (169.254.169.254, DNS apart). kubelet stays open while "
-        "metrics-server or monitoring is enabled, whose pods read its metrics. For `routed` and `vxlan`.",
+        "metrics-server or monitoring is enabled, whose pods read its metrics. For `routed` and `vxlan`; default: `closed`, "
+        "but a cluster that was made before there was this key stays open until it is written.",
         json_schema_extra=restarts("kprov-network", note="pods that use these ports or the metadata lose them at once"),
     )
     policies: Literal["on", "off"] = Field(

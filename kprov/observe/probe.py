@@ -14,13 +14,13 @@ from functools import lru_cache
 from kprov.observe import scripts
 from kprov.observe.living import TEXTS
 from kprov.values.components import COMPONENTS
-from kprov.values.paths import NETWORK_MODE, POD_CIDRS
+from kprov.values.paths import NETWORK_HOSTS, NETWORK_MODE, POD_CIDRS
 from kprov.values.resources import Key
 
 Query = tuple[str, ...]  # kind, name, more
 
 PROBE_COMMAND = "sh -s"
-_ALWAYS: tuple[Query, ...] = tuple(("text", path) for path in (POD_CIDRS, NETWORK_MODE, *TEXTS))
+_ALWAYS: tuple[Query, ...] = tuple(("text", path) for path in (POD_CIDRS, NETWORK_MODE, NETWORK_HOSTS, *TEXTS))
 
 
 @dataclass(frozen=True, kw_only=True)

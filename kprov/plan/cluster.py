@@ -17,7 +17,7 @@ from kprov.objects.objects import Identity, Object, ObjectChange, compare, ident
 from kprov.observe.living import node_object_networks
 from kprov.observe.observation import EtcdView, Observation
 from kprov.observe.silent_hosts import cluster_facts
-from kprov.plan import encryption_change, network_change
+from kprov.plan import encryption_change, network_change, network_hosts
 from kprov.plan.cluster_findings import cluster_findings
 from kprov.plan.desired import Desired, expand
 from kprov.plan.encryption_change import EncryptionChange
@@ -154,7 +154,7 @@ def _contexts(
     inputs: Inputs, observations: Mapping[str, Observation]
 ) -> tuple[dict[str, Context], dict[str, IPv4Network]]:
     """What roles are given for each observed host, and everybody's pod network."""
-    cluster = inputs.cluster
+    cluster = network_hosts.decided(inputs.cluster, observations)
     facts = cluster_facts(observations)
     tables = {
         name: seen.texts[POD_CIDRS] for name, seen in observations.items() if seen.records and POD_CIDRS in seen.texts

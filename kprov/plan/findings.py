@@ -17,6 +17,7 @@ from cryptography import x509
 from kprov.observe.observation import Observation
 from kprov.observe.surroundings import PeerRoute
 from kprov.plan import timed_backup
+from kprov.plan.network_hosts import is_open_by_age
 from kprov.plan.policy_findings import beginning, unenforced
 from kprov.roles.kube_proxy import rules_table
 from kprov.roles.network import CONFLIST
@@ -128,6 +129,11 @@ def _dropins(sight: Sight) -> Iterable[str]:
             yield f"{unit} is changed by {', '.join(paths)}, which is not kprov's"
 
 
+def _hosts_open(sight: Sight) -> Iterable[str]:
+    if is_open_by_age(sight.cluster.network, sight.seen):
+        yield "pods reach etcd, sshd and kubelet of hosts, and a cloud's metadata: this node is older than the key for it"
+
+
 def _etcd_alarm(sight: Sight) -> Iterable[str]:
     reason = sight.seen.surroundings.etcd
     if "NOSPACE" in reason:
@@ -229,6 +235,12 @@ ROWS: tuple[Row, ...] = (
         find=lambda sight: beginning(sight.cluster.network, sight.seen),
         todo="look at them first (`kubectl get networkpolicies -A`), or write `network: {policies: off}`",
         grave=False,  # it is what they ask for
+    ),
+    Row(
+        name="HostsOpen",
+        find=_hosts_open,
+        todo="write `network: {hosts: closed}`: nothing of kprov's own needs them; or `open`, where pods of yours do",
+        grave=False,  # as it was when the cluster was made
     ),
     Row(
         name="DiskSpace",

@@ -228,7 +228,8 @@ class NetworkSettings:
     mode: `routed` (host routes; hosts in one network) and `vxlan` (a tunnel between hosts apart) are built in; flannel,
     calico and cilium are add-ons by these names; with `none` the cluster's user brings a network.
     vni, port: of vxlan. mtu: of pods' interfaces, None for the largest that each host's link carries. hosts: whether pods
-    reach what only machines need of hosts, and the cloud's metadata; of the built-in networks. policies: whether
+    reach what only machines need of hosts, and the cloud's metadata; of the built-in networks; empty: closed where it is new,
+    else as it is (plan/network_hosts.py). policies: whether
     NetworkPolicies are enforced; of the built-in networks.
     """
 
@@ -236,7 +237,7 @@ class NetworkSettings:
     vni: int = 4096
     port: int = 4789  # IANA's for VXLAN
     mtu: int | None = None
-    hosts: Literal["closed", "open"] = "closed"
+    hosts: Literal["", "closed", "open"] = ""
     policies: Literal["on", "off"] = "on"
 
     @property

@@ -7,6 +7,7 @@ KEPT_BACKUPS = f"{BACKUP_WORK}/kept"
 BACKUP_STATUS = "/var/lib/kprov-backup/status"  # how the last one ended
 BACKUP_METRICS = "/run/kprov-backup"
 NETWORK_MODE = "/etc/kprov/network-mode"  # every node's record of the network that it has now
+NETWORK_HOSTS = "/etc/kprov/network-hosts"  # every node's record of whether pods reach ports of hosts
 KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 CPU_STATE = "/var/lib/kubelet/cpu_manager_state"
 MEMORY_STATE = "/var/lib/kubelet/memory_manager_state"

@@ -11,6 +11,7 @@ from kprov.observe.observation import FileState, Observation, Record, UnitState
 from kprov.plan.desired import Desired, expand
 from kprov.plan.host import HostPlan, plan_host
 from kprov.values.model import Facts
+from kprov.values.paths import NETWORK_HOSTS
 from kprov.values.resources import Binary, Directory, File, Key, Sysctl, Unit
 
 FACTS = Facts(
@@ -59,11 +60,15 @@ def in_order(desired: Desired, plan: HostPlan) -> Observation:
     records: dict[Key, Record] = {}
     units: dict[str, UnitState] = {}
     sysctls: dict[str, str] = {}
+    texts: dict[str, bytes] = {}
     for resources in desired.values():
         for item in resources:
             if isinstance(item, File):
                 files[item.path] = _regular(item.mode, item.sha256, item.owner, item.group)
                 records.update([record("file", item.path, item.sha256)])
+                texts |= (
+                    {item.path: item.content} if item.path == NETWORK_HOSTS else {}
+                )  # which decides what is desired
             elif isinstance(item, Binary):
                 files[item.path] = _regular(item.mode, item.artifact.sha256)
                 records.update([record("binary", item.path, item.artifact.sha256)])
@@ -80,7 +85,13 @@ def in_order(desired: Desired, plan: HostPlan) -> Observation:
                 sysctls[item.name] = item.value
                 records.update([record("sysctl", item.name, item.value)])
     return Observation(
-        facts=FACTS, files=files, records=records, units=units, sysctls=sysctls, stamps=dict(plan.stamps)
+        facts=FACTS,
+        files=files,
+        records=records,
+        units=units,
+        sysctls=sysctls,
+        stamps=dict(plan.stamps),
+        texts=texts,
     )
 
 

@@ -20,6 +20,7 @@ from kprov.plan.findings import ROWS, Finding, findings
 from kprov.values.certificate import CertificateSpec
 from kprov.values.model import BackupSettings, Cluster, NetworkSettings
 from kprov.values.paths import BACKUP_STATUS
+from kprov.values.paths import NETWORK_HOSTS as DOORS
 
 ACTIVE = UnitState(active="active", enabled="enabled", needs_reload=False, loaded=True, sub="running")
 PEER = PeerRoute(
@@ -47,9 +48,16 @@ def certificate(days: int) -> bytes:
 def well() -> Observation:
     return replace(
         bare(disk_free={"/var/lib": 50 << 30}, disk_size={"/var/lib": 99 << 30}, clock_skew=1.5, kernel=(6, 1)),
-        records=dict([record("unit", "kube-proxy.service"), record("unit", "kubelet.service"), record("file", CRT)]),
+        records=dict(
+            [
+                record("unit", "kube-proxy.service"),
+                record("unit", "kubelet.service"),
+                record("file", CRT),
+                record("file", DOORS),
+            ]
+        ),
         units={"kube-proxy.service": ACTIVE, "kubelet.service": replace(ACTIVE, restarts=3, age=900.0, pause=2.0)},
-        texts={CRT: certificate(365), "/etc/ssl/theirs.crt": b"theirs"},
+        texts={DOORS: b"closed\n", CRT: certificate(365), "/etc/ssl/theirs.crt": b"theirs"},
         surroundings=BESIDE,
     )
 
@@ -118,6 +126,11 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
         lambda: replace(well(), policies={"shop": 1}),
         "1 NetworkPolicy stands in the cluster that nothing has enforced so far;",
     ),
+    (
+        "HostsOpen",
+        lambda: replace(well(), records={k: v for k, v in well().records.items() if k[1] != DOORS}),
+        "older than the key",
+    ),
     ("EtcdAlarm", lambda: beside(etcd="ALARM NOSPACE"), "the API answers, and refuses every change"),
     ("EtcdAlarm", lambda: beside(etcd="RAFT NO LEADER"), "RAFT NO LEADER"),
     (
@@ -132,9 +145,9 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
         "540 minutes old, and one is due",
     ),
     ("Clock", lambda: replace(well(), facts=replace(well().facts, clock_skew=-11.0)), "11.0 s behind"),
-    ("Certificate", lambda: replace(well(), texts={CRT: certificate(3)}), "ends in 3 days"),
-    ("Certificate", lambda: replace(well(), texts={CRT: b"?"}), "is no certificate"),
-    ("Authority", lambda: replace(well(), texts={CRT: ENDING.cert_pem}), "ends in 4 days"),
+    ("Certificate", lambda: replace(well(), texts={DOORS: b"closed\n", CRT: certificate(3)}), "ends in 3 days"),
+    ("Certificate", lambda: replace(well(), texts={DOORS: b"closed\n", CRT: b"?"}), "is no certificate"),
+    ("Authority", lambda: replace(well(), texts={DOORS: b"closed\n", CRT: ENDING.cert_pem}), "ends in 4 days"),
 )
 
 
