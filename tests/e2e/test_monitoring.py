@@ -42,7 +42,7 @@ MONITORING = {
 ADDONS = {"storage": True, "monitoring": MONITORING}
 OWN = Path(__file__).parent / "own_addons"
 OF_HOSTS = {"node", "certificates"}
-OF_NODES = {"kubelet", "cadvisor", "kube-proxy", "containerd"}
+OF_NODES = {"kubelet", "cadvisor", "kube-proxy", "policies", "containerd"}
 OF_CONTROL_PLANES = {"kube-apiserver", "kube-controller-manager", "kube-scheduler"}
 PROXY = 10270
 
