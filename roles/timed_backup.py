@@ -36,7 +36,8 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield File(path=STATE, content=timed.state, group=_USER, mode=0o640, secret=True)
     yield Directory(path=BACKUP_WORK, owner=_USER, group=_USER, mode=0o700, data=True)
     if folder == KEPT_BACKUPS:
-        yield Directory(path=folder, owner=_USER, group=_USER, mode=0o700, data=True)
+        # No part of the cluster's data: backups are there for when that is gone, also by `down`.
+        yield Directory(path=folder, owner=_USER, group=_USER, mode=0o700)
     yield program(ctx, "age")
     yield File(path=SCRIPT, content=_script(ctx, timed), mode=0o755)
     yield Unit(
@@ -45,7 +46,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
             ctx.cluster.templates_dir,
             "backup/kprov-backup.service.j2",
             program=SCRIPT,
-            write_paths=[BACKUP_WORK, *([] if folder == KEPT_BACKUPS else [f"-{folder}"])],
+            write_paths=[BACKUP_WORK, folder if folder == KEPT_BACKUPS else f"-{folder}"],
         ),
         reads=frozenset({SCRIPT}),
         gates=(Gate(kind="active", argument=_RECORD.unit),),

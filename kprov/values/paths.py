@@ -3,7 +3,7 @@
 BIN = "/opt/kprov/bin"
 POD_CIDRS = "/etc/kprov/pod-cidrs"  # every node's record of all nodes' pod networks
 BACKUP_WORK = "/var/lib/kprov-backup"  # of timed backups on hosts of etcd
-KEPT_BACKUPS = f"{BACKUP_WORK}/kept"
+KEPT_BACKUPS = "/var/lib/kprov-backups"  # which outlive the cluster
 BACKUP_STATUS = "/var/lib/kprov-backup/status"  # how the last one ended
 BACKUP_METRICS = "/run/kprov-backup"
 NETWORK_MODE = "/etc/kprov/network-mode"  # every node's record of the network that it has now

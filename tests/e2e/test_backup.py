@@ -139,7 +139,7 @@ def test_hosts_take_backups_by_themselves_which_are_proven_and_restored_as_any(c
 
 
 def test_what_hinders_a_timed_backup_is_told(cluster: LabCluster) -> None:
-    cluster.sh("cp1", "chmod 500 /var/lib/kprov-backup/kept")
+    cluster.sh("cp1", "chmod 500 /var/lib/kprov-backups")
     ask = f"/opt/kprov/bin/etcdctl --endpoints=https://127.0.0.1:2379 --cacert={PKI}/ca.crt"
     cluster.sh(
         "cp1", f"{ask} --cert={PKI}/healthcheck-client.crt --key={PKI}/healthcheck-client.key del /kprov/backup/done"

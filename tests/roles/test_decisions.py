@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from given import context
 
-from kprov.roles import kubelet
+from kprov.roles import kubelet, timed_backup
 from kprov.roles.etcd import client_urls, member_name, peer_url
 from kprov.roles.layout import api_server_url, kube_proxy_mode
 from kprov.roles.network import mtu
 from kprov.roles.network import settings as network_settings
 from kprov.roles.reservations import kube_reserved, system_reserved
 from kprov.values.durations import go_seconds
-from kprov.values.resources import File
+from kprov.values.paths import KEPT_BACKUPS
+from kprov.values.resources import Directory, File
 
 GIB = 2**30
 
@@ -119,3 +121,11 @@ def test_pods_are_kept_from_hosts_unless_it_is_open_and_from_kubelets_unless_an_
     assert not [line for line in _settings(network={"hosts": "open"}) if line.startswith(("closed", "host"))]
     for name in ("metrics-server", "monitoring"):
         assert "closed 22,2222,2379,2380" in _settings(addons=[{"name": name}])
+
+
+def test_backups_on_hosts_are_no_part_of_the_data_that_goes_with_a_cluster() -> None:
+    case = yaml.safe_load((Path(__file__).parent / "cases/timed_backup/on-a-host.yaml").read_text())
+    made = {item.path: item for item in timed_backup.resources(context(case["given"])) if isinstance(item, Directory)}
+    assert KEPT_BACKUPS in made
+    going = [path for path, item in made.items() if item.purge or item.data]
+    assert not any(f"{KEPT_BACKUPS}/".startswith(f"{path}/") for path in going)

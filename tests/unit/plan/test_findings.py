@@ -73,7 +73,7 @@ def beside(**changes: Any) -> Observation:
 
 def told(status: str) -> Observation:
     """With what the host says of its timed backups, whether the inventory asks for any or not."""
-    return replace(well(), texts={BACKUP_STATUS: status.encode()})
+    return replace(well(), texts={DOORS: b"closed\n", BACKUP_STATUS: status.encode()})
 
 
 def peer(**changes: Any) -> Observation:
