@@ -333,7 +333,6 @@ def as_user(cluster: LabCluster) -> Iterator[Any]:
 
 
 def test_sudo_users_a_foreign_locale_and_noexec_are_no_hindrance(cluster: LabCluster, as_user: Any) -> None:
-    assert cluster.sh("one", "command -v python3 || echo none").strip() == "none"
     assert cluster.sh("one", "readlink -f /bin/sh").strip().endswith("dash")
     cluster.sh("one", "echo LANG=de_DE.UTF-8 > /etc/default/locale; mount -o remount,noexec /tmp")
     try:
