@@ -298,7 +298,13 @@ def test_headlamps_manifests_are_taken_by_the_api_server(cluster: LabCluster) ->
 
 def test_ingresses_of_add_ons_are_taken_by_the_api_server(cluster: LabCluster) -> None:
     empty: dict[str, Any] = {key: [] for key in ("nodes", "control_plane", "etcd", "hosts")}
-    named = {"name": "ui", "domain": "cluster.local", "pod_cidr": "10.244.0.0/16", "addons": ["storage"]}
+    named: dict[str, Any] = {
+        "name": "ui",
+        "domain": "cluster.local",
+        "pod_cidr": "10.244.0.0/16",
+        "addons": ["storage"],
+    }
+    named["enforces_policies"] = True
     given = {"type": "Ingress", "host": "page.example.org", "class": "nginx", "tls_secret": "page-tls"}
     notes = {"nginx.ingress.kubernetes.io/backend-protocol": "HTTPS"}
     names = ("headlamp", "logging", "monitoring")
