@@ -21,6 +21,7 @@ from kprov.values.paths import KEPT_BACKUPS
 from kprov.values.resources import Directory, File
 
 GIB = 2**30
+TEMPLATES = Path(__file__).parents[2] / "templates"
 
 
 def _given(facts: dict[str, Any] | None = None, **cluster: Any) -> Any:
@@ -129,3 +130,10 @@ def test_backups_on_hosts_are_no_part_of_the_data_that_goes_with_a_cluster() -> 
     assert KEPT_BACKUPS in made
     going = [path for path, item in made.items() if item.purge or item.data]
     assert not any(f"{KEPT_BACKUPS}/".startswith(f"{path}/") for path in going)
+
+
+@pytest.mark.parametrize("template", ["network/kprov-network.service.j2", "policies/kprov-policies.service.j2"])
+def test_what_looks_after_the_kernel_is_gone_before_it_is_undone(template: str) -> None:
+    """ExecStop runs beside the loop that puts back what is missing: routes came again after `kprov down`."""
+    lines = (TEMPLATES / template).read_text().splitlines()
+    assert [line.partition("=")[0] for line in lines if line.startswith("ExecStop")] == ["ExecStopPost"]
