@@ -13,6 +13,7 @@ from kprov.artifacts.options.fields import Slip, Types
 from kprov.artifacts.options.flags import data, minor
 from kprov.inventory import kubelet_rules
 from kprov.inventory.checks import variables_of
+from kprov.inventory.merge import overlay
 from kprov.inventory.mistakes import Path
 from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys, HostVariables
@@ -72,14 +73,11 @@ def _kubelets(review: Review) -> None:
         places = _places(review, name, entry, review.groups[name])
         if not all(review.sound(*place, "kubelet") for place, _ in places):
             continue
-        given: dict[str, Any] = {}
+        given: Mapping[str, Any] = {}
         at: dict[str, Path] = {}
         for place, variables in reversed(places):
-            for key, value in variables.kubelet.items():
-                below = given.get(key)
-                both = isinstance(below, Mapping) and isinstance(value, Mapping)
-                given[key] = {**below, **value} if both else value  # type: ignore[dict-item]
-                at[key] = (*place, "kubelet")
+            given = overlay(given, variables.kubelet)
+            at.update(dict.fromkeys(variables.kubelet, (*place, "kubelet")))
         servers = given.get("clusterDNS") or ()
         keys = review.inventory.cluster
         if servers and str(keys.dns_ip or keys.service_cidr[10]) not in map(str, servers):

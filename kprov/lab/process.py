@@ -182,9 +182,19 @@ def enter(
     if init is None:
         raise LabError("the machine does not run", where=machine.identity, todo="start it")
     command = ["nsenter", "-t", str(init.pid), "--all", "--root", "--wd", "--", "env", "-i", _PATH, "HOME=/root"]
+    return ask(machine, [*command, "TERM=dumb", "LC_ALL=C.UTF-8", *argv], argv[0], text=text, timeout=timeout)
+
+
+def ask(
+    machine: Machine, command: Sequence[str], program: str, *, text: str, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of this host that runs `program` inside the machine, whichever way it gets there.
+
+    Raises LabError, with the end of the console, when it takes more than `timeout` seconds.
+    """
     try:
         return subprocess.run(
-            [*command, "TERM=dumb", "LC_ALL=C.UTF-8", *argv],
+            list(command),
             input=text,
             capture_output=True,
             text=True,
@@ -197,6 +207,6 @@ def enter(
         raise LabError(
             "a program in the machine took too long",
             where=machine.identity,
-            found=f"{argv[0]} ran for {timeout:g} s",
+            found=f"{program} ran for {timeout:g} s",
             log=console_tail(machine),
         ) from None

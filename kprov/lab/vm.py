@@ -110,24 +110,8 @@ def enter(
     """Run a program inside the machine as root, by SSH. Raises LabError when it does not answer or takes too long."""
     if not running(machine):
         raise LabError("the machine does not run", where=machine.identity, todo="start it")
-    try:
-        done = subprocess.run(
-            [*_ssh(machine), f"{_ENVIRONMENT} {shlex.join(argv)}"],
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            env=environment(),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise LabError(
-            "a program in the machine took too long",
-            where=machine.identity,
-            found=f"{argv[0]} ran for {timeout:g} s",
-            log=process.console_tail(machine),
-        ) from None
+    command = [*_ssh(machine), f"{_ENVIRONMENT} {shlex.join(argv)}"]
+    done = process.ask(machine, command, argv[0], text=text, timeout=timeout)
     if done.returncode == _SSH_FAILED:
         raise LabError(
             "the machine does not answer",
