@@ -33,6 +33,9 @@ chmod 0440 /etc/sudoers.d/deploy
 rm -f /etc/ssh/ssh_host_* /var/lib/dbus/machine-id
 printf 'uninitialized\\n' > /etc/machine-id
 systemctl enable systemd-networkd.service ssh.service kprov-lab-writable.service
+# What the distribution does by the clock changes files in the middle of a test, and takes minutes of an emulated machine.
+systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \\
+    fstrim.timer
 """
 WRITABLE_UNIT = """\
 [Unit]

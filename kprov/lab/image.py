@@ -65,9 +65,8 @@ apt-cache -q gencaches
 mkdir -p /var/log/journal
 chmod 0755 /usr/local/sbin/kprov-lab-seed
 systemctl enable kprov-lab-seed.service
-# Minutes of an emulated machine's start, for nobody.
-systemctl mask serial-getty@ttyS0.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \\
-    e2scrub_all.timer e2scrub_reap.service fstrim.timer
+# Seconds of an emulated machine's start, for nobody.
+systemctl mask serial-getty@ttyS0.service
 journalctl --update-catalog
 ldconfig
 touch /etc/.updated /var/.updated

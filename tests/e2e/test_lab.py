@@ -125,6 +125,13 @@ def test_a_machine_takes_what_kubernetes_does_to_it(lab: Lab, tmp_path: Path) ->
     assert ssh(lab.machines[0], lab, tmp_path, script) == "running"
 
 
+def test_the_distribution_does_nothing_by_the_clock_but_clean_temporary_folders(lab: Lab, tmp_path: Path) -> None:
+    listed = ssh(
+        lab.machines[0], lab, tmp_path, "systemctl list-timers --all --no-legend | grep -o '[a-z0-9_-]*\\.timer'"
+    )
+    assert listed.split() == ["systemd-tmpfiles-clean.timer"]
+
+
 def test_packages_are_installed_from_the_distribution(lab: Lab, tmp_path: Path) -> None:
     ssh(lab.machines[0], lab, tmp_path, "DEBIAN_FRONTEND=noninteractive apt-get -qqy install haproxy >/dev/null")
     assert "HAProxy version" in ssh(lab.machines[0], lab, tmp_path, "haproxy -v")
