@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kprov.addon.quantities import quantity
 from kprov.artifacts.options.values import QUANTITY
 from kprov.values.durations import go_seconds
 
@@ -125,13 +126,11 @@ def _table(settings: Settings, name: str) -> Mapping[str, Any]:
 
 
 def _reserves_cpu(settings: Settings) -> bool:
-    """kprov reserves some in both where they are not written."""
+    """kprov reserves some in both: what is written is laid over that, and a map without `cpu` keeps it."""
     if settings.get("reservedSystemCPUs"):
         return True
-    return any(
-        name not in settings or str(_table(settings, name).get("cpu", "0")).rstrip("m") not in ("", "0")
-        for name in ("kubeReserved", "systemReserved")
-    )
+    written = [settings.get(name, {}) for name in ("kubeReserved", "systemReserved")]
+    return any(isinstance(one, Mapping) and (quantity(one.get("cpu", 1)) or 0) > 0 for one in written)
 
 
 def _enforces(settings: Settings, what: str, cgroup: str) -> bool:

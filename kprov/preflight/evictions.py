@@ -48,8 +48,9 @@ def _reservations(host: Host, facts: Facts) -> Iterable[Problem]:
     given = {name: _given(host, name) for name in ("kubeReserved", "systemReserved")}
     if not any(given.values()):
         return
-    kube = given["kubeReserved"] or kube_reserved(facts.cpus, facts.memory)
-    system = given["systemReserved"] or system_reserved(facts.memory, host.groups)
+    # What is not named keeps kprov's amount, as it does in the node's configuration.
+    kube = kube_reserved(facts.cpus, facts.memory) | dict(given["kubeReserved"])
+    system = system_reserved(facts.memory, host.groups) | dict(given["systemReserved"])
     for resource, whole in (("cpu", facts.cpus), ("memory", facts.memory)):
         parts = [quantity(reserved.get(resource, 0)) or 0 for reserved in (kube, system)]
         if whole and sum(parts) >= whole:

@@ -22,7 +22,7 @@ BROKEN = [  # a line of `cluster`, column, path, what, needed
     ("kubelet: {shutdownGracePeriod: 10s}", 34, "shutdownGracePeriod", "more time than all", "at most"),
     ("kubelet: {shutdownGracePeriodByPodPriority: [{priority: 0, shutdownGracePeriodSeconds: 9}],"
      " shutdownGracePeriod: 90s}", 47, "ByPodPriority", "two ways", "either"),
-    ("kubelet: {cpuManagerPolicy: static, kubeReserved: {}, systemReserved: {memory: 1Gi}}", 31, "cpuManagerPolicy",
+    ("kubelet: {cpuManagerPolicy: static, kubeReserved: {cpu: 0m}, systemReserved: null}", 31, "cpuManagerPolicy",
      "CPUs that are kept", "reservedSystemCPUs"),
     ("kubelet: {memoryManagerPolicy: Static}", 34, "memoryManagerPolicy", "memory that is kept", "reservedMemory"),
     ("kubelet: {enforceNodeAllocatable: [kube-reserved]}", 37, "enforceNodeAllocatable", "no cgroup", "kubeReserved"),
@@ -55,7 +55,8 @@ PROPER = [
     "kubelet: {shutdownGracePeriod: 0s, shutdownGracePeriodCriticalPods: 0s}",
     "kubelet: {shutdownGracePeriodByPodPriority: [{priority: 0, shutdownGracePeriodSeconds: 9}]}",
     "kubelet: {cpuManagerPolicy: static}",
-    "kubelet: {cpuManagerPolicy: static, reservedSystemCPUs: '0', kubeReserved: {}, systemReserved: {}}",
+    "kubelet: {cpuManagerPolicy: static, reservedSystemCPUs: '0', kubeReserved: {cpu: '0'}, systemReserved: {cpu: '0'}}",
+    "kubelet: {cpuManagerPolicy: static, kubeReserved: {}, systemReserved: {memory: 1Gi}}",  # kprov's CPU stays
     "kubelet: {enforceNodeAllocatable: [pods, kube-reserved], kubeReservedCgroup: /kube}",
     "kubelet: {cgroupsPerQOS: false, enforceNodeAllocatable: []}",
     "kubelet: {logging: {format: json, verbosity: 2}}",

@@ -60,6 +60,7 @@ def test_what_nothing_is_known_of_is_left_to_kubelet() -> None:
         ({"systemReserved": {"memory": "9Gi"}}, "memory"),
         ({"kubeReserved": {"cpu": "3"}, "systemReserved": {"cpu": 1}}, "cpu"),
         ({"systemReserved": {"cpu": "3950m"}}, "cpu"),  # with kprov's own part beside it
+        ({"systemReserved": {"cpu": "3950m"}, "kubeReserved": {"memory": "1Gi"}}, "cpu"),  # which this keeps
     ],
 )
 def test_reservations_that_leave_nothing_are_refused(kubelet: dict[str, Any], told: str) -> None:
