@@ -5,19 +5,22 @@ Pure apart from reading artifacts while they are streamed. The program that carr
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
-from kprov.apply import scripts, wire
+from kprov.apply import program, wire
 from kprov.apply.wire_format import Operation
 from kprov.objects.objects import Identity
 from kprov.plan.conversation import Refused, Remark
 from kprov.values.resources import Key
 
 _CHUNK = 1 << 20
+_MUCH = 1 << 18  # bytes of payload from which on packing costs more than it saves; programs are packed already
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,23 +103,41 @@ class Batch:
 
 
 def stream(batch: Batch, generation: str) -> Iterator[bytes]:
-    """The tar stream of a batch: program, operations, announcements, then the payload, never all in memory."""
+    """Return what APPLY_COMMAND reads: program, operations, announcements, then the payload, never all in memory."""
+    words = frozenset(operation.word for operation in batch.operations)
+    rest = _rest(batch, generation)
+    if sum(_size(item) for _, item in batch.payload) > _MUCH:
+        yield b"plain\n"
+        yield b"".join(_member("apply.sh", program.cut(words)))
+        yield from rest
+    else:
+        yield b"packed\n"
+        yield _packed_program(words)
+        yield gzip.compress(b"".join(rest), mtime=0)
+
+
+@lru_cache(maxsize=256)
+def _packed_program(words: frozenset[str]) -> bytes:
+    """Packed by itself, once for all hosts: what is packed piece by piece is unpacked as one."""
+    return gzip.compress(b"".join(_member("apply.sh", program.cut(words))), compresslevel=9, mtime=0)
+
+
+def _rest(batch: Batch, generation: str) -> Iterator[bytes]:
     numbered = "".join(
         "\t".join((str(number), *operation.row())) + "\n" for number, operation in enumerate(batch.operations, start=1)
     )
     announced = "".join("\t".join(row) + "\n" for row in dict.fromkeys(batch.announce))
-    small: Mapping[str, bytes] = {
-        "apply.sh.gz": scripts.packed(),
-        "ops": numbered.encode(),
-        "announce": announced.encode(),
-        "generation": f"{generation}\n".encode(),
-    }
-    for name, content in small.items():
-        yield from _member(name, content)
+    yield from _member("ops", numbered.encode())
+    yield from _member("announce", announced.encode())
+    yield from _member("generation", f"{generation}\n".encode())
     yield _header("payload/", 0, directory=True)
     for name, item in batch.payload:
         yield from _member(f"payload/{name}", item)
     yield b"\0" * 1024
+
+
+def _size(item: bytes | Path) -> int:
+    return len(item) if isinstance(item, bytes) else item.stat().st_size
 
 
 def _header(name: str, size: int, *, directory: bool = False) -> bytes:

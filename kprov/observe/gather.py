@@ -39,7 +39,7 @@ def observe(session: Session, question: Question) -> Observation:
             "the probe did not run",
             where=session.host.name,
             found=f"exit code {result.status}",
-            needed="a POSIX shell, GNU coreutils, awk, util-linux and systemd",
+            needed="a POSIX shell, gzip, GNU coreutils, awk, util-linux and systemd",
             log=printable(result.stderr.decode(errors="replace"))[-2000:],
         )
     return parse(result.stdout, host=session.host.name, asked=question.keys, operator_clock=middle)

@@ -6,6 +6,7 @@ The program (scripts/probe) changes nothing on a host. It is constant text: ques
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from kprov.values.resources import Key
 
 Query = tuple[str, ...]  # kind, name, more
 
-PROBE_COMMAND = "sh -s"
+# Without gzip the shell would be given nothing, and say nothing.
+PROBE_COMMAND = "command -v gzip > /dev/null || { echo 'gzip: not found' >&2; exit 127; }; gzip -dc | sh -s"
 _ALWAYS: tuple[Query, ...] = tuple(("text", path) for path in (POD_CIDRS, NETWORK_MODE, NETWORK_HOSTS, *TEXTS))
 
 
@@ -75,16 +77,26 @@ class Question:
 
 
 def probe_program(queries: Iterable[Query]) -> bytes:
-    """The probe with its queries on a here-document. Raises ValueError for a query that is not one line of fields."""
+    """Return what PROBE_COMMAND reads. Raises ValueError for a query that is not one line of fields."""
+    return _packed_program() + gzip.compress(_questions(queries).encode(), compresslevel=6, mtime=0)
+
+
+def _questions(queries: Iterable[Query]) -> str:
+    """Return the call of the program with its queries on a here-document."""
     lines = []
     for query in queries:
         if any("\t" in word or "\n" in word for word in query) or "KPROV_QUERIES" in query:
             raise ValueError(f"a query holds a tab or a line break: {query[0]}")
         lines.append("\t".join(query) + "\n")
-    return b"".join((_program(), b"main <<'KPROV_QUERIES'\n", "".join(lines).encode(), b"KPROV_QUERIES\n"))
+    return f"main <<'KPROV_QUERIES'\n{''.join(lines)}KPROV_QUERIES\n"
 
 
 @lru_cache(maxsize=1)
-def _program() -> bytes:
-    """The probe without indentation and lines of comment: every byte goes to every host in every run."""
+def _packed_program() -> bytes:
+    """Packed by itself, once for all hosts: what is packed piece by piece is unpacked as one."""
+    return gzip.compress(program(), compresslevel=9, mtime=0)
+
+
+def program() -> bytes:
+    """Return the probe without indentation and lines of comment: every byte goes to every host in every run."""
     return re.sub(rb"^[ \t]*#.*\n|^[ \t]+", b"", scripts.text(), flags=re.MULTILINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import threading
@@ -57,10 +58,10 @@ def programs(folder: Path, *without: str) -> Path:
 
 
 def reach(path: Path, urls: list[str]) -> dict[str, str]:
-    program = probe_program([("reach", url) for url in urls])
+    program = gzip.decompress(probe_program([("reach", url) for url in urls]))
     assert HOST_PATH in program
-    program = program.replace(HOST_PATH, b"PATH=" + os.fsencode(path))
-    answer = subprocess.run(PROBE_COMMAND.split(), input=program, capture_output=True, check=True).stdout.decode()
+    packed = gzip.compress(program.replace(HOST_PATH, b"PATH=" + os.fsencode(path)))
+    answer = subprocess.run(["sh", "-c", PROBE_COMMAND], input=packed, capture_output=True, check=True).stdout.decode()
     rows = [line.split("\t") for line in answer.splitlines()]
     return {row[1]: row[2] for row in rows if row[0] == "reach"}
 
@@ -102,9 +103,17 @@ def test_without_either_the_reason_is_told(server: Any, tmp_path: Path) -> None:
 
 def test_names_are_resolved_as_the_programs_of_a_host_would() -> None:
     program = probe_program([("resolve", "localhost"), ("resolve", "no-such-name.invalid")])
-    answer = subprocess.run(PROBE_COMMAND.split(), input=program, capture_output=True, check=True).stdout.decode()
+    answer = subprocess.run(["sh", "-c", PROBE_COMMAND], input=program, capture_output=True, check=True).stdout.decode()
     rows = [line.split("\t") for line in answer.splitlines()]
     assert {row[1]: row[2] for row in rows if row[0] == "resolve"} == {
         "localhost": "127.0.0.1",
         "no-such-name.invalid": "",
     }
+
+
+def test_a_host_without_gzip_says_so(tmp_path: Path) -> None:
+    without = {"PATH": str(programs(tmp_path / "bin", "gzip"))}
+    done = subprocess.run(
+        ["sh", "-c", PROBE_COMMAND], input=probe_program(()), capture_output=True, check=False, env=without
+    )
+    assert (done.returncode, done.stderr) == (127, b"gzip: not found\n")

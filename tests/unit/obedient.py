@@ -6,17 +6,14 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import io
 import json
-import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
 
 import yaml
-from sent import answer_line, received
+from sent import answer_line, members, received
 from texts_archive import archived
 
 from kprov.apply import wire
@@ -154,7 +151,7 @@ class Obedient:
             yield f"objects\tfound\t{_base64(gzip.compress(json.dumps(found).encode()))}"
 
     def _done(self, machine: Machine, stdin: bytes) -> Iterator[str]:
-        sent = _unpacked(stdin)
+        sent = members(stdin)
         machine.generation = sent["generation"].decode().strip()
         for line in sent["announce"].decode().splitlines():
             kind, name, value = line.split("\t")
@@ -316,18 +313,8 @@ def _living(item: Object) -> Object:
     return {**item, "status": statuses[item["kind"]]} if item["kind"] in statuses else item
 
 
-def _here_document(program: bytes) -> Iterable[str]:
-    return program.decode().split("main <<'KPROV_QUERIES'\n")[1].splitlines()[:-1]
-
-
-def _unpacked(stream: bytes) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
-        for member in archive.getmembers():
-            content: Any = archive.extractfile(member)
-            if content is not None:
-                found[member.name] = content.read()
-    return found
+def _here_document(packed: bytes) -> Iterable[str]:
+    return gzip.decompress(packed).decode().split("main <<'KPROV_QUERIES'\n")[1].splitlines()[:-1]
 
 
 def _base64(content: bytes) -> str:

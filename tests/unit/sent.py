@@ -29,12 +29,19 @@ def answer_line(number: int, answer: Answer) -> str:
     return f"answer\t{number}\t{answer.code}\t{text}\t{base64.b64encode(answer.words.encode()).decode()}\n"
 
 
+def members(stream: bytes) -> dict[str, bytes]:
+    """Name → content of what a host was sent with APPLY_COMMAND."""
+    how, _, rest = stream.partition(b"\n")
+    text = {b"packed": gzip.decompress, b"plain": bytes}[how](rest)
+    with tarfile.open(fileobj=io.BytesIO(text), mode="r:") as archive:
+        files = [member for member in archive.getmembers() if member.isfile()]
+        assert all(member.mode & 0o077 == 0 for member in archive.getmembers())
+        return {member.name: archive.extractfile(member).read() for member in files}  # type: ignore[union-attr]
+
+
 def received(stream: bytes) -> list[Operation]:
     """The operations in what a host was sent."""
-    with tarfile.open(fileobj=io.BytesIO(stream)) as archive:
-        member = archive.extractfile("ops")
-        assert member is not None
-        return [read(line.split("\t")[1:]) for line in member.read().decode().splitlines()]
+    return [read(line.split("\t")[1:]) for line in members(stream)["ops"].decode().splitlines()]
 
 
 def cluster_says(asked: wire.Ask) -> Answer:

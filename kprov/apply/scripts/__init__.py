@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-from functools import lru_cache
 from importlib import resources as package_resources
 
 # The whole stream arrives before anything is touched; a full disk or a cut connection ends here, with the host as it was.
-# What is large goes to the disk while the rest still arrives: `apply.sh` would have to wait for it otherwise.
+# Its first line says how the rest is written: packed, or as it is where there is much of it. What is large goes to the disk
+# while the rest still arrives: `apply.sh` would have to wait for it otherwise.
 APPLY_COMMAND = (
-    "umask 077; mkdir -p /var/lib/kprov && d=$(mktemp -d /var/lib/kprov/stage.XXXXXXXX) || exit 70; "
+    "umask 077; mkdir -p /var/lib/kprov && d=$(mktemp -d /var/lib/kprov/stage.XXXXXXXX) || exit 70; read -r how; "
+    'if [ "$how" = packed ]; then gzip -dc | tar -xmf - -C "$d"; s=$?; else '
     'while sleep 1; do find "$d" -type f -size +4M -exec sync -d {} +; done > /dev/null 2>&1 & '
-    'tar -xmf - -C "$d"; s=$?; kill $!; [ $s = 0 ] && gzip -dc "$d/apply.sh.gz" > "$d/apply.sh" || '
-    '{ rm -rf "$d"; exit 72; }; exec sh "$d/apply.sh" "$d"'
+    'tar -xmf - -C "$d"; s=$?; kill $!; fi; [ $s = 0 ] && [ -s "$d/apply.sh" ] || { rm -rf "$d"; exit 72; }; '
+    'exec sh "$d/apply.sh" "$d"'
 )
 
 # Reads who takes it, one line; prints `locked GENERATION`, or `held HOLDER`; then lives until its stdin closes, as the
@@ -31,12 +31,6 @@ _PARTS = (
     *("packages_gone", "kernel", "units", "steady", "gates", "keep", "back", "images", "ask", "etcd", "objects"),
     *("pods", "ready", "leave", "main"),
 )
-
-
-@lru_cache(maxsize=1)
-def packed() -> bytes:
-    """Return apply.sh as it is sent with each batch, a third of its size."""
-    return gzip.compress(text("apply.sh"), compresslevel=9, mtime=0)
 
 
 def text(name: str) -> bytes:

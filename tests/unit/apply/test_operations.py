@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import re
-import tarfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from observed import bare, in_order, planned, record
+from sent import members
 
 from kprov.apply import scripts, wire
 from kprov.apply.batch import Batch, stream
 from kprov.apply.operations import Sources, removal_order, stage_batch, write_removal
 from kprov.apply.wire_format import Operation
-from kprov.observe.probe import probe_program
+from kprov.observe.probe import program
 from kprov.plan import delivery
 from kprov.plan.desired import expand
 from kprov.plan.host import Change, HostPlan, Restart
@@ -232,26 +231,28 @@ def test_values_that_would_break_the_table_are_refused() -> None:
         Batch().add("x", wire.Unmount(path="/a\t/b"))
 
 
-def test_the_stream_is_one_tar_with_program_operations_and_payload(artifact: Artifact) -> None:
+@pytest.mark.parametrize("much", [False, True])
+def test_the_stream_is_one_tar_with_program_operations_and_payload(artifact: Artifact, much: bool) -> None:
     batch = batch_of(everything(artifact))
+    if much:
+        batch.attach(b"large" * 100_000, "large")
     data = b"".join(stream(batch, "gen1"))
-    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        members = {member.name.rstrip("/"): member for member in archive.getmembers()}
-        read = {name: archive.extractfile(member).read() for name, member in members.items() if member.isfile()}  # type: ignore[union-attr]
-    assert {"apply.sh.gz", "ops", "announce", "generation", "payload"} <= members.keys()
-    assert all(member.mode & 0o077 == 0 for member in members.values())
+    assert data.startswith(b"plain\n" if much else b"packed\n")
+    read = members(data)
+    assert {"apply.sh", "ops", "announce", "generation"} <= read.keys()
     assert read["generation"] == b"gen1\n"
     rows = [line.split("\t") for line in read["ops"].decode().splitlines()]
     assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1))
     assert all(field for row in rows for field in row)  # the shell's read would swallow an empty field
     assert b"compressed" * 1000 in read.values()
+    assert (b"large" * 100_000 in read.values()) == much
 
 
 @pytest.mark.parametrize("name", ["apply.sh", "probe.sh", "down.sh"])
 def test_a_shell_program_defines_each_function_once(name: str) -> None:
     """The last one counts, so that a change to another does nothing; shellcheck does not mind."""
-    program = probe_program(()) if name == "probe.sh" else scripts.text(name)
-    found = re.findall(r"^([a-z_]+)\(\)", program.decode(), re.MULTILINE)
+    text = program() if name == "probe.sh" else scripts.text(name)
+    found = re.findall(r"^([a-z_]+)\(\)", text.decode(), re.MULTILINE)
     assert found
     assert [function for function, times in Counter(found).items() if times > 1] == []
 

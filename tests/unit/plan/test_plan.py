@@ -10,7 +10,7 @@ import pytest
 from observed import FACTS, bare, in_order, planned, record
 
 from kprov.observe.observation import FileState, UnitState
-from kprov.observe.probe import probe_program
+from kprov.observe.probe import program
 from kprov.plan.desired import MODULES_FILE, SYSCTL_FILE, expand, questions
 from kprov.plan.difference import LOOSE
 from kprov.plan.host import stamp
@@ -271,7 +271,7 @@ def test_a_package_that_is_there_is_adopted_and_not_installed_again() -> None:
 
 
 def test_the_probe_looks_for_the_program_of_every_package_that_a_role_wants() -> None:
-    looked_for = re.search(r"for program in ([^;]+); do", probe_program(()).decode())
+    looked_for = re.search(r"for program in ([^;]+); do", program().decode())
     assert looked_for
     roles = [path.read_text() for path in sorted((Path(__file__).parents[3] / "roles").glob("*.py"))]
     desired = {name for text in roles for name in re.findall(r'Package\(name="[^"]+", command="([^"]+)"', text)}

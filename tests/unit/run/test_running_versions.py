@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def test_the_cache_tells_the_versions_of_the_programs_that_decide(tmp_path: Path
 
 def answering(text: str) -> FakeTransport:
     def answer(_: Host, __: str, stdin: bytes) -> Result:
-        assert b"program\tkubelet" in stdin
+        assert b"program\tkubelet" in gzip.decompress(stdin)
         said = f"kprov-probe begin\nfact\thostname\tw1\nversion\tkubelet\t{text}\nkprov-probe end\n"
         return Result(status=0, stdout=said.encode(), stderr=b"")
 
