@@ -90,7 +90,9 @@ class HostVariables(Keys):
     labels: dict[LabelKey, LabelValue] = Field(
         default_factory=dict,
         description="Node labels; those of cluster, group and host are put together.",
-        json_schema_extra=free("pods that run are not moved"),
+        json_schema_extra=free(
+            "pods that run are not moved; those that ask for a label that is gone end when their node's kubelet starts next"
+        ),
     )
     taints: list[TaintText] = Field(
         default_factory=list,
@@ -123,8 +125,9 @@ class HostVariables(Keys):
         description="Fields of KubeletConfiguration (kubelet.config.k8s.io/v1beta1), laid over kprov's own.",
         json_schema_extra=restarts(
             "kubelet",
-            note="containers go on. Policies of the CPU, memory and topology managers, what is reserved under a static one, "
-            "and the root of cgroups: the node is drained first, and kubelet begins with new state files",
+            note="containers go on. Less room for pods (fewer of them, more reserved or kept free), policies of the CPU, "
+            "memory and topology managers, and the root of cgroups: the node is drained first, as kubelet would end what "
+            "does not fit any more; its managers begin with new state files",
         ),
     )
     kube_proxy: dict[str, Any] = Field(

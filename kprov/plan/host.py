@@ -43,7 +43,8 @@ class Restart:
     """A unit that has to (re)start in its own stage, and why.
 
     running: whether it serves now, so that restarting it takes something away. clears: files of its own that must be gone
-    before it starts. emptied: whether the node's pods must have left before.
+    before it starts. emptied: whether the node's pods must have left before. crowded: whether those that stay may not all
+    fit any more.
     """
 
     stage: str
@@ -52,6 +53,7 @@ class Restart:
     running: bool
     clears: tuple[str, ...] = ()
     emptied: bool = False
+    crowded: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,12 @@
-"""When kubelet's managers of CPUs and memory must begin again: it refuses to start over a state file of another policy, or of
-other reserves. Pure. Source: Kubernetes, "Control CPU Management Policies on the Node"; kubelet's cpumanager, memorymanager.
+"""When kubelet restarts on an emptied node, and when its managers of CPUs and memory begin again. Pure.
+
+Kubelet refuses to start over a state file of another policy, or of other reserves. Source: Kubernetes, "Control CPU
+Management Policies on the Node"; kubelet's cpumanager, memorymanager.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +14,8 @@ from kprov.observe.living import kubelet_settings, read_mapping
 from kprov.observe.observation import Observation
 from kprov.plan.desired import Desired
 from kprov.plan.host import HostPlan
+from kprov.plan.kubelet_room import less_room
+from kprov.values.cpu_lists import cpus_in
 from kprov.values.paths import CPU_STATE, KUBELET_CONFIG, MEMORY_STATE
 from kprov.values.resources import File
 
@@ -64,9 +68,14 @@ def with_fresh_state(plan: HostPlan, desired: Desired, seen: Observation) -> Hos
         for manager in _MANAGERS
         if (why := _why_anew(manager, before, after, seen, runs=own.running))
     }
-    emptied = bool(clears) or any(before.get(name) != after.get(name) for name in _EMPTIED_FOR)
-    reason = "; ".join([own.reason, *(f"without {path}: {why}" for path, why in clears.items())])
-    changed = replace(own, clears=tuple(clears), emptied=emptied, reason=reason)
+    less = less_room(before, after, seen.facts)
+    emptied = bool(clears or less) or any(before.get(name) != after.get(name) for name in _EMPTIED_FOR)
+    words = [
+        own.reason,
+        *(f"without {path}: {why}" for path, why in clears.items()),
+        *([f"with {less}"] if less else []),
+    ]
+    changed = replace(own, clears=tuple(clears), emptied=emptied, crowded=bool(less), reason="; ".join(words))
     return replace(plan, restarts=tuple(changed if restart is own else restart for restart in plan.restarts))
 
 
@@ -100,17 +109,14 @@ def _why_anew(
     changed = [name for name in manager.fields if before.get(name) != after.get(name)]
     if changed:
         return f"it is of another {', '.join(changed)}"
-    if manager.state == CPU_STATE and not runs and (stored_cpus := len(set(_cpus(state)))) != seen.facts.cpus:
+    if manager.state == CPU_STATE and not runs and (stored_cpus := len(_cpus(state))) != seen.facts.cpus:
         return f"it is of {stored_cpus} CPUs, and the host has {seen.facts.cpus}"
     return ""
 
 
-def _cpus(state: Mapping[str, Any]) -> Iterator[int]:
+def _cpus(state: Mapping[str, Any]) -> frozenset[int]:
     """The CPUs that a state knows: the shared ones, and those of containers."""
     entries = state.get("entries")
     containers = [row for row in entries.values() if isinstance(row, dict)] if isinstance(entries, dict) else []
-    for text in (state.get("defaultCpuSet", ""), *(cpus for row in containers for cpus in row.values())):
-        for part in filter(None, str(text).split(",")):
-            first, _, last = part.partition("-")
-            if first.isdecimal() and (last or first).isdecimal():
-                yield from range(int(first), min(int(last or first), int(first) + 4096) + 1)
+    lists = (state.get("defaultCpuSet", ""), *(cpus for row in containers for cpus in row.values()))
+    return frozenset().union(*(cpus_in(str(text)) for text in lists))

@@ -58,11 +58,13 @@ def interruptions(plan: ClusterPlan) -> list[dict[str, Any]]:
         if names
     ]
     undrained = [name for name in plan.upgrades.swaps if name not in plan.upgrades.drain]
-    anew = [
-        name
+    filled = {
+        name: [restart for restart in host.restarts if restart.emptied and restart.running]
         for name, host in plan.hosts.items()
-        if name not in plan.upgrades.drain and any(restart.emptied and restart.running for restart in host.restarts)
-    ]
+        if name not in plan.upgrades.drain
+    }
+    crowded = [name for name, restarts in filled.items() if any(one.crowded for one in restarts)]
+    anew = [name for name, restarts in filled.items() if any(not one.crowded or one.clears for one in restarts)]
     if plan.upgrades.drain:
         rows.append(
             {
@@ -73,6 +75,14 @@ def interruptions(plan: ClusterPlan) -> list[dict[str, Any]]:
         )
     if undrained:
         rows.append({"hosts": undrained, "what": "not drained", "meanwhile": "their pods end, and start again there"})
+    if crowded:
+        rows.append(
+            {
+                "hosts": crowded,
+                "what": "not drained, with less room for pods",
+                "meanwhile": "kubelet ends the pods that do not fit any more as soon as it starts",
+            }
+        )
     if anew:
         rows.append(
             {

@@ -68,13 +68,17 @@ def test_another_policy_or_other_reserves_begin_anew_on_an_empty_node(
 @pytest.mark.parametrize(
     ("after", "observed"),
     [
-        ({"maxPods": 50}, seen({})),
-        ({"kubeReserved": {"cpu": "1"}}, seen({})),  # nothing is pinned under the policies that are there by default
-        (STATIC | {"maxPods": 50}, seen(STATIC, cpu="static")),
+        ({"maxPods": 150}, seen({})),
+        ({}, seen({"kubeReserved": {"cpu": "1"}})),  # nothing is pinned under the policies that are there by default
+        (STATIC | {"maxPods": 150}, seen(STATIC, cpu="static")),
         (STATIC, seen(None)),  # the host is new
         (
             STATIC,
-            Observation(facts=FACTS, texts={KUBELET_CONFIG: b"{}"}, records=dict([record("file", KUBELET_CONFIG)])),
+            Observation(
+                facts=FACTS,
+                texts={KUBELET_CONFIG: json.dumps(STATIC).encode()},
+                records=dict([record("file", KUBELET_CONFIG)]),
+            ),
         ),
         (STATIC, seen(STATIC, cpu="static", defaultCpuSet="0-7")),  # it runs: the CPUs are its own affair
     ],
@@ -82,6 +86,15 @@ def test_another_policy_or_other_reserves_begin_anew_on_an_empty_node(
 def test_other_settings_leave_state_and_pods(after: dict[str, Any], observed: Observation) -> None:
     found = restart(after, observed)
     assert (found.clears, found.emptied, found.reason) == ((), False, "it reads config, which changes")
+
+
+def test_less_room_for_pods_is_given_to_an_empty_node() -> None:
+    found = restart({"maxPods": 50, "kubeReserved": {"cpu": "1"}}, seen({}))
+    assert (found.clears, found.emptied, found.crowded) == ((), True, True)
+    assert found.reason == "it reads config, which changes; with 50 pods instead of 110, less cpu"
+    pinned = restart(STATIC | {"kubeReserved": {"cpu": "2"}}, seen(STATIC, cpu="static"))
+    assert (pinned.clears, pinned.crowded) == ((CPU_STATE,), True)
+    assert not restart({"topologyManagerPolicy": "restricted"}, seen({})).crowded
 
 
 def test_a_kubelet_that_died_over_its_state_gets_a_new_one() -> None:

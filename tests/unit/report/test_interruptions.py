@@ -78,6 +78,11 @@ def test_nodes_are_told_by_whether_they_are_emptied() -> None:
     assert "  w1: drained before they are changed: their pods start on other nodes" in drained[2]
     alone = interruption_lines(plan({"w1": begun}))
     assert "w1: not drained: pods keep what they were given" in alone[2]
+    crowded = interruption_lines(plan({"w1": [restart("kubelet.service", emptied=True, crowded=True)]}))
+    assert "w1: not drained, with less room for pods: kubelet ends the pods that do not fit" in crowded[2]
+    assert len(crowded) == 3
+    anew = interruption_lines(plan({"w1": [restart("kubelet.service", emptied=True, crowded=True, clears=("/x",))]}))
+    assert len(anew) == 4
     swapped = interruption_lines(plan({"w1": []}, upgrades=NodeUpgrades(swaps={"w1": SWAP})))
     assert "w1: not drained: their pods end" in swapped[1]
 
