@@ -88,8 +88,15 @@ def unit(ctx: Context, setup: Setup) -> Unit:
         reads=frozenset({f"{BIN}/containerd", setup.config}),
         reloads=frozenset({f"{BIN}/containerd-shim-runc-v2", f"{BIN}/runc"}),
         check=parsing(f"{BIN}/containerd", words),
-        gates=(Gate(kind="command", argument=f"{BIN}/ctr --address {setup.socket} --timeout 5s version"),),
+        gates=(_gate(setup),),
     )
+
+
+def _gate(setup: Setup) -> Gate:
+    """Kubelet's containerd has to serve CRI; Docker's has that plugin off."""
+    if setup == KUBELETS:
+        return Gate(kind="cri", argument=setup.socket)
+    return Gate(kind="command", argument=f"{BIN}/ctr --address {setup.socket} --timeout 5s version")
 
 
 def base(setup: Setup) -> dict[str, Any]:

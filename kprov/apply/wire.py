@@ -230,13 +230,13 @@ class GoBack(Operation, answers=("ok", "told")):
 
 
 class Gate(Operation, changes=False):
-    """Asks again and again; kind and argument as kprov.values.resources.Gate has them, and `says`.
+    """Asks again and again; kind and argument as kprov.values.resources.Gate has them.
 
     unit: the one that was restarted, nothing where none was.
     """
 
     unit: str = ""
-    kind: Literal["active", "http", "listens", "command", "says"]
+    kind: Literal["active", "http", "listens", "command", "cri"]
     seconds: int
     argument: str
 

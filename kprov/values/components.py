@@ -151,7 +151,7 @@ CONTAINERD = Component(
     program="containerd",
     release="containerd",
     ports=(Port(name="metrics", number=1338, loopback=True, addon="monitoring"),),
-    health=Health(kind="command", argument="ctr --connect-timeout 2s version"),
+    health=Health(kind="cri", argument="/run/containerd/containerd.sock"),
     flags=TAKEN["containerd"],
     stops=40,
     metrics=Metrics(name="containerd", port="metrics", path="/v1/metrics"),

@@ -139,10 +139,10 @@ class Gate:
 
     kind: `active` (unit is active; argument: unit), `http` (argument: `PORT PATH`, plain HTTP 200 on 127.0.0.1),
     `listens` (argument: PORT), `command` (argument: a program and its arguments, words separated by blanks, no shell),
-    `says` (argument: a word and a command whose answer begins with it).
+    `cri` (argument: the socket of a containerd, whose CRI plugin has to be loaded).
     """
 
-    kind: Literal["active", "http", "listens", "command", "says"]
+    kind: Literal["active", "http", "listens", "command", "cri"]
     argument: str
     deadline: int = 60  # seconds
 

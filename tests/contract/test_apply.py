@@ -263,6 +263,30 @@ def test_a_gate_that_does_not_pass_gives_the_cause_first(room: Room, state: str,
     assert "Scheduled restart job" in log
 
 
+@pytest.mark.parametrize(
+    ("row", "details", "log"),
+    [
+        ("io.containerd.grpc.v1    cri    -    ok    ", "", None),
+        ("io.containerd.grpc.v1    cri    -    error    ", "  Message:    no such runtime", "no such runtime"),
+        ("", "", "containerd did not load its CRI plugin"),  # it is switched off
+    ],
+)
+def test_a_containerd_that_answers_without_cri_does_not_pass(
+    room: Room, row: str, details: str, log: str | None
+) -> None:
+    room.stub("/usr/local/sbin/systemctl", "case $* in *ActiveState*) echo active ;; esac")
+    room.stub(
+        "/opt/kprov/bin/ctr",
+        f"""[ "$2" = /run/x.sock ] || exit 1
+        case "$*" in *' -d '*) echo 'Error:'; echo '{details}' ;; *) echo 'TYPE  ID'; echo '{row}' ;; esac""",
+    )
+    batch = Batch()
+    batch.add("gate", wire.Gate(unit="containerd.service", kind="cri", seconds=0, argument="/run/x.sock"))
+    *_, answer = room.apply(batch)
+    assert answer[0] == ("done" if log is None else "fail")
+    assert log is None or answer[2].splitlines()[0] == log
+
+
 def test_a_runtimes_table_is_dropped_where_it_is(room: Room) -> None:
     room.stub("/usr/local/sbin/nft", 'echo "$@" >> /srv/asked; case "$*" in "list table ip6"*) exit 1 ;; esac')
     batch = Batch()

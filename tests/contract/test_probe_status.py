@@ -53,6 +53,13 @@ def test_health_is_asked_as_the_record_says(room: Room, kind: str, what: str) ->
     assert asked.format(what) in room.text("cat /srv/asked")
 
 
+@pytest.mark.parametrize(("state", "health"), [("ok", "ok"), ("error", "failing")])
+def test_a_containerd_is_well_when_it_serves_cri(room: Room, state: str, health: str) -> None:
+    put(room, "one")
+    room.stub("/opt/kprov/bin/ctr", f"echo 'io.containerd.grpc.v1  cri  -  {state}  '")
+    assert ask(room, [("status", "one", "-", "cri", "/run/x.sock")]) == [["health", "one", health]]
+
+
 def test_units_of_no_record_are_asked_of_systemd_and_those_that_are_not_there_of_nobody(room: Room) -> None:
     put(room, "one", "gone", "old")
     assert (

@@ -10,9 +10,13 @@ listens() { # port
         /proc/net/tcp /proc/net/tcp6 2> /dev/null
 }
 
-says() { # how the answer begins, a command
-    # shellcheck disable=SC2086 # arguments are words on purpose
-    passes command "${1#* }" && case $(cat "$stage/gate") in "${1%% *}"*) ;; *) return 1 ;; esac
+cri() { # socket: containerd answers without its CRI plugin as well, and then no pod can live
+    if ! timeout 60 $BIN/ctr --address "$1" --timeout 5s plugins ls id==cri > "$stage/gate" 2>&1; then return 1; fi
+    ! grep -q '^io\.containerd\.grpc\.v1 .* ok *$' "$stage/gate" || return 0
+    timeout 60 $BIN/ctr --address "$1" --timeout 5s plugins ls -d id==cri 2>&1 |
+        sed -n 's/^ *Message: *//p' > "$stage/gate"
+    [ -s "$stage/gate" ] || echo 'containerd did not load its CRI plugin' > "$stage/gate"
+    return 1
 }
 
 passes() { # kind, argument
@@ -21,7 +25,7 @@ passes() { # kind, argument
     active) systemctl is-active -q "$2" ;;
     http) http_ok $2 ;;
     listens) listens "$2" ;;
-    says) says "$2" ;;
+    cri) cri "$2" ;;
     command)
         KUBECACHEDIR=/run/kprov/cache KUBECONFIG=$stage/payload/kubeconfig \
             timeout 60 $2 < /dev/null > "$stage/gate" 2>&1 ;;

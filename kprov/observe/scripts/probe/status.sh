@@ -19,6 +19,7 @@ healthy() { # unit, kind of question, its argument: as far as it can be asked wi
     api) HOME=$work KUBECACHEDIR=/run/kprov/cache timeout 10 $BIN/kubectl --kubeconfig "$work/kubeconfig" get --raw "$3" > /dev/null 2>&1 ;;
     socket) curl -fsS -o /dev/null --max-time 5 --unix-socket $3 2> /dev/null ;;
     command) timeout 5 $BIN/$3 > /dev/null 2>&1 ;;
+    cri) timeout 5 $BIN/ctr --address "$3" --connect-timeout 2s plugins ls id==cri 2> /dev/null | grep -q ' ok *$' ;;
     *) systemctl is-active -q "$1.service" ;;
     esac
 }
