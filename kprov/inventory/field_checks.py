@@ -11,7 +11,7 @@ from typing import Any
 from kprov.artifacts.options import fields as known_fields
 from kprov.artifacts.options.fields import Slip, Types
 from kprov.artifacts.options.flags import data, minor
-from kprov.inventory import kubelet_rules
+from kprov.inventory import kubelet_rules, switch_checks
 from kprov.inventory.checks import variables_of
 from kprov.inventory.merge import overlay
 from kprov.inventory.mistakes import Path
@@ -191,11 +191,21 @@ def _slips(types: Types, kind: str, given: Mapping[str, Any], version: str) -> I
     for gate in switched if isinstance(switched, Mapping) else ():
         if gate not in gates:
             yield Slip(path=("featureGates", gate), needed="a feature gate of this version", known=tuple(gates))
+    yield from _locked(switched, minor(version))
     for index, profile in enumerate(given.get("profiles") or ()):
         for number, plugin in enumerate(profile.get("pluginConfig") or () if isinstance(profile, Mapping) else ()):
             if isinstance(plugin, Mapping) and (arguments := f"v1.{plugin.get('name')}Args") in types:
                 at = ("profiles", index, "pluginConfig", number, "args")
                 yield from known_fields.slips(types, arguments, plugin.get("args"), at)
+
+
+def _locked(switched: Any, line: str) -> Iterator[Slip]:
+    """Yield gates that are switched to what they cannot be; kubelet would end at its start."""
+    locked = (data("kubernetes", line) or {}).get("locked", {})
+    pairs = switched.items() if isinstance(switched, Mapping) else ()
+    given = {name: value for name, value in pairs if isinstance(value, bool)}
+    for one in switch_checks.locked_gates(given, locked, line):
+        yield Slip(path=("featureGates", one.name), needed=one.needed)
 
 
 def _note(review: Review, path: Path, slip: Slip) -> None:

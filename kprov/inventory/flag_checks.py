@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 
 from kprov.artifacts.options import flags as known_flags
-from kprov.artifacts.options.flags import LISTS, Flag
+from kprov.artifacts.options.flags import LISTS, Flag, data
 from kprov.artifacts.options.values import WORDS, parses
+from kprov.inventory import switch_checks
 from kprov.inventory.checks import variables_of
 from kprov.inventory.fields import FlagText
 from kprov.inventory.mistakes import Path
@@ -19,6 +20,7 @@ from kprov.inventory.review import Review
 from kprov.values.components import BY_NAME
 from kprov.values.spelling import did_you_mean
 
+_OFF = frozenset({"false", "f", "0"})
 _SHOWN = 6  # words of a long list of choices
 
 
@@ -64,7 +66,7 @@ def _of_version(review: Review, path: Path, value: FlagText, component: str, ver
     flag = flags.get(name)
     if flag is None:
         _unknown(review, path, component, line, flags)
-    elif not _wrong(review, path, flag, value):
+    elif not _wrong(review, path, flag, value) and not _impossible(review, path, flag, value, line):
         _cautions(review, path, component, flag)
 
 
@@ -110,6 +112,22 @@ def _wrong_word(review: Review, path: Path, flag: Flag, value: FlagText) -> bool
             needed=_some(wrong[0], flag.choices),
             todo=did_you_mean(wrong[0], flag.choices),
         )
+    return bool(wrong)
+
+
+def _impossible(review: Review, path: Path, flag: Flag, value: FlagText, line: str) -> bool:
+    """Note switches that the version does not let anybody turn, or no cluster can do without; True when there are some."""
+    if flag.name not in ("feature-gates", "runtime-config"):
+        return False
+    pairs = (word.partition("=") for word in parts(value))
+    switched = {name.strip().removeprefix("kube:"): text.strip().lower() not in _OFF for name, _, text in pairs}
+    found = data("kubernetes", line) or {}
+    if flag.name == "feature-gates":
+        wrong = list(switch_checks.locked_gates(switched, found.get("locked", {}), line))
+    else:
+        wrong = list(switch_checks.apis(switched, found.get("apis", ())))
+    for one in wrong:
+        review.fault(path, one.what, needed=one.needed, todo=did_you_mean(one.name, one.known) or "remove it")
     return bool(wrong)
 
 

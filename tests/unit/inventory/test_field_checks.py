@@ -17,6 +17,8 @@ SLIPS = [  # a line of `cluster`, column, path, what, needed, todo
     ("kubelet: {imageGCHighThresholdPercent: '85'}", 42, "Percent", "the wrong kind of value", "a whole number", ""),
     ("kubelet: {shutdownGracePeriod: 60}", 34, "shutdownGracePeriod", "the wrong kind", "a duration", ""),
     ("kubelet: {featureGates: {NoGate: true}}", 28, "featureGates.NoGate", "unknown field", "a feature gate", ""),
+    ("kubelet: {featureGates: {CPUManagerPolicyOptions: false}}", 53, "featureGates.CPUManagerPolicyOptions", "wrong kind",
+     "always on", ""),
     ("kubelet: {featureGates: {AllAlpha: 1}}", 38, "featureGates.AllAlpha", "the wrong kind", "true or false", ""),
     ("kubelet: {tlsCipherSuites: [TLS_NOPE]}", 31, "tlsCipherSuites[0]", "the wrong kind", "TLS_AES", ""),
     ("kubelet: {reservedMemory: [{numaNode: 0, limit: {}}]}", 44, "reservedMemory[0].limit", "unknown", "", "'limits'?"),

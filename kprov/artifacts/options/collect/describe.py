@@ -48,7 +48,7 @@ def describe(release: str, version: str) -> str:
         for name, row in flags.get("kubelet", {}).items()
         if isinstance(row, dict) and row["kind"] in ("text", "list") and "choices" in row
     }
-    return _text(version, flags, answers.gates, type_rows(answers.types, answers.words, texts))
+    return _text(version, flags, answers, type_rows(answers.types, answers.words, texts))
 
 
 def _containerd(version: str) -> str:
@@ -61,10 +61,14 @@ def _containerd(version: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Answers:
-    """What programs told: flags by component, feature gates, fields by type, and words by named text type."""
+    """What programs told: flags by component, feature gates, those with one value only, group versions of the API, fields
+    by type, and words by named text type.
+    """
 
     flags: Mapping[str, Any]
     gates: list[str]
+    locked: Mapping[str, bool] = field(default_factory=dict)
+    apis: list[str] = field(default_factory=list)
     types: Mapping[str, Any] = field(default_factory=dict)
     words: Mapping[str, list[str]] = field(default_factory=dict)
 
@@ -79,6 +83,8 @@ def _kubernetes(folder: Path) -> _Answers:
         flags={name: _answer(program, name) for name in others}
         | {"kube-proxy": _answer(_build(folder, "kube_proxy.go", "flags.go"))},
         gates=_answer(program, "gates"),
+        locked=_answer(program, "locked"),
+        apis=sorted(set(_answer(program, "apis"))),
         types=types,
         words=_words(folder, types),
     )
@@ -148,7 +154,7 @@ def _answer(program: Path, *question: str) -> Any:
 def _text(
     version: str,
     flags: Mapping[str, Mapping[str, Any]],
-    gates: list[str],
+    answers: _Answers,
     types: Mapping[str, Mapping[str, str] | list[str]],
 ) -> str:
     """JSON that is read in a moment, and in which a changed flag is a changed line."""
@@ -156,7 +162,9 @@ def _text(
     sections = [
         f'"version": {json.dumps(version)}',
         '"flags": {\n' + ",\n".join(blocks) + "\n}",
-        f'"gates": {json.dumps(gates)}',
+        f'"gates": {json.dumps(answers.gates)}',
+        f'"locked": {json.dumps(answers.locked)}',
+        f'"apis": {json.dumps(answers.apis)}',
         f'"types": {{\n{_rows(types)}\n}}',
     ]
     return "{\n" + ",\n".join(sections) + "\n}\n"

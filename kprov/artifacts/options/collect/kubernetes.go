@@ -10,14 +10,18 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	extensions "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	"k8s.io/apimachinery/pkg/runtime"
 	webhookadmission "k8s.io/apiserver/pkg/admission/plugin/webhook/config/apis/webhookadmission/v1"
 	apiserverconfig "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	audit "k8s.io/apiserver/pkg/apis/audit/v1"
 	utilfeature "k8s.io/apiserver/pkg/util/feature"
 	cliflag "k8s.io/component-base/cli/flag"
+	aggregator "k8s.io/kube-aggregator/pkg/apiserver/scheme"
 	proxyconfig "k8s.io/kube-proxy/config/v1alpha1"
 	schedulerconfig "k8s.io/kube-scheduler/config/v1"
 	kubeletconfig "k8s.io/kubelet/config/v1beta1"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
@@ -60,6 +64,23 @@ func main() {
 		names := []string{}
 		for name := range utilfeature.DefaultMutableFeatureGate.GetAll() {
 			names = append(names, string(name))
+		}
+		sort.Strings(names)
+		print(names)
+	case "locked": // those that cannot be set to anything else
+		values := map[string]bool{}
+		for name, spec := range utilfeature.DefaultMutableFeatureGate.GetAll() {
+			if spec.LockToDefault {
+				values[string(name)] = spec.Default
+			}
+		}
+		print(values)
+	case "apis": // group versions that runtime-config may name, the core's without a group
+		names := []string{}
+		for _, scheme := range []*runtime.Scheme{legacyscheme.Scheme, extensions.Scheme, aggregator.Scheme} {
+			for _, version := range scheme.PrioritizedVersionsAllGroups() {
+				names = append(names, version.String())
+			}
 		}
 		sort.Strings(names)
 		print(names)
