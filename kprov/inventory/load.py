@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from kprov.artifacts.catalog import resolve_versions
-from kprov.inventory import api_checks, build, checks, diagnose, field_checks, flag_checks, source
+from kprov.inventory import api_checks, build, checks, cluster_sense, diagnose, field_checks, flag_checks, source
 from kprov.inventory.addons import addons
 from kprov.inventory.api_settings import api_settings
 from kprov.inventory.cloud import check_hosts, settings
@@ -127,6 +127,7 @@ def parse(
     checks.handlers(review, versions)
     flag_checks.check(review, versions)
     field_checks.check(review, versions)
+    cluster_sense.check(review)
     api_checks.check(review, versions)
     reader = SecretReader(path.parent, os.environ if environment is None else environment)
     hosts = build.hosts(review, path.parent, reader, versions)

@@ -39,7 +39,8 @@ class Health:
 
     kind: `active` (systemd says so), `http` (argument: `PORT PATH`, plain HTTP 200 on 127.0.0.1), `api` (a path of the
     API server, with the credential of the run), `socket` (argument: `SOCKET URL`, 2xx over a Unix socket), `command`
-    (a program in BIN and its arguments, exit code 0), `cri` (the socket of a containerd, whose CRI plugin is loaded). Of `http`, a gate takes the same argument.
+    (a program in BIN and its arguments, exit code 0), `cri` (the socket of a containerd,
+    whose CRI plugin is loaded). Of `http`, a gate takes the same argument.
     """
 
     kind: Literal["active", "http", "api", "socket", "command", "cri"]

@@ -49,7 +49,7 @@ def test_proper_fields_of_any_depth_are_taken() -> None:
         "kube_proxy: {conntrack: {maxPerCore: 0}, nftables: {syncPeriod: 30s}, detectLocalMode: ClusterCIDR}",
         "kube_scheduler: {profiles: [{schedulerName: packing, pluginConfig: [{name: NodeResourcesFit, args:",
         "  {scoringStrategy: {type: MostAllocated, resources: [{name: cpu, weight: 1}]}}},",
-        "  {name: TheirOwn, args: {anything: [1]}}]}]}",
+        "  {name: TheirOwn, args: {anything: [1]}}]}, {schedulerName: default-scheduler}]}",
     )
     host = loaded(text).cluster.host("cp1")
     assert host.kubelet["maxPods"] == 200
