@@ -5,12 +5,14 @@ Never more than a few hundred KiB are in memory. It knows nothing of what is in 
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from queue import SimpleQueue
+from typing import IO, Any, Protocol, cast
 
 import pyrage
 
@@ -117,15 +119,17 @@ def sealing(output: Sink, recipients: Sequence[str]) -> Iterator[IO[bytes]]:
     What is written is complete only when the block has ended without an error. Raises what `output` raises.
     """
     keys = [_recipient(text) for text in recipients]
-    reading, writing = os.pipe()
     guarded = _Guarded(output)
+    handed = _Handed()
 
     def work() -> None:
-        with os.fdopen(reading, "rb") as source:
-            pyrage.encrypt_io(source, guarded, keys)
+        try:
+            pyrage.encrypt_io(io.BufferedReader(handed, _BUFFER), guarded, keys)
+        finally:
+            handed.leave()
 
     worker = _Worker(work)
-    stream = os.fdopen(writing, "wb")
+    stream = cast("IO[bytes]", _Handing(handed))
     try:
         yield stream
         stream.close()
@@ -222,6 +226,67 @@ def _recipient(text: str) -> Any:
         return pyrage.x25519.Recipient.from_str(text)
     except pyrage.RecipientError as error:
         raise ValueError(str(error)) from None
+
+
+_BUFFER = 256 * 1024  # the library asks for 8 KiB at a time
+_WAITING = 4  # pieces on their way from one thread to the other
+
+
+class _Handed(io.RawIOBase):
+    """Pieces that one thread writes and another reads: what a pipe does, without copying them into the system and back."""
+
+    def __init__(self) -> None:
+        self._pieces: SimpleQueue[bytes] = SimpleQueue()
+        self._room = threading.Semaphore(_WAITING)
+        self._left = self._ended = False
+        self._rest = memoryview(b"")
+
+    def hand(self, piece: bytes) -> None:
+        """Wait for room, and leave a piece there; an empty one is the end. Raises BrokenPipeError when nobody reads."""
+        self._room.acquire()
+        if self._left:
+            self._room.release()
+            raise BrokenPipeError
+        self._pieces.put(piece)
+
+    def leave(self) -> None:
+        """Read no more: whoever waits for room is told."""
+        self._left = True
+        self._room.release()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        if not self._rest and not self._ended:  # the end is asked for more than once
+            self._rest = memoryview(self._pieces.get())
+            self._ended = not self._rest
+            self._room.release()
+        target = memoryview(buffer).cast("B")
+        size = min(len(target), len(self._rest))
+        target[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+class _Handing(io.RawIOBase):
+    """The end that is written to. Pieces must not change afterwards."""
+
+    def __init__(self, handed: _Handed) -> None:
+        self._handed = handed
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        if data:
+            self._handed.hand(data)
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            self._handed.hand(b"")
 
 
 class _Guarded:

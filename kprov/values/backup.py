@@ -14,13 +14,16 @@ from typing import Any
 from kprov.values.certificate import Authority
 from kprov.values.errors import BackupError
 
-FORMAT = 1
+FORMAT = 2
+_KNOWN = (1, FORMAT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
     """A snapshot of etcd as a file. hash, revision, keys: what `etcdutl snapshot status` says of it; size: bytes.
 
+    sha256: hexadecimal, of all but the last 32 bytes, which are the same hash, as etcd wrote it when it gave the snapshot
+    away; in format 1 of the whole file.
     counts: kind of object → how many, as `kprov.plan.backup` counts keys at that revision.
     """
 
@@ -63,12 +66,12 @@ def encode(manifest: Manifest) -> bytes:
 def decode(content: bytes, where: str) -> Manifest:
     """Return the manifest. where: the file it is in, for messages. Raises BackupError."""
     values = _object(content)
-    if values.get("format") != FORMAT:
+    if values.get("format") not in _KNOWN:
         raise BackupError(
             "this backup is of a format that this kprov does not know",
             where=where,
             found=f"format {values.get('format')}",
-            needed=f"format {FORMAT}",
+            needed=" or ".join(f"format {number}" for number in _KNOWN),
             todo="use the release of kprov that wrote it, or a newer one",
         )
     try:

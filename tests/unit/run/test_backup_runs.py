@@ -35,7 +35,7 @@ from kprov.values.model import Cluster, Host
 BODY = b"what etcd has" * 1000
 DB = BODY + hashlib.sha256(BODY).digest()
 STATUS = '{"hash":7,"revision":42,"totalKey":4,"totalSize":9}'
-ANSWER = f"file\t{len(DB)}\t{hashlib.sha256(DB).hexdigest()}\nstatus\t{STATUS}\ncount\t2\t/registry/pods/ns/\n"
+ANSWER = f"file\t{len(DB)}\t{hashlib.sha256(BODY).hexdigest()}\nstatus\t{STATUS}\ncount\t2\t/registry/pods/ns/\n"
 PLANES = ("cp1", "cp2", "cp3")
 
 
@@ -265,7 +265,7 @@ def test_another_backup_is_refused_while_etcd_is_half_restored(site: Site, backu
     other_db = body + hashlib.sha256(body).digest()
     site.hosts.content = other_db
     site.hosts.snapshot = ANSWER.replace(str(len(DB)), str(len(other_db))).replace(
-        hashlib.sha256(DB).hexdigest(), hashlib.sha256(other_db).hexdigest()
+        hashlib.sha256(BODY).hexdigest(), hashlib.sha256(body).hexdigest()
     )
     other = backup.parent / "elsewhere"
     other.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import tarfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pyrage
 import pytest
 
 from kprov.state import backup_file
+from kprov.state.backup_file import SnapshotCheck
 from kprov.state.sealed import check_recipient, identities_of, lock_text, new_identity, recipient_of, unlock_text
 from kprov.values.backup import Manifest, Snapshot, encode
 from kprov.values.errors import BackupError, TransportError
@@ -33,7 +35,7 @@ MANIFEST = Manifest(
     why="asked for",
     snapshot=Snapshot(
         size=len(DB),
-        sha256=hashlib.sha256(DB).hexdigest(),
+        sha256=hashlib.sha256(BODY).hexdigest(),
         hash=7,
         revision=100,
         keys=20,
@@ -141,12 +143,33 @@ def test_a_newer_format_is_refused_before_anything_else_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        backup_file, "encode", lambda manifest: encode(manifest).replace(b'"format": 1', b'"format": 2')
+        backup_file, "encode", lambda manifest: encode(manifest).replace(b'"format": 2', b'"format": 3')
     )
     path = written(tmp_path)
     with pytest.raises(BackupError, match="of a format that this kprov does not know") as caught:
         backup_file.read_manifest(path, keys())
-    assert (caught.value.found, caught.value.needed) == ("format 2", "format 1")
+    assert (caught.value.found, caught.value.needed) == ("format 3", "format 1 or format 2")
+
+
+def test_the_first_format_had_the_hash_of_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    older = replace(MANIFEST, snapshot=replace(MANIFEST.snapshot, sha256=hashlib.sha256(DB).hexdigest()))
+    monkeypatch.setattr(
+        backup_file, "encode", lambda manifest: encode(manifest).replace(b'"format": 2', b'"format": 1')
+    )
+    assert backup_file.read(written(tmp_path, older), keys()).manifest == older
+
+
+@pytest.mark.parametrize("sizes", [[1], [31, 33], [32], [7, 100, 3], [65_536]])
+def test_a_snapshot_may_come_in_pieces_of_any_size(sizes: list[int]) -> None:
+    db = DB[-1000:-32] + hashlib.sha256(DB[-1000:-32]).digest()
+    check, at = SnapshotCheck(), 0
+    for size in itertools.cycle(sizes):
+        if at >= len(db):
+            break
+        check.feed(db[at : at + size])
+        at += size
+    sha256 = hashlib.sha256(db[:-32]).hexdigest()
+    check.verify(replace(MANIFEST, snapshot=replace(MANIFEST.snapshot, size=len(db), sha256=sha256)), "x")
 
 
 def flipped(put: Callable[[bytes], None]) -> None:
@@ -176,7 +199,7 @@ def test_nothing_is_left_of_a_backup_that_does_not_come_whole(
 
 def test_a_snapshot_without_etcds_own_hash_is_refused(tmp_path: Path) -> None:
     bad = DB[:-1] + bytes([DB[-1] ^ 1])
-    snapshot = replace(MANIFEST.snapshot, sha256=hashlib.sha256(bad).hexdigest())
+    snapshot = replace(MANIFEST.snapshot, sha256=hashlib.sha256(bad[:-32]).hexdigest())
     with pytest.raises(BackupError, match="the hash that etcd gave it"):
         written(tmp_path, replace(MANIFEST, snapshot=snapshot), lambda put: put(bad))
 
