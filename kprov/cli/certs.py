@@ -145,10 +145,10 @@ def rotate(
 ) -> int:
     """Replace CAs and keys of a living cluster by new ones, without an outage.
 
-    KIND is kubernetes, etcd, front-proxy, service-account, encryption or all; leave it out to go on with what has begun.
-    It goes in phases: the new one is trusted beside the old one; the new one signs; the old one is dropped. Each phase
-    is an ordinary `kprov up` of all hosts, and stands in the state folder. Where pods still hold what is old, it ends
-    and says until when; the same command goes on from there. --wait stays until then.
+    KIND is kubernetes, etcd, front-proxy, service-account, encryption, backups or all; leave it out to go on with what
+    has begun. It goes in phases: the new one is trusted beside the old one; the new one signs; the old one is dropped.
+    Each phase is an ordinary `kprov up` of all hosts, and stands in the state folder. Where pods still hold what is old, it
+    ends and says until when; the same command goes on from there. --wait stays until then.
 
     \b
     Examples:

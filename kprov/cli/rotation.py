@@ -126,6 +126,11 @@ def _end(work: Work, workspace: Workspace, plan: object, seconds: float) -> int:
         forget(workspace)
     turned(workspace, "end", ()).keep()
     work.say(f"{', '.join(TITLES[kind] for kind in rotation.kinds)}: {_outcome(rotation.phase)}")
+    if "backups" in rotation.kinds and rotation.phase == "drop":
+        work.say(
+            "backups of before open as they did: their key stays in the state folder; write its copy again: "
+            "`kprov backup key`"
+        )
     if "kubernetes" in rotation.kinds and rotation.phase == "drop":
         for text in _must_fetch(workspace, rotation.signs):
             work.hub.emit(Note(text=text, warning=True))

@@ -67,7 +67,7 @@ def next_step(rotation: Rotation | None, kinds: Sequence[Kind], *, back: bool) -
             raise KprovError(
                 "no rotation has begun, so that there is none to go on with or to take back",
                 needed="what to rotate",
-                todo="name it: kubernetes, etcd, front-proxy, service-account, encryption or all",
+                todo="name it: kubernetes, etcd, front-proxy, service-account, encryption, backups or all",
             )
         return "begin"
     if kinds and set(kinds) != set(rotation.kinds):

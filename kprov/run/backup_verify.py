@@ -43,7 +43,8 @@ def identities(workspace: Workspace, text: str = "", where: str = "") -> Sequenc
     """
     own = identities_of(text, where) if text else []
     if workspace.store.exists:
-        own += identities_of(workspace.store.backup_key().reveal(), str(workspace.store.path))
+        for key in workspace.store.backup_keys():
+            own += identities_of(key.reveal(), str(workspace.store.path))
     if not own:
         raise BackupError(
             "there is no key to open backups with",

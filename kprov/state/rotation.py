@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import serialization
 
 from kprov.pki.authority import CertificateAuthority, fingerprint
 from kprov.pki.keys import Algorithm, new_key, private_pem, public_pem
+from kprov.state.sealed import new_identity
 from kprov.state.trustfile import Identity, Keys
 from kprov.values.certificate import AUTHORITIES, Authority
 from kprov.values.errors import StoreError
@@ -46,6 +47,8 @@ def begin(trusted: Trusted, kinds: Sequence[Kind], algorithm: Algorithm, ca_days
         others["service-account"] = private_pem(new_key(algorithm)).decode()
     if "encryption" in kinds:
         others["encryption"] = _sealed(_next_name(keys.encryption_name), secrets.token_bytes(32))
+    if "backups" in kinds:
+        others["backups"] = new_identity()
     rotation = Rotation(kinds=tuple(kind for kind in KINDS if kind in kinds), phase="trust", since=_time(now))
     public = {name: authority.cert_pem for name, authority in made.items()}
     return replace(identity, others=public, rotation=rotation), replace(keys, others=others)
@@ -217,6 +220,9 @@ def _swapped(trusted: Trusted) -> Trusted:
     if (other := other_encryption(keys)) is not None:
         left["encryption"] = _sealed(keys.encryption_name, keys.encryption)
         changed = replace(changed, encryption_name=other[0], encryption=other[1])
+    if opens := left.get("backups"):
+        left["backups"] = keys.backup
+        changed = replace(changed, backup=opens)
     return replace(identity, authorities=authorities, others=others), replace(changed, others=left)
 
 
@@ -242,11 +248,19 @@ def _key_name(provider: Mapping[str, Any]) -> str:
 
 
 def _without_others(trusted: Trusted) -> Trusted:
-    """What does not sign is trusted no more, and its key is gone."""
+    """What does not sign is trusted no more, and its key is gone; but that of backups, which opens those of before."""
     identity, keys = trusted
     leaving: dict[str, str] = {name: fingerprint(pem) for name, pem in identity.others.items()}
     rotation = replace(_running(identity), leaving=leaving)
-    return replace(identity, others={}, rotation=rotation), replace(keys, others={})
+    return replace(identity, others={}, rotation=rotation), replace(
+        keys, others={}, backups_before=backup_keys(keys)[1:]
+    )
+
+
+def backup_keys(keys: Keys) -> tuple[str, ...]:
+    """Return the private keys that open backups: the one that new ones are made for, then all others."""
+    other = keys.others.get("backups")
+    return (keys.backup, *([other] if other else []), *keys.backups_before)
 
 
 def _sealed(name: str, key: bytes) -> str:

@@ -216,6 +216,11 @@ class Store:
             self._write(encode(self._known.identity, keys, self._passphrase), self._passphrase, replace_private)
         return Secret(keys.backup)
 
+    def backup_keys(self) -> tuple[Secret, ...]:
+        """Return all private keys that open backups of this cluster, as they were replaced; that of new ones first."""
+        self.backup_key()
+        return tuple(Secret(text) for text in rotation.backup_keys(self._open_keys()))
+
     def text(self) -> bytes:
         """Return the trust file as it is, or will be, sealed or not. Raises StoreError, also when there is none."""
         if self._unwritten:

@@ -48,9 +48,10 @@ class Keys:
 
     authorities: without those whose keys are lost, as hosts do not have them.
     backup: the private key that opens backups, as age writes it; empty in a file of a kprov that took none.
+    backups_before: those that opened them before a rotation, and still open what was taken then.
     encrypted_by: the configuration by which all objects in etcd are written, JSON; empty: with those 32 bytes alone.
     encryption_name: what API servers call those 32 bytes. others: kind → the key that is not in use and that a rotation
-    replaces, or replaces by; of encryption `NAME:BASE64`, of all others PEM.
+    replaces, or replaces by; of encryption `NAME:BASE64`, of backups as age writes it, of all others PEM.
     """
 
     authorities: Mapping[Authority, bytes]
@@ -58,6 +59,7 @@ class Keys:
     service_account_public: bytes
     encryption: bytes
     backup: str = ""
+    backups_before: tuple[str, ...] = ()
     encrypted_by: str = ""
     encryption_name: str = FIRST_KEY
     others: Mapping[str, str] = field(default_factory=dict)
@@ -102,11 +104,13 @@ def encode(identity: Identity, keys: Keys, passphrase: Secret | None) -> bytes:
         "service_account_public": keys.service_account_public.decode(),
         "encryption": b64encode(keys.encryption).decode(),
         "backup": keys.backup,
+        **({"backups_before": list(keys.backups_before)} if keys.backups_before else {}),
         **({"encrypted_by": keys.encrypted_by} if keys.encrypted_by else {}),
         **({"encryption_name": keys.encryption_name} if keys.encryption_name != FIRST_KEY else {}),
         **({"others": dict(keys.others)} if keys.others else {}),
     }
-    rotated = identity.rotation or identity.others or keys.others or keys.encryption_name != FIRST_KEY
+    renamed = keys.encryption_name != FIRST_KEY
+    rotated = identity.rotation or identity.others or keys.others or keys.backups_before or renamed
     identity = replace(identity, format=_ROTATED if rotated else _FORMAT)
     document = _public(identity)
     if passphrase is None:
@@ -180,6 +184,7 @@ def _keys(secrets: Mapping[str, Any] | None) -> Keys:
             service_account_public=known["service_account_public"].encode(),
             encryption=b64decode(known["encryption"], validate=True),
             backup=str(known.get("backup", "")),
+            backups_before=tuple(str(text) for text in known.get("backups_before", ())),
             encrypted_by=str(known.get("encrypted_by", "")),
             encryption_name=str(known.get("encryption_name", FIRST_KEY)),
             others={str(kind): str(text) for kind, text in known.get("others", {}).items()},

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Kind = Literal["kubernetes", "etcd", "front-proxy", "service-account", "encryption"]
+Kind = Literal["kubernetes", "etcd", "front-proxy", "service-account", "encryption", "backups"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TITLES: Mapping[Kind, str] = {
     "kubernetes": "the kubernetes CA",
@@ -14,6 +14,7 @@ TITLES: Mapping[Kind, str] = {
     "front-proxy": "the front-proxy CA",
     "service-account": "the key of service accounts",
     "encryption": "the encryption key",
+    "backups": "the key of backups",
 }
 
 Phase = Literal["trust", "issue", "drop", "back"]

@@ -270,3 +270,25 @@ def test_a_backup_from_before_waits_for_the_end_of_another_rotation(store: Store
     running = begun(all_states(store)[-1], "etcd")
     with pytest.raises(StoreError, match="another rotation has begun"):
         running.turned(partial(machine.returned, before=before, now=LATER))
+
+
+def test_new_backups_are_for_the_new_key_and_those_of_before_still_open(store: Store) -> None:
+    old = store.backup_key().reveal()
+    states = all_states(store)
+    made_for = [state.backup_key().reveal() for state in states]
+    new = made_for[-1]
+    assert made_for == [old, old, new, new, new]
+    assert [{key.reveal() for key in state.backup_keys()} for state in states[1:]] == [{old, new}] * 4
+    assert states[-1].backup_keys()[0].reveal() == new
+    again = took(settled(onward(settled(onward(settled(begun(states[-1], "backups")))))), machine.ended)
+    assert len(again.backup_keys()) == 3
+    other = took(settled(onward(settled(onward(settled(begun(again, "etcd")))))), machine.ended)
+    assert other.backup_keys() == again.backup_keys(), "another rotation takes none of them away"
+
+
+def test_what_was_taken_before_a_rotation_of_its_key_was_taken_back_opens(store: Store) -> None:
+    old = store.backup_key().reveal()
+    issue = onward(settled(begun(store, "backups")))
+    new = issue.backup_key().reveal()
+    gone = took(settled(back(back(issue))), machine.ended)
+    assert [key.reveal() for key in gone.backup_keys()] == [old, new]
