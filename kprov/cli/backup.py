@@ -11,7 +11,7 @@ import click
 
 from kprov.cli.access import write_private
 from kprov.cli.exits import DONE, FAILED, State
-from kprov.cli.options import FILE, FOLDER, Given, host_options, inventory_argument, json_option, state_options
+from kprov.cli.options import FILE, Given, host_options, inventory_argument, json_option, state_options
 from kprov.cli.own_key import identity_option, key_text, new_passphrase
 from kprov.cli.work import Work, opened
 from kprov.report.columns import columns
@@ -19,9 +19,12 @@ from kprov.report.jsonlines import document
 from kprov.report.words import age, size
 from kprov.run import backup as run_backup
 from kprov.run import backup_verify, host_backups
-from kprov.state import backup_file, backup_folder
+from kprov.run.backup_places import local, place_of
+from kprov.state import backup_file
+from kprov.state.backup_place import Kept, Place, kept, made_at
 from kprov.state.sealed import lock_text, recipient_of
 from kprov.values.backup import Manifest
+from kprov.values.backup_place import NEEDED
 from kprov.values.errors import BackupError
 
 
@@ -53,9 +56,11 @@ def backup() -> None:
 @inventory_argument
 @host_options
 @json_option
-@click.option("--to", type=FOLDER, help="Folder to write it to; it must be there. Default: the inventory's backup.to.")
+@click.option(
+    "--to", metavar="PLACE", help=f"Where to write it: {NEEDED}; it must be there. Default: the inventory's backup.to."
+)
 @click.pass_obj
-def take(state: State, /, inventory: Path, *, to: Path | None, **options: Any) -> int:
+def take(state: State, /, inventory: Path, *, to: str | None, **options: Any) -> int:
     """Take a backup: a snapshot of etcd from a healthy member, the state folder, inventory and lock file.
 
     The cluster serves on, and nothing of it is changed. The file is encrypted for the key in the state folder, and for the
@@ -65,11 +70,12 @@ def take(state: State, /, inventory: Path, *, to: Path | None, **options: Any) -
     Examples:
       kprov backup inventory.yaml
       kprov backup take inventory.yaml --to /mnt/backups
+      kprov backup inventory.yaml --to sftp://backup@store.example.org/srv/backups
     """
     with opened(Given(inventory=inventory, **options), state, keep_log=False, quiet=True) as work:
-        made = run_backup.backup(work.workspace, to)
+        made = run_backup.backup(work.workspace, place_of(work.workspace, to))
         if work.given.json:
-            click.echo(document({"path": str(made.path), "bytes": made.size, **summary(made.manifest)}))
+            click.echo(document({"path": made.where, "bytes": made.size, **summary(made.manifest)}))
         else:
             work.say(taken_lines(made))
     return DONE
@@ -78,7 +84,7 @@ def take(state: State, /, inventory: Path, *, to: Path | None, **options: Any) -
 def taken_lines(made: run_backup.Backup) -> Iterator[str]:
     """What a backup is, for people."""
     snapshot = made.manifest.snapshot
-    yield f"backup {made.path}"
+    yield f"backup {made.where}"
     yield (
         f"  {size(made.size)}, from {made.manifest.member}: revision {snapshot.revision}, "
         f"{snapshot.objects} objects of {len(snapshot.counts)} kinds"
@@ -89,11 +95,11 @@ def taken_lines(made: run_backup.Backup) -> Iterator[str]:
 @inventory_argument
 @state_options
 @identity_option
-@click.option("--from", "folder", type=FOLDER, help="Folder to look into; default: where backups are written to.")
+@click.option("--from", "source", metavar="PLACE", help=f"Where to look: {NEEDED}. Default: where they are written to.")
 @json_option
 @click.pass_obj
 def list_backups(
-    state: State, /, inventory: Path, *, identity: Path | None, folder: Path | None, json: bool, **options: Any
+    state: State, /, inventory: Path, *, identity: Path | None, source: str | None, json: bool, **options: Any
 ) -> int:
     """List the backups of a cluster, the newest last.
 
@@ -105,20 +111,20 @@ def list_backups(
       kprov backup list inventory.yaml
     """
     with opened(Given(inventory=inventory, json=json, **options), state, keep_log=False, quiet=True) as work:
-        place = run_backup.folder_of(work.workspace, folder)
-        found = backup_folder.kept(place, work.workspace.cluster.name)
+        place = place_of(work.workspace, source)
+        found = kept(place, work.workspace.cluster.name)
         keys = backup_verify.identities(work.workspace, *key_text(identity)) if found else ()
-        rows = [(one, _opened(one, keys)) for one in found]
+        rows = [(one, _opened(place, one, keys)) for one in found]
         hosts = host_backups.on_hosts(work.workspace) if work.workspace.cluster.backup.every else None
         if json:
             there = {} if hosts is None else {"on_hosts": [_of_host(one) for one in hosts.backups]}
-            click.echo(document({"folder": str(place), "backups": [_values(*row) for row in rows], **there}))
+            click.echo(document({"folder": place.where(""), "backups": [_values(*row) for row in rows], **there}))
         elif not rows:
-            work.say(f"no backup of cluster {work.workspace.cluster.name} in {place}")
+            work.say(f"no backup of cluster {work.workspace.cluster.name} in {place.where('')}")
         else:
             head = ("BACKUP", "AGE", "SIZE", "REVISION", "OBJECTS", "KUBERNETES", "TAKEN FOR")
             work.say(columns([head, *(_cells(*row) for row in rows)]))
-            work.say(f"in {place}")
+            work.say(f"in {place.where('')}")
         if hosts is not None and not json:
             work.say(_on_hosts(work, hosts))
     return FAILED if any(isinstance(manifest, BackupError) for _, manifest in rows) else DONE
@@ -141,23 +147,23 @@ def _of_host(one: host_backups.OnHost) -> dict[str, object]:
     return {"host": one.host, "name": one.name, "bytes": one.size, "made": one.made.isoformat()}
 
 
-def _opened(one: backup_folder.Kept, keys: Any) -> Manifest | BackupError:
+def _opened(place: Place, one: Kept, keys: Any) -> Manifest | BackupError:
     try:
-        return backup_file.read_manifest(one.path, keys)
+        return backup_file.manifest_in(place.head(one.name, backup_file.HEAD), one.where, keys)
     except BackupError as error:
         return error
 
 
-def _cells(one: backup_folder.Kept, manifest: Manifest | BackupError) -> tuple[str, ...]:
-    head = (one.path.name, age((datetime.now(UTC) - one.made).total_seconds()), size(one.size))
+def _cells(one: Kept, manifest: Manifest | BackupError) -> tuple[str, ...]:
+    head = (one.name, age((datetime.now(UTC) - one.made).total_seconds()), size(one.size))
     if isinstance(manifest, BackupError):
         return (*head, "-", "-", "-", manifest.what)
     snapshot = manifest.snapshot
     return (*head, str(snapshot.revision), str(snapshot.objects), manifest.versions["kubernetes"], manifest.why)
 
 
-def _values(one: backup_folder.Kept, manifest: Manifest | BackupError) -> dict[str, object]:
-    head = {"path": str(one.path), "bytes": one.size}
+def _values(one: Kept, manifest: Manifest | BackupError) -> dict[str, object]:
+    head = {"path": one.where, "bytes": one.size}
     if isinstance(manifest, BackupError):
         return {**head, "error": manifest.what}
     return {**head, **summary(manifest)}
@@ -182,7 +188,19 @@ def chosen(work: Work, text: str) -> Path:
     """The file that was named, brought here if it is a host's, or the newest one for `latest`. Raises BackupError."""
     if (there := host_backups.split_word(work.workspace, text)) is not None and not Path(text).exists():
         return host_backups.bring(work.workspace, *there)
-    return host_backups.newest(work.workspace) if text == "latest" else Path(text)
+    if text == "latest":
+        return host_backups.newest(work.workspace)
+    return Path(text) if Path(text).exists() else _from_a_store(work, text)
+
+
+def _from_a_store(work: Work, text: str) -> Path:
+    """A name that `list` shows, or a store's own with one; anything else is a path of a file."""
+    beginning, slash, name = text.rpartition("/")
+    if made_at(name, work.workspace.cluster.name) is None or (slash and "://" not in beginning):
+        return Path(text)
+    place = place_of(work.workspace, beginning or None)
+    size = place.names().get(name)
+    return Path(text) if size is None else local(work.workspace, place, name, size)
 
 
 @backup.command()
@@ -250,9 +268,10 @@ def key(state: State, /, inventory: Path, *, output: Path, key_passphrase_file: 
     """
     with opened(Given(inventory=inventory, **options), state, keep_log=False, quiet=True) as work:
         run_backup.identity(work.workspace)
-        text = work.workspace.store.backup_key()
-        state.redactor.learn(text.reveal())
-        sealed = lock_text(f"{text.reveal()}\n", new_passphrase(key_passphrase_file).reveal())
+        texts = [key.reveal() for key in work.workspace.store.backup_keys()]
+        for text in texts:
+            state.redactor.learn(text)
+        sealed = lock_text("".join(f"{text}\n" for text in texts), new_passphrase(key_passphrase_file).reveal())
         write_private(output, sealed.decode(), "the key")
-        work.say([f"wrote {output}", f"  it opens backups for {recipient_of(text.reveal())}"])
+        work.say([f"wrote {output}", *(f"  it opens backups for {recipient_of(text)}" for text in texts)])
     return DONE

@@ -17,6 +17,7 @@ from kprov.cli.own_key import identity_option, key_text
 from kprov.cli.work import Work, confirmed, opened
 from kprov.run import backup_verify
 from kprov.run import restore as run_restore
+from kprov.run.backup_places import local
 from kprov.run.one_member import from_member as from_member_alone
 from kprov.state.restore_record import read_record
 from kprov.values.errors import KprovError
@@ -117,12 +118,12 @@ def _path(work: Work, file: str, from_member: str | None) -> Path:
         return chosen(work, file)
     made = from_member_alone(work.workspace, from_member)
     work.say(taken_lines(made))
-    return made.path
+    return local(work.workspace, made.place, made.name, made.size)
 
 
 def _after(done: run_restore.Restored) -> Iterator[str]:
     if done.before is not None:
-        yield f"what was there before: {done.before.path}"
+        yield f"what was there before: {done.before.where}"
     if done.absent:
         yield f"not there: {', '.join(done.absent)}; `kprov up` brings them in when they are back"
     if not done.failures:

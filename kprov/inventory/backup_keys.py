@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from kprov.inventory.fields import PathText, refuse
+from kprov.inventory.fields import HostKey, PathText, path_text, refuse
 from kprov.inventory.keys import Keys
 from kprov.state.sealed import check_recipient
+from kprov.values.backup_place import parse
 from kprov.values.effect import free, restarts
 from kprov.values.paths import KEPT_BACKUPS
 
@@ -44,6 +45,26 @@ def _folder(value: str) -> str:
     raise refuse("not a folder on hosts", "an absolute path of letters, digits, '.', '_' and '-': /mnt/backups")
 
 
+def _place(value: str) -> str:
+    try:
+        store = parse(value)
+    except ValueError as error:
+        raise refuse("not a place for backups", str(error)) from None
+    return value if store is not None else path_text(value)
+
+
+def _endpoint(value: str) -> str:
+    if re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?", value):
+        return value
+    raise refuse("not an address of a store", "https://HOST or https://HOST:PORT")
+
+
+def _region(value: str) -> str:
+    if re.fullmatch(r"[a-z0-9-]{2,40}", value):
+        return value
+    raise refuse("not a region", "its name as the store has it, such as eu-central-1")
+
+
 Count = Annotated[int, Field(ge=0, le=1000)]
 
 
@@ -56,15 +77,56 @@ class KeepKeys(Keys):
     monthly: Count = Field(default=12, description="The newest of each of the last months.", json_schema_extra=_KEEP)
 
 
+_WAY = free("backups that are there stay where they are")
+
+
+class SftpKeys(Keys):
+    """How the SFTP server of `to` is reached. What is not said here is as the user's SSH configuration has it."""
+
+    key: PathText | None = Field(
+        default=None,
+        description="Private key that is offered, and no other. Relative paths start at the inventory's folder.",
+        json_schema_extra=_WAY,
+    )
+    host_key: HostKey | None = Field(
+        default=None, description="The server's public key; only this one is trusted.", json_schema_extra=_WAY
+    )
+
+
+class S3Keys(Keys):
+    """Where the bucket of `to` is. What is not said here is as AWS's own tools read it."""
+
+    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(
+        default=None,
+        description="Address of an S3-compatible store: `https://HOST[:PORT]`. Default: AWS.",
+        json_schema_extra=_WAY,
+    )
+    region: Annotated[str, AfterValidator(_region)] | None = Field(
+        default=None, description="Region of the bucket.", json_schema_extra=_WAY
+    )
+    ca: PathText | None = Field(
+        default=None, description="CA certificate of the store, as PEM. Default: the system's.", json_schema_extra=_WAY
+    )
+    credentials: PathText | None = Field(
+        default=None,
+        description="File of mode 0600 with `[default]`, `aws_access_key_id` and `aws_secret_access_key`. Default: what "
+        "AWS's own tools read: environment, `~/.aws`.",
+        json_schema_extra=_WAY,
+    )
+
+
 class BackupKeys(Keys):
     """What is said of backups."""
 
-    to: PathText | None = Field(
+    to: Annotated[str, AfterValidator(_place)] | None = Field(
         default=None,
-        description="Folder that backups are written to; it must be there. Relative paths start at the inventory's "
-        "folder. Default: `backups` in the state folder.",
-        json_schema_extra=free("backups that are there stay where they are"),
+        description="Where `kprov backup` writes to: a folder, `sftp://[USER@]HOST[:PORT]/FOLDER`, or "
+        "`s3://BUCKET[/PREFIX]`; it must be there. Relative paths start at the inventory's folder. Default: `backups` in "
+        "the state folder.",
+        json_schema_extra=_WAY,
     )
+    sftp: SftpKeys = Field(default_factory=SftpKeys, description="How the SFTP server is reached.")
+    s3: S3Keys = Field(default_factory=S3Keys, description="Where the S3-compatible store is, and who asks it.")
     every: Annotated[str, AfterValidator(_span)] | None = Field(
         default=None,
         description="How often hosts of etcd take a backup by themselves: `30m`, `6h`, `1d`; one of them at a time, and any "

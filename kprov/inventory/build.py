@@ -19,6 +19,7 @@ from kprov.inventory.review import Review
 from kprov.inventory.schema import HostKeys, Inventory
 from kprov.values.addon import Addon
 from kprov.values.api_settings import ApiSettings
+from kprov.values.backup_place import Address, S3Settings, SftpSettings, parse
 from kprov.values.model import (
     ArtifactSettings,
     BackupSettings,
@@ -132,6 +133,10 @@ def _key(text: str | None, folder: Path) -> Path | None:
     return None if text is None else Path(os.path.normpath(folder.absolute() / Path(text).expanduser()))
 
 
+def _place(text: str | None, folder: Path) -> Path | Address | None:
+    return None if text is None else parse(text) or _key(text, folder)
+
+
 def cluster(
     inventory: Inventory,
     hosts: tuple[Host, ...],
@@ -161,7 +166,14 @@ def cluster(
         registry=registry,
         upgrade=UpgradeSettings(**keys.upgrade.model_dump()),
         backup=BackupSettings(
-            to=_key(keys.backup.to, folder),
+            to=_place(keys.backup.to, folder),
+            sftp=SftpSettings(key=_key(keys.backup.sftp.key, folder), host_key=keys.backup.sftp.host_key),
+            s3=S3Settings(
+                endpoint=keys.backup.s3.endpoint,
+                region=keys.backup.s3.region,
+                ca=_key(keys.backup.s3.ca, folder),
+                credentials=_key(keys.backup.s3.credentials, folder),
+            ),
             recipients=tuple(keys.backup.recipients),
             every=seconds(keys.backup.every) if keys.backup.every else 0,
             folder=keys.backup.folder,

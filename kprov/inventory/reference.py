@@ -51,6 +51,8 @@ _MAPPINGS = (
     ("cluster.upgrade", "UpgradeKeys"),
     ("cluster.backup", "BackupKeys"),
     ("cluster.backup.keep", "KeepKeys"),
+    ("cluster.backup.sftp", "SftpKeys"),
+    ("cluster.backup.s3", "S3Keys"),
     ("cluster.network", "NetworkKeys"),
     ("cluster.cloud", "CloudKeys"),
     ("cluster.authentication", "AuthenticationKeys"),

@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from kprov.apply.lock import locked
 from kprov.apply.snapshot import taken
 from kprov.observe.gather import Fleet, gather
 from kprov.plan.backup import make_manifest, member_to_ask
+from kprov.run.backup_places import place_of
 from kprov.run.refusals import refuse_foreign_trust, refuse_locked
 from kprov.run.workspace import Workspace
-from kprov.state import backup_file, backup_folder
+from kprov.state import backup_file
+from kprov.state.backup_place import Place, file_name
 from kprov.state.issued import NAME as ISSUED
 from kprov.state.sealed import recipient_of
 from kprov.values.backup import Manifest
@@ -28,17 +29,17 @@ from kprov.values.events import Note
 class Backup:
     """A backup that was taken. size: bytes of the file."""
 
-    path: Path
+    place: Place
+    name: str
     size: int
     manifest: Manifest
 
+    @property
+    def where(self) -> str:
+        return self.place.where(self.name)
 
-def folder_of(workspace: Workspace, to: Path | None = None) -> Path:
-    """Return where backups of this cluster are kept: what the command line says, the inventory, or the state folder."""
-    return to or workspace.cluster.backup.to or workspace.store.path / backup_folder.FOLDER
 
-
-def backup(workspace: Workspace, to: Path | None = None) -> Backup:
+def backup(workspace: Workspace, place: Place | None = None) -> Backup:
     """Take a backup. Raises BackupError, LockedError, PkiError, StoreError, TransportError; no host is changed."""
     identity(workspace)  # nothing is asked for a cluster that was never made
     hosts = workspace.cluster.group("etcd")
@@ -49,21 +50,20 @@ def backup(workspace: Workspace, to: Path | None = None) -> Backup:
         refuse_foreign_trust(workspace.store, fleet, workspace.places)
         member = member_to_ask(workspace.cluster, fleet.observations)
         with locked(fleet, workspace.store, [member]):
-            return take(workspace, fleet, member, why="asked for", to=to)
+            return take(workspace, fleet, member, why="asked for", place=place)
     finally:
         fleet.close()
 
 
-def take(workspace: Workspace, fleet: Fleet, member: str, *, why: str, to: Path | None = None) -> Backup:
+def take(workspace: Workspace, fleet: Fleet, member: str, *, why: str, place: Place | None = None) -> Backup:
     """Take a backup from one host, whose lock is held. Raises as `backup` does."""
-    folder = folder_of(workspace, to)
-    own = folder == workspace.store.path / backup_folder.FOLDER
+    place = place or place_of(workspace)
     cluster, store = workspace.cluster, workspace.store
     with (
-        backup_folder.writing(folder, cluster.name, own=own),
+        place.writing(cluster.name),
         taken(fleet.sessions[member]) as (snapshot, fetch),
     ):
-        backup_folder.need_room(folder, snapshot.size)
+        place.need_room(snapshot.size)
         manifest = make_manifest(
             cluster,
             identity(workspace),
@@ -74,9 +74,10 @@ def take(workspace: Workspace, fleet: Fleet, member: str, *, why: str, to: Path 
             why=why,
             now=datetime.now(UTC),
         )
-        path = folder / backup_folder.file_name(cluster.name, manifest.made)
-        size = backup_file.write(path, manifest, _files(workspace), fetch, recipients(workspace))
-    return Backup(path=path, size=size, manifest=manifest)
+        name = file_name(cluster.name, manifest.made)
+        with place.create(name) as output:
+            size = backup_file.write(output, manifest, _files(workspace), fetch, recipients(workspace))
+    return Backup(place=place, name=name, size=size, manifest=manifest)
 
 
 def take_first(workspace: Workspace, fleet: Fleet, why: str) -> None:
@@ -95,7 +96,7 @@ def take_first(workspace: Workspace, fleet: Fleet, why: str) -> None:
             found=f"{error.what}: {error.found}" if error.found else error.what,
             todo="fix that, or pass --no-backup to go on without",
         ) from None
-    workspace.emit(Note(text=f"backup {why}: {made.path}"))
+    workspace.emit(Note(text=f"backup {why}: {made.where}"))
 
 
 def recipients(workspace: Workspace) -> Sequence[str]:

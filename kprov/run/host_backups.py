@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from kprov.run.backup import folder_of
+from kprov.run.backup_places import brought, local, place_of
 from kprov.run.workspace import Workspace
-from kprov.state import backup_folder
+from kprov.state.backup_place import Put, kept, latest, made_at
 from kprov.values.errors import BackupError, KprovError
 from kprov.values.model import Host
 
@@ -70,22 +70,23 @@ def on_hosts(workspace: Workspace) -> Listed:
 
 
 def newest(workspace: Workspace) -> Path:
-    """Return the newest backup, brought here where hosts have a newer one than this computer.
+    """Return the newest backup, brought here where hosts or a store have it.
 
     Raises BackupError when there is none, and as `bring` does.
     """
-    folder, cluster = folder_of(workspace), workspace.cluster
-    here = backup_folder.kept(folder, cluster.name)
+    place, cluster = place_of(workspace), workspace.cluster
+    found = kept(place, cluster.name)
     there = on_hosts(workspace).backups if cluster.backup.every else ()
-    if there and (not here or there[-1].made > here[-1].made):
+    if there and (not found or there[-1].made > found[-1].made):
         return bring(workspace, cluster.host(there[-1].host), there[-1].name)
-    return backup_folder.latest(folder, cluster.name).path
+    last = latest(place, cluster.name)
+    return local(workspace, place, last.name, last.size)
 
 
 def _rows(lines: Iterable[str], host: str, cluster: str) -> Iterable[OnHost]:
     for line in lines:
         name, _, size = line.rpartition(" ")
-        made = backup_folder.made_at(name, cluster)
+        made = made_at(name, cluster)
         if made is not None and size.isdigit():
             yield OnHost(host=host, name=name, made=made, size=int(size))
 
@@ -103,31 +104,19 @@ def bring(workspace: Workspace, host: Host, name: str) -> Path:
     It is encrypted, and read to its end before anything is done with it. Raises BackupError, LockedError, TransportError.
     """
     cluster = workspace.cluster
-    if backup_folder.made_at(name, cluster.name) is None:
+    if made_at(name, cluster.name) is None:
         raise BackupError(
             "this is no name of a backup of this cluster",
             where=f"{host.name}:{cluster.backup.folder}",
             found=name,
             todo="look at `kprov backup list`",
         )
-    folder = folder_of(workspace)
-    own = folder == workspace.store.path / backup_folder.FOLDER
-    if own:
-        workspace.store.prepare()
-    with backup_folder.writing(folder, cluster.name, own=own):
-        path = folder / name
-        if path.exists():
-            return path
-        part = folder / f".{name}.part"
-        try:
-            with part.open("xb") as file, closing(workspace.transport.connect(host)) as session:
-                part.chmod(0o600)
 
-                def put(data: bytes) -> None:
-                    file.write(data)
+    def fetch(put: Put) -> None:
+        def each(data: bytes) -> None:
+            put(data)
 
-                session.fetch(f"{cluster.backup.folder}/{name}", put, timeout=_FETCH_TIMEOUT)
-            part.rename(path)
-        finally:
-            part.unlink(missing_ok=True)
-    return path
+        with closing(workspace.transport.connect(host)) as session:
+            session.fetch(f"{cluster.backup.folder}/{name}", each, timeout=_FETCH_TIMEOUT)
+
+    return brought(workspace, name, fetch)

@@ -21,9 +21,9 @@ from kprov.plan.findings import Finding, findings
 from kprov.plan.questions import with_objects
 from kprov.plan.quorum import quorum_finding
 from kprov.plan.timed_backup import newest
-from kprov.run.backup import folder_of
+from kprov.run.backup_places import place_of
 from kprov.run.workspace import Workspace
-from kprov.state.backup_folder import kept
+from kprov.state.backup_place import kept
 from kprov.values.components import BY_NAME, COMPONENTS
 from kprov.values.errors import BackupError, KprovError
 from kprov.values.model import Cluster, Host
@@ -233,15 +233,15 @@ def _timed(cluster: Cluster, observations: Mapping[str, Observation], now: datet
 
 
 def last_backup(workspace: Workspace, now: datetime) -> BackupStatus:
-    """Return what the folder of backups says of the newest one. now: aware UTC."""
+    """Return what the place of backups says of the newest one. now: aware UTC."""
     try:
-        found = kept(folder_of(workspace), workspace.cluster.name)
+        found = kept(place_of(workspace), workspace.cluster.name)
     except BackupError as error:
-        return BackupStatus(error=f"{error.where}: {error.found}")
+        return BackupStatus(error=f"{error.where}: {error.found or error.what}")
     if not found:
         return BackupStatus()
     last = found[-1]
-    return BackupStatus(path=str(last.path), age=int((now - last.made).total_seconds()), size=last.size)
+    return BackupStatus(path=last.where, age=int((now - last.made).total_seconds()), size=last.size)
 
 
 def look(workspace: Workspace) -> Fleet:

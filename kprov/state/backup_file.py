@@ -1,21 +1,23 @@
 """A backup as one file: what it says of itself, the state folder, the inventory and etcd's snapshot, encrypted.
 
 A tar archive in an age file, so that `age -d FILE | tar -x` opens it without kprov. The manifest comes first: it can be
-read without the rest. A file that is written appears under its name when it is whole, or not at all.
+read without the rest. Where it is kept is a place's (`backup_place`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from kprov.state.sealed import open_bytes, opening, sealing
+from kprov.state.sealed import Sink, Source, open_bytes, opening, sealing
 from kprov.values.backup import Manifest, decode, encode
 from kprov.values.errors import BackupError
 
@@ -25,6 +27,7 @@ SEALED = f"{TRUST}.age"  # in those that hosts took: they cannot read it
 INVENTORY, LOCK_FILE = "inventory.yaml", "artifacts.lock.yaml"
 _HASH = 32  # bytes: `etcdctl snapshot save` writes the SHA-256 of all that is before it at the end
 _CHUNK = 1 << 20
+HEAD = 256 << 10  # bytes: the manifest is well within
 
 Fill = Callable[[Callable[[bytes], None]], None]  # hands a snapshot over, piece by piece
 
@@ -82,28 +85,32 @@ class SnapshotCheck:
             )
 
 
-def write(path: Path, manifest: Manifest, files: Mapping[str, bytes], fill: Fill, recipients: Sequence[str]) -> int:
-    """Write a backup; returns its size in bytes. Raises BackupError, OSError and what `fill` raises.
+def write(output: Sink, manifest: Manifest, files: Mapping[str, bytes], fill: Fill, recipients: Sequence[str]) -> int:
+    """Write a backup; returns its size in bytes. Raises BackupError, what `output` raises and what `fill` raises.
 
-    files: small ones by their names in it. Nothing is left of one that is not complete.
+    files: small ones by their names in it. What was written is a backup only when this returns.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as output:
-            with sealing(output, recipients) as sealed:
-                for name, content in {MANIFEST: encode(manifest), **files}.items():
-                    sealed.write(_header(name, len(content), manifest) + content + _padding(len(content)))
-                _write_snapshot(sealed, manifest, fill)
-                sealed.write(b"\0" * 2 * tarfile.BLOCKSIZE)
-            output.flush()
-            os.fsync(output.fileno())
-        size = part.stat().st_size
-        part.rename(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return size
+    counted = _Counted(output)
+    with sealing(counted, recipients) as sealed:
+        for name, content in {MANIFEST: encode(manifest), **files}.items():
+            sealed.write(_header(name, len(content), manifest) + content + _padding(len(content)))
+        _write_snapshot(sealed, manifest, fill)
+        sealed.write(b"\0" * 2 * tarfile.BLOCKSIZE)
+    return counted.size
+
+
+class _Counted:
+    """Counts what is written."""
+
+    def __init__(self, output: Sink) -> None:
+        self._output = output
+        self.flush = output.flush
+        self.size = 0
+
+    def write(self, data: bytes, /) -> int:
+        written = self._output.write(data)
+        self.size += written
+        return written
 
 
 def _write_snapshot(sealed: IO[bytes], manifest: Manifest, fill: Fill) -> None:
@@ -131,8 +138,14 @@ def _padding(size: int) -> bytes:
 
 def read_manifest(path: Path, identities: Sequence[Any]) -> Manifest:
     """Return what a backup says of itself, without reading the rest of it. Raises BackupError."""
-    with _archive(path, identities) as archive:
-        return _manifest(archive, path)
+    with _archive(_file(path), str(path), identities) as archive:
+        return _manifest(archive, str(path))
+
+
+def manifest_in(head: bytes, where: str, identities: Sequence[Any]) -> Manifest:
+    """Return what a backup says of itself out of its first HEAD bytes. where: its name in messages. Raises BackupError."""
+    with _archive(partial(io.BytesIO, head), where, identities) as archive:
+        return _manifest(archive, where)
 
 
 def read(path: Path, identities: Sequence[Any], snapshot: Path | None = None) -> Opened:
@@ -142,8 +155,8 @@ def read(path: Path, identities: Sequence[Any], snapshot: Path | None = None) ->
     """
     files: dict[str, bytes] = {}
     check: SnapshotCheck | None = None
-    with _archive(path, identities) as archive:
-        manifest = _manifest(archive, path)
+    with _archive(_file(path), str(path), identities) as archive:
+        manifest = _manifest(archive, str(path))
         while (member := archive.next()) is not None:  # each once, as they come
             content: Any = archive.extractfile(member)
             if member.name == SNAPSHOT:
@@ -167,19 +180,23 @@ def _copy(content: IO[bytes], check: SnapshotCheck, target: Path | None) -> None
             output.write(piece)
 
 
+def _file(path: Path) -> Source:
+    return lambda: path.open("rb")
+
+
 @contextmanager
-def _archive(path: Path, identities: Sequence[Any]) -> Iterator[tarfile.TarFile]:
-    with opening(path, identities) as stream:
+def _archive(source: Source, where: str, identities: Sequence[Any]) -> Iterator[tarfile.TarFile]:
+    with opening(source, where, identities) as stream:
         try:
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 yield archive
         except tarfile.TarError:
             raise BackupError(
-                "this file opens, and there is no backup of kprov's in it", where=str(path), todo="use another backup"
+                "this file opens, and there is no backup of kprov's in it", where=where, todo="use another backup"
             ) from None
 
 
-def _manifest(archive: tarfile.TarFile, path: Path) -> Manifest:
+def _manifest(archive: tarfile.TarFile, where: str) -> Manifest:
     member = archive.next()
     content = archive.extractfile(member) if member is not None and member.name == MANIFEST else None
-    return decode(content.read() if content is not None else b"", str(path))
+    return decode(content.read() if content is not None else b"", where)

@@ -1,7 +1,4 @@
-"""The folder that backups of a cluster are kept in: their names, which there are, who is writing, and whether there is room.
-
-It opens no backup: a name says which cluster it is of and when it was taken.
-"""
+"""A folder of this computer that backups are kept in: who is writing to it, and whether there is room."""
 
 from __future__ import annotations
 
@@ -9,112 +6,109 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from kprov.state.backup_place import ENDING, Put
 from kprov.state.private import make_folder
+from kprov.state.sealed import Sink
 from kprov.values.errors import BackupError, LockedError
 
 FOLDER = "backups"  # in the state folder, where nothing else is said
-_ENDING = ".kprov-backup.age"
-_TIME = "%Y%m%dT%H%M%SZ"
 _LOCK = ".lock"
 _MARGIN = 64 << 20
+_PIECE = 1 << 20
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """A backup in the folder, by its name. made: aware UTC; size: bytes."""
+@dataclass(frozen=True)
+class Folder:
+    """own: whether kprov makes it when it is not there; one that the user named may be a disk that is away."""
 
     path: Path
-    made: datetime
-    size: int
+    own: bool = False
 
+    def where(self, name: str) -> str:
+        return str(self.path / name)
 
-def file_name(cluster: str, made: datetime) -> str:
-    return f"{cluster}-{made.astimezone(UTC):{_TIME}}{_ENDING}"
-
-
-def kept(folder: Path, cluster: str) -> tuple[Kept, ...]:
-    """Return the backups of a cluster, the oldest first. Raises BackupError when the folder cannot be read."""
-    found = []
-    try:
-        for path in folder.iterdir() if folder.is_dir() else ():
-            made = made_at(path.name, cluster)
-            if made is not None:
-                found.append(Kept(path=path, made=made, size=path.stat().st_size))
-    except OSError as error:
-        raise _away(folder, error) from None
-    return tuple(sorted(found, key=lambda one: one.made))
-
-
-def latest(folder: Path, cluster: str) -> Kept:
-    """Return the newest backup. Raises BackupError when there is none."""
-    found = kept(folder, cluster)
-    if not found:
-        raise BackupError(
-            f"there is no backup of cluster {cluster}",
-            where=str(folder),
-            todo="take one with `kprov backup INVENTORY`, or name the file",
-        )
-    return found[-1]
-
-
-@contextmanager
-def writing(folder: Path, cluster: str, *, own: bool) -> Iterator[None]:
-    """Keep other backups of this cluster out of the folder, and remove what a killed one left half written.
-
-    own: whether kprov makes the folder when it is not there; one that the user named may be a disk that is away.
-    Raises BackupError, LockedError; what the system refuses inside becomes a BackupError.
-    """
-    if own:
-        make_folder(folder)
-    try:
-        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _away(folder, error) from None
-    try:
+    def names(self) -> Mapping[str, int]:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(
-                "another backup is being written there",
-                where=str(folder),
-                todo="wait until it ends; the lock goes away with its process",
-            ) from None
-        for part in folder.glob(f".{cluster}-*{_ENDING}.part"):
+            files = [path for path in self.path.iterdir() if path.is_file()] if self.path.is_dir() else []
+            return {path.name: path.stat().st_size for path in files}
+        except OSError as error:
+            raise _away(self.path, error) from None
+
+    @contextmanager
+    def writing(self, cluster: str) -> Iterator[None]:
+        """Hold the folder's lock. Raises BackupError, LockedError; what the system refuses inside becomes a BackupError."""
+        if self.own:
+            make_folder(self.path)
+        try:
+            descriptor = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _away(self.path, error) from None
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LockedError(
+                    "another backup is being written there",
+                    where=str(self.path),
+                    todo="wait until it ends; the lock goes away with its process",
+                ) from None
+            for part in self.path.glob(f".{cluster}-*{ENDING}.part"):
+                part.unlink(missing_ok=True)
+            yield
+        except OSError as error:
+            raise _refused(self.path, error) from None
+        finally:
+            os.close(descriptor)
+
+    def need_room(self, size: int) -> None:
+        """Raise BackupError unless a file of that many bytes fits. Encryption adds less than a thousandth."""
+        free = shutil.disk_usage(self.path).free
+        if free < size + size // 1000 + _MARGIN:
+            raise BackupError(
+                "there is too little room for the backup",
+                where=str(self.path),
+                found=f"{free >> 20} MiB free",
+                needed=f"{(size >> 20) + 1 + (_MARGIN >> 20)} MiB",
+                todo="remove old backups there, or name another place with --to",
+            )
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[Sink]:
+        """Raises what is raised inside, and OSError."""
+        part = self.path / f".{name}.part"
+        try:
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as output:
+                yield output
+                output.flush()
+                os.fsync(output.fileno())
+            part.rename(self.path / name)
+        except BaseException:
             part.unlink(missing_ok=True)
-        yield
-    except OSError as error:
-        raise _refused(folder, error) from None
-    finally:
-        os.close(descriptor)
+            raise
 
+    def head(self, name: str, size: int) -> bytes:
+        try:
+            with (self.path / name).open("rb") as file:
+                return file.read(size)
+        except OSError as error:
+            raise BackupError("the backup cannot be read", where=self.where(name), found=error.strerror or "") from None
 
-def need_room(folder: Path, size: int) -> None:
-    """Raise BackupError unless a file of that many bytes fits. Encryption adds less than a thousandth."""
-    free = shutil.disk_usage(folder).free
-    if free < size + size // 1000 + _MARGIN:
-        raise BackupError(
-            "there is too little room for the backup",
-            where=str(folder),
-            found=f"{free >> 20} MiB free",
-            needed=f"{(size >> 20) + 1 + (_MARGIN >> 20)} MiB",
-            todo="remove old backups there, or name another folder with --to",
-        )
+    def bring(self, name: str, put: Put) -> None:
+        with (self.path / name).open("rb") as file:
+            while piece := file.read(_PIECE):
+                put(piece)
 
-
-def made_at(name: str, cluster: str) -> datetime | None:
-    """Return when the backup of that name was taken; None for what is none of this cluster."""
-    if not name.startswith(f"{cluster}-") or not name.endswith(_ENDING):
-        return None
-    try:
-        return datetime.strptime(name[len(cluster) + 1 : -len(_ENDING)], _TIME).replace(tzinfo=UTC)
-    except ValueError:
-        return None
+    def remove(self, name: str) -> None:
+        try:
+            (self.path / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise _refused(self.path, error) from None
 
 
 def _away(folder: Path, error: OSError) -> BackupError:
@@ -133,5 +127,5 @@ def _refused(folder: Path, error: OSError) -> BackupError:
         "the disk became full while the backup was written; nothing of it is left" if full else "it cannot be written",
         where=str(folder),
         found=error.strerror or "",
-        todo="make room there, or name another folder with --to" if full else "look at the folder, or name another one",
+        todo="make room there, or name another place with --to" if full else "look at the folder, or name another one",
     )

@@ -10,7 +10,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, Any, Protocol, cast
 
@@ -27,6 +26,9 @@ class Sink(Protocol):
     def write(self, data: bytes, /) -> int: ...
 
     def flush(self) -> None: ...
+
+
+Source = Callable[[], IO[bytes]]  # opens what is read
 
 
 def new_identity() -> str:
@@ -144,20 +146,21 @@ def sealing(output: Sink, recipients: Sequence[str]) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def opening(path: Path, identities: Sequence[Any]) -> Iterator[IO[bytes]]:
+def opening(source: Source, where: str, identities: Sequence[Any]) -> Iterator[IO[bytes]]:
     """Yield what is in an encrypted file. The block may end before all was read: then nobody vouches for the rest.
 
-    Only what has been read to its end, past which nothing comes, is surely whole. Raises BackupError.
+    Only what has been read to its end, past which nothing comes, is surely whole. where: the file, for messages.
+    Raises BackupError.
     """
-    _refuse_others(path)
+    file = _opened(source, where)
     reading, writing = os.pipe()
     left: list[OSError] = []  # whoever reads closed the pipe: nothing is wrong with the file
 
     def work() -> None:
-        with os.fdopen(writing, "wb", buffering=0) as sink, path.open("rb") as source:
+        with os.fdopen(writing, "wb", buffering=0) as sink, file:
             guarded = _Guarded(sink)
             try:
-                pyrage.decrypt_io(source, guarded, list(identities))
+                pyrage.decrypt_io(file, guarded, list(identities))
             finally:
                 left.extend([guarded.failure] if guarded.failure else [])
 
@@ -170,40 +173,44 @@ def opening(path: Path, identities: Sequence[Any]) -> Iterator[IO[bytes]]:
             # What a reader stumbles over mostly comes from what is wrong with the file.
             stream.close()
             failure = worker.ended()
-            raise (_unopened(path, failure) if failure is not None and not left else error) from None
+            raise (_unopened(where, failure) if failure is not None and not left else error) from None
     failure = worker.ended()
     if to_the_end and failure is not None:
-        raise _unopened(path, failure)
+        raise _unopened(where, failure)
 
 
-def _refuse_others(path: Path) -> None:
+def _opened(source: Source, where: str) -> IO[bytes]:
+    """Open what is read, at its beginning. Raises BackupError, also for a file of another kind."""
     try:
-        with path.open("rb") as file:
-            head = file.read(len(HEADER))
+        file = source()
+        head = file.read(len(HEADER))
+        file.seek(0)
     except OSError as error:
-        raise BackupError("the backup cannot be read", where=str(path), found=error.strerror or "") from None
+        raise BackupError("the backup cannot be read", where=where, found=error.strerror or "") from None
     if head != HEADER:
+        file.close()
         raise BackupError(
             "this is no backup of kprov's",
-            where=str(path),
+            where=where,
             found="an empty file" if not head else "another kind of file",
             needed="a file that `kprov backup` wrote",
             todo="look at `kprov backup list`",
         )
+    return file
 
 
-def _unopened(path: Path, failure: BaseException) -> BackupError:
+def _unopened(where: str, failure: BaseException) -> BackupError:
     if "No matching keys" in str(failure):
         return BackupError(
             "none of the keys opens this backup",
-            where=str(path),
+            where=where,
             found="it is encrypted for others: a backup of another cluster, or of this one before its keys were made again",
             needed="the state folder of the cluster that it is of, or a private key that it was made for",
             todo="name the state folder with --state-dir, or your key with --identity",
         )
     return BackupError(
         "the backup is damaged or was cut off",
-        where=str(path),
+        where=where,
         found=str(failure),
         needed="the file as kprov wrote it, to its last byte",
         todo="copy it again from where it was kept, or use another one: `kprov backup list`",

@@ -153,26 +153,46 @@ def options(
         rows.append(("ProxyCommand", proxy))
     elif to.jump is not None:
         rows.append(("ProxyJump", "none"))
-    if (ciphers := quick_first(found.values.get("ciphers", ""))) is not None:
-        rows.append(("Ciphers", ciphers))
-    if pinned is not None:
-        kind = (to.host_key or "").split()[0]
-        rows += [
-            ("HostKeyAlias", PINNED),
-            ("HostKeyAlgorithms", ",".join(signatures(kind))),
-            ("UserKnownHostsFile", _path(pinned)),
-            ("GlobalKnownHostsFile", "/dev/null"),
-            ("VerifyHostKeyDNS", "no"),
-            ("CheckHostIP", "no"),
-        ]
-        if "knownhostscommand" in found.values:  # older clients do not have it
-            rows.append(("KnownHostsCommand", "none"))
+    rows += [*_ciphers(found), *_pin(to, found, pinned)]
     if alone and to.key is not None:
         rows.append(("IdentitiesOnly", "yes"))
     given = [part for key, value in rows for part in ("-o", f"{key}={value}")]
     # Without -v the stderr of a ProxyCommand, which may say all there is to know, goes to /dev/null.
     loud = ["-v"] if proxy is None and to.jump is None and found.command is not None else []
     return ["ssh", "-M", "-N", *loud, "-E", str(log), *given, *_where(to, files), "--", to.address]
+
+
+def subsystem(name: str, to: Connection, files: Files, found: Effective, pinned: Path | None) -> list[str]:
+    """Return the command line of a client whose standard input and output are a subsystem of the server, such as sftp."""
+    own = [row for row in _ALWAYS if not row[0].startswith("Control")]
+    rows = [*own, ("ControlMaster", "no"), ("ControlPath", "none"), ("ConnectTimeout", str(sentences.CONNECT_SECONDS))]
+    rows += [*_ciphers(found), *_pin(to, found, pinned)]
+    if to.key is not None:
+        rows.append(("IdentitiesOnly", "yes"))
+    given = [part for key, value in rows for part in ("-o", f"{key}={value}")]
+    return ["ssh", "-s", *given, *_where(to, files), "--", to.address, name]
+
+
+def _ciphers(found: Effective) -> list[tuple[str, str]]:
+    ciphers = quick_first(found.values.get("ciphers", ""))
+    return [] if ciphers is None else [("Ciphers", ciphers)]
+
+
+def _pin(to: Connection, found: Effective, pinned: Path | None) -> list[tuple[str, str]]:
+    """What makes the client trust the one key in that file, and no other."""
+    if pinned is None:
+        return []
+    kind = (to.host_key or "").split()[0]
+    rows = [
+        ("HostKeyAlias", PINNED),
+        ("HostKeyAlgorithms", ",".join(signatures(kind))),
+        ("UserKnownHostsFile", _path(pinned)),
+        ("GlobalKnownHostsFile", "/dev/null"),
+        ("VerifyHostKeyDNS", "no"),
+        ("CheckHostIP", "no"),
+    ]
+    # Older clients do not have it.
+    return [*rows, ("KnownHostsCommand", "none")] if "knownhostscommand" in found.values else rows
 
 
 PINNED = "kprov-pinned"

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from kprov.values.addon import Addon
 from kprov.values.addresses import bare
 from kprov.values.api_settings import ApiSettings
+from kprov.values.backup_place import Address, S3Settings, SftpSettings
 from kprov.values.host_settings import HostSettings
 from kprov.values.paths import KEPT_BACKUPS
 from kprov.values.secret import Secret
@@ -210,11 +211,14 @@ class Keep:
 class BackupSettings:
     """Where backups go, None for the state folder, and who may open them besides it: public keys.
 
+    sftp, s3: how such a place is reached.
     every: seconds between two that hosts of etcd take by themselves, 0 for none; folder: where they keep them; keep: how many
     of them stay.
     """
 
-    to: Path | None = None
+    to: Path | Address | None = None
+    sftp: SftpSettings = field(default_factory=SftpSettings)
+    s3: S3Settings = field(default_factory=S3Settings)
     recipients: tuple[str, ...] = ()
     every: int = 0
     folder: str = KEPT_BACKUPS

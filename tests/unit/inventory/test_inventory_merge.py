@@ -9,8 +9,10 @@ import pytest
 from inventory_text import cluster, loaded, only, with_hosts
 
 from kprov.inventory import load
+from kprov.values.backup_place import S3Address
 from kprov.values.model import PkiSettings, Taint
 
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPzmKNrYJxWpMWQbnYwGPgGpRdzhPgZEUYIoVQ8NuwQE"
 RECIPIENT = "age1cm9y6taene5cvxvgd86lqstfher8ym0emu5znkpdqvtqzuautf6qmq8g9x"
 CONTROL_PLANE = Taint(key="node-role.kubernetes.io/control-plane", effect="NoSchedule")
 
@@ -66,9 +68,24 @@ def test_every_cluster_setting_arrives() -> None:
     assert made.artifacts.mirror == "https://mirror.example.org/k8s"
     assert (made.coredns["replicas"], made.etcd["heartbeat_ms"]) == (3, 200)
     assert made.preflight_ignore == ("swap",)
-    assert made.backup.to is not None
+    assert isinstance(made.backup.to, Path)
     assert made.backup.to.is_absolute()
     assert (made.backup.to.name, made.backup.recipients) == ("store", (RECIPIENT,))
+
+
+def test_backups_may_go_to_a_store() -> None:
+    made = loaded(
+        cluster(
+            "backup: {to: 's3://bucket/prod', s3: {endpoint: 'https://store.example.org:9000', region: eu-1, ca: ca.pem, "
+            f"credentials: keys}}, sftp: {{key: id, host_key: {HOST_KEY}}}}}",
+        )
+    ).cluster.backup
+    assert made.to == S3Address(bucket="bucket", prefix="prod/")
+    assert (made.s3.endpoint, made.s3.region) == ("https://store.example.org:9000", "eu-1")
+    for path, name in ((made.s3.ca, "ca.pem"), (made.s3.credentials, "keys"), (made.sftp.key, "id")):
+        assert path is not None
+        assert (path.is_absolute(), path.name) == (True, name)
+    assert made.sftp.host_key == HOST_KEY
 
 
 def test_the_nearest_to_the_host_wins_and_mappings_add_up() -> None:

@@ -4,7 +4,9 @@ off."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import io
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,16 @@ from kprov.apply import scripts
 from kprov.artifacts.progress import Silent
 from kprov.roles.api_server import ENCRYPTION
 from kprov.run import backup as run_backup
+from kprov.run import backup_places, host_backups
 from kprov.run import restore as run_restore
+from kprov.run import status as run_status
 from kprov.run.backup_verify import identities
 from kprov.run.rotation import turned, with_store
 from kprov.run.up import apply, prepare
 from kprov.run.workspace import Options, Workspace
 from kprov.state import backup_folder
+from kprov.state.backup_folder import Folder
+from kprov.state.backup_place import kept
 from kprov.state.restore_record import read_record
 from kprov.state.store import Store
 from kprov.transport.base import Result
@@ -114,7 +120,7 @@ def test_a_backup_asks_one_member_and_changes_no_host(site: Site) -> None:
     made = run_backup.backup(workspace)
     assert (made.manifest.snapshot.revision, made.manifest.snapshot.counts) == (42, {"pods": 2})
     assert made.manifest.members == PLANES
-    assert [path.name for path in made.path.parent.glob("*.age")] == [made.path.name]
+    assert [path.name for path in path_of(made).parent.glob("*.age")] == [made.name]
     calls = workspace.transport.calls  # type: ignore[attr-defined]
     assert {call.host for call in calls if "snapshot" in call.command} == {"cp3"}
     assert "w1" not in {call.host for call in calls}
@@ -165,9 +171,13 @@ def test_a_state_folder_of_an_older_kprov_gets_a_key_and_keeps_all_others(site: 
     assert again.trust() == trust
 
 
+def path_of(made: run_backup.Backup) -> Path:
+    return Path(made.where)
+
+
 @pytest.fixture
 def backup(site: Site) -> Path:
-    path = run_backup.backup(site.workspace()).path
+    path = path_of(run_backup.backup(site.workspace()))
     site.hosts.log.clear()
     return path
 
@@ -269,7 +279,7 @@ def test_another_backup_is_refused_while_etcd_is_half_restored(site: Site, backu
     )
     other = backup.parent / "elsewhere"
     other.mkdir()
-    path = run_backup.backup(site.workspace(), other).path
+    path = path_of(run_backup.backup(site.workspace(), Folder(other)))
     assert cut_off(site, backup, "cp1", 4, "before")
     assert read_record(site.folder / "state") is not None
     with pytest.raises(BackupError, match="a restore of another backup was cut off"):
@@ -311,7 +321,7 @@ def test_a_minor_upgrade_takes_a_backup_first_and_says_where(site: Site) -> None
         changed = replace(prepared, plan=replace(prepared.plan, steps=("Kubernetes 1.36 → 1.37",)))
         apply(site.workspace(), changed)
     assert [note for note in site.notes if note.startswith("backup before Kubernetes 1.36 → 1.37: ")]
-    assert len(backup_folder.kept(site.folder / "state" / backup_folder.FOLDER, "lives")) == 1
+    assert len(kept(Folder(site.folder / "state" / backup_folder.FOLDER), "lives")) == 1
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -342,3 +352,56 @@ def test_a_run_does_not_begin_an_empty_cluster_where_all_data_is_gone(site: Site
         patched.setattr("kprov.run.up.refuse_lost_quorum", lambda *_: None)
         with pytest.raises(ApplyError, match="the data of all etcd members is gone"):
             site.up()
+
+
+@dataclass
+class Memory:
+    """A store: what is in it has to be brought here before it is read."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+
+    def where(self, name: str) -> str:
+        return f"s3://made-up/{name}"
+
+    def names(self) -> dict[str, int]:
+        return {name: len(content) for name, content in self.files.items()}
+
+    @contextmanager
+    def writing(self, cluster: str) -> Iterator[None]:
+        yield
+
+    def need_room(self, size: int) -> None: ...
+
+    @contextmanager
+    def create(self, name: str) -> Iterator[io.BytesIO]:
+        output = io.BytesIO()
+        yield output
+        self.files[name] = output.getvalue()
+
+    def head(self, name: str, size: int) -> bytes:
+        return self.files[name][:size]
+
+    def bring(self, name: str, put: Any) -> None:
+        put(self.files[name])
+
+    def remove(self, name: str) -> None:
+        del self.files[name]
+
+
+def test_the_newest_of_a_store_is_brought_here_and_restored(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Memory()
+    for module in (backup_places, run_backup, host_backups, run_status):
+        monkeypatch.setattr(module, "place_of", lambda workspace, to=None: store)
+    workspace = site.workspace()
+    made = run_backup.backup(workspace)
+    assert (made.where, made.size) == (f"s3://made-up/{made.name}", len(store.files[made.name]))
+    own = site.folder / "state" / backup_folder.FOLDER
+    assert not list(own.glob("*.age")) if own.exists() else True
+    assert run_status.last_backup(workspace, made.manifest.made).path == made.where
+    (own / made.name).parent.mkdir(mode=0o700, exist_ok=True)
+    (own / made.name).write_bytes(b"cut off")
+    path = host_backups.newest(workspace)
+    assert path == own / made.name
+    assert path.read_bytes() == store.files[made.name], "one of another length is no copy of it"
+    assert site.restore(path).failures == ()
+    restored(site)

@@ -126,7 +126,8 @@ def test_a_backup_of_a_host_has_the_state_folder_in_it_as_any(tmp_path: Path) ->
         snapshot=snapshot,
     )
     path = tmp_path / NEW
-    backup_file.write(path, manifest, {backup_file.SEALED: keys.state}, lambda put: put(db), keys.recipients)
+    with path.open("wb") as output:
+        backup_file.write(output, manifest, {backup_file.SEALED: keys.state}, lambda put: put(db), keys.recipients)
     opened = backup_file.read(path, identities_of(store.backup_key().reveal(), "key"))
     assert opened.files == {backup_file.TRUST: store.text()}
     other = identities_of(str(pyrage.x25519.Identity.generate()), "key")

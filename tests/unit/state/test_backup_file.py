@@ -18,6 +18,7 @@ import pytest
 
 from kprov.state import backup_file
 from kprov.state.backup_file import SnapshotCheck
+from kprov.state.backup_folder import Folder
 from kprov.state.sealed import check_recipient, identities_of, lock_text, new_identity, recipient_of, unlock_text
 from kprov.values.backup import Manifest, Snapshot, encode
 from kprov.values.errors import BackupError, TransportError
@@ -53,7 +54,8 @@ def whole(put: Callable[[bytes], None]) -> None:
 
 def written(folder: Path, manifest: Manifest = MANIFEST, fill: backup_file.Fill = whole) -> Path:
     path = folder / "prod.age"
-    backup_file.write(path, manifest, FILES, fill, [recipient_of(KEY)])
+    with Folder(folder).create(path.name) as output:
+        backup_file.write(output, manifest, FILES, fill, [recipient_of(KEY)])
     return path
 
 
@@ -81,7 +83,8 @@ def test_age_and_tar_open_it_without_kprov(tmp_path: Path) -> None:
 
 def test_each_recipient_opens_it(tmp_path: Path) -> None:
     other, path = new_identity(), tmp_path / "prod.age"
-    backup_file.write(path, MANIFEST, FILES, whole, [recipient_of(KEY), recipient_of(other)])
+    with path.open("wb") as output:
+        backup_file.write(output, MANIFEST, FILES, whole, [recipient_of(KEY), recipient_of(other)])
     assert backup_file.read(path, keys(other)).manifest == backup_file.read(path, keys()).manifest
 
 
@@ -208,7 +211,7 @@ def test_a_full_disk_is_told_as_such_and_nothing_is_left(tmp_path: Path, monkeyp
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full")
     real = os.open
-    monkeypatch.setattr(backup_file.os, "open", lambda path, flags, mode: real("/dev/full", os.O_WRONLY))
+    monkeypatch.setattr(os, "open", lambda path, flags, mode: real("/dev/full", os.O_WRONLY))
     with pytest.raises(OSError, match="No space left"):
         written(tmp_path)
     assert not list(tmp_path.iterdir())

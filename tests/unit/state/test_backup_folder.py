@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kprov.state import backup_folder
-from kprov.state.backup_folder import file_name, kept, latest, need_room, writing
+from kprov.state.backup_folder import Folder
+from kprov.state.backup_place import file_name, kept, latest
 from kprov.state.private import make_folder
 from kprov.state.restore_record import NAME, RestoreRecord, read_record, remove_record, write_record
 from kprov.values.errors import BackupError, LockedError, StoreError
@@ -27,24 +28,24 @@ def test_backups_are_found_by_cluster_and_in_the_order_of_their_dates(tmp_path: 
         ".x",
     ):
         (tmp_path / name).touch()
-    found = kept(tmp_path, "prod")
+    found = kept(Folder(tmp_path), "prod")
     assert [(one.made, one.size) for one in found] == [(MADE, 2), (MADE + timedelta(days=1), 2)]
-    assert latest(tmp_path, "prod") == found[1]
-    assert [one.made for one in kept(tmp_path, "prod-2")] == [MADE]
+    assert latest(Folder(tmp_path), "prod") == found[1]
+    assert [one.made for one in kept(Folder(tmp_path), "prod-2")] == [MADE]
 
 
 def test_no_backup_is_told(tmp_path: Path) -> None:
-    assert kept(tmp_path / "none", "prod") == ()
+    assert kept(Folder(tmp_path / "none"), "prod") == ()
     with pytest.raises(BackupError, match="no backup of cluster prod"):
-        latest(tmp_path, "prod")
+        latest(Folder(tmp_path), "prod")
 
 
 def test_two_at_once_are_refused_and_the_first_one_goes_on(tmp_path: Path) -> None:
-    with writing(tmp_path, "prod", own=False):
-        with pytest.raises(LockedError, match="another backup"), writing(tmp_path, "prod", own=False):
+    with Folder(tmp_path).writing("prod"):
+        with pytest.raises(LockedError, match="another backup"), Folder(tmp_path).writing("prod"):
             pass
         (tmp_path / "x").touch()
-    with writing(tmp_path, "prod", own=False):
+    with Folder(tmp_path).writing("prod"):
         pass
 
 
@@ -54,7 +55,7 @@ def test_what_a_killed_one_left_is_removed_and_nothing_else(tmp_path: Path) -> N
     whole = tmp_path / file_name("prod", MADE)
     for path in (part, other, whole):
         path.touch()
-    with writing(tmp_path, "prod", own=False):
+    with Folder(tmp_path).writing("prod"):
         pass
     assert not part.exists()
     assert other.exists()
@@ -62,24 +63,24 @@ def test_what_a_killed_one_left_is_removed_and_nothing_else(tmp_path: Path) -> N
 
 
 def test_a_folder_that_the_user_named_is_not_made_as_a_disk_may_be_away(tmp_path: Path) -> None:
-    with pytest.raises(BackupError, match="cannot be used") as caught, writing(tmp_path / "away", "prod", own=False):
+    with pytest.raises(BackupError, match="cannot be used") as caught, Folder(tmp_path / "away").writing("prod"):
         pass
     assert caught.value.found == "No such file or directory"
-    with writing(tmp_path / "own", "prod", own=True):
+    with Folder(tmp_path / "own", own=True).writing("prod"):
         pass
     assert (tmp_path / "own").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_disk_that_becomes_full_is_told_in_words(tmp_path: Path) -> None:
-    with pytest.raises(BackupError, match="disk became full"), writing(tmp_path, "prod", own=False):
+    with pytest.raises(BackupError, match="disk became full"), Folder(tmp_path).writing("prod"):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_too_little_room_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup_folder.shutil, "disk_usage", lambda _: type("usage", (), {"free": 100 << 20})())
-    need_room(tmp_path, 30 << 20)
+    Folder(tmp_path).need_room(30 << 20)
     with pytest.raises(BackupError, match="too little room") as caught:
-        need_room(tmp_path, 90 << 20)
+        Folder(tmp_path).need_room(90 << 20)
     assert (caught.value.found, caught.value.needed) == ("100 MiB free", "155 MiB")
 
 
