@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from kprov.cli.access import write_private
+from kprov.cli.backup_keeping import collect, prune
 from kprov.cli.exits import DONE, FAILED, State
 from kprov.cli.options import FILE, Given, host_options, inventory_argument, json_option, state_options
 from kprov.cli.own_key import identity_option, key_text, new_passphrase
@@ -35,9 +36,7 @@ class _Backup(click.Group):
         return super().resolve_command(ctx, args if args[0] in self.commands else ["take", *args])
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write_usage(
-            "kprov backup", "[take] INVENTORY [OPTIONS] | list INVENTORY | verify FILE INVENTORY | key …"
-        )
+        formatter.write_usage("kprov backup", "[take] INVENTORY [OPTIONS] | list | verify | collect | prune | key …")
 
 
 @click.group(cls=_Backup)
@@ -50,6 +49,10 @@ def backup() -> None:
       kprov backup inventory.yaml --to /mnt/backups
       kprov backup verify latest inventory.yaml
     """
+
+
+backup.add_command(collect)
+backup.add_command(prune)
 
 
 @backup.command()

@@ -17,7 +17,7 @@ from kprov.values.errors import BackupError, KprovError
 from kprov.values.model import Host
 
 _LIST_TIMEOUT = 60.0  # seconds
-_FETCH_TIMEOUT = 3600.0
+FETCH_TIMEOUT = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +117,6 @@ def bring(workspace: Workspace, host: Host, name: str) -> Path:
             put(data)
 
         with closing(workspace.transport.connect(host)) as session:
-            session.fetch(f"{cluster.backup.folder}/{name}", each, timeout=_FETCH_TIMEOUT)
+            session.fetch(f"{cluster.backup.folder}/{name}", each, timeout=FETCH_TIMEOUT)
 
     return brought(workspace, name, fetch)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from kprov.plan.backup import count
+from kprov.plan.retention import leaving
 from kprov.roles.templating import render
 from kprov.values.backup import decode
 from kprov.values.model import Keep
@@ -241,19 +242,8 @@ def removed(host: Host, kept: list[str]) -> set[str]:
 
 
 def expected(moments: list[datetime], keep: Keep) -> set[str]:
-    """The same by other means."""
-    stays = {max(moments)}
-    for most, period in (
-        (keep.last, lambda at: at),
-        (keep.daily, lambda at: at.date()),
-        (keep.weekly, lambda at: at.isocalendar()[:2]),
-        (keep.monthly, lambda at: (at.year, at.month)),
-    ):
-        newest: dict[object, datetime] = {}
-        for at in sorted(moments, reverse=True):
-            newest.setdefault(period(at), at)
-        stays |= set(list(newest.values())[:most])
-    return set(names(*(at for at in moments if at not in stays)))
+    """The same by other means: those of `kprov backup prune`."""
+    return set(names(*leaving(moments, keep)))
 
 
 @pytest.mark.parametrize(

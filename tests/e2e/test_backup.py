@@ -133,6 +133,12 @@ def test_hosts_take_backups_by_themselves_which_are_proven_and_restored_as_any(c
     assert "the Secret" in proof
     assert "opens with the key in it" in proof
     assert "nothing to change" in cluster.kprov("plan").stdout
+    store = cluster.folder / "store"
+    store.mkdir()
+    for copied in (f"copied {row[0]['name']}", "nothing new on the hosts"):
+        assert copied in cluster.kprov("backup collect", "--to", str(store)).stdout
+    assert str(row[0]["name"]) in cluster.kprov("backup list", "--from", str(store)).stdout
+    assert "nothing that the rules do not keep" in cluster.kprov("backup prune", "--from", str(store)).stdout
     state = "/etc/kprov/backup/state.age"
     sealed = cluster.sh("cp1", f"head -n 1 {state}; grep -c PRIVATE {state} || true")
     assert sealed.split() == ["age-encryption.org/v1", "0"]

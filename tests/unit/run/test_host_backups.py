@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyrage
@@ -12,9 +12,12 @@ import pytest
 from pki_cases import NOW, cluster, host
 
 from kprov.artifacts.progress import Silent
+from kprov.run.backup_collect import collect, outdated, remove
 from kprov.run.host_backups import bring, newest, on_hosts, split_word
 from kprov.run.workspace import Workspace
 from kprov.state import backup_file
+from kprov.state.backup_folder import Folder
+from kprov.state.backup_place import file_name
 from kprov.state.deposit import timed
 from kprov.state.sealed import identities_of, open_bytes
 from kprov.state.store import Store
@@ -22,7 +25,7 @@ from kprov.transport.base import Result
 from kprov.transport.fake import FakeTransport
 from kprov.values.backup import Manifest, Snapshot
 from kprov.values.errors import BackupError, TransportError
-from kprov.values.model import BackupSettings, Host
+from kprov.values.model import BackupSettings, Host, Keep
 
 OLD, NEW = "prod-20260101T000000Z.kprov-backup.age", "prod-20260102T000000Z.kprov-backup.age"
 CONTENT = b"sealed" * 100
@@ -133,3 +136,44 @@ def test_a_backup_of_a_host_has_the_state_folder_in_it_as_any(tmp_path: Path) ->
     other = identities_of(str(pyrage.x25519.Identity.generate()), "key")
     with pytest.raises(BackupError, match="does not open"):
         open_bytes(keys.state, other, "x")
+
+
+def test_what_hosts_took_is_copied_once_to_where_backups_are_kept(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    (folder / OLD).write_bytes(b"there already")
+    size = len(CONTENT)
+    work = workspace(tmp_path, {"cp1": f"{OLD} {size}\n{NEW} {size}", "cp2": f"{NEW} {size}"})
+    done = collect(work, Folder(folder))
+    assert (done.new, done.silent) == ((NEW,), ())
+    assert (folder / OLD).read_bytes() == b"there already"
+    assert (folder / NEW).read_bytes() == CONTENT
+    assert collect(work, Folder(folder)).new == ()
+    away = collect(workspace(tmp_path, {"cp2": f"{NEW} {size}"}, silent=("cp1",)), Folder(folder))
+    assert [error.where for error in away.silent] == ["cp1"]
+
+
+def test_a_copy_that_is_not_whole_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    with pytest.raises(BackupError, match="did not come whole"):
+        collect(workspace(tmp_path, {"cp1": f"{NEW} {len(CONTENT) + 1}"}), Folder(folder))
+    assert Folder(folder).names().keys() == {".lock"}
+
+
+def test_what_no_rule_keeps_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    names = [file_name("prod", NOW - timedelta(hours=hours)) for hours in range(5)]
+    for name in (*names, "notes", "other-20260101T000000Z.kprov-backup.age"):
+        (tmp_path / name).touch()
+    work = workspace(tmp_path, {})
+    keep = BackupSettings(keep=Keep(last=2, daily=0, weekly=0, monthly=0))
+    work = replace(work, cluster=replace(work.cluster, backup=keep))
+    found = outdated(work, Folder(tmp_path))
+    assert [one.name for one in found] == names[:1:-1]
+    remove(work, Folder(tmp_path), found)
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        *names[:2],
+        "notes",
+        "other-20260101T000000Z.kprov-backup.age",
+    }
+    assert outdated(work, Folder(tmp_path)) == ()
