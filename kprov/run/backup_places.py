@@ -8,8 +8,6 @@ from pathlib import Path
 from kprov.run.workspace import Workspace
 from kprov.state.backup_folder import FOLDER, Folder
 from kprov.state.backup_place import Place, Put
-from kprov.state.backup_s3 import S3Place
-from kprov.state.backup_sftp import SftpPlace
 from kprov.values.backup_place import Address, S3Address, parse
 from kprov.values.errors import BackupError
 
@@ -29,8 +27,13 @@ def place_of(workspace: Workspace, to: str | None = None) -> Place:
         return own_folder(workspace)
     if isinstance(chosen, Path):
         return Folder(chosen)
+    # What a store needs is imported for it alone: paramiko takes as long as half of a command that looks at the cluster.
     if isinstance(chosen, S3Address):
+        from kprov.state.backup_s3 import S3Place
+
         return S3Place(chosen, settings.s3)
+    from kprov.state.backup_sftp import SftpPlace
+
     return SftpPlace(chosen, settings.sftp)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -405,3 +407,23 @@ def test_the_newest_of_a_store_is_brought_here_and_restored(site: Site, monkeypa
     assert path.read_bytes() == store.files[made.name], "one of another length is no copy of it"
     assert site.restore(path).failures == ()
     restored(site)
+
+
+def test_a_store_costs_nothing_where_there_is_none() -> None:
+    script = (
+        "import sys, kprov.cli.backup, kprov.cli.status; sys.exit('paramiko' in sys.modules or 'boto3' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_each_kind_of_place_is_known(site: Site, tmp_path: Path) -> None:
+    workspace = site.workspace()
+    found = [
+        backup_places.place_of(workspace, to) for to in (None, str(tmp_path), "sftp://a@store/~/b", "s3://bucket/p")
+    ]
+    own = site.folder / "state" / backup_folder.FOLDER
+    assert [one.where("x") for one in found] == [
+        f"{own}/x", f"{tmp_path}/x", "sftp://a@store/~/b/x", "s3://bucket/p/x",
+    ]  # fmt: skip
+    with pytest.raises(BackupError, match="no place for backups"):
+        backup_places.place_of(workspace, "ftp://store")
