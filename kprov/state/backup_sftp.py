@@ -22,7 +22,7 @@ from kprov.values.errors import BackupError, TransportError
 from kprov.values.model import Connection
 
 _PIECE = 32 * 1024  # bytes of one request: what every server takes
-_AHEAD = 64  # requests on their way
+_WINDOW = 8 << 20  # bytes that are asked for at once
 _STALE = 86400.0  # seconds; what a killed one left is removed by then, and nobody's who is still writing
 
 
@@ -90,11 +90,14 @@ class SftpPlace:
             return file.read(size)
 
     def bring(self, name: str, put: Put) -> None:
-        with self._folder() as server, server.open(name, "rb") as file:
-            size = file.stat().st_size or 0
-            file.prefetch(size, max_concurrent_requests=_AHEAD)
-            while piece := file.read(_PIECE):
-                put(piece)
+        with self._folder() as server:
+            size = server.stat(name).st_size or 0
+            # A file that is asked for ahead keeps some of what it has read for as long as it is open.
+            for window in range(0, size, _WINDOW):
+                ends = min(window + _WINDOW, size)
+                with server.open(name, "rb") as file:
+                    for piece in file.readv([(at, min(_PIECE, ends - at)) for at in range(window, ends, _PIECE)]):
+                        put(piece)
 
     def remove(self, name: str) -> None:
         with self._folder() as server:
