@@ -5,6 +5,7 @@ One control plane and one worker.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,24 @@ def test_a_cluster_whose_every_leaf_has_expired_comes_back_by_up(cluster: LabClu
     assert len(expire(cluster)) > 10
     assert "has ended" in cluster.kprov("status", status=1).text
     cluster.kprov("up", "--yes")
+    assert cluster.get("secret", "kept")["data"] == {"a": "Yg=="}
+    assert workload(cluster) == container
+    well(cluster)
+
+
+def test_a_backup_from_before_a_rotation_of_keys_is_restored_and_written_anew(cluster: LabCluster) -> None:
+    """Its Secrets are encrypted by a key that is no more, and it is encrypted for one that has been replaced."""
+    made = json.loads(cluster.kprov("backup", "--json").stdout)
+    for kind in ("encryption", "backups"):
+        assert "replaced" in cluster.kprov("certs rotate", kind, "--yes").text
+    cluster.kubectl("create", "secret", "generic", "later", "--from-literal=a=b")
+    container = workload(cluster)
+    assert "the Secret" in cluster.kprov(f"backup verify {made['path']}").text
+    cluster.kprov(f"restore {made['path']}", "--yes")
+    assert cluster.get("secret", "kept")["data"] == {"a": "Yg=="}
+    assert "later" not in cluster.kubectl("get", "secrets")
+    assert "rotation of the encryption key: phase issue" in cluster.kprov("status", status=None).text
+    assert "the encryption key: replaced" in cluster.kprov("certs rotate", "--yes").text
     assert cluster.get("secret", "kept")["data"] == {"a": "Yg=="}
     assert workload(cluster) == container
     well(cluster)
