@@ -231,7 +231,7 @@ class _Work:
     def _run(self, seed: Seed | None) -> None:
         """All of `kprov up`, with the members founding out of the snapshot where there is one."""
         workspace = replace(self._workspace, emit=self._noted)
-        prepared = plan_again(workspace, asked_again(workspace, self._intended.fleet), seed)
+        prepared = plan_again(workspace, asked_again(workspace, self._intended.fleet, objects=seed is None), seed)
         if prepared.plan.settled:
             return
         engine = engine_of(workspace, prepared)

@@ -257,13 +257,18 @@ def _keep_what_holds(workspace: Workspace, prepared: Prepared) -> None:
         workspace.store.keep_encryption(document)
 
 
-def asked_again(workspace: Workspace, fleet: Fleet) -> Fleet:
-    """Return what hosts whose locks are held say now, of all that they were asked before."""
+def asked_again(workspace: Workspace, fleet: Fleet, *, objects: bool = False) -> Fleet:
+    """Return what hosts whose locks are held say now, of all that they were asked before.
+
+    objects: whether the cluster's objects are asked for also where no API server answered before, and one does by now.
+    """
     again = {
         name: Question(keys=tuple(seen.asked), deep=workspace.options.deep, locked=True)
         for name, seen in fleet.observations.items()
     }
     asker = next((name for name, seen in fleet.observations.items() if seen.objects is not None), "")
+    if objects and not asker:
+        asker = next((host.name for host in workspace.cluster.group("control_plane") if host.name in again), "")
     if asker and workspace.credential is not None:
         again[asker] = with_objects(again[asker], workspace.credential)
     return ask_again(fleet, again, forks=workspace.options.forks)

@@ -3,6 +3,7 @@ off."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import subprocess
@@ -15,11 +16,14 @@ from typing import Any
 
 import pytest
 from obedient import Machine, Obedient
+from sent import received
 from test_cost import content as content  # the fixture: what binaries and images consist of
 from test_living_cluster import written
 
-from kprov.apply import scripts
+from kprov.apply import scripts, wire
+from kprov.apply.scripts import APPLY_COMMAND
 from kprov.artifacts.progress import Silent
+from kprov.observe.probe import PROBE_COMMAND
 from kprov.roles.api_server import ENCRYPTION
 from kprov.run import backup as run_backup
 from kprov.run import backup_places, host_backups
@@ -35,7 +39,7 @@ from kprov.state.backup_place import kept
 from kprov.state.restore_record import read_record
 from kprov.state.store import Store
 from kprov.transport.base import Result
-from kprov.transport.fake import FakeTransport
+from kprov.transport.fake import Call, FakeTransport
 from kprov.values.errors import ApplyError, BackupError, KprovError, LockedError, PkiError, PreflightError
 from kprov.values.events import Event, Note
 from kprov.values.model import Cluster, Host
@@ -227,6 +231,27 @@ def test_what_a_replaced_key_has_encrypted_is_read_again_after_a_restore_and_wri
     rotation = site.workspace().store.rotation
     assert rotation is not None
     assert (rotation.phase, rotation.done) == ("issue", True), "the old key may be dropped now"
+
+
+def asks_for_objects(call: Call) -> bool:
+    return call.command == PROBE_COMMAND and b"\nobjects\t" in gzip.decompress(call.stdin)
+
+
+def founds(call: Call) -> bool:
+    return any(isinstance(operation, wire.EtcdFlags) for operation in received(call.stdin))
+
+
+def test_what_a_backup_knows_of_other_hosts_is_asked_for_where_no_api_server_ran_before(
+    site: Site, backup: Path
+) -> None:
+    """The nodes of hosts that are no more go only if they are seen, and on new machines nobody could be asked at first."""
+    site.hosts = Members(objects=site.hosts.objects)
+    workspace = site.workspace()
+    with run_restore.intend(workspace, backup, identities(workspace)) as intended:
+        assert run_restore.restore(intended, backup_first=False).failures == ()
+    calls: list[Call] = workspace.transport.calls  # type: ignore[attr-defined]
+    founded = next(number for number, call in enumerate(calls) if call.command == APPLY_COMMAND and founds(call))
+    assert [call.host for call in calls[founded:] if asks_for_objects(call)] == ["cp1"]
 
 
 def cut_off(site: Site, backup: Path, host: str, number: int, when: str) -> bool:
