@@ -189,7 +189,8 @@ def summary(manifest: Manifest) -> dict[str, object]:
 
 def chosen(work: Work, text: str) -> Path:
     """The file that was named, brought here if it is a host's, or the newest one for `latest`. Raises BackupError."""
-    if (there := host_backups.split_word(work.workspace, text)) is not None and not Path(text).exists():
+    there = host_backups.split_word(work.workspace, text) if "://" not in text else None
+    if there is not None and not Path(text).exists():
         return host_backups.bring(work.workspace, *there)
     if text == "latest":
         return host_backups.newest(work.workspace)

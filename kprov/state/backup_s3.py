@@ -21,8 +21,8 @@ from kprov.values.errors import BackupError
 _PART = 16 << 20  # bytes in memory; 10,000 of them are an object's limit
 _PIECE = 1 << 20
 _STALE = timedelta(days=1)  # what a killed one left is removed by then, and nobody's who is still sending
-_TRIES = 4
-_CONNECT, _READ = 10, 60  # seconds
+_TRIES = 3
+_CONNECT, _READ = 5, 60  # seconds
 
 _REFUSALS = (  # codes of the store, what it means, what to do
     (
