@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from kprov.state.sealed import Sink, Source, open_bytes, opening, sealing
+from kprov.state.sealed import open_bytes
+from kprov.state.sealed_stream import Sink, Source, opening, sealing
 from kprov.values.backup import Manifest, decode, encode
 from kprov.values.errors import BackupError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from kprov.state.backup_place import ENDING, Put
 from kprov.state.private import make_folder
-from kprov.state.sealed import Sink
+from kprov.state.sealed_stream import Sink
 from kprov.values.errors import BackupError, LockedError
 
 FOLDER = "backups"  # in the state folder, where nothing else is said

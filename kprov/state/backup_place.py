@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from kprov.state.sealed import Sink
+from kprov.state.sealed_stream import Sink
 from kprov.values.errors import BackupError
 
 ENDING = ".kprov-backup.age"

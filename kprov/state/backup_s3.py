@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from kprov.state.backup_place import ENDING, Put
-from kprov.state.sealed import Sink
+from kprov.state.sealed_stream import Sink
 from kprov.values.backup_place import S3Address, S3Settings
 from kprov.values.errors import BackupError
 

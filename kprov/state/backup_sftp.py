@@ -14,7 +14,7 @@ from typing import Any
 import paramiko
 
 from kprov.state.backup_place import ENDING, Put
-from kprov.state.sealed import Sink
+from kprov.state.sealed_stream import Sink
 from kprov.transport.openssh_config import Files
 from kprov.transport.sftp import sftp
 from kprov.values.backup_place import SftpAddress, SftpSettings
