@@ -141,7 +141,8 @@ class BackupKeys(Keys):
     )
     keep: KeepKeys = Field(
         default_factory=KeepKeys,
-        description="How many timed backups stay; a backup stays that any of these rules keeps.",
+        description="How many timed backups stay, and what `kprov backup prune` leaves; a backup stays that any of these "
+        "rules keeps.",
     )
     recipients: list[Annotated[str, AfterValidator(_recipient)]] = Field(
         default_factory=list,
