@@ -1,4 +1,4 @@
-"""A bucket of an S3-compatible store that backups are kept in, by boto3, which comes with `pip install 'kprov[s3]'`.
+"""A bucket of an S3-compatible store that backups are kept in, by boto3, an extra of kprov's.
 
 A file is sent in parts and is an object when the last one has come; nothing is overwritten.
 """
@@ -192,7 +192,7 @@ def _client(address: S3Address, settings: S3Settings) -> Any:
             "backups cannot be kept in S3 by this installation of kprov",
             where=str(address),
             needed="the library boto3",
-            todo="install it: pip install 'kprov[s3]'",
+            todo="install it beside kprov: pip install boto3",
         ) from None
     config = Config(
         connect_timeout=_CONNECT,
