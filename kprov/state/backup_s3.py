@@ -126,6 +126,7 @@ class S3Place:
     @contextmanager
     def _told(self, name: str = "") -> Iterator[None]:
         """What the library raises becomes a BackupError."""
+        _ = self._client  # tells where the library is not there
         from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped] # an extra
 
         try:

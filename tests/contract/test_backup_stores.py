@@ -317,3 +317,11 @@ def test_credentials_that_are_open_or_none_are_refused(tmp_path: Path, text: str
     with pytest.raises(BackupError, match=says) as caught:
         S3Place(S3Address(bucket="bucket"), S3Settings(endpoint="http://127.0.0.1:1", credentials=path)).names()
     assert "never-show" not in str(caught.value)
+
+
+def test_without_the_library_it_is_told_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("boto3", "botocore.exceptions", "botocore.config"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(BackupError, match="cannot be kept in S3") as caught:
+        write(S3Place(S3Address(bucket="bucket"), s3_settings(tmp_path, "http://127.0.0.1:1")), NAMES[0], b"x")
+    assert "pip install boto3" in caught.value.todo
