@@ -11,7 +11,7 @@ from typing import Any
 
 from kprov.roles import containerd, handlers, registries
 from kprov.roles.documents import arguments
-from kprov.roles.layout import CNI_BIN, cni_conf, program
+from kprov.roles.layout import CNI_BIN, cni_cache, cni_conf, program
 from kprov.roles.templating import render
 from kprov.values.context import Context
 from kprov.values.paths import BIN
@@ -107,7 +107,7 @@ def _cri(ctx: Context) -> Unit:
         "network-plugin": "cni",
         "cni-bin-dir": CNI_BIN,
         "cni-conf-dir": cni_conf(ctx.cluster.network),
-        "cni-cache-dir": "/var/lib/cni/cache",
+        "cni-cache-dir": cni_cache(ctx.host),
         "pod-infra-container-image": ctx.artifact("image-pause").reference,
         "streaming-bind-addr": "127.0.0.1",
     }

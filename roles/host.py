@@ -14,6 +14,7 @@ _MODULES: tuple[str, ...] = ("overlay", "br_netfilter", "nf_conntrack")
 _SYSCTLS: tuple[tuple[str, str], ...] = (
     ("net.ipv4.ip_forward", "1"),
     ("net.bridge.bridge-nf-call-iptables", "1"),  # a service address used between two pods of one bridge
+    ("net.bridge.bridge-nf-call-ip6tables", "1"),  # what those say to each other by IPv6
     ("fs.inotify.max_user_instances", "8192"),
     ("fs.inotify.max_user_watches", "524288"),
 )

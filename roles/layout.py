@@ -10,7 +10,7 @@ from kprov.pki.table import leaf_specs
 from kprov.values import components
 from kprov.values.component import Component
 from kprov.values.context import Context
-from kprov.values.model import Cluster, Facts, NetworkSettings
+from kprov.values.model import Cluster, Facts, Host, NetworkSettings
 from kprov.values.paths import BIN
 from kprov.values.resources import Binary, Certificate, Directory, File
 
@@ -42,6 +42,11 @@ CIPHER_SUITES: tuple[str, ...] = (
 def api_server_url(cluster: Cluster) -> str:
     """Where kubelet and kube-proxy find the API: the local proxy, or the inventory's load balancer."""
     return f"https://127.0.0.1:{PROXY_PORT}" if cluster.api_endpoint is None else f"https://{cluster.api_endpoint}"
+
+
+def cni_cache(host: Host) -> str:
+    """Return where libcni keeps what it gave to whom: cri-dockerd has a folder of its own, others libcni's."""
+    return "/var/lib/cni/cache" if host.runtime == "docker" else "/var/lib/cni"
 
 
 def cni_conf(network: NetworkSettings) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from kprov.roles.layout import CA, api_server_url, ca_file, certificates
+from kprov.roles.layout import CA, api_server_url, ca_file, certificates, cni_cache
+from kprov.roles.network import BRIDGE
 from kprov.roles.node_dns import cache_address
 from kprov.roles.templating import render
 from kprov.values import components
@@ -19,7 +20,7 @@ from kprov.values.resources import Directory, File, Gate, Resource, Unit
 FOLDER = "/opt/kprov/policies"
 SETTINGS = "/etc/kprov/policies.json"
 STATE = "/var/lib/kprov-policies"
-PARTS = ("__main__.py", "node.py", "ranges.py", "rules.py", "watch.py")
+PARTS = ("__main__.py", "labels.py", "node.py", "ranges.py", "rules.py", "table.py", "watch.py")
 _RECORD = components.POLICIES
 _CLIENT = _RECORD.leaf("policies")
 
@@ -49,6 +50,8 @@ def _settings(ctx: Context) -> bytes:
         "node": ctx.host.name,
         "own": str(ctx.pod_cidrs[ctx.host.name]),
         "cache": cache_address(ctx.cluster),
+        "bridge": BRIDGE,
+        "given": f"{cni_cache(ctx.host)}/results",
         "server": api_server_url(ctx.cluster),
         "ca": CA,
         "certificate": f"{_CLIENT}.crt",

@@ -12,10 +12,12 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
+from labels import Pod
 from node import Given, Refused, dropped, joined, load, present
-from rules import Node, Pod, Policy, closed, render
+from rules import Rules, closed
+from table import NOTHING, Node, Table, difference, gone, whole
 from watch import NAMESPACES, PODS, POLICIES, Server, Store, namespace, pod, policy
 
 SETTINGS = "/etc/kprov/policies.json"
@@ -23,22 +25,23 @@ MARK = "/var/lib/kprov-policies/closed"  # is there while there are policies: af
 UNIT = "kprov-policies.service"
 _TOGETHER = 0.05  # seconds: changes that come at once are one
 _LOOK = 15  # seconds between looks at the table
-_NONE = render(Node("", "0.0.0.0/0"), [], {}, [])
+_SIX = "/proc/net/if_inet6"  # is there where the kernel has IPv6
 
 
 class Engine:
     """The loop between what is known and what the kernel holds, and what it tells of itself."""
 
     def __init__(self, settings: "Dict[str, Any]") -> None:
-        self.node = Node(settings["node"], settings["own"], settings["cache"])
+        self.node = node_of(settings)
+        self._rules = Rules(self.node)
         server = Server(settings["server"], settings["ca"], settings["certificate"], settings["key"])
         self._woken = threading.Event()
-        self.given = Given(self._woken.set)
+        self.given = Given(self._woken.set, settings["given"])
         self.pods = Store(server, PODS, pod, self._woken.set)
         self.spaces = Store(server, NAMESPACES, namespace, self._woken.set)
         self.policies = Store(server, POLICIES, policy, self._woken.set)
         self.trouble = "nothing was learned from the API server yet"
-        self._held = ""
+        self._held: "Optional[Table]" = None  # what the kernel has, where it is known
         self.applied, self.seconds = 0, 0.0
         self._seen: "Dict[str, int]" = {}
 
@@ -64,29 +67,27 @@ class Engine:
 
     def look(self) -> None:
         """Look whether the rules are still there, so that they are written again where somebody flushed them."""
-        if self._held not in ("", _NONE) and not present():
+        if self._held not in (None, NOTHING) and not present():
             print(
                 "the rules are gone: something flushed the firewall; they are written again",
                 file=sys.stderr,
                 flush=True,
             )
-            self._held = ""
+            self._held = None
 
     def bring(self) -> None:
         """Bring the kernel to what is known. What nft refuses changes nothing, and is tried again."""
-        policies: "List[Policy]" = list(self.policies.items().values())
         pods: "List[Pod]" = list(self.pods.items().values())
         spaces = {name: labels for (_, name), labels in self.spaces.items().items()}
-        desired = render(self.node, joined(self.node.name, pods, self.given.addresses()), spaces, policies)
+        policies = self.policies.items().values()
+        desired = self._rules.know(joined(self.node.name, pods, self.given.addresses()), spaces, policies)
         if desired == self._held:
             return
         began = time.monotonic()
         if policies:
             _mark()
-        for name, packets in dropped().items():
-            self._seen[name] = self._seen.get(name, 0) + packets
         try:
-            load(desired)
+            self._load(desired)
         except (Refused, OSError, subprocess.SubprocessError) as error:
             if self.trouble != str(error):
                 print("nft does not take the rules, and those of before stay: %s" % error, file=sys.stderr, flush=True)
@@ -97,6 +98,18 @@ class Engine:
         self._held, self.trouble = desired, ""
         self.applied += 1
         self.seconds += time.monotonic() - began
+
+    def _load(self, desired: Table) -> None:
+        """Say what changes; the whole where that is not known, begins or ends, or where the kernel holds something else."""
+        if self._held not in (None, NOTHING) and desired != NOTHING:
+            try:
+                load(difference(self._held, desired))
+                return
+            except Refused:
+                self._held = None
+        for name, packets in dropped().items():  # a new table begins to count at nothing
+            self._seen[name] = self._seen.get(name, 0) + packets
+        load(whole(self.node, desired))
 
     def metrics(self) -> str:
         """Return what is told at /metrics."""
@@ -124,6 +137,12 @@ def _metric(name: str, kind: str, about: str, value: "Any") -> str:
     rows = value if isinstance(value, dict) else {"": value}
     head = "# HELP %s %s\n# TYPE %s %s\n" % (name, about, name, kind)
     return head + "".join("%s%s %s\n" % (name, labels, rows[labels]) for labels in sorted(rows))
+
+
+def node_of(settings: "Dict[str, Any]") -> Node:
+    """Return where the rules stand: what kprov says, and what the kernel has."""
+    given = (settings["node"], settings["own"], settings["cache"], settings["bridge"])
+    return Node(*given, six=os.path.exists(_SIX))
 
 
 def answering(engine: Engine) -> "type[http.server.BaseHTTPRequestHandler]":
@@ -163,14 +182,15 @@ def keep(settings: "Dict[str, Any]") -> None:
 def close(settings: "Dict[str, Any]") -> None:
     """Close the node's pods after a boot, when there were policies before it: until they are known again."""
     if os.path.exists(MARK) and not present():
-        load(closed(Node(settings["node"], settings["own"])))
+        node = node_of(settings)
+        load(whole(node, closed(node)))
 
 
 def stop(settings: "Dict[str, Any]") -> None:
     """Take the rules away when enforcing ends: not when it starts again a moment later, nor when the machine stops."""
     jobs = _said("systemctl", "list-jobs", "--no-legend", UNIT)
     if " stop " in " %s " % " ".join(jobs.split()) and _said("systemctl", "is-system-running").strip() != "stopping":
-        load(_NONE)
+        load(gone(node_of(settings)))
         _unmark()
 
 

@@ -11,19 +11,19 @@ import threading
 import time
 from typing import Any, Callable, Dict, Iterable, List, Tuple
 
-from rules import TABLE, Pod
+from labels import Key, Pod
+from table import COUNTERS, TABLE
 
-GIVEN = "/var/lib/cni/results"  # where libcni, which every runtime uses, writes what it gave to whom
 _INOTIFY_EVENTS = 0x00000008 | 0x00000080 | 0x00000200  # closed after writing, moved to here, deleted
-_COUNTERS = ("ingress", "egress", "unknown")
-
-Key = Tuple[str, str]
 
 
 class Given(threading.Thread):
-    """Who has which address on this node, from the moment it is given: before the first container of the pod starts."""
+    """Who has which address on this node, from the moment it is given: before the first container of the pod starts.
 
-    def __init__(self, changed: "Callable[[], None]", folder: str = GIVEN) -> None:
+    folder: where libcni, which every runtime uses, writes it.
+    """
+
+    def __init__(self, changed: "Callable[[], None]", folder: str) -> None:
         super().__init__(daemon=True, name="addresses")
         self._changed, self._folder = changed, folder
         self._read: "Dict[Tuple[str, int], Tuple[Key, str]]" = {}
@@ -123,7 +123,7 @@ def dropped() -> "Dict[str, int]":
         return {}
     listed = json.loads(done.stdout).get("nftables") or []
     counters = [each["counter"] for each in listed if "counter" in each]
-    return {each["name"]: each["packets"] for each in counters if each["name"] in _COUNTERS}
+    return {each["name"]: each["packets"] for each in counters if each["name"] in COUNTERS}
 
 
 def _nft(arguments: "List[str]", text: str) -> "subprocess.CompletedProcess[str]":

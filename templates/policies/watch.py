@@ -12,7 +12,7 @@ import time
 import urllib.parse
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
-from rules import Labels, Pod, Policy
+from labels import Key, Labels, Pod, Policy
 
 PODS = "/api/v1/pods"
 NAMESPACES = "/api/v1/namespaces"
@@ -21,8 +21,6 @@ _PAGE = 500
 _WATCH = 300  # seconds of one watch: after them the certificate is read again
 _SILENCE = 100  # seconds: the server says something once a minute, so that one that is silent for longer is gone
 _LONGEST_PAUSE = 5.0
-
-Key = Tuple[str, str]
 
 
 class Stale(Exception):

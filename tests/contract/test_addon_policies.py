@@ -12,7 +12,7 @@ from typing import Any
 
 import policy_room
 import pytest
-from policy_room import NODES, OWN, PLACES, answers, rules, watch, within
+from policy_room import NODES, PLACES, answers, watch, within
 
 from kprov.addon.choose import by_name
 from kprov.addon.exposure import filled
@@ -71,7 +71,7 @@ def load(name: str, found: list[Mapping[str, Any]]) -> None:
     policies = [watch.policy(item) for item in found if item["kind"] == "NetworkPolicy"]
     assert policies
     for node in NODES:
-        text = rules.render(rules.Node(node.name, OWN[node.name]), pods, {**policy_room.SPACES, name: {}}, policies)
+        text = policy_room.rendered(node, pods, {**policy_room.SPACES, name: {}}, policies)
         within(node, "nft", "-f", "-", stdin=text)
 
 

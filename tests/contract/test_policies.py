@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import policy_room
 import pytest
-from policy_room import NODE_PORT, NODES, OWN, PLACES, SERVICE, answers, load, within
+from policy_room import NODE_PORT, NODES, PLACES, SERVICE, answers, ask, judged, load, on, rules, within
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("nft") is None, reason="namespaces and nft need root, and nft"
@@ -24,14 +24,6 @@ EVERY = [f"{a}>{b}" for a in "xywz" for b in "xywz" if a != b]
 def room() -> Iterator[policy_room.Room]:
     with policy_room.room() as made:
         yield made
-
-
-def ask(words: str) -> tuple[str, str, str, int]:
-    """Read `x>y`, `x>y:81`, `x>y/UDP:53`."""
-    pair, _, port = words.partition(":")
-    pair, _, protocol = pair.partition("/")
-    source, _, target = pair.partition(">")
-    return source, target, protocol or "TCP", int(port or 80)
 
 
 # Policies in namespace a unless they say another; then what passes and what does not.
@@ -226,9 +218,7 @@ TABLE: dict[str, tuple[str, list[str], list[str]]] = {
 def test_who_reaches_whom(name: str) -> None:
     text, passes, ends = TABLE[name]
     load(text)
-    questions = [*passes, *ends]
-    found = dict(zip(questions, answers([ask(words) for words in questions]), strict=True))
-    assert found == {**dict.fromkeys(passes, True), **dict.fromkeys(ends, False)}
+    assert judged(passes, ends) == {**dict.fromkeys(passes, True), **dict.fromkeys(ends, False)}
 
 
 def test_a_policy_holds_for_connections_that_stood_before_it() -> None:
@@ -267,7 +257,7 @@ def test_a_pod_that_is_not_known_yet_is_closed_while_there_are_policies() -> Non
 def test_after_a_boot_a_nodes_pods_begin_closed_and_the_node_itself_is_not() -> None:
     load("")
     node = NODES[0]
-    within(node, "nft", "-f", "-", stdin=policy_room.rules.closed(policy_room.rules.Node(node.name, OWN[node.name])))
+    within(node, "nft", "-f", "-", stdin=policy_room.table.whole(on(node), rules.closed(on(node))))
     assert answers([ask("x>y"), ask("x>z"), ask("z>x"), ask("w>z"), ask("n1>z"), ask("n1>10.244.1.1")]) == [
         *(False, False, False),
         *(True, True, True),

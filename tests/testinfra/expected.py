@@ -63,7 +63,11 @@ PUBLIC: Mapping[str, frozenset[int]] = {
 }
 READ_ONLY_KUBELET = 10255
 
-_SYSCTLS: Mapping[str, str] = {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "1"}
+_SYSCTLS: Mapping[str, str] = {
+    "net.ipv4.ip_forward": "1",
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.bridge.bridge-nf-call-ip6tables": "1",
+}
 _KERNEL_DEFAULTS: Mapping[str, str] = {
     "vm.overcommit_memory": "1",
     "vm.panic_on_oom": "0",

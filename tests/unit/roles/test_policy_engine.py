@@ -6,37 +6,21 @@ Who reaches whom by its rules is asked of a real kernel in tests/contract/test_p
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import sys
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
+from policy_parts import FOLDER, labels, main, node, rules, table, watch
 
 from kprov.roles.policies import PARTS
 
-FOLDER = Path(__file__).parents[3] / "templates" / "policies"
-SETTINGS = {"node": "w1", "own": "10.244.1.0/24", "cache": "", "server": "https://127.0.0.1:1", "ca": "", "port": 0}
-
-
-def loaded(name: str) -> ModuleType:
-    sys.path.insert(0, str(FOLDER))
-    spec = importlib.util.spec_from_file_location(f"policies_{name.strip('_')}", FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.path.remove(str(FOLDER))
-    return module
-
-
-main, node = loaded("__main__"), sys.modules["node"]
-rules, watch = sys.modules["rules"], sys.modules["watch"]
+SETTINGS = {"node": "w1", "own": "10.244.1.0/24", "cache": "", "bridge": "cni0", "server": "https://127.0.0.1:1"}
+SETTINGS |= {"ca": "", "port": 0, "given": "/nowhere"}
 
 
 def pod_item(name: str = "p", **changes: Any) -> dict[str, Any]:
@@ -209,36 +193,35 @@ def test_addresses_are_read_from_what_the_runtime_was_given(tmp_path: Path) -> N
 
 
 def test_what_the_runtime_gave_comes_before_what_the_api_tells() -> None:
-    here = rules.Pod("a", "new", "w1", "", {})
-    old = rules.Pod("a", "old", "w1", "10.244.1.5", {})  # its address is another's by now
-    there = rules.Pod("a", "there", "w2", "10.244.1.5", {})
-    waiting = rules.Pod("a", "waiting", "w1", "", {})
+    here = labels.Pod("a", "new", "w1", "", {})
+    old = labels.Pod("a", "old", "w1", "10.244.1.5", {})  # its address is another's by now
+    there = labels.Pod("a", "there", "w2", "10.244.1.5", {})
+    waiting = labels.Pod("a", "waiting", "w1", "", {})
     found = node.joined("w1", [here, old, there, waiting], {("a", "new"): "10.244.1.5", ("a", "gone"): "10.244.1.9"})
     assert [(pod.name, pod.address) for pod in found] == [("new", "10.244.1.5"), ("there", "10.244.1.5")]
 
 
 def test_the_nodes_dns_cache_is_reached_by_those_who_may_ask_cluster_dns() -> None:
-    dns = rules.Pod("kube-system", "coredns", "w2", "10.244.2.9", {"k8s-app": "kube-dns"})
-    other = rules.Pod("kube-system", "other", "w2", "10.244.2.8", {})
-    own = rules.Pod("a", "p", "w1", "10.244.1.5", {})
+    dns = labels.Pod("kube-system", "coredns", "w2", "10.244.2.9", {"k8s-app": "kube-dns"})
+    other = labels.Pod("kube-system", "other", "w2", "10.244.2.8", {})
+    own = labels.Pod("a", "p", "w1", "10.244.1.5", {})
     allowed = {"to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}]}
-    policy = rules.Policy("a", "dns", {}, None, [allowed])
+    policy = labels.Policy("a", "dns", {}, None, [allowed])
     spaces: Mapping[str, Any] = {"a": {}, "kube-system": {}}
-    text = rules.render(rules.Node("w1", "10.244.1.0/24", "169.254.20.10"), [dns, other, own], spaces, [policy])
+    here = table.Node("w1", "10.244.1.0/24", "169.254.20.10")
+    text = table.whole(here, rules.Rules(here).know([dns, other, own], spaces, [policy]))
     assert "elements = { 10.244.2.9, 169.254.20.10 }" in text
-    others = rules.Policy(
+    others = labels.Policy(
         "a", "dns", {}, None, [{"to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"a": "b"}}}]}]
     )
-    text = rules.render(
-        rules.Node("w1", "10.244.1.0/24", "169.254.20.10"),
-        [dns, other._replace(labels={"a": "b"}), own],
-        spaces,
-        [others],
-    )
+    text = table.whole(here, rules.Rules(here).know([dns, other._replace(labels={"a": "b"}), own], spaces, [others]))
     assert "169.254.20.10" not in text
 
 
 # -- when rules are written
+
+
+NONE = "table ip kprov-policies\ndelete table ip kprov-policies\n"
 
 
 class Kernel:
@@ -257,6 +240,7 @@ class Kernel:
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernel:
     made = Kernel()
+    monkeypatch.setattr(main, "_SIX", str(tmp_path / "none"))
     monkeypatch.setattr(main, "load", made.load)
     monkeypatch.setattr(main, "dropped", lambda: {"ingress": 3})
     monkeypatch.setattr(main, "MARK", str(tmp_path / "closed"))
@@ -274,7 +258,7 @@ def engine(kernel: Kernel, tmp_path: Path) -> Any:
 def test_rules_are_written_when_they_change_and_only_then(engine: Any, kernel: Kernel) -> None:
     assert engine.trouble == "nothing was learned from the API server yet"
     engine.bring()
-    assert (kernel.loaded, engine.trouble) == ([main._NONE], "")
+    assert (kernel.loaded, engine.trouble) == ([NONE], "")
     engine.policies.take("ADDED", policy_item())
     for _ in range(2):
         engine.bring()
@@ -283,7 +267,7 @@ def test_rules_are_written_when_they_change_and_only_then(engine: Any, kernel: K
     assert Path(main.MARK).exists()
     engine.policies.take("DELETED", policy_item())
     engine.bring()
-    assert kernel.loaded[2:] == [main._NONE]
+    assert kernel.loaded[2:] == [NONE]
     assert not Path(main.MARK).exists()
 
 
@@ -332,6 +316,32 @@ def test_what_nft_refuses_is_told_once_and_tried_again(
     assert (len(kernel.loaded), engine.trouble) == (1, "")
 
 
+def test_only_what_changes_is_told_to_the_kernel_and_the_whole_where_it_holds_something_else(
+    engine: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.policies.take("ADDED", policy_item())
+    engine.bring()
+    engine.pods.take("ADDED", pod_item("q", podIPs=[{"ip": "10.244.1.6"}]))
+    engine.bring()
+    assert "delete table" in kernel.loaded[0]
+    assert "delete table" not in kernel.loaded[1]
+    assert "add element ip kprov-policies known { 10.244.1.6 }" in kernel.loaded[1]
+    assert "10.244.1.5" not in kernel.loaded[1]
+    assert engine.metrics().count("applied_total 2") == 1
+
+    def refuse(text: str) -> None:
+        if "delete table" not in text:
+            raise main.Refused("no such chain")
+        kernel.loaded.append(text)
+
+    monkeypatch.setattr(main, "load", refuse)
+    engine.pods.take("DELETED", pod_item("q"))
+    engine.bring()
+    assert "delete table" in kernel.loaded[2]
+    assert "10.244.1.6" not in kernel.loaded[2]
+    assert engine.trouble == ""
+
+
 def test_metrics_go_on_counting_where_a_new_table_begins_at_nothing(engine: Any) -> None:
     engine.bring()
     engine.policies.take("ADDED", policy_item())
@@ -353,7 +363,7 @@ def test_a_node_that_boots_begins_closed_where_there_were_policies(
     main.close(SETTINGS)
     assert bool(kernel.loaded) == closes
     if closes:
-        assert "set known { type ipv4_addr; elements = { 10.244.1.1 } }" in kernel.loaded[0]
+        assert "set known { type ipv4_addr; elements = { 10.244.1.1 }; }" in kernel.loaded[0]
 
 
 @pytest.mark.parametrize(
@@ -371,7 +381,7 @@ def test_only_a_stop_that_was_asked_for_takes_the_rules_away(
     monkeypatch.setattr(main, "_said", lambda *words: jobs if "list-jobs" in words else system)
     main._mark()
     main.stop(SETTINGS)
-    assert (kernel.loaded == [main._NONE]) == goes
+    assert (kernel.loaded == [NONE]) == goes
     assert Path(main.MARK).exists() != goes
 
 
