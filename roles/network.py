@@ -152,13 +152,14 @@ def settings(ctx: Context, *, tunnel: NetworkSettings | None, routes: NetworkMod
 
 
 def _closed(ctx: Context) -> Iterable[str]:
-    """What pods must not reach: etcd, sshd and kubelet of every host whose address is known here, and the metadata."""
+    """What pods must not reach of every host whose address is known here, and the metadata."""
     if ctx.cluster.network.hosts == "open":
         return
     etcd = (components.ETCD.port("clients"), components.ETCD.port("peers"))
     read = any(ctx.cluster.addon(name) is not None for name in _READ_KUBELETS)
     kubelet = () if read else (components.KUBELET.port("https"),)
-    ports = {*etcd, *kubelet, *(host.connection.port or _SSH for host in ctx.cluster.hosts)}
+    proxy = components.KUBE_PROXY.port("health")
+    ports = {*etcd, *kubelet, proxy, *(host.connection.port or _SSH for host in ctx.cluster.hosts)}
     yield f"closed {','.join(map(str, sorted(ports)))}"
     for host in ctx.cluster.hosts:
         try:

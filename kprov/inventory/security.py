@@ -38,9 +38,18 @@ _MORE = """\
   - **kubelet** has lost loading of modules, the clock, reboot, wake-ups and `MAC_OVERRIDE`. It mounts volumes that containers
     must see, so there is no mount namespace; it starts the programs of volume plugins and `mkfs`, which need system calls,
     devices and the other capabilities; it writes files that users in pods must read, makes cgroups and sets the kernel.
-- **Pods** reach neither etcd, sshd nor kubelet of the hosts, nor the cloud's metadata (networks `routed` and `vxlan`), which
-  only passwords and mTLS guard. `network: {hosts: open}` opens them; kubelet's port stays open while metrics-server or
-  monitoring is enabled, whose pods read it.
+- **Pods** reach neither etcd (2379, 2380), sshd, kubelet (10250) nor kube-proxy (10256) of the hosts, nor the cloud's
+  metadata, by IPv4 and IPv6 (networks `routed` and `vxlan`). `network: {hosts: open}` opens them. Of what kprov runs on
+  hosts, pods reach:
+
+  | port | when | why, and what guards it |
+  | --- | --- | --- |
+  | 6443, API servers | always | pods ask the API; certificates and tokens |
+  | 10250, kubelet | with metrics-server or monitoring | their pods read it. All may knock; the API server judges tokens |
+  | 10270, metrics proxy | with monitoring | its pod reads it. One client certificate is let in, to metrics alone |
+  | the DNS cache (169.254.20.10) | with node-local-dns | pods ask it |
+
+  All else listens on loopback. What you run on hosts beside it, pods reach: a NetworkPolicy of egress closes that too.
 - **NetworkPolicies** are enforced on every node with the networks `routed` and `vxlan`
   ([networks](networks.md#networkpolicies));
   `calico` and `cilium` do so by themselves. Where nothing enforces them, `kprov plan` and `kprov status` count those that

@@ -123,10 +123,29 @@ close_nftables() { # before pods' packets get their node's address; a drop here 
     echo "chain out { type filter hook forward priority filter
         iifname $BRIDGE ip daddr $METADATA tcp dport != 53 drop
         iifname $BRIDGE ip daddr { $(hosts ', ') } tcp dport { $CLOSED } drop; }
-    chain hosts { type filter hook input priority filter; iifname $BRIDGE tcp dport { $CLOSED } drop; }"
+    $(close_input_nftables)"
+}
+
+close_input_nftables() { echo "chain hosts { type filter hook input priority filter; iifname $BRIDGE tcp dport { $CLOSED } drop; }"; }
+
+# Pods are given no address of IPv6, but each link has one of itself, by which they reach the node they are on.
+six() { [ -e /proc/net/if_inet6 ]; }
+
+not_by_six() { echo "pods reach this node's ports by IPv6: its kernel takes no rule for that" >&2; }
+
+close_six() {
+    six || return 0
+    nft -f - << RULES
+table ip6 kprov
+delete table ip6 kprov
+table ip6 kprov {
+    ${CLOSED:+$(close_input_nftables)}
+}
+RULES
 }
 
 rules_nftables() {
+    close_six || not_by_six
     nft -f - << RULES
 table ip kprov
 delete table ip kprov
@@ -141,10 +160,12 @@ table ip kprov {
 RULES
 }
 
+iptables=iptables # or ip6tables
+
 chain() { # table, parent, chain: an empty chain of ours, first in its parent
-    iptables -w -t "$1" -N "$3" 2> /dev/null
-    iptables -w -t "$1" -F "$3" || return 1
-    iptables -w -t "$1" -C "$2" -j "$3" 2> /dev/null || iptables -w -t "$1" -I "$2" 1 -j "$3"
+    $iptables -w -t "$1" -N "$3" 2> /dev/null
+    $iptables -w -t "$1" -F "$3" || return 1
+    $iptables -w -t "$1" -C "$2" -j "$3" 2> /dev/null || $iptables -w -t "$1" -I "$2" 1 -j "$3"
 }
 
 rules_iptables() {
@@ -156,9 +177,19 @@ rules_iptables() {
 }
 
 close_iptables() { # of their own node here, of others in KPROV-FORWARD
+    close_input || return 1
+    if six; then iptables=ip6tables; close_input || not_by_six; iptables=iptables; fi
+}
+
+close_input() {
     [ -n "$CLOSED" ] || { drop_chain filter INPUT KPROV-HOSTS; return 0; }
     chain filter INPUT KPROV-HOSTS &&
-        iptables -w -A KPROV-HOSTS -i $BRIDGE -p tcp -m multiport --dports "$CLOSED" -j DROP
+        $iptables -w -A KPROV-HOSTS -i $BRIDGE -p tcp -m multiport --dports "$CLOSED" -j DROP
+}
+
+open_input() { # also by IPv6, which only this chain is of
+    drop_chain filter INPUT KPROV-HOSTS
+    iptables=ip6tables; drop_chain filter INPUT KPROV-HOSTS; iptables=iptables
 }
 
 close_forward() {
@@ -189,9 +220,8 @@ forward() {
 
 drop_other() { # what we wrote while kube-proxy's mode was another one
     case $NAT in
-    nftables) drop_chain nat POSTROUTING KPROV-MASQUERADE; drop_chain filter INPUT KPROV-VXLAN
-              drop_chain filter INPUT KPROV-HOSTS ;;
-    iptables) nft delete table ip kprov 2> /dev/null ;;
+    nftables) drop_chain nat POSTROUTING KPROV-MASQUERADE; drop_chain filter INPUT KPROV-VXLAN; open_input ;;
+    iptables) nft delete table ip kprov 2> /dev/null; nft delete table ip6 kprov 2> /dev/null ;;
     esac
     return 0
 }
@@ -234,10 +264,10 @@ keep() { # routes vanish when a link goes down or its owner is restarted: put th
 }
 
 drop_chain() { # table, parent, chain
-    command -v iptables > /dev/null 2>&1 || return 0
-    iptables -w -t "$1" -D "$2" -j "$3" 2> /dev/null
-    iptables -w -t "$1" -F "$3" 2> /dev/null
-    iptables -w -t "$1" -X "$3" 2> /dev/null
+    command -v $iptables > /dev/null 2>&1 || return 0
+    $iptables -w -t "$1" -D "$2" -j "$3" 2> /dev/null
+    $iptables -w -t "$1" -F "$3" 2> /dev/null
+    $iptables -w -t "$1" -X "$3" 2> /dev/null
 }
 
 stop() {
@@ -247,9 +277,10 @@ stop() {
     restore_filters
     remove_tunnel
     nft delete table ip kprov 2> /dev/null
+    nft delete table ip6 kprov 2> /dev/null
     drop_chain filter FORWARD KPROV-FORWARD
     drop_chain filter INPUT KPROV-VXLAN
-    drop_chain filter INPUT KPROV-HOSTS
+    open_input
     drop_chain nat POSTROUTING KPROV-MASQUERADE
     return 0
 }

@@ -118,10 +118,10 @@ def test_settings_that_exclude_kprovs_own_leave_these_out() -> None:
 
 
 def test_pods_are_kept_from_hosts_unless_it_is_open_and_from_kubelets_unless_an_addon_reads_them() -> None:
-    assert _settings()[-3:] == ["closed 22,2222,2379,2380,10250", "host 192.0.2.1", "host 192.0.2.2"]
+    assert _settings()[-3:] == ["closed 22,2222,2379,2380,10250,10256", "host 192.0.2.1", "host 192.0.2.2"]
     assert not [line for line in _settings(network={"hosts": "open"}) if line.startswith(("closed", "host"))]
     for name in ("metrics-server", "monitoring"):
-        assert "closed 22,2222,2379,2380" in _settings(addons=[{"name": name}])
+        assert "closed 22,2222,2379,2380,10256" in _settings(addons=[{"name": name}])
 
 
 def test_backups_on_hosts_are_no_part_of_the_data_that_goes_with_a_cluster() -> None:

@@ -1,0 +1,83 @@
+"""What pods reach of the node below them and of others with `hosts: closed`, by kprov's own script, in a real kernel."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import policy_room
+import pytest
+from policy_room import NODES, OWN, PLACES, answers, ask, judged
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("nft") is None, reason="namespaces and nft need root, and nft"
+)
+
+SCRIPT = Path(__file__).parents[2] / "templates" / "network" / "kprov-network.sh"
+CLOSED = ["y>10.244.1.1:80", "y>n1:80", "y>n2:80", "y>n2:81", "x>n1:81"]
+OPEN = ["y>n1:8080", "y>n2:8080", "y>x:80", "x>w:81", "n2>n1:80", "out>n1:81", "n1>n2:80", "n1>x:80"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room() -> Iterator[policy_room.Room]:
+    with policy_room.room() as made:
+        yield made
+
+
+def kept(folder: Path, nat: str, closed: str) -> None:
+    """Run kprov's script on the first node, once."""
+    node, other = NODES
+    lines = ["pods 10.244.0.0/16", f"own {OWN[node.name]}", f"nat {nat}", f"route {OWN[other.name]} {other.address}"]
+    lines += [f"closed {closed}", *(f"host {each.address}" for each in NODES)] if closed else []
+    (folder / "network.conf").write_text("\n".join(lines) + "\n")
+    script = SCRIPT.read_text().replace("/etc/kprov/network.conf", f"{folder}/network.conf")
+    script = script.replace("/run/kprov-network", f"{folder}/list")
+    assert "while sleep 15; do" in script
+    (folder / "script").write_text(script.replace("while sleep 15; do", "while false; do"))
+    inside = ["ip", "netns", "exec", node.namespace, "sh", str(folder / "script")]
+    subprocess.run([*inside, "keep"], check=True, timeout=60)
+    subprocess.run([*inside, "check"], check=True, timeout=60)
+
+
+def opens_by_six(port: int) -> bool:
+    """Ask the node by the address that its bridge has of itself."""
+    said = policy_room.within(NODES[0], "ip", "-6", "-o", "address", "show", "dev", "cni0")
+    address = next(word for word in said.split() if word.startswith("fe80")).split("/")[0]
+    with (
+        policy_room.socket_in(NODES[0], socket.SOCK_STREAM, family=socket.AF_INET6) as server,
+        policy_room.socket_in(PLACES["y"], socket.SOCK_STREAM, family=socket.AF_INET6) as client,
+    ):
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(("::", port))
+        server.listen()
+        client.settimeout(1.5)
+        number = int(policy_room.within(PLACES["y"], "cat", "/sys/class/net/eth0/ifindex"))
+        try:
+            client.connect((address, port, 0, number))
+        except OSError:
+            return False
+        return True
+
+
+@pytest.mark.parametrize("nat", ["nftables", "iptables"])
+def test_pods_reach_no_closed_port_of_any_host_and_no_other_is_closed(tmp_path: Path, nat: str) -> None:
+    """By the tools of either mode of kube-proxy's."""
+    if nat == "iptables" and shutil.which("iptables") is None:
+        pytest.skip("no iptables")
+    kept(tmp_path, nat, "80,81")
+    assert judged(OPEN, CLOSED) == {**dict.fromkeys(OPEN, True), **dict.fromkeys(CLOSED, False)}
+    if Path("/proc/net/if_inet6").exists():
+        deadline = time.monotonic() + 20
+        while not opens_by_six(8080):  # addresses are tried for a second or two before they are used
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        assert not opens_by_six(80)
+    kept(tmp_path, nat, "")
+    assert answers([ask(words) for words in CLOSED]) == [True] * len(CLOSED)
+    assert not Path("/proc/net/if_inet6").exists() or opens_by_six(80)
