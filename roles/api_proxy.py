@@ -11,10 +11,22 @@ from kprov.roles.layout import API_PORT, CA, PROXY_PORT, ca_file
 from kprov.roles.templating import render
 from kprov.values import components
 from kprov.values.addresses import hostport
+from kprov.values.api_settings import EncryptionSettings
 from kprov.values.context import Context
 from kprov.values.resources import FILE, File, Gate, Resource, Unit
 
 CONFIG = "/etc/kubernetes/api-proxy.cfg"
+
+
+def _checks(encryption: EncryptionSettings) -> tuple[tuple[str, str], ...]:
+    """Return backends, the best first, and what makes a server one of them.
+
+    An API server is not ready while a KMS is away, though it lacks nothing that nodes ask for; where that holds for all of
+    them, nodes still reach one.
+    """
+    kms = any("kms" in provider for provider in encryption.providers)
+    without = ("kube-apiserver-without-kms", "/readyz?exclude=kms-providers")
+    return ("kube-apiserver", "/readyz"), *([without] if kms else [])
 
 
 def resources(ctx: Context) -> Iterable[Resource]:
@@ -27,6 +39,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
         port=PROXY_PORT,
         ca=CA,
         servers=servers,
+        checks=_checks(ctx.cluster.api.encryption),
     )
     yield ca_file(ctx)
     yield File(path=CONFIG, content=config, check=("/usr/sbin/haproxy", "-c", "-f", FILE))

@@ -161,6 +161,6 @@ class EncryptionKeys(Keys):
         "`secret: {file: PATH}` or `{env: NAME}`.",
         json_schema_extra=procedure(
             "every API server learns to read with the new key, then writes with it, then every object is written again; "
-            "the old key goes last. No restart"
+            "the old key goes last. No restart, but of kube-api-proxy where a kms comes or goes"
         ),
     )
