@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 import yaml
 from doors_site import Issuer, Site, serving
 from lab_cluster import CommandFailed, LabCluster, kubectl_path, until
+
+from kprov.lab import machines
 
 pytestmark = pytest.mark.lab
 
@@ -105,8 +108,12 @@ def test_pods_reach_neither_ports_of_machines_nor_the_metadata(cluster: LabClust
     cluster.sh("cp2", "ip address add 169.254.169.254/32 dev host0")
     cluster.sh("cp1", f"ip route add 169.254.169.254 via {addresses['cp2']}")
     assert "open" in cluster.sh("cp1", "timeout 2 bash -c 'exec 3<>/dev/tcp/169.254.169.254/22' && echo open")
-    closed = [("cp1", 22), ("cp1", 2379), ("cp1", 2380), ("cp2", 22)]
+    closed = [("cp1", 22), ("cp1", 2379), ("cp1", 2380), ("cp2", 22), ("cp1", 10256), ("cp2", 10256)]
     assert [row for row in closed if connects(cluster, addresses[row[0]], row[1])] == []
+    said = cluster.sh("cp1", "ip -6 -o address show dev cni0 scope link")
+    by_six = next(word for word in said.split() if word.startswith("fe80")).split("/")[0] + "%eth0"
+    assert not connects(cluster, by_six, 22)
+    assert connects(cluster, by_six, 6443)
     assert not connects(cluster, "169.254.169.254", 22)
     assert connects(cluster, addresses["cp2"], 6443)
     assert connects(cluster, addresses["cp2"], 10250)  # metrics-server reads it
@@ -400,4 +407,59 @@ def test_what_encrypts_becomes_another_and_every_object_is_written_again(cluster
     assert set(stored(cluster, "configmaps")) == {"plain"}
     assert len(cluster.get("secrets")["items"]) >= 520
     assert "mine" not in cluster.sh("cp1", f"cat {FOLDER}/encryption.yaml")
+    assert started(cluster) == before
+
+
+KMS = (
+    "systemd-run --unit=kms -p RuntimeDirectory=kms -p RuntimeDirectoryPreserve=yes"
+    " /usr/local/bin/kms /run/kms/own.sock /etc/kms.key"
+)
+
+
+def run_kms(cluster: LabCluster) -> None:
+    """Put the plugin of tests/e2e/kms on every host with an API server, with one key, and start it."""
+    program = cluster.folder / "kms"
+    build = {**os.environ, "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0", "GOWORK": "off"}
+    subprocess.run(["go", "build", "-o", program, "."], cwd=Path(__file__).parent / "kms", env=build, check=True)
+    for host in HOSTS:
+        machines.put(cluster.lab.machine(host), program, "/usr/local/bin/kms")
+        cluster.sh(
+            host, "chmod 755 /usr/local/bin/kms; umask 077; printf 0123456789abcdef0123456789abcdef > /etc/kms.key"
+        )
+        cluster.sh(host, KMS)
+
+
+@pytest.mark.long
+def test_a_kms_encrypts_goes_away_and_comes_back(cluster: LabCluster) -> None:
+    """While it is away everywhere no API server is ready, and nodes still reach one."""
+    run_kms(cluster)
+    cluster.kubectl("create", "secret", "generic", "sealed", "--from-literal=a=a")
+    before = started(cluster)
+    provider = {"kms": {"apiVersion": "v2", "name": "own", "endpoint": "unix:///run/kms/own.sock"}}
+    settings(cluster, encryption={"resources": ["secrets"], "providers": [provider]})
+    told = cluster.kprov("up", "--yes").text
+    secrets = stored(cluster, "secrets")
+    assert set(secrets) == {"k8s:enc:kms"}
+    assert f"{secrets['k8s:enc:kms']} secrets" in told
+    assert cluster.kprov("plan").status == 0
+
+    for host in HOSTS:
+        cluster.sh(host, "systemctl kill --signal=KILL kms; sleep 1; systemctl reset-failed kms")
+    until(
+        lambda: cluster.kprov("status", status=1).text.count("NOT READY") >= len(HOSTS), seconds=60, what="it is told"
+    )
+    for _ in range(8):  # a node that says nothing for 50 s is not Ready
+        time.sleep(10)
+        assert cluster.nodes() == dict.fromkeys(HOSTS, True)
+    assert cluster.kubectl("get", "secret", "sealed", "-o", "jsonpath={.data.a}") == "YQ=="
+    for host in HOSTS:
+        cluster.sh(host, KMS)
+    until(lambda: cluster.kprov("status", status=None).status == 0, seconds=60, what="all is well again")
+
+    cluster.edit(lambda document: document["cluster"].pop("encryption"))
+    cluster.kprov("up", "--yes")
+    assert set(stored(cluster, "secrets")) == {"k8s:enc:secretbox"}
+    for host in HOSTS:
+        cluster.sh(host, "systemctl stop kms")
+    assert cluster.kubectl("get", "secret", "sealed", "-o", "jsonpath={.data.a}") == "YQ=="
     assert started(cluster) == before
