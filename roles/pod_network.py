@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Network
 from itertools import pairwise
@@ -42,13 +42,17 @@ def cidr_text(cidr: IPv4Network) -> str:
 
 
 def allocate(
-    cluster: Cluster, tables: Mapping[str, bytes], nodes: Mapping[str, IPv4Network] = _NONE
+    cluster: Cluster,
+    tables: Mapping[str, bytes],
+    nodes: Mapping[str, IPv4Network] = _NONE,
+    leaving: Collection[str] = (),
 ) -> dict[str, IPv4Network]:
     """Return the pod network of every node.
 
     Args:
         tables: host name → the record found there.
         nodes: what Node objects have, as far as it is known, also those of hosts that the inventory does not name.
+        leaving: those of them that kprov made and removes in this run: what they have stands in nobody's way.
 
     A Node's own network wins: Kubernetes takes no other while it exists. Then the inventory's choice, then what is recorded
     (the host's own record before its peers'), then the lowest that overlaps no other.
@@ -64,7 +68,7 @@ def allocate(
         if host.name not in nodes and host.pod_cidr is None and any(cidr.overlaps(net) for net in nodes.values()):
             continue  # a record of before that a node has by now
         taken[host.name] = result[host.name] = cidr
-    _refuse_overlaps(taken)
+    _refuse_overlaps({name: cidr for name, cidr in taken.items() if name not in leaving})
     free = _free(cluster.pod_cidr, cluster.pod_cidr_node_prefix, taken.values())
     for host in cluster.nodes:
         if host.name not in result:

@@ -159,7 +159,9 @@ def _contexts(
     tables = {
         name: seen.texts[POD_CIDRS] for name, seen in observations.items() if seen.records and POD_CIDRS in seen.texts
     }
-    pod_cidrs = pod_network.allocate(cluster, tables, node_object_networks(observations))
+    pod_cidrs = pod_network.allocate(
+        cluster, tables, node_object_networks(observations), _leaving_nodes(cluster, observations)
+    )
     made: dict[object, tuple[tuple[object, ...], Any]] = {}
     contexts = {
         host.name: Context(
@@ -175,6 +177,13 @@ def _contexts(
         if host.name in observations
     }
     return contexts, pod_cidrs
+
+
+def _leaving_nodes(cluster: Cluster, observations: Mapping[str, Observation]) -> frozenset[str]:
+    """Nodes that kprov made, of hosts that the inventory names no more: after a restore on other hosts, all of before."""
+    live = next((seen.objects for seen in observations.values() if seen.objects is not None), ())
+    staying = {host.name for host in cluster.nodes}
+    return frozenset(name for _, kind, _, name in listed(live) if kind == "Node") - staying
 
 
 def plan_cluster(

@@ -190,6 +190,9 @@ class Obedient:
         if asked.asked[:2] == ("get", "--raw"):
             resources = [{"name": name, "verbs": ["list", "update"]} for name in ("secrets", "configmaps")]
             return Answer(code=0, text=json.dumps({"resources": resources}))
+        if asked.asked[:2] == ("get", "configmap"):
+            there = {key[3] for key in self.objects if key[1] == "ConfigMap"}
+            return Answer(code=0, text="".join(f"configmap/{name}\n" for name in asked.asked if name in there))
         if asked.asked[0] == "apply":
             self._keep(payload[asked.stdin])
         names = sorted(item["metadata"]["name"] for item in self.objects.values() if item["kind"] == "Node")

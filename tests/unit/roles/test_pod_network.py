@@ -108,3 +108,10 @@ def test_networks_of_different_sizes_that_overlap_are_told() -> None:
 def test_a_host_that_comes_back_leaves_what_another_node_has_by_now() -> None:
     table = {"b": b"b 10.244.0.0/24\n"}
     assert allocate(cluster("a", "b"), table, {"a": Net("10.244.0.0/24")})["b"] == Net("10.244.1.0/24")
+
+
+def test_what_a_node_has_that_leaves_stands_in_nobodys_way() -> None:
+    nodes = {"gone": Net("10.244.0.0/24"), "a": Net("10.244.0.0/24")}
+    with pytest.raises(PreflightError, match="same pod network"):
+        allocate(cluster("a", "new"), {}, nodes)
+    assert allocate(cluster("a", "new"), {}, nodes, {"gone"}) == {"a": nodes["a"], "new": Net("10.244.1.0/24")}

@@ -254,6 +254,24 @@ def test_what_a_backup_knows_of_other_hosts_is_asked_for_where_no_api_server_ran
     assert [call.host for call in calls[founded:] if asks_for_objects(call)] == ["cp1"]
 
 
+def test_nodes_of_other_hosts_that_a_backup_knows_leave_though_new_ones_have_their_networks(
+    site: Site, backup: Path
+) -> None:
+    old = {key: item for key, item in site.hosts.objects.items() if key[1] in ("Node", "ConfigMap")}
+    site.hosts = Members(objects=old)
+    hosts = tuple(replace(host, name=f"new-{host.name}") for host in site.cluster.hosts)
+    site.cluster = replace(site.cluster, hosts=hosts)
+    workspace = site.workspace()
+    with run_restore.intend(workspace, backup, identities(workspace)) as intended:
+        assert run_restore.restore(intended, backup_first=False).failures == ()
+    calls: list[Call] = workspace.transport.calls  # type: ignore[attr-defined]
+    asked = [row for call in calls if call.command == APPLY_COMMAND for row in received(call.stdin)]
+    assert [row for row in asked if isinstance(row, wire.Ask) and row.asked[0] == "delete"]
+    living = [item for item in site.hosts.objects.values() if item["kind"] == "Node"]
+    networks = {item["metadata"]["name"]: item["spec"]["podCIDR"] for item in living}
+    assert networks["new-cp1"] == networks["cp1"], "nobody knew of the old ones when the new ones were made"
+
+
 def cut_off(site: Site, backup: Path, host: str, number: int, when: str) -> bool:
     """Whether a restore was cut off at that exec of a host."""
     workspace_again = {f"drop_{when}": {host: number}}
