@@ -24,7 +24,8 @@ def result_of(
     """
     if outcome.started and not outcome.stopped and lost is None:
         return Result(status=outcome.status, stdout=outcome.stdout, stderr=outcome.stderr)
-    log = printable(outcome.stderr or outcome.stdout or outcome.noise)
+    # What a program that started said on standard output is meant for kprov: half an answer, not a reason.
+    log = printable(outcome.stderr or (b"" if outcome.started else outcome.stdout) or outcome.noise)
     if outcome.stopped == "timeout":
         raise TransportError(
             "a command took too long", where=where, found=f"stopped after {seconds:.1f} s", log=log,

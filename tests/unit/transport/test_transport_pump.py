@@ -122,7 +122,9 @@ def test_big_input_is_cut_in_pieces() -> None:
 
 
 def test_lost_connection_tells_how_long_and_what_was_said() -> None:
-    outcome = Outcome(status=-1, stdout=b"step 1\nstep 2\n", stderr=b"", noise=b"", started=True, stopped="", sent=0)
+    outcome = Outcome(
+        status=-1, stdout=b"half an answer\n", stderr=b"step 1\nstep 2\n", noise=b"", started=True, stopped="", sent=0
+    )
     with pytest.raises(TransportError) as caught:
         result_of(outcome, PLAIN, "h", sudo=False, seconds=12.34, lost="the host hung up")
     assert caught.value.found == "the host hung up after 12.3 s"
