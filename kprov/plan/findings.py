@@ -150,11 +150,17 @@ def _api_server(sight: Sight) -> Iterable[str]:
 
 
 def _disks(sight: Sight) -> Iterable[str]:
+    """A disk that carries several folders is told once."""
     facts = sight.seen.facts
+    full: dict[tuple[int, int], list[str]] = {}
     for folder, free in facts.disk_free.items():
         size = facts.disk_size.get(folder, 0)
         if size and free < size * _DISK_LEAST:
-            yield f"the disk of {folder} is nearly full: {free / 2**30:.1f} of {size / 2**30:.1f} GiB are free"
+            full.setdefault((free, size), []).append(folder)
+    for (free, size), folders in full.items():
+        yield (
+            f"the disk of {', '.join(folders)} is nearly full: {free / 2**30:.1f} of {size / 2**30:.1f} GiB are free"
+        )
 
 
 def _clock(sight: Sight) -> Iterable[str]:

@@ -180,6 +180,22 @@ def test_what_says_nothing_is_no_finding(cluster: Cluster, seen: Callable[[], Ob
     assert found(cluster, seen()) == ()
 
 
+def test_a_disk_of_several_folders_is_told_once(cluster: Cluster) -> None:
+    folders = ("/etc", "/var", "/var/lib")
+    seen = replace(
+        well(),
+        facts=replace(
+            well().facts,
+            disk_free={**dict.fromkeys(folders, 1 << 30), "/opt": 2 << 30},
+            disk_size=dict.fromkeys((*folders, "/opt"), 99 << 30),
+        ),
+    )
+    assert [finding.what for finding in found(cluster, seen)] == [
+        "the disk of /etc, /var, /var/lib is nearly full: 1.0 of 99.0 GiB are free",
+        "the disk of /opt is nearly full: 2.0 of 99.0 GiB are free",
+    ]
+
+
 def test_other_modes_of_kube_proxy_and_other_networks_are_looked_at_as_they_are(cluster: Cluster) -> None:
     seen = beside(tables=frozenset({"iptables KUBE-SERVICES"}))
     assert [one.name for one in found(cluster, seen)] == ["ServiceRules"]
