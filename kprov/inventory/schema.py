@@ -370,7 +370,8 @@ class ClusterKeys(HostVariables):
     )
     swap: Literal["off", "keep"] = Field(
         default="off",
-        description="`off`: swap is switched off for good; `keep`: it is left as it is.",
+        description="`off`: swap is switched off for good (taken out of `/etc/fstab`, `swap.target` masked for zram and "
+        "partitions that systemd finds by itself); `keep`: it is left as it is.",
         json_schema_extra=restarts("kubelet"),
     )
     allow_cgroup_v1: bool = Field(

@@ -136,18 +136,27 @@ def _with_unit(value: str) -> str:
 
 
 def _swap(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
-    """Swap that is off now, or will be, and is back at the next boot. Of fstab, kprov takes out what is on now."""
+    """Swap that is off now, or will be, and is back at the next boot.
+
+    Where it is on, kprov takes out fstab's lines and masks swap.target; a service that calls swapon asks neither.
+    """
     if not host.is_node or cluster.swap != "off":
         return
     for setting in seen.facts.settings.swaps:
-        if setting.path == "/etc/fstab" and seen.facts.swap:
+        service = setting.value if setting.path.endswith(".service") else ""
+        if seen.facts.swap and not service:
             continue
         yield _problem(
             "SwapAtBoot", host, "swap would be back at the next boot, and kubelet would not start",
-            f"{setting.value} in {setting.path}",
-            "nothing that brings swap back, or `swap: keep`",
-            f"remove {setting.path}" if "zram" in setting.path else f"comment the line out in {setting.path}",
+            f"{service} is enabled" if service else f"{setting.value} in {setting.path}",
+            "nothing that brings swap back, or `swap: keep`", _without_swap(setting.path, service),
         )  # fmt: skip
+
+
+def _without_swap(path: str, service: str) -> str:
+    if service:
+        return f"`systemctl disable --now {service}`"
+    return f"comment the line out in {path}" if path == "/etc/fstab" else "`systemctl mask swap.target`"
 
 
 def _unit_proxies(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:

@@ -115,12 +115,38 @@ def test_swap_goes_for_now_and_at_each_boot_and_comes_back(room: Room) -> None:
     room.sh("cat > /etc/fstab", table.encode())
     for name in ("swapoff", "swapon"):
         room.stub(name, LOGGED)
+    room.stub("systemctl", f"{LOGGED}; [ $1 != is-enabled ] || cat /srv/state")
+    room.text("echo static > /srv/state")
     assert done(room, wire.Swapoff(), know=("swap off",)) == OK
     assert room.text("cat /etc/fstab") == table.replace("/dev/sda2", "# kprov: /dev/sda2")
+    room.text("echo masked > /srv/state")
+    assert done(room, wire.Swapoff()) == OK, "somebody switched swap on again"
     assert done(room, wire.RemoveSwapoff(before="/dev/sda2 /swapfile")) == OK
     assert room.text("cat /etc/fstab") == table
     assert done(room, wire.RemoveSwapoff(before="none")) == OK
-    assert asked(room) == ["swapoff -a", "swapon /dev/sda2", "swapon /swapfile"]
+    looked, masked = "systemctl is-enabled swap.target", "systemctl mask swap.target"
+    assert asked(room) == [
+        *("swapoff -a", looked, masked, "swapoff -a", looked),
+        *("systemctl unmask swap.target", "swapon /dev/sda2", "swapon /swapfile"),
+    ]
+
+
+def test_what_keeps_swap_away_for_others_stays(room: Room) -> None:
+    """An administrator's own mask is not kprov's to take away."""
+    room.text("cp -a /etc /srv/etc && mount --bind /srv/etc /etc && : > /etc/fstab")
+    room.stub("swapoff", "exit 0")
+    room.stub("systemctl", f"{LOGGED}; echo masked")
+    assert done(room, wire.Swapoff(), know=("swap off",)) == OK
+    assert done(room, wire.RemoveSwapoff(before="none")) == OK
+    assert asked(room) == ["systemctl is-enabled swap.target"]
+
+
+def test_swap_that_would_be_back_is_not_taken_for_off(room: Room) -> None:
+    room.text("cp -a /etc /srv/etc && mount --bind /srv/etc /etc && : > /etc/fstab")
+    room.stub("swapoff", "exit 0")
+    room.stub("systemctl", "[ $1 != mask ] || { echo no >&2; exit 1; }")
+    answer = done(room, wire.Swapoff(), know=("swap off",))
+    assert answer[2] == "cannot keep swap off at the next boot (systemctl mask swap.target): no"
 
 
 def test_stamps_are_written_and_go(room: Room) -> None:

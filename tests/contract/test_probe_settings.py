@@ -41,7 +41,7 @@ def test_files_and_mounts_that_decide_what_units_and_pods_get(room: Room) -> Non
     }
     for path, text in files.items():
         assert room.sh(f"cat > {path}", text.encode()).returncode == 0
-    room.text("ln -s /dev/null /etc/systemd/system/dev-sdb.swap")
+    room.text("ln -s /dev/null /etc/systemd/system/dev-sdb.swap; rm -rf /run/systemd/generator.late")
     seen = look(room, Question(deep=False)).facts.settings
     assert seen.known
     assert seen.static_hostname == "node-1"
@@ -61,6 +61,29 @@ def test_files_and_mounts_that_decide_what_units_and_pods_get(room: Room) -> Non
     assert seen.mounts["/var/lib/kubelet"].point == "/var/lib"
     assert not seen.mounts["/var/lib/kubelet"].shared
     assert seen.mounts["/etc"].kind == "tmpfs"
+
+
+def test_swap_that_systemd_or_a_service_makes_at_boot(room: Room) -> None:
+    room.text(
+        "cp -a /etc/alternatives /srv; mount -t tmpfs room /etc; cp -a /srv/alternatives /etc; "
+        "mount -t tmpfs room /run/systemd; mount -t tmpfs room /usr/local/lib; "
+        "mkdir -p /etc/systemd/system/multi-user.target.wants /run/systemd/generator.late /usr/local/lib/systemd; "
+        "ln -s /usr/lib/systemd/system/zramswap.service /etc/systemd/system/multi-user.target.wants/; "
+        "printf '[zram0]\n' > /usr/local/lib/systemd/zram-generator.conf; "
+        "printf '# made by a generator\n[Unit]\n' > /run/systemd/generator.late/dev-vda3.swap; "
+        "printf '/dev/vda2 none swap sw 0 0\n' > /etc/fstab"
+    )
+
+    def paths() -> list[str]:
+        return [setting.path for setting in look(room, Question(deep=False)).facts.settings.swaps]
+
+    service = "/etc/systemd/system/multi-user.target.wants/zramswap.service"
+    packaged = "/usr/local/lib/systemd/zram-generator.conf"
+    assert set(paths()) == {service, packaged, "/run/systemd/generator.late/dev-vda3.swap", "/etc/fstab"}
+    room.text(": > /etc/systemd/zram-generator.conf")  # lies over the packaged one
+    assert packaged not in paths()
+    room.text("ln -s /dev/null /etc/systemd/system/swap.target")
+    assert paths() == [service]
 
 
 def test_what_is_fetched_from_the_internet_is_asked_by_the_hosts_proxy(room: Room) -> None:

@@ -146,8 +146,18 @@ def test_swap_that_comes_back() -> None:
     assert told(fstab, groups=("etcd",)) == []
     assert [problem.name for problem in told(fstab, swap=True)] == ["Swap"]  # it is on, and kprov takes the line out
     zram = replace(FIT, swaps=(Setting(path="/etc/systemd/zram-generator.conf", value="[zram0]"),))
+    assert [problem.name for problem in told(zram, swap=True)] == ["Swap"]  # kprov masks the target that wants it
+    assert one(zram).todo == "`systemctl mask swap.target`"
+
+
+def test_a_service_that_switches_swap_on_itself() -> None:
+    link = "/etc/systemd/system/multi-user.target.wants/zramswap.service"
+    zram = replace(FIT, swaps=(Setting(path=link, value="zramswap.service"),))
     assert {problem.name for problem in told(zram, swap=True)} == {"Swap", "SwapAtBoot"}
-    assert one(zram).todo == "remove /etc/systemd/zram-generator.conf"
+    assert (one(zram).found, one(zram).todo) == (
+        "zramswap.service is enabled",
+        "`systemctl disable --now zramswap.service`",
+    )
 
 
 def test_a_proxy_for_every_unit() -> None:

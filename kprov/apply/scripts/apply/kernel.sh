@@ -27,8 +27,14 @@ do_swapoff() {
     if [ -f /etc/fstab ] && grep -Eq "$SWAP" /etc/fstab; then
         [ -e $STATE/before/etc/fstab ] || { mkdir -p $STATE/before/etc && cp -a /etc/fstab $STATE/before/etc/fstab; }
         sed -E "/$SWAP/s/^/# kprov: /" /etc/fstab > "$stage/fstab" &&
-            staged "$stage/fstab" /etc/fstab root root 0644 && mv -f /etc/fstab.kprov-new /etc/fstab ||
-            fail 'cannot take swap out of /etc/fstab'
+            staged "$stage/fstab" /etc/fstab root root 0644 && sync /etc/fstab.kprov-new &&
+            mv -f /etc/fstab.kprov-new /etc/fstab || fail 'cannot take swap out of /etc/fstab'
+    fi
+    # Generators of units know more: zram-generator's file, and, once fstab names no swap, partitions of that type.
+    if [ "$(systemctl is-enabled swap.target 2> /dev/null)" != masked ]; then
+        mkdir -p $STATE/before && : > $STATE/before/swap.target
+        log=$(systemctl mask swap.target 2>&1) ||
+            fail "cannot keep swap off at the next boot (systemctl mask swap.target): $log"
     fi
     record swap off off
 }
@@ -36,6 +42,10 @@ do_swapoff() {
 do_remove_swapoff() { # before: what /proc/swaps listed, blanks between
     if [ -e $STATE/before/etc/fstab ]; then
         cp -a $STATE/before/etc/fstab /etc/fstab && rm -f $STATE/before/etc/fstab
+    fi
+    if [ -e $STATE/before/swap.target ]; then
+        log=$(systemctl unmask swap.target 2>&1) || fail "cannot give swap.target back: $log"
+        rm -f $STATE/before/swap.target
     fi
     for device in $1; do [ "$device" = none ] || swapon "$device" 2> /dev/null; done
     forget swap off

@@ -4,10 +4,11 @@ settings() { # what decides what units and pods get; one program reads all of it
     for path in /proc/self/mountinfo /etc/hostname /etc/resolv.conf /run/systemd/resolve/resolv.conf /etc/fstab \
         /etc/systemd/logind.conf /usr/lib/systemd/logind.conf.d/*.conf /run/systemd/logind.conf.d/*.conf /etc/systemd/logind.conf.d/*.conf \
         /etc/systemd/system.conf /usr/lib/systemd/system.conf.d/*.conf /run/systemd/system.conf.d/*.conf /etc/systemd/system.conf.d/*.conf \
-        /etc/systemd/zram-generator.conf /etc/systemd/zram-generator.conf.d/*.conf /etc/systemd/system/*.swap /sys/fs/selinux/booleans/haproxy_connect_any; do
+        /sys/fs/selinux/booleans/haproxy_connect_any $(swap_files); do
         [ ! -f "$path" ] || [ ! -r "$path" ] || set -- "$@" "$path"
     done
-    awk -v folders='/etc /opt/kprov/bin /var/lib/containerd /var/lib/kubelet /var/lib/etcd' '
+    services_with_swap
+    awk -v masked="$(swap_is_masked && echo yes)" -v folders='/etc /opt/kprov/bin /var/lib/containerd /var/lib/kubelet /var/lib/etcd' '
         function tell(what, value) {print "setting\t" what "\t" value}
         FILENAME == "/proc/self/mountinfo" {
             n = split(folders, folder, " ")
@@ -21,10 +22,30 @@ settings() { # what decides what units and pods get; one program reads all of it
             if ($1 == "nameserver") tell(FILENAME ~ /^.run/ ? "upstream" : "nameserver", $2)
             if ($1 == "search" && FILENAME == "/etc/resolv.conf") {sub(/^[ \t]*search[ \t]+/, ""); tell("search", $0)}
             next}
-        FILENAME == "/etc/fstab" {if ($3 == "swap" && $4 !~ /(^|,)noauto(,|$)/) tell("swap", FILENAME "\t" $1); next}
+        FILENAME == "/etc/fstab" {if (!masked && $3 == "swap" && $4 !~ /(^|,)noauto(,|$)/) tell("swap", FILENAME "\t" $1); next}
         FILENAME ~ /zram-generator|[.]swap$/ {if (!seen[FILENAME]++) tell("swap", FILENAME "\t" $0); next}
         FILENAME ~ /logind/ {if ($0 ~ /^[ \t]*InhibitDelayMaxSec[ \t]*=/) {sub(/^[^=]*=[ \t]*/, ""); tell("delay", FILENAME "\t" $0)}; next}
         FILENAME ~ /system[.]conf/ {if ($0 ~ /^[ \t]*DefaultEnvironment.*(http|https|all|HTTP|HTTPS|ALL)_(proxy|PROXY)=/) tell("proxy", FILENAME "\tset"); next}
         FILENAME ~ /booleans/ {n = split(FILENAME, part, "/"); tell("boolean", part[n] " " $1)}
         END {for (i in row) tell("mount", row[i])}' "$@"
+}
+
+swap_files() { # what systemd makes swap of at boot besides fstab, unless its swap.target is masked
+    ! swap_is_masked || return 0
+    for path in /etc/systemd/zram-generator.conf /run/systemd/zram-generator.conf /usr/local/lib/systemd/zram-generator.conf \
+        /usr/lib/systemd/zram-generator.conf; do
+        [ ! -e "$path" ] || { echo "$path"; break; } # the first one counts, also an empty one
+    done
+    for folder in /etc /run /usr/local/lib /usr/lib; do echo "$folder/systemd/zram-generator.conf.d/*.conf"; done
+    echo '/etc/systemd/system/*.swap' '/run/systemd/generator.late/*.swap' # the latter: partitions that say they are swap
+}
+
+swap_is_masked() { [ "$(readlink /etc/systemd/system/swap.target)" = /dev/null ]; }
+
+services_with_swap() { # of packages that switch swap on themselves
+    for name in zramswap zram-config zram-swap dphys-swapfile swapspace; do
+        for link in /etc/systemd/system/*.wants/$name.service; do
+            [ ! -L "$link" ] || say setting swap "$link$T$name.service"
+        done
+    done
 }
