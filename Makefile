@@ -90,7 +90,8 @@ test-e2e: setup artifacts
 test-long: setup
 	@$(BIN)/pytest -q -m long tests/e2e
 
-# In modules of their own, one a part. An emulated machine needs a processor: run no other labs meanwhile.
+# In modules of their own, one a part, on one cluster for those that run together. An emulated machine needs a processor:
+# run no other labs meanwhile.
 PART := *
 test-machines: setup machine-packages artifacts
 	@$(BIN)/pytest -q -m machines tests/e2e/machines/test_part$(PART)_*.py

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 import pytest
 from lab_cluster import PLAIN, LabCluster
+from shared_machines import begun, moment, untouched, vm_cluster
+
+__all__ = ["begun", "untouched", "vm_cluster"]  # fixtures
 
 
 class Make(Protocol):
@@ -31,7 +34,7 @@ _LONGEST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {f"test_{name}.py": number for number, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    items.sort(key=lambda item: (moment(item), order.get(item.path.name, len(order))))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -61,8 +61,12 @@ class LabCluster:
         kubernetes: str | None = None,
         keys: Mapping[str, Any] = PLAIN,
         vms: Mapping[str, VmSize] = MappingProxyType({}),
+        anew: bool = True,
     ) -> None:
-        """keys: laid over the `cluster` mapping of its inventory. vms: hosts that are virtual machines, by name."""
+        """keys: laid over the `cluster` mapping of its inventory. vms: hosts that are virtual machines, by name.
+
+        anew: a lab of that name goes first; without it, one that is there is taken as it is, with its inventory.
+        """
         self.command: tuple[str | Path, ...] = (KPROV,)
         self.folder = folder
         self.inventory = folder / "inventory.yaml"
@@ -70,9 +74,11 @@ class LabCluster:
         self.limit = 3600 if vms else 900  # seconds of one command of kprov's
         self.patience = 300 if vms else 60  # seconds of one program inside a machine
         specs = [MachineSpec(name=host, groups=tuple(groups), vm=vms.get(host)) for host, groups in hosts.items()]  # type: ignore[arg-type]
-        machines.destroy(name)
+        if anew:
+            machines.destroy(name)
         self.lab: Lab = machines.create(name, specs, suite=suite)
-        inventory.write(self.lab, self.inventory, kubernetes=kubernetes, cluster_keys=keys)
+        if anew or not self.inventory.exists():
+            inventory.write(self.lab, self.inventory, kubernetes=kubernetes, cluster_keys=keys)
 
     def destroy(self) -> None:
         machines.destroy(self.lab)

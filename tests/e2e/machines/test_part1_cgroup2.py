@@ -7,37 +7,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from lab_cluster import LabCluster, until
+from shared_machines import serves
 
 from kprov.lab import machines
-from kprov.lab.layout import VmSize
 
 pytestmark = pytest.mark.machines
 
-HOSTS = {"cp1": ["control_plane"], "w1": ["worker"]}
 SLOW = 300  # seconds that an emulated node may take for what another one does in ten
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCluster]:
-    folder = tmp_path_factory.mktemp("vm1")
-    made = LabCluster("vm-cgroup2", folder, HOSTS, suite="trixie", vms={"w1": VmSize()}, keys={})
-    try:
-        made.kprov("up", "--yes")
-        yield made
-    finally:
-        made.destroy()
-
-
-@pytest.fixture(scope="module")
-def image(cluster: LabCluster) -> str:
-    return cluster.load_agnhost("w1")
+def image(vm_cluster: LabCluster) -> str:
+    return vm_cluster.load_agnhost("w1")
 
 
 def a_pod(name: str, image: str, *words: str, **container: Any) -> str:
@@ -46,96 +33,115 @@ def a_pod(name: str, image: str, *words: str, **container: Any) -> str:
     return yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
 
 
-def cgroup(cluster: LabCluster, pod: str) -> str:
+def condition(vm_cluster: LabCluster, kind: str) -> str:
+    conditions = vm_cluster.get("node", "w1")["status"]["conditions"]
+    return next(one["status"] for one in conditions if one["type"] == kind)
+
+
+def cgroup(vm_cluster: LabCluster, pod: str) -> str:
     """The folder of a pod's cgroup on its node."""
-    uid = cluster.get("pod", pod)["metadata"]["uid"].replace("-", "_")
-    return cluster.sh("w1", f"find /sys/fs/cgroup/kubepods.slice -name '*{uid}.slice'").strip()
+    uid = vm_cluster.get("pod", pod)["metadata"]["uid"].replace("-", "_")
+    return vm_cluster.sh("w1", f"find /sys/fs/cgroup/kubepods.slice -name '*{uid}.slice'").strip()
 
 
-def test_the_node_has_a_kernel_of_its_own_and_cgroup_v2(cluster: LabCluster) -> None:
-    assert cluster.sh("w1", "stat -fc %T /sys/fs/cgroup").strip() == "cgroup2fs"
-    own = cluster.sh("w1", "uname -r").strip()
-    assert own == machines.kernel(cluster.lab, cluster.lab.machine("w1"))
-    assert own != cluster.sh("cp1", "uname -r").strip()
-    assert cluster.get("node", "w1")["status"]["nodeInfo"]["kernelVersion"] == own
+def test_the_node_has_a_kernel_of_its_own_and_cgroup_v2(vm_cluster: LabCluster) -> None:
+    assert vm_cluster.sh("w1", "stat -fc %T /sys/fs/cgroup").strip() == "cgroup2fs"
+    own = vm_cluster.sh("w1", "uname -r").strip()
+    assert own == machines.kernel(vm_cluster.lab, vm_cluster.lab.machine("w1"))
+    assert own != vm_cluster.sh("cp1", "uname -r").strip()
+    assert vm_cluster.get("node", "w1")["status"]["nodeInfo"]["kernelVersion"] == own
 
 
-def test_all_checks_pass_and_nothing_is_left_to_do(cluster: LabCluster) -> None:
-    cluster.kprov("verify")
-    assert cluster.kprov("plan").status == 0
+def test_all_checks_pass_and_nothing_is_left_to_do(vm_cluster: LabCluster) -> None:
+    vm_cluster.kprov("verify")
+    assert vm_cluster.kprov("plan").status == 0
 
 
-def test_pods_and_the_systems_services_are_in_slices_of_their_own(cluster: LabCluster, image: str) -> None:
-    cluster.kubectl("apply", "-f", "-", stdin=a_pod("plain", image, "pause"))
-    until(lambda: cluster.get("pod", "plain")["status"]["phase"] == "Running", seconds=SLOW, what="a pod")
-    assert cgroup(cluster, "plain").startswith("/sys/fs/cgroup/kubepods.slice/kubepods-besteffort.slice/")
+def test_pods_and_the_systems_services_are_in_slices_of_their_own(vm_cluster: LabCluster, image: str) -> None:
+    vm_cluster.kubectl("apply", "-f", "-", stdin=a_pod("plain", image, "pause"))
+    until(lambda: vm_cluster.get("pod", "plain")["status"]["phase"] == "Running", seconds=SLOW, what="a pod")
+    assert cgroup(vm_cluster, "plain").startswith("/sys/fs/cgroup/kubepods.slice/kubepods-besteffort.slice/")
     for unit in ("kubelet", "containerd"):
-        shown = cluster.sh("w1", f"systemctl show -p ControlGroup --value {unit}").strip()
+        shown = vm_cluster.sh("w1", f"systemctl show -p ControlGroup --value {unit}").strip()
         assert shown.startswith(("/system.slice/", "/kprov")), shown
-    delegated = cluster.sh("w1", "cat /sys/fs/cgroup/kubepods.slice/cgroup.controllers").split()
+    delegated = vm_cluster.sh("w1", "cat /sys/fs/cgroup/kubepods.slice/cgroup.controllers").split()
     assert {"cpu", "memory", "pids"} <= set(delegated)
 
 
-def test_a_pod_that_takes_more_memory_than_its_limit_is_killed(cluster: LabCluster, image: str) -> None:
+def test_a_pod_that_takes_more_memory_than_its_limit_is_killed(vm_cluster: LabCluster, image: str) -> None:
     limits = {"limits": {"memory": "64Mi"}}
     eats = ("stress", "--mem-total=256Mi", "--mem-alloc-size=8Mi", "--mem-alloc-sleep=50ms")
-    cluster.kubectl("apply", "-f", "-", stdin=a_pod("eater", image, *eats, resources=limits))
+    vm_cluster.kubectl("apply", "-f", "-", stdin=a_pod("eater", image, *eats, resources=limits))
 
     def ended() -> Any:
-        (container,) = cluster.get("pod", "eater")["status"]["containerStatuses"]
+        (container,) = vm_cluster.get("pod", "eater")["status"]["containerStatuses"]
         return container["state"].get("terminated")
 
     assert until(ended, seconds=SLOW, what="the end of the pod")["reason"] == "OOMKilled"
-    assert "oom-kill" in cluster.sh("w1", "dmesg")
+    assert "oom-kill" in vm_cluster.sh("w1", "dmesg")
 
 
-def test_a_pod_gets_no_more_of_a_processor_than_its_limit(cluster: LabCluster, image: str) -> None:
-    limits = {"limits": {"cpu": "200m", "memory": "64Mi"}}
-    cluster.kubectl("apply", "-f", "-", stdin=a_pod("worker", image, "stress", "--cpus=1", resources=limits))
-    until(lambda: cluster.get("pod", "worker")["status"]["phase"] == "Running", seconds=SLOW, what="a pod")
-    folder = cgroup(cluster, "worker")
+def test_a_pod_gets_no_more_of_a_processor_than_its_limit(vm_cluster: LabCluster, image: str) -> None:
+    """A limit so low that an emulated machine beside other work has that much to give."""
+    limits = {"limits": {"cpu": "50m", "memory": "64Mi"}}
+    vm_cluster.kubectl("apply", "-f", "-", stdin=a_pod("worker", image, "stress", "--cpus=1", resources=limits))
+    until(lambda: vm_cluster.get("pod", "worker")["status"]["phase"] == "Running", seconds=SLOW, what="a pod")
+    folder = cgroup(vm_cluster, "worker")
 
     def used() -> tuple[float, dict[str, int]]:
-        text = cluster.sh("w1", f"cat /proc/uptime {folder}/cpu.stat").splitlines()
+        text = vm_cluster.sh("w1", f"cat /proc/uptime {folder}/cpu.stat").splitlines()
         rows = {name: int(value) for name, value in (line.split() for line in text[1:])}
         return float(text[0].split()[0]), rows
 
-    (began, before), _, (ended, after) = used(), time.sleep(30), used()
+    try:
+        (began, before), _, (ended, after) = used(), time.sleep(30), used()
+    finally:  # it takes what the tests after this one need
+        vm_cluster.kubectl("delete", "pod", "worker", "--now", "--wait=false")
     share = (after["usage_usec"] - before["usage_usec"]) / 1e6 / (ended - began)
-    assert after["nr_throttled"] > before["nr_throttled"]
-    assert 0.05 < share < 0.3, f"{share:.2f} of a processor"
-    cluster.kubectl("delete", "pod", "worker", "--now", timeout=SLOW)
+    assert after["nr_throttled"] > before["nr_throttled"], (before, after)
+    assert share < 0.1, f"{share:.2f} of a processor"
 
 
-def test_a_node_that_runs_out_of_memory_evicts_who_took_it(cluster: LabCluster, image: str) -> None:
-    eats = ("stress", "--mem-total=8Gi", "--mem-alloc-size=16Mi", "--mem-alloc-sleep=100ms")
-    cluster.kubectl("apply", "-f", "-", stdin=a_pod("hog", image, *eats))
+def test_a_node_that_runs_out_of_memory_evicts_who_took_it(vm_cluster: LabCluster, image: str) -> None:
+    # Kubelet looks every ten seconds, and more seldom on an emulated machine: who takes more than its threshold in between
+    # is met by the kernel first. Most of the memory is taken at once, by nobody's pod.
+    vm_cluster.sh("w1", "dd if=/dev/zero of=/dev/shm/taken bs=1M count=1200 status=none")
+    eats = ("stress", "--mem-total=8Gi", "--mem-alloc-size=2Mi", "--mem-alloc-sleep=1s")
+    vm_cluster.kubectl("apply", "-f", "-", stdin=a_pod("hog", image, *eats))
 
     def failed() -> Any:
-        status = cluster.get("pod", "hog")["status"]
+        status = vm_cluster.get("pod", "hog")["status"]
         return status["phase"] == "Failed" and status
 
-    status = until(failed, seconds=2 * SLOW, what="an eviction")
+    try:
+        status = until(failed, seconds=4 * SLOW, what="an eviction")
+    finally:
+        vm_cluster.sh("w1", "rm /dev/shm/taken")
+        vm_cluster.kubectl("delete", "pod", "hog", "--now", "--wait=false")
     assert status.get("reason") == "Evicted", status
     assert "memory" in status["message"]
-    until(lambda: cluster.nodes()["w1"], seconds=SLOW, what="the node")
+    # Until then kubelet takes no pod without requests; it waits five minutes before it says so.
+    until(
+        lambda: condition(vm_cluster, "MemoryPressure") == "False", seconds=3 * SLOW, what="the end of memory pressure"
+    )
+    assert vm_cluster.nodes()["w1"]
 
 
-def test_pods_are_told_in_time_when_the_node_reboots(cluster: LabCluster, image: str) -> None:
+def test_pods_are_told_in_time_when_the_node_reboots(vm_cluster: LabCluster, image: str) -> None:
     """The pod takes twenty seconds to end; a node that simply went down would have cut it off."""
     asked = ("netexec", "--http-port=8080", "--delay-shutdown=20")
-    cluster.kubectl("apply", "-f", "-", stdin=a_pod("slow", image, *asked))
-    until(lambda: cluster.get("pod", "slow")["status"]["phase"] == "Running", seconds=SLOW, what="a pod")
-    machines.reboot(cluster.lab.machine("w1"))
-    until(lambda: cluster.nodes()["w1"], seconds=2 * SLOW, what="the node")
-    status = cluster.get("pod", "slow")["status"]
+    vm_cluster.kubectl("apply", "-f", "-", stdin=a_pod("slow", image, *asked))
+    until(lambda: vm_cluster.get("pod", "slow")["status"]["phase"] == "Running", seconds=SLOW, what="a pod")
+    machines.reboot(vm_cluster.lab.machine("w1"))
+    until(lambda: serves(vm_cluster), seconds=2 * SLOW, what="the node")
+    status = vm_cluster.get("pod", "slow")["status"]
     assert "shutdown" in status.get("message", "") or status["phase"] in ("Failed", "Succeeded"), status
     (container,) = status["containerStatuses"]
     ended = container["state"]["terminated"]
     assert ended["exitCode"] != 137, f"it was cut off: {ended}"
 
 
-def test_after_the_reboot_all_checks_pass_again(cluster: LabCluster, tmp_path: Path) -> None:
-    cluster.kprov("verify", "--junit", str(tmp_path / "report.xml"))
-    summary = json.loads(cluster.kprov("up", "--yes", "--json").stdout.strip().splitlines()[-1])
+def test_after_the_reboot_all_checks_pass_again(vm_cluster: LabCluster, tmp_path: Path) -> None:
+    vm_cluster.kprov("verify", "--junit", str(tmp_path / "report.xml"))
+    summary = json.loads(vm_cluster.kprov("up", "--yes", "--json").stdout.strip().splitlines()[-1])
     assert not summary["changed"]
