@@ -63,6 +63,17 @@ def test_files_and_mounts_that_decide_what_units_and_pods_get(room: Room) -> Non
     assert seen.mounts["/etc"].kind == "tmpfs"
 
 
+def test_a_file_system_that_the_kernel_made_read_only_after_an_error(room: Room) -> None:
+    """Its mounts still say `rw`: only the file system itself does not."""
+    room.text(
+        "mkdir -p /srv/disk /var/lib/kubelet; mount -t tmpfs room /srv/disk; mount --bind /srv/disk /var/lib/kubelet; "
+        "mount -o remount,ro /srv/disk; grep -q ' /var/lib/kubelet rw' /proc/self/mountinfo"
+    )
+    mounts = look(room, Question(deep=False)).facts.settings.mounts
+    assert "ro" in mounts["/var/lib/kubelet"].options
+    assert "ro" not in mounts["/var/lib/containerd"].options
+
+
 def test_swap_that_systemd_or_a_service_makes_at_boot(room: Room) -> None:
     room.text(
         "cp -a /etc/alternatives /srv; mount -t tmpfs room /etc; cp -a /srv/alternatives /etc; "

@@ -14,7 +14,8 @@ settings() { # what decides what units and pods get; one program reads all of it
             n = split(folders, folder, " ")
             for (i = 1; i <= n; i++) if ($5 == "/" || index(folder[i] "/", $5 "/") == 1) { # a later mount lies over an earlier one
                 if (length($5) >= length(point[i])) {point[i] = $5; for (k = 7; $k != "-"; k++); shared = k > 7 ? $7 : "-"
-                    row[i] = folder[i] "\t" $5 "\t" $(k + 1) "\t" $6 "\t" shared}}
+                    failed = $(k + 3) ~ /^ro(,|$)/ ? ",ro" : "" # what the kernel does after an error, to the file system alone
+                    row[i] = folder[i] "\t" $5 "\t" $(k + 1) "\t" $6 failed "\t" shared}}
             next}
         /^[ \t]*([#;]|$)/ {next}
         FILENAME == "/etc/hostname" {if (!named++) tell("hostname", $1); next}
