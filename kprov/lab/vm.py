@@ -15,7 +15,7 @@ from kprov.values.errors import LabError
 
 _KEEPER = Path(__file__).with_name("vm.sh")
 _SSH_FAILED = 255
-_OPTIONS = ("BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "ConnectTimeout=10", "LogLevel=ERROR")
+_OPTIONS = ("BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "ConnectTimeout=30", "LogLevel=ERROR")
 _ENVIRONMENT = (
     "env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LC_ALL=C.UTF-8"
 )

@@ -6,6 +6,7 @@ too: `KPROV_KEPT=FOLDER` leaves it where it is, with its inventory and its state
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,9 @@ def serves(cluster: LabCluster) -> bool:
         return False
     boot = cluster.sh("w1", "cat /proc/sys/kernel/random/boot_id").strip()
     if cluster.get("node", "w1")["status"]["nodeInfo"]["bootID"] != boot:
+        return False
+    measured = json.loads(cluster.kubectl("get", "--raw", "/apis/metrics.k8s.io/v1beta1/nodes"))["items"]
+    if {row["metadata"]["name"] for row in measured} != set(HOSTS):
         return False
     pods = cluster.get("pods", "-n", "kube-system")["items"]
     return all(
