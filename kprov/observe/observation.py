@@ -133,6 +133,7 @@ class Observation:
     reachable: frozenset[str] = frozenset()  # of the URLs that were asked about: those this host can download
     out_of_reach: Mapping[str, str] = field(default_factory=dict)  # the others, and why
     resolved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # name that was asked about → IPv4 addresses
+    closed: Mapping[tuple[str, int], str] = field(default_factory=dict)  # address and port it could not get to → why
     surroundings: Surroundings = field(default_factory=Surroundings)
     holder: str = ""  # who holds the run lock, empty when nobody
     generation: str = ""
@@ -173,6 +174,7 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         health=dict(table.get("health", ())),
         reachable=frozenset(name for name, rest in table.get("reach", ()) if rest == "yes"),
         resolved={name: tuple(rest.split()) for name, rest in table.get("resolve", ())},
+        closed=_closed(table.get("knock", ())),
         out_of_reach={name: printable(rest) for name, rest in table.get("reach", ()) if rest != "yes"},
         surroundings=surroundings(table, _decode(dict(table.get("etcd", ())).get("health", ""))),
         holder=dict(table.get("fact", ())).get("holder", ""),
@@ -206,6 +208,11 @@ def _rows(answer: bytes, host: str) -> Iterable[tuple[str, str, str]]:
 def printable(text: str) -> str:
     """Text of a host without control characters, so that it cannot drive the operator's terminal."""
     return "".join(char for char in text if char in "\n\t" or char.isprintable())
+
+
+def _closed(rows: Iterable[tuple[str, str]]) -> Mapping[tuple[str, int], str]:
+    words = ((*name.partition(" ")[::2], why) for name, why in rows if why != "open")
+    return {(address, int(port)): printable(why) for address, port, why in words if port.isdecimal()}
 
 
 def _records(rows: Iterable[tuple[str, str]]) -> Mapping[Key, Record]:

@@ -31,7 +31,7 @@ class Question:
 
     keys: things to look at. kubeconfig: a short-lived credential for the host that also lists Kubernetes objects
     (selector and kinds as kubectl takes them). urls: whether the host can reach them. names: those it is
-    to resolve. texts: files to show.
+    to resolve. knocks: addresses and ports of other hosts that it is to connect to. texts: files to show.
     programs: those whose running version is asked; their units have the same name. facts: about the machine, which may
     be known from a moment ago.
     status: versions and health.
@@ -44,6 +44,7 @@ class Question:
     kinds: str = ""
     urls: Sequence[str] = ()
     names: Sequence[str] = ()
+    knocks: Sequence[tuple[str, int]] = ()
     texts: Sequence[str] = ()
     programs: Sequence[str] = ()
     facts: bool = True
@@ -61,6 +62,8 @@ class Question:
             yield ("reach", url)
         for name in self.names:
             yield ("resolve", name)
+        for address, port in self.knocks:
+            yield ("knock", f"{address} {port}")
         for path in self.texts:
             yield ("text", path)
         for name in self.programs:

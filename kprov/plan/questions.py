@@ -10,6 +10,7 @@ from kprov.observe.observation import Observation
 from kprov.observe.probe import Question
 from kprov.plan import delivery
 from kprov.plan.desired import Desired, questions
+from kprov.plan.ways import ways
 from kprov.values.addresses import host_of
 from kprov.values.components import KUBE_APISERVER
 from kprov.values.model import Cluster, Host
@@ -79,7 +80,10 @@ def further_questions(
     limit: frozenset[str] | None,
     deep: bool,
 ) -> dict[str, Question]:
-    """A second question only for hosts that lack what they might download, or what no ledger has named yet."""
+    """A second question only for hosts that lack what they might download, or what no ledger has named yet.
+
+    And for those that will connect to others, where one of both is new: nothing but a packet tells of firewalls.
+    """
     again: dict[str, Question] = {}
     for name, resources in desired.items():
         seen = observations[name]
@@ -88,6 +92,11 @@ def further_questions(
         urls = _downloads(cluster, resources, seen) if touched else ()
         if urls or any(key not in seen.asked for key in keys):
             again[name] = Question(keys=keys, urls=urls, facts=False, deep=deep)
+    knocks: dict[str, list[tuple[str, int]]] = {}
+    for way in ways(cluster, observations, limit):
+        knocks.setdefault(way.caller, []).append((way.address, way.port))
+    for name, knocked in knocks.items():
+        again[name] = replace(again.get(name, Question(facts=False, deep=deep)), knocks=knocked)
     asker = next((name for name, seen in observations.items() if seen.objects is not None), "")
     if asker in again and credential is not None:  # a second answer takes the place of the first
         again[asker] = with_objects(again[asker], credential)

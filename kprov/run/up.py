@@ -31,7 +31,7 @@ from kprov.plan.desired import Desired
 from kprov.plan.etcd import Seed
 from kprov.plan.questions import first_questions, further_questions, other_askers, with_objects
 from kprov.plan.quorum import refuse_lost_quorum
-from kprov.preflight import immutable, places
+from kprov.preflight import firewall, immutable, places
 from kprov.roles.api_server import ENCRYPTION
 from kprov.run.backup import take_first
 from kprov.run.refusals import (
@@ -174,7 +174,10 @@ def _plan(
     refuse_unreachable(fleet, options.limit)
     observations = fleet.observations
     _refuse_other_encryption(workspace, store, fleet, desired, inputs.trust)
-    problems = places.check(cluster, desired, observations, options.limit)
+    problems = (
+        *places.check(cluster, desired, observations, options.limit),
+        *firewall.check(cluster, observations, options.limit),
+    )
     preflight.raise_for(problems)
     plan = plan_cluster(inputs, observations, None if again else desired)
     preflight.raise_for(preflight.placed(immutable.check(plan, observations), workspace.places))

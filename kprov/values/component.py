@@ -24,13 +24,15 @@ Names = Literal["none", "loopback", "host", "etcd", "api"]  # which names a cert
 class Port:
     """A TCP port that a component listens on.
 
-    loopback: on 127.0.0.1 alone. addon: it is open only while that add-on is enabled.
+    loopback: on 127.0.0.1 alone. addon: it is open only while that add-on is enabled. callers: groups of hosts whose
+    own programs connect to it on other hosts.
     """
 
     name: str
     number: int
     loopback: bool = False
     addon: str = ""
+    callers: frozenset[Group] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

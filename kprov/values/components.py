@@ -35,8 +35,8 @@ ETCD = Component(
     program="etcd",
     release="etcd",
     ports=(
-        Port(name="clients", number=2379),
-        Port(name="peers", number=2380),
+        Port(name="clients", number=2379, callers=CONTROL_PLANE),
+        Port(name="peers", number=2380, callers=ETCD_HOSTS),
         Port(name="metrics", number=2381, loopback=True),
     ),
     health=Health(kind="http", argument="2381 /readyz"),
@@ -61,7 +61,7 @@ KUBE_APISERVER = Component(
     groups=CONTROL_PLANE,
     program="kube-apiserver",
     release="kubernetes",
-    ports=(Port(name="https", number=6443),),
+    ports=(Port(name="https", number=6443, callers=NODES),),
     health=Health(kind="api", argument="/readyz"),
     leaves=(
         Leaf(
@@ -228,7 +228,10 @@ KUBELET = Component(
     groups=NODES,
     program="kubelet",
     release="kubernetes",
-    ports=(Port(name="https", number=10250), Port(name="health", number=10248, loopback=True)),
+    ports=(
+        Port(name="https", number=10250, callers=CONTROL_PLANE),
+        Port(name="health", number=10248, loopback=True),
+    ),
     health=Health(kind="http", argument="10248 /healthz"),
     leaves=(
         Leaf(

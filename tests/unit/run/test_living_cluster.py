@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from inventory_text import loaded
-from obedient import Obedient
+from obedient import Machine, Obedient
 from test_cost import content as content  # the fixture: what binaries and images consist of
 
 from kprov.artifacts.progress import Silent
@@ -153,6 +153,19 @@ def test_when_another_run_ended_in_between_the_objects_are_asked_for_again(site:
     assert outcome.failures == ()
     assert outcome.plan is not prepared.plan
     assert outcome.plan.objects_known
+
+
+def test_a_firewall_before_a_new_host_is_told_with_nothing_sent(content: Path, tmp_path: Path) -> None:
+    hosts = Obedient()
+    for number, name in enumerate(HOSTS, 1):
+        hosts.machines[name] = Machine(number=number)
+    hosts.machines["cp1"].says = ("knock\t192.0.2.14 10250\tno answer", "knock\t192.0.2.12 2380\topen")
+    site = Site(folder=tmp_path, hosts=hosts, cluster=written(tmp_path))
+    with pytest.raises(PreflightError, match=r"port 10250 \(kubelet\) from cp1: no answer"):
+        site.run(site.cluster)
+    assert not any(machine.records for machine in hosts.machines.values())
+    hosts.machines["cp1"].says = ()
+    site.run(site.cluster)
 
 
 def test_a_field_of_an_add_on_that_nobody_can_change_is_refused_before_anything_is_sent(site: Site) -> None:

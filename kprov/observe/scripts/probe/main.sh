@@ -26,6 +26,7 @@ main() {
     accounts
     reach
     resolve
+    knock
     images
     surroundings
     etcd_members

@@ -13,6 +13,14 @@ resolve() { # as the programs of this host would: its hosts file and its name se
     done < "$work/resolve"
 }
 
+knock() { # whether packets get to ports of other hosts: who refuses lets them through, also where nobody listens yet
+    asked knock && command -v bash > /dev/null 2>&1 || return 0
+    xargs -P 64 -L 1 bash -c 'error=$(timeout 4 bash -c "$0" "$1" "$2" 2>&1)
+        case $? in 0) why=open ;; 124) why="no answer" ;; *) why=${error##*: } ;; esac
+        [ "$why" != "Connection refused" ] || why=open
+        printf "knock\t%s %s\t%s\n" "$1" "$2" "$why"' 'exec 3<> "/dev/tcp/$0/$1"' < "$work/knock"
+}
+
 answers() { # origin: any answer of a server will do
     if command -v curl > /dev/null 2>&1; then outside curl -sSI -o /dev/null --connect-timeout 3 --max-time 6 "$1" 2>&1
     elif command -v wget > /dev/null 2>&1; then outside wget -nv --spider -T 4 -t 1 "$1" 2>&1 || [ $? = 8 ]

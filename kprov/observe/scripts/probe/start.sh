@@ -15,7 +15,7 @@ sort_out() { # says what is recorded, and lists in a file of $work for each kind
         FILENAME == ARGV[1] {print "record\t" $0}
         $1 ~ /^(file|binary|directory|path)$/ {look("path", $2)}
         $1 ~ /^(file|path)$/ && $2 ~ /\.crt$/ {look("text", $2)}
-        $1 ~ /^(text|unit|sysctl|module|user|holds|reach|resolve|program|facts|deep|locked)$/ {look($1, $2)}
+        $1 ~ /^(text|unit|sysctl|module|user|holds|reach|resolve|knock|program|facts|deep|locked)$/ {look($1, $2)}
         $1 == "status" {look($1, $2 "\t" $3 "\t" $4 "\t" $5)}
         $1 == "objects" {look($1, $2 "\t" $3 "\t" $4)}
         # The socket of the store an image is in is the second word of its name.
