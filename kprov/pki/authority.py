@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from kprov.pki.chain import presented
 from kprov.pki.keys import Algorithm, PrivateKey, new_key, private_pem
 from kprov.values.certificate import Authority, CertificateSpec
 from kprov.values.errors import PkiError
@@ -52,11 +53,15 @@ class IssuedCertificate:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class CertificateAuthority:
-    """One of the cluster's CAs with its private key. Make it with `generate` or `load`."""
+    """One of the cluster's CAs with its private key. Make it with `generate` or `load`.
+
+    chain: what leaves are presented with, PEM: this certificate and those above it, without a root.
+    """
 
     name: Authority
     certificate: x509.Certificate
     key: PrivateKey
+    chain: bytes = b""
 
     def __repr__(self) -> str:
         return f"CertificateAuthority({self.name})"
@@ -83,9 +88,13 @@ class CertificateAuthority:
 
     @classmethod
     def load(cls, name: Authority, cert_pem: bytes, key_pem: bytes) -> CertificateAuthority:
-        """A CA from its PEM texts. Raises PkiError when they are unreadable or do not belong together."""
+        """A CA from its PEM texts. Raises PkiError when they are unreadable or do not belong together.
+
+        cert_pem: its certificate, and behind it those above it, where there are any.
+        """
         try:
             certificate = x509.load_pem_x509_certificate(cert_pem)
+            chain = presented(cert_pem)
             key = serialization.load_pem_private_key(key_pem, password=None)
         except (ValueError, TypeError):
             # The library's own words may quote what it read.
@@ -94,7 +103,7 @@ class CertificateAuthority:
             raise PkiError(f"the key of the {name} CA is of no known kind", needed="an RSA or ECDSA key")
         if key.public_key() != certificate.public_key():
             raise PkiError(f"the key of the {name} CA does not belong to its certificate")
-        return cls(name=name, certificate=certificate, key=key)
+        return cls(name=name, certificate=certificate, key=key, chain=chain)
 
     @property
     def cert_pem(self) -> bytes:
@@ -112,57 +121,58 @@ class CertificateAuthority:
         the CA's own validity. Raises PkiError when spec wants another CA, or when this one has expired
         or is not valid yet.
         """
-        self._must_be_able_to_sign(spec, now)
+        must_be_able_to_sign(self.name, self.certificate, spec, now)
         key = new_key(spec.algorithm)
         start = now.replace(microsecond=0)
         builder = (
             x509.CertificateBuilder(
-                subject_name=_subject(spec), issuer_name=self.certificate.subject, public_key=key.public_key()
+                subject_name=subject(spec), issuer_name=self.certificate.subject, public_key=key.public_key()
             )
             .serial_number(x509.random_serial_number())
             .not_valid_before(max(start - BACKDATE, self.certificate.not_valid_before_utc))
             .not_valid_after(min(start + (life or timedelta(days=spec.days)), self.certificate.not_valid_after_utc))
         )
-        for extension, critical in self._extensions(spec, key):
-            builder = builder.add_extension(extension, critical=critical)
-        certificate = builder.sign(self.key, hashes.SHA256())
-        return IssuedCertificate(
-            cert_pem=certificate.public_bytes(serialization.Encoding.PEM), key_pem=private_pem(key)
-        )
-
-    def _must_be_able_to_sign(self, spec: CertificateSpec, now: datetime) -> None:
-        if spec.authority != self.name:
-            raise PkiError(f"certificate {spec.name} was asked of the wrong CA", found=self.name, needed=spec.authority)
-        if now >= self.certificate.not_valid_after_utc:
-            raise PkiError(
-                f"the {self.name} CA has expired and can issue no certificate",
-                found=f"valid until {self.certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
-                todo="replace the authority: new leaves cannot help, because every verifier refuses their issuer",
-            )
-        if now < self.certificate.not_valid_before_utc:
-            raise PkiError(
-                f"the {self.name} CA is not valid yet: this machine's clock is wrong",
-                found=f"now {now:%Y-%m-%d %H:%M} UTC, CA valid from "
-                f"{self.certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
-                todo="set the clock (timedatectl status) and run again",
-            )
-
-    def _extensions(self, spec: CertificateSpec, key: PrivateKey) -> list[tuple[x509.ExtensionType, bool]]:
         own = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        names = [
-            *(x509.DNSName(name) for name in spec.dns_names),
-            *(x509.IPAddress(ip_address(address)) for address in spec.ip_addresses),
-        ]
-        extensions: list[tuple[x509.ExtensionType, bool]] = [
-            (x509.BasicConstraints(ca=False, path_length=None), True),
-            (_key_usage(key_encipherment=isinstance(key, rsa.RSAPrivateKey)), True),
-            (x509.ExtendedKeyUsage(extended_usages(spec)), False),
+        for extension, critical in (
+            *extensions(spec, key),
             (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
             (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own), False),
-        ]
-        if names:
-            extensions.append((x509.SubjectAlternativeName(names), False))
-        return extensions
+        ):
+            builder = builder.add_extension(extension, critical=critical)
+        leaf = builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        return IssuedCertificate(cert_pem=leaf + self.chain, key_pem=private_pem(key))
+
+
+def must_be_able_to_sign(name: Authority, certificate: x509.Certificate, spec: CertificateSpec, now: datetime) -> None:
+    """Raise PkiError when `spec` wants another CA, or this one has expired or is not valid yet."""
+    if spec.authority != name:
+        raise PkiError(f"certificate {spec.name} was asked of the wrong CA", found=name, needed=spec.authority)
+    if now >= certificate.not_valid_after_utc:
+        raise PkiError(
+            f"the {name} CA has expired and can issue no certificate",
+            found=f"valid until {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC",
+            todo="replace the authority: new leaves cannot help, because every verifier refuses their issuer",
+        )
+    if now < certificate.not_valid_before_utc:
+        raise PkiError(
+            f"the {name} CA is not valid yet: this machine's clock is wrong",
+            found=f"now {now:%Y-%m-%d %H:%M} UTC, CA valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
+            todo="set the clock (timedatectl status) and run again",
+        )
+
+
+def extensions(spec: CertificateSpec, key: PrivateKey) -> list[tuple[x509.ExtensionType, bool]]:
+    """Return what a leaf says of itself, each with whether it is critical."""
+    names = [
+        *(x509.DNSName(name) for name in spec.dns_names),
+        *(x509.IPAddress(ip_address(address)) for address in spec.ip_addresses),
+    ]
+    found: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (_key_usage(key_encipherment=isinstance(key, rsa.RSAPrivateKey)), True),
+        (x509.ExtendedKeyUsage(extended_usages(spec)), False),
+    ]
+    return [*found, (x509.SubjectAlternativeName(names), False)] if names else found
 
 
 def extended_usages(spec: CertificateSpec) -> list[x509.ObjectIdentifier]:
@@ -171,7 +181,8 @@ def extended_usages(spec: CertificateSpec) -> list[x509.ObjectIdentifier]:
     return [usage for asked, usage in desired if asked]
 
 
-def _subject(spec: CertificateSpec) -> x509.Name:
+def subject(spec: CertificateSpec) -> x509.Name:
+    """Return the groups and the common name of a leaf."""
     groups = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in spec.organizations]
     return x509.Name([*groups, x509.NameAttribute(NameOID.COMMON_NAME, spec.common_name)])
 

@@ -37,6 +37,42 @@ def why_reissue(cert_pem: bytes | None, spec: CertificateSpec, authority_cert: b
     return reason and _shown(reason)
 
 
+def why_not_issued(
+    cert_pem: bytes, spec: CertificateSpec, authority_cert: bytes, now: datetime, life: timedelta
+) -> str | None:
+    """Why what somebody else signed just now is not the certificate that was asked for, as a clause, or None.
+
+    life: what was asked for; it may be shorter, but not so that the next run would renew it, and a day longer.
+    """
+    authority = _authority(authority_cert)
+    try:
+        certificate = x509.load_pem_x509_certificate(cert_pem)
+        reason = next(
+            (why for question in _questions(certificate, spec, authority) if (why := question())), None
+        ) or _new_life(certificate, authority, spec, now, life)
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return "cannot be read as a certificate"
+    return reason and _shown(reason)
+
+
+def _new_life(
+    certificate: x509.Certificate, authority: x509.Certificate, spec: CertificateSpec, now: datetime, life: timedelta
+) -> str | None:
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < start:
+        return f"is not valid before {start:%Y-%m-%d %H:%M} UTC"
+    needed = min(renewal_threshold(spec), life / 2)
+    if end - now < needed and end < authority.not_valid_after_utc:
+        return f"is valid until {end:%Y-%m-%d %H:%M} UTC only; needed are {_days(needed)} at least"
+    if end - now > life + _DAY:
+        return f"is valid until {end:%Y-%m-%d %H:%M} UTC, longer than the {_days(life)} that were asked for"
+    return None
+
+
+def _days(span: timedelta) -> str:
+    return f"{round(span / _DAY, 1):g} days"
+
+
 def key_fits(key_pem: bytes, cert_pem: bytes) -> bool:
     """Whether this is the private key of that certificate. What cannot be read fits nothing; an encrypted key neither."""
     try:
@@ -54,15 +90,22 @@ def _authority(pem: bytes) -> x509.Certificate:
 def _first_reason(
     certificate: x509.Certificate, spec: CertificateSpec, authority: x509.Certificate, now: datetime
 ) -> str | None:
-    questions: tuple[Callable[[], str | None], ...] = (
+    first, *others = _questions(certificate, spec, authority)
+    questions = (first, lambda: _life(certificate, authority, spec, now), *others)
+    return next((reason for question in questions if (reason := question())), None)
+
+
+def _questions(
+    certificate: x509.Certificate, spec: CertificateSpec, authority: x509.Certificate
+) -> tuple[Callable[[], str | None], ...]:
+    """All but its life, the issuer first."""
+    return (
         lambda: _issuer(certificate, authority, spec),
-        lambda: _life(certificate, authority, spec, now),
         lambda: _subject(certificate, spec),
         lambda: _names(certificate, spec),
         lambda: _usage(certificate, spec),
         lambda: _algorithm(certificate, spec),
     )
-    return next((reason for question in questions if (reason := question())), None)
 
 
 def _issuer(certificate: x509.Certificate, authority: x509.Certificate, spec: CertificateSpec) -> str | None:

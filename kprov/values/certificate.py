@@ -1,9 +1,12 @@
-"""What a certificate must be: a value, compared with a parsed certificate elsewhere; nothing is issued here."""
+"""What a certificate must be, and a CA that is the user's own: values; nothing is read, run or issued here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
+
+from kprov.values.secret import Secret
 
 Authority = Literal["kubernetes", "etcd", "front-proxy"]
 AUTHORITIES: tuple[Authority, ...] = ("kubernetes", "etcd", "front-proxy")
@@ -47,3 +50,27 @@ class Renewal:
 
 NOTHING = Renewal()
 ASKED = "is to get a new key, as was asked for"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignerCommand:
+    """A program that gets a request (PEM) on standard input and gives a certificate on standard output.
+
+    words: the program and its arguments. folder: where it is run. timeout: seconds that it may take for one certificate.
+    """
+
+    words: tuple[str, ...]
+    folder: Path
+    timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnAuthority:
+    """A CA that kprov did not make.
+
+    chain: the CA's certificate and those above it, PEM. key: its private key, PEM, or else signer.
+    """
+
+    chain: bytes
+    key: Secret | None = None
+    signer: SignerCommand | None = None
