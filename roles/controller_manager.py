@@ -13,6 +13,7 @@ from kprov.roles.layout import (
     FRONT_PROXY_CA,
     KUBERNETES,
     LOCAL_API,
+    ROOT_CA,
     SERVICE_ACCOUNT_KEY,
     ca_file,
     certificates,
@@ -20,6 +21,7 @@ from kprov.roles.layout import (
     credential,
     program,
     raw_query,
+    root_ca,
 )
 from kprov.roles.templating import render
 from kprov.values import components
@@ -47,6 +49,8 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield component_folder(USER)
     yield Directory(path=VOLUME_PLUGINS)
     yield ca_file(ctx)
+    if root_ca(ctx) != CA:
+        yield File(path=ROOT_CA, content=ctx.trust.given_out("kubernetes"))
     yield File(path=FRONT_PROXY_CA, content=ctx.trust.bundle["front-proxy"])
     yield service_account_key(ctx)
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
@@ -67,7 +71,7 @@ def _unit(ctx: Context) -> Unit:
             credentials=CREDENTIALS,
             arguments=words,
         ),
-        reads=frozenset({f"{BIN}/{USER}", CA, FRONT_PROXY_CA, *CREDENTIALS.values()}),
+        reads=frozenset({f"{BIN}/{USER}", CA, root_ca(ctx), FRONT_PROXY_CA, *CREDENTIALS.values()}),
         reloads=_RECORD.read_again,
         check=parsing(f"{BIN}/{USER}", words),
         gates=(Gate(kind="command", argument=raw_query("/healthz", PORT, _CLIENT)),),
@@ -89,7 +93,7 @@ def _flags(ctx: Context) -> dict[str, str]:
         "client-ca-file": CA,
         "requestheader-client-ca-file": FRONT_PROXY_CA,
         "requestheader-allowed-names": "front-proxy-client",
-        "root-ca-file": CA,
+        "root-ca-file": root_ca(ctx),
         "service-account-private-key-file": credential(USER, "sa.key"),
         "use-service-account-credentials": "true",
         **({"cloud-provider": "external"} if ctx.cluster.cloud is not None else {}),

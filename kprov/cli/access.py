@@ -90,10 +90,10 @@ def kubeconfig(
     if not oidc and (issuer or client_id or scopes):
         raise click.UsageError("--issuer, --client-id and --scope need --oidc")
     given = Given(inventory=inventory, passphrase_file=passphrase_file)
-    store = Store.open(folder, cluster.name, passphrase_for(given, folder))
+    store = Store.open(folder, cluster.name, passphrase_for(given, folder), cluster.pki.authorities)
     url = server or api_url(cluster)
     if oidc:
-        ca = store.ca["kubernetes"]
+        ca = store.given_out("kubernetes")
         text = signing_on(cluster, url, ca, issuer=issuer, client_id=client_id, scopes=scopes)
     else:
         life = days or cluster.pki.leaf_days
@@ -131,7 +131,9 @@ def given_out(cluster: Cluster, store: Store, server: str, spec: CertificateSpec
             serial=f"{certificate.serial_number:x}",
         ),
     )
-    return embedded(cluster.name, server, store.bundle["kubernetes"], issued.cert_pem, issued.key_pem, spec.common_name)
+    return embedded(
+        cluster.name, server, store.given_out("kubernetes"), issued.cert_pem, issued.key_pem, spec.common_name
+    )
 
 
 def issued_lines(rows: Sequence[Issued], now: datetime) -> Iterator[str]:

@@ -51,7 +51,9 @@ def adopt(state: State, /, inventory: Path, *, yes: bool, **options: Any) -> int
 
 def _next(work: Work, adopted: Adopted) -> Iterator[str]:
     yield f"made the state folder {work.workspace.store.path}"
-    if adopted.ended:
+    if work.workspace.store.rotation is None:
+        yield "next: `kprov plan`: all CAs are your own, and nothing has to be replaced"
+    elif adopted.ended:
         yield "next: `kprov up`: certificates that no longer serve are issued by the new CAs at once; then"
         yield "  `kprov certs rotate INVENTORY` drops the old ones"
     else:

@@ -25,13 +25,15 @@ from kprov.cli.rotation import Asked, carry_out, preview
 from kprov.cli.work import Work, opened
 from kprov.pki.listing import CertificateRow, authority_rows, certificate_rows, secret_rows
 from kprov.pki.table import TREE
+from kprov.plan.own_authority import all_kinds
 from kprov.report.columns import columns
 from kprov.report.jsonlines import document
 from kprov.run.certificate_list import desired_certificates, secret_certificates
 from kprov.run.status import look
 from kprov.values.certificate import Renewal
 from kprov.values.errors import KprovError
-from kprov.values.rotation import KINDS, Kind
+from kprov.values.events import Note
+from kprov.values.rotation import KINDS, TITLES, Kind
 from kprov.values.spelling import did_you_mean
 
 
@@ -161,12 +163,30 @@ def rotate(
         raise click.UsageError("a phase is for all hosts: leave --limit out")
     if not dry_run:
         confirm_possible(yes=yes, for_program=given.json)
-    kinds: tuple[Kind, ...] = KINDS if kind == "all" else (cast(Kind, kind),) if kind else ()
     with opened(given, state, keep_log=not dry_run, quiet=dry_run and given.json) as work:
         asked = Asked(
-            kinds=kinds, back=back, now=now, wait=wait, restart_pods=restart_pods, yes=yes, stop_after=stop_after
+            kinds=_kinds(kind, work),
+            back=back,
+            now=now,
+            wait=wait,
+            restart_pods=restart_pods,
+            yes=yes,
+            stop_after=stop_after,
         )
         return preview(work, asked) if dry_run else carry_out(work, asked)
+
+
+def _kinds(kind: str | None, work: Work) -> tuple[Kind, ...]:
+    """What a word on the command line means for this cluster."""
+    store = work.workspace.store
+    if kind != "all" or not store.exists:
+        return (cast(Kind, kind),) if kind and kind != "all" else KINDS if kind else ()
+    kinds = all_kinds(store.own, store.ca, store.rotation)
+    left = [TITLES[one] for one in KINDS if one not in kinds]
+    if left:
+        text = f"{', '.join(left)}: your own, and the inventory names no other; left out"
+        work.hub.emit(Note(text=text))
+    return kinds
 
 
 def _refuse_unknown(names: tuple[str, ...], work: Work) -> None:

@@ -58,7 +58,7 @@ def opened(given: Given, state: State, *, keep_log: bool, quiet: bool = False) -
     loaded = load(given.inventory)
     cluster = _with_become_password(loaded.cluster, given)
     folder = state_folder(given.inventory, cluster.name, given.state_dir)
-    store = Store.open(folder, cluster.name, passphrase_for(given, folder))
+    store = Store.open(folder, cluster.name, passphrase_for(given, folder), cluster.pki.authorities)
     hub = Hub([] if quiet else [_view(given)], state.redactor)
     state.verbose, state.touched, state.close = given.verbose, lambda: hub.tally.touched, hub.close
     if given.json:

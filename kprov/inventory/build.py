@@ -20,6 +20,7 @@ from kprov.inventory.schema import HostKeys, Inventory
 from kprov.values.addon import Addon
 from kprov.values.api_settings import ApiSettings
 from kprov.values.backup_place import Address, S3Settings, SftpSettings, parse
+from kprov.values.certificate import Authority, OwnAuthority
 from kprov.values.model import (
     ArtifactSettings,
     BackupSettings,
@@ -146,6 +147,7 @@ def cluster(
     cloud: CloudSettings | None,
     folder: Path,
     api: ApiSettings,
+    authorities: Mapping[Authority, OwnAuthority],
 ) -> Cluster:
     """The cluster of a faultless inventory."""
     keys = inventory.cluster
@@ -161,7 +163,7 @@ def cluster(
         dns_ip=keys.dns_ip or keys.service_cidr[10],
         api_endpoint=keys.api_endpoint,
         api_sans=tuple(dict.fromkeys(keys.api_sans)),
-        pki=PkiSettings(**keys.pki.model_dump()),
+        pki=PkiSettings(**keys.pki.model_dump(exclude={"authority"}), authorities=authorities),
         artifacts=ArtifactSettings(**{**keys.artifacts.model_dump(), "sources": _frozen(keys.artifacts.sources)}),
         registry=registry,
         upgrade=UpgradeSettings(**keys.upgrade.model_dump()),

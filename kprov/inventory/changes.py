@@ -69,7 +69,8 @@ def _inventory_sections() -> Iterator[str]:
             for key, field in model["properties"].items()
             if key not in without and SCHEMA_KEY in field
         ]
-        yield _table(title, "key", rows)
+        if rows:
+            yield _table(title, "key", rows)
 
 
 def _addon_sections() -> Iterator[str]:

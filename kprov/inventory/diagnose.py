@@ -20,6 +20,7 @@ from kprov.values.spelling import did_you_mean
 
 _SECRETS = reference_names(Inventory)
 _KEYS = ("cluster", "encryption", "providers")
+_AUTHORITIES = ("cluster", "pki", "authority")  # whose `key` is a path, and may be mistaken for the key itself
 _KINDS = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -33,7 +34,7 @@ _BOUNDS = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at mos
 
 def shown(node: Node, path: Path) -> str:
     """What stands at a path, masked where a secret may stand."""
-    secret = _SECRETS & set(path) or path[:3] == _KEYS
+    secret = _SECRETS & set(path) or path[:3] == _KEYS or (path[:3] == _AUTHORITIES and path[4:] == ("key",))
     return "something that is not shown, as it may be a secret" if secret else node.found()
 
 

@@ -24,6 +24,7 @@ from kprov.inventory.passwords import SecretReader
 from kprov.inventory.registries import registry
 from kprov.inventory.review import Review
 from kprov.inventory.source import Node
+from kprov.values.certificate import Authority, OwnAuthority
 from kprov.values.errors import InventoryError, KprovError
 from kprov.values.model import Cluster
 
@@ -136,10 +137,21 @@ def parse(
     checks.sources(review, chosen)
     images_from = registry(review, path.parent, reader)
     api = api_settings(review, path.parent, reader, versions)
+    authorities = _authorities(review, path.parent, reader)
     if mistakes:
         raise mistakes.error()
-    cluster = build.cluster(draft, hosts, versions, chosen, images_from, settings(review), path.parent, api)
+    cluster = build.cluster(
+        draft, hosts, versions, chosen, images_from, settings(review), path.parent, api, authorities
+    )
     return Loaded(cluster=cluster, warnings=tuple(review.cautions), source_lines=_lines(root))
+
+
+def _authorities(review: Review, folder: Path, reader: SecretReader) -> Mapping[Authority, OwnAuthority]:
+    if not review.inventory.cluster.pki.authority.model_fields_set:
+        return {}
+    from kprov.inventory.own_authorities import own_authorities  # what reads certificates takes a while to load
+
+    return own_authorities(review, folder, reader)
 
 
 def _minor(versions: Mapping[str, str]) -> tuple[int, int] | None:
@@ -201,8 +213,11 @@ def _examine_text(text: str, mark: Mark, path: KeyPath, found: str, mistakes: Mi
 
 
 def _is_argument(path: KeyPath) -> bool:
-    """Whether it is an item of an add-on's list, such as the arguments of a program in its pods."""
-    return path[:2] == ("cluster", "addons") and len(path) == 5 and isinstance(path[4], int)
+    """Whether it is an argument: an item of an add-on's list, as for a program in its pods, or of the command of a signer."""
+    item = bool(path) and isinstance(path[-1], int)
+    return item and (
+        (path[:2] == ("cluster", "addons") and len(path) == 5) or (path[1:3] == ("pki", "authority") and path[-1] != 0)
+    )
 
 
 def _versions(review: Review, resolve: Resolver) -> Mapping[str, str]:

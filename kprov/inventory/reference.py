@@ -45,6 +45,9 @@ all mistakes at once, each with `file:line:column`, what was found, what is acce
 
 _MAPPINGS = (
     ("cluster.pki", "PkiKeys"),
+    ("cluster.pki.authority", "AuthoritiesKeys"),
+    ("cluster.pki.authority.NAME", "AuthorityKeys"),
+    ("cluster.pki.authority.NAME.signer", "SignerKeys"),
     ("cluster.artifacts", "ArtifactKeys"),
     ("cluster.registry", "RegistryKeys"),
     ("cluster.registry.registries.NAME", "RegistryAccessKeys"),

@@ -37,6 +37,7 @@ from kprov.inventory.fields import (
 )
 from kprov.inventory.keys import Keys, Reference
 from kprov.inventory.network_keys import NetworkEntry, NetworkKeys
+from kprov.inventory.pki_keys import PkiKeys
 from kprov.inventory.runtime_fields import HandlerName, RuntimeName
 from kprov.inventory.runtime_keys import HandlerKeys, RegistryKeys
 from kprov.values.effect import drains, fixed, free, procedure, restarts
@@ -156,39 +157,6 @@ class HostVariables(Keys):
             "kube-apiserver: etcd-prefix; kubelet: root-dir; containerd: root, state): take the host out with "
             "`kprov down --limit HOST`, then `kprov up`",
         ),
-    )
-
-
-class PkiKeys(Keys):
-    """Key algorithm and lifetimes."""
-
-    algorithm: Literal["ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096"] = Field(
-        default="ecdsa-p256",
-        description="Algorithm of all keys made from now on.",
-        json_schema_extra=restarts(
-            "what cannot reload its certificate", note="all certificates are issued again; the CAs keep their keys"
-        ),
-    )
-    ca_days: int = Field(
-        default=3650,
-        ge=1,
-        le=36500,
-        description="Life of the CAs, in days.",
-        json_schema_extra=free("CAs that exist keep their end"),
-    )
-    leaf_days: int = Field(
-        default=365,
-        ge=1,
-        le=36500,
-        description="Life of all other certificates, in days.",
-        json_schema_extra=free("from the next renewal on"),
-    )
-    renew_before_days: int = Field(
-        default=120,
-        ge=0,
-        le=36500,
-        description="`kprov up` renews a certificate that lives fewer days than this.",
-        json_schema_extra=free("certificates are renewed earlier or later"),
     )
 
 

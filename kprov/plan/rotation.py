@@ -98,7 +98,7 @@ def asks_inside(rotation: Rotation) -> bool:
 
 
 def waiting(rotation: Rotation, inside: Inside, bundle: bytes, now: datetime) -> Waiting:
-    """Return what the phase after this one has to wait for. bundle: the kubernetes CAs to trust, PEM."""
+    """Return what the phase after this one has to wait for. bundle: the kubernetes CAs as pods are given them, PEM."""
     since = datetime.fromisoformat(rotation.since)
     times: list[datetime] = []
     blocked: list[str] = []

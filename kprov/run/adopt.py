@@ -53,7 +53,15 @@ def keep(workspace: Workspace, adopted: Adopted) -> None:
     """Write the state folder. Raises StoreError."""
     pki = workspace.cluster.pki
     now = datetime.now(UTC)
-    made = made_again(workspace.cluster.name, adopted.held, pki.algorithm, pki.ca_days, now, ended=adopted.ended)
+    made = made_again(
+        workspace.cluster.name,
+        adopted.held,
+        pki.algorithm,
+        pki.ca_days,
+        now,
+        ended=adopted.ended,
+        own=pki.authorities,
+    )
     workspace.store.create(made)
 
 

@@ -56,7 +56,7 @@ class _Proof:
         with self._lock:
             changed = (self._store.path / "trust.json").stat().st_mtime_ns
             if self._context is None or changed != self._read or time.monotonic() - self._made > _RENEWED:
-                store = Store.open(self._store.path, self._cluster.name, self._store.passphrase)
+                store = Store.open(self._store.path, self._cluster.name, self._store.passphrase, self._store.own)
                 self._context = client_tls(store, admin_spec(self._cluster), _LIFE)
                 self._made, self._read = time.monotonic(), changed
             return self._context

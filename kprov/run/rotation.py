@@ -14,12 +14,14 @@ from kprov.objects.objects import OWNER, OWNER_LABEL
 from kprov.pki.table import super_admin_spec
 from kprov.plan.rotation import Inside, Step, Waiting, Workload, asks_inside, waiting, workloads_before
 from kprov.roles.layout import API_PORT
+from kprov.run.own_authorities import refuse_short_lived
 from kprov.run.workspace import Workspace
 from kprov.state import rotation as machine
 from kprov.state.credential import LIFE, client_tls
 from kprov.state.store import Store
 from kprov.tunnel.client import Client, port_to
 from kprov.tunnel.way import Way
+from kprov.values.certificate import AUTHORITIES
 from kprov.values.errors import KprovError
 from kprov.values.rotation import Kind
 
@@ -36,16 +38,24 @@ def turned(workspace: Workspace, step: Step, kinds: tuple[Kind, ...]) -> Store:
     now, pki = datetime.now(UTC), workspace.cluster.pki
     match step:
         case "begin":
+            refuse_short_lived(workspace.cluster, [name for name in AUTHORITIES if name in kinds], workspace.places)
             workspace.store.backup_key()  # made now where there was none, or what is kept later would not have it
             return workspace.store.turned(
-                partial(machine.begin, kinds=kinds, algorithm=pki.algorithm, ca_days=pki.ca_days, now=now)
+                partial(
+                    machine.begin,
+                    kinds=kinds,
+                    algorithm=pki.algorithm,
+                    ca_days=pki.ca_days,
+                    now=now,
+                    own=workspace.store.own,
+                )
             )
         case "apply":
             return workspace.store
         case "onward":
             return workspace.store.turned(partial(machine.onward, now=now))
         case "backward":
-            return workspace.store.turned(partial(machine.backward, now=now))
+            return workspace.store.turned(partial(machine.backward, now=now, own=workspace.store.own))
         case "end":
             return workspace.store.turned(machine.ended)
 
@@ -66,7 +76,7 @@ def wait_for(workspace: Workspace) -> Waiting:
             secrets=_all(client, "/api/v1/secrets", "&fieldSelector=type%3Dkubernetes.io/service-account-token"),
             roots=_all(client, "/api/v1/configmaps", "&fieldSelector=metadata.name%3Dkube-root-ca.crt"),
         )
-    return waiting(rotation, inside, workspace.store.bundle["kubernetes"], datetime.now(UTC))
+    return waiting(rotation, inside, workspace.store.given_out("kubernetes"), datetime.now(UTC))
 
 
 def restart(workspace: Workspace, *, everything: bool) -> tuple[Workload, ...]:

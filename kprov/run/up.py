@@ -34,6 +34,7 @@ from kprov.plan.quorum import refuse_lost_quorum
 from kprov.preflight import firewall, immutable, places
 from kprov.roles.api_server import ENCRYPTION
 from kprov.run.backup import take_first
+from kprov.run.own_authorities import refuse_other_authorities
 from kprov.run.refusals import (
     refuse_foreign_trust,
     refuse_half_restored,
@@ -95,6 +96,7 @@ def prepare(workspace: Workspace, *, draft: bool) -> Iterator[Prepared]:
         refuse_unknown_addresses(cluster, fleet)
         refuse_locked(fleet)
         refuse_foreign_trust(workspace.store, fleet, workspace.places)
+        refuse_other_authorities(cluster, workspace.store, workspace.places)
         fleet, warnings = _check(workspace, _with_objects(workspace, fleet))
         with ExitStack() as stack:
             yield _plan(workspace, _trusted(workspace, draft, stack), fleet, warnings)
@@ -133,7 +135,7 @@ def _trusted(workspace: Workspace, draft: bool, stack: ExitStack) -> Store:
         return store
     if draft:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kprov-draft-"))
-        store = Store.open(Path(folder) / "state", cluster.name)
+        store = Store.open(Path(folder) / "state", cluster.name, own=cluster.pki.authorities)
     store.create_trust(cluster.pki.algorithm, cluster.pki.ca_days, datetime.now(UTC))
     return store
 

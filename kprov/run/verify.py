@@ -47,7 +47,9 @@ def run(
     from kprov.testinfra.plugin import Suite
 
     cluster = load(inventory).cluster
-    store = Store.open(state_folder(inventory, cluster.name, state_dir), cluster.name, passphrase)
+    store = Store.open(
+        state_folder(inventory, cluster.name, state_dir), cluster.name, passphrase, cluster.pki.authorities
+    )
     store.trust()  # no keys, or no passphrase for them: say so before any host is asked
     fleet = Fleet(cluster, store, transport if transport is not None else SshTransport())
     try:

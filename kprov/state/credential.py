@@ -36,12 +36,19 @@ def credential(cluster: Cluster, store: Store) -> bytes:
     return text.encode()
 
 
+def trusting(store: Store) -> ssl.SSLContext:
+    """TLS that trusts the cluster's CA alone, whatever is above it. Raises StoreError."""
+    context = ssl.create_default_context(cadata=store.bundle["kubernetes"].decode("ascii"))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN  # it need not have signed itself
+    return context
+
+
 def client_tls(store: Store, spec: CertificateSpec, life: timedelta) -> ssl.SSLContext:
     """TLS that trusts the cluster's CA and shows a fresh client certificate; its key stays in memory."""
     __tracebackhide__ = True
     issued = store.authority("kubernetes").issue(spec, datetime.now(UTC), life=life)
-    context = ssl.create_default_context(cadata=store.bundle["kubernetes"].decode("ascii"))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = trusting(store)
     with tempfile.TemporaryDirectory(prefix="kprov-") as folder:  # mode 0700; ssl reads files only
         pair = Path(folder) / "client.pem"
         pair.touch(mode=0o600)

@@ -16,24 +16,37 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from kprov.pki.authority import CertificateAuthority, fingerprint
+from kprov.pki.authority import CertificateAuthority, fingerprint, fingerprints
+from kprov.pki.chain import above, anchor
 from kprov.pki.keys import Algorithm, new_key, private_pem, public_pem
 from kprov.state.sealed import new_identity
 from kprov.state.trustfile import Identity, Keys
-from kprov.values.certificate import AUTHORITIES, Authority
+from kprov.values.certificate import AUTHORITIES, Authority, OwnAuthority
 from kprov.values.errors import StoreError
 from kprov.values.rotation import KINDS, Kind, Phase, Rotation
 
 Trusted = tuple[Identity, Keys]
 
 
-def begin(trusted: Trusted, kinds: Sequence[Kind], algorithm: Algorithm, ca_days: int, now: datetime) -> Trusted:
-    """Make new CAs and keys beside those in use, which go on signing. Raises StoreError while another rotation runs."""
+def begin(
+    trusted: Trusted,
+    kinds: Sequence[Kind],
+    algorithm: Algorithm,
+    ca_days: int,
+    now: datetime,
+    own: Mapping[Authority, OwnAuthority] = MappingProxyType({}),
+) -> Trusted:
+    """Make new CAs and keys beside those in use, which go on signing.
+
+    own: CAs of the user's, which are not made, and whose keys are not kept. Raises StoreError while another rotation runs,
+    and for one of the user's own that is in use already.
+    """
     identity, keys = trusted
     if identity.rotation is not None:
         raise StoreError(
@@ -41,7 +54,21 @@ def begin(trusted: Trusted, kinds: Sequence[Kind], algorithm: Algorithm, ca_days
             found=str(identity.rotation),
             todo="end it, or take it back: `kprov certs rotate INVENTORY`, with --back",
         )
-    made = {name: CertificateAuthority.generate(name, algorithm, ca_days, now) for name in AUTHORITIES if name in kinds}
+    made = {
+        name: CertificateAuthority.generate(name, algorithm, ca_days, now)
+        for name in AUTHORITIES
+        if name in kinds and name not in own
+    }
+    brought = {name: one.chain for name, one in own.items() if name in kinds}
+    for name, chain in brought.items():
+        if fingerprints(chain) == fingerprints(identity.authorities[name]):
+            raise StoreError(
+                f"the {name} CA is your own, and the inventory names no other",
+                found=f"the CA that is in use, {fingerprint(chain)[:16]}…",
+                needed="the certificate of the new one",
+                todo=f"name it in the inventory under `pki.authority.{name.replace('-', '_')}`, or remove that key, so that "
+                "kprov makes one; then run the same command again",
+            )
     others: dict[str, str] = {name: authority.key_pem.decode() for name, authority in made.items()}
     if "service-account" in kinds:
         others["service-account"] = private_pem(new_key(algorithm)).decode()
@@ -50,7 +77,7 @@ def begin(trusted: Trusted, kinds: Sequence[Kind], algorithm: Algorithm, ca_days
     if "backups" in kinds:
         others["backups"] = new_identity()
     rotation = Rotation(kinds=tuple(kind for kind in KINDS if kind in kinds), phase="trust", since=_time(now))
-    public = {name: authority.cert_pem for name, authority in made.items()}
+    public = {**{name: authority.cert_pem for name, authority in made.items()}, **brought}
     return replace(identity, others=public, rotation=rotation), replace(keys, others=others)
 
 
@@ -70,10 +97,13 @@ def onward(trusted: Trusted, now: datetime) -> Trusted:
             raise StoreError("this rotation has nothing left to do but to end", found=str(rotation))
 
 
-def backward(trusted: Trusted, now: datetime) -> Trusted:
-    """Go back to the phase before. Raises StoreError when the old one is dropped already."""
+def backward(trusted: Trusted, now: datetime, own: Mapping[Authority, OwnAuthority] = MappingProxyType({})) -> Trusted:
+    """Go back to the phase before. Raises StoreError when the old one is dropped already, or nobody has its key.
+
+    own: the CAs that the inventory names, and whose keys are not here.
+    """
     rotation = _running(trusted[0])
-    _refuse_lost(trusted)
+    _refuse_lost(trusted, own)
     match rotation.phase:
         case "issue":
             # Every host trusts both, whether or not it has got what the new one signed.
@@ -149,12 +179,21 @@ def ended(trusted: Trusted) -> Trusted:
 
 def bundle(identity: Identity) -> dict[Authority, bytes]:
     """Return what is trusted: CA certificates, the elder first, so that nothing moves when the other one signs."""
-    pairs: dict[Authority, set[bytes]] = {
-        name: {pem, identity.others.get(name, pem)} for name, pem in identity.authorities.items()
-    }
-    return {
-        name: b"".join(pem for _, pem in sorted((_begins(pem), pem) for pem in pair)) for name, pair in pairs.items()
-    }
+    return {name: b"".join(anchor(pem) for pem in pair) for name, pair in _in_order(identity).items()}
+
+
+def roots(identity: Identity) -> dict[Authority, bytes]:
+    """Return the CA certificates above those that are trusted, where there are any."""
+    found = {name: dict.fromkeys(above(pem) for pem in pair) for name, pair in _in_order(identity).items()}
+    return {name: pem for name, pems in found.items() if (pem := b"".join(pems))}
+
+
+def _in_order(identity: Identity) -> dict[Authority, list[bytes]]:
+    """The CAs of each name with those above them, the elder first; each CA once."""
+    pairs: dict[Authority, dict[bytes, bytes]] = {}
+    for name, pem in identity.authorities.items():
+        pairs[name] = {anchor(one): one for one in (identity.others.get(name, pem), pem)}
+    return {name: sorted(pair.values(), key=lambda pem: (_begins(pem), pem)) for name, pair in pairs.items()}
 
 
 def public_keys(keys: Keys) -> bytes:
@@ -184,16 +223,28 @@ def _running(identity: Identity) -> Rotation:
     return identity.rotation
 
 
-def _refuse_lost(trusted: Trusted) -> None:
+def _refuse_lost(trusted: Trusted, own: Mapping[Authority, OwnAuthority]) -> None:
     """Raise StoreError where going back would leave CAs whose keys nobody has."""
     identity, keys = trusted
-    lost = [name for name in identity.others if name not in keys.authorities or name not in keys.others]
+    signs = _running(identity).phase == "issue"
+    lost: list[str] = []
+    for name in identity.others:
+        old = identity.others[name] if signs else identity.authorities[name]
+        kept = name in keys.others if signs else name in keys.authorities
+        if not kept and not (name in own and same(own[name].chain, old)):
+            lost.append(name)
     if lost:
         raise StoreError(
-            "this rotation cannot be taken back: the private keys of the old CAs are lost",
+            "this rotation cannot be taken back: the private keys of the old CAs are not here",
             found=", ".join(lost),
-            todo="go on with `kprov certs rotate INVENTORY`",
+            needed="their keys; of your own CAs, the inventory as it was",
+            todo="go on with `kprov certs rotate INVENTORY`; or name your old CA in the inventory again, then --back",
         )
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Return whether two texts begin with the same CA certificate."""
+    return fingerprint(one) == fingerprint(other)
 
 
 def _phase(trusted: Trusted, phase: Phase, now: datetime) -> Trusted:
@@ -209,9 +260,10 @@ def _swapped(trusted: Trusted) -> Trusted:
     signing, left = dict(keys.authorities), dict(keys.others)
     for name in identity.others:
         authorities[name], others[name] = others[name], authorities[name]
-        theirs = signing.get(name)
-        signing[name] = left.pop(name).encode()
-        if theirs is not None:  # else it is lost, as after `kprov adopt`
+        theirs, ours = signing.pop(name, None), left.pop(name, None)
+        if ours is not None:  # else it is the user's own
+            signing[name] = ours.encode()
+        if theirs is not None:  # else it is the user's own, or lost, as after `kprov adopt`
             left[name] = theirs.decode()
     changed = replace(keys, authorities=signing)
     if private := left.get("service-account"):

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from kprov.pki.authority import CertificateAuthority, fingerprint, fingerprints
 from kprov.pki.keys import Algorithm, new_key, private_pem, public_pem
@@ -33,9 +34,10 @@ from kprov.state.private import (
 )
 from kprov.state.rotation import Trusted
 from kprov.state.sealed import new_identity
+from kprov.state.signer import Signer
 from kprov.state.trustfile import Identity, Keys, TrustFile, decode, encode
 from kprov.state.vault import check_passphrase
-from kprov.values.certificate import AUTHORITIES, Authority
+from kprov.values.certificate import AUTHORITIES, Authority, OwnAuthority
 from kprov.values.context import Trust
 from kprov.values.errors import LockedError, StoreError
 from kprov.values.rotation import Rotation
@@ -56,7 +58,13 @@ class Store:
     """One cluster's state folder. Opening reads; what makes trust, changes or keeps something, and `lock` write."""
 
     def __init__(
-        self, path: Path, cluster_name: str, passphrase: Secret | None, file: TrustFile | None, read: bytes = b""
+        self,
+        path: Path,
+        cluster_name: str,
+        passphrase: Secret | None,
+        file: TrustFile | None,
+        read: bytes = b"",
+        own: Mapping[Authority, OwnAuthority] = MappingProxyType({}),
     ) -> None:
         self.path = path
         self.cluster_name = cluster_name
@@ -65,13 +73,22 @@ class Store:
         self._keys: Keys | None = None
         self._read = read  # what is replaced must be what was read
         self._unwritten = b""
+        self._own = own
 
     def __repr__(self) -> str:
         return f"Store({self.path})"
 
     @classmethod
-    def open(cls, path: Path, cluster_name: str, passphrase: Secret | None = None) -> Store:
+    def open(
+        cls,
+        path: Path,
+        cluster_name: str,
+        passphrase: Secret | None = None,
+        own: Mapping[Authority, OwnAuthority] = MappingProxyType({}),
+    ) -> Store:
         """The store at `path`, which need not exist yet; a vault stays closed until keys are asked for.
+
+        own: the user's own CAs, as the inventory names them: their keys are not in the folder.
 
         Raises StoreError when the folder or file is open to others, damaged or of another cluster, when the passphrase
         is empty, and when one is given for keys that are not encrypted.
@@ -94,7 +111,7 @@ class Store:
                 where=str(path / _TRUST),
                 todo="leave --passphrase-file and KPROV_PASSPHRASE out",
             )
-        return cls(path, cluster_name, passphrase, file, content or b"")
+        return cls(path, cluster_name, passphrase, file, content or b"", own)
 
     @staticmethod
     def is_sealed(path: Path) -> bool:
@@ -132,6 +149,30 @@ class Store:
         """The CA certificates to trust (PEM): two of an authority while it is replaced. Raises StoreError without trust."""
         return rotation.bundle(self._known.identity)
 
+    def given_out(self, name: Authority) -> bytes:
+        """Return what pods and people check servers by: the CAs to trust, and those above them. Raises StoreError."""
+        return self.bundle[name] + rotation.roots(self._known.identity).get(name, b"")
+
+    @property
+    def own(self) -> Mapping[Authority, OwnAuthority]:
+        """The user's own CAs, as the inventory names them."""
+        return self._own
+
+    @property
+    def keeps(self) -> frozenset[Authority]:
+        """The CAs that sign whose keys are here. Raises StoreError."""
+        return frozenset(self._open_keys().authorities)
+
+    @property
+    def keeps_others(self) -> frozenset[str]:
+        """Of what does not sign now and is replaced, or replaces: that of which the key is here. Raises StoreError."""
+        return frozenset(self._open_keys().others)
+
+    @property
+    def others(self) -> Mapping[Authority, bytes]:
+        """The CAs that do not sign and are trusted, while one is replaced. Raises StoreError without trust."""
+        return self._known.identity.others
+
     @property
     def rotation(self) -> Rotation | None:
         """The rotation that has begun, None where there is none; no passphrase is needed."""
@@ -161,18 +202,44 @@ class Store:
             encrypted_by=keys.encrypted_by,
             encryption_name=keys.encryption_name,
             encryption_other=rotation.other_encryption(keys),
-            lost=frozenset(self.ca) - frozenset(keys.authorities),
+            lost=frozenset(name for name in self.ca if name not in keys.authorities and not self._is_own(name)),
+            roots=rotation.roots(self._known.identity),
         )
 
-    def authority(self, name: Authority) -> CertificateAuthority:
-        """The CA with its private key; where that is lost, the one that a rotation replaces it by.
+    def authority(self, name: Authority) -> CertificateAuthority | Signer:
+        """The CA, as what issues by it; where its key is lost, the one that a rotation replaces it by.
 
-        Raises StoreError as `trust` does, PkiError when key and CA differ.
+        Raises StoreError as `trust` does, and where no key is at hand; PkiError when key and CA differ.
         """
-        keys = self._open_keys()
+        keys, identity = self._open_keys(), self._known.identity
         if name in keys.authorities:
             return CertificateAuthority.load(name, self.ca[name], keys.authorities[name])
-        return CertificateAuthority.load(name, self._known.identity.others[name], keys.others[name].encode())
+        if self._is_own(name):
+            return self._by_own(name, self.ca[name])
+        if name in keys.others:
+            return CertificateAuthority.load(name, identity.others[name], keys.others[name].encode())
+        if (
+            name in identity.others
+            and name in self._own
+            and rotation.same(self._own[name].chain, identity.others[name])
+        ):
+            return self._by_own(name, identity.others[name])
+        raise StoreError(
+            f"the {name} CA is not kprov's own, and the inventory does not say how it signs",
+            where=str(self.path / _TRUST),
+            needed=f"its certificate with `key` or `signer` under `pki.authority.{name.replace('-', '_')}`",
+            todo=f"write it there again; or let kprov make a CA: `kprov certs rotate INVENTORY {name}`",
+        )
+
+    def _is_own(self, name: Authority) -> bool:
+        """Return whether the CA that signs is the one that the inventory names."""
+        return name in self._own and rotation.same(self._own[name].chain, self.ca[name])
+
+    def _by_own(self, name: Authority, chain: bytes) -> CertificateAuthority | Signer:
+        own = self._own[name]
+        if own.signer is not None:
+            return Signer(name=name, pem=chain, command=own.signer)
+        return CertificateAuthority.load(name, chain, own.key.reveal().encode() if own.key is not None else b"")
 
     def create_trust(self, algorithm: Algorithm, ca_days: int, now: datetime) -> Trust:
         """Make the CAs and keys, once in a cluster's life, and keep them before anybody can use them.
@@ -181,13 +248,18 @@ class Store:
         """
         if self._file is not None:
             raise self._made_before()
-        authorities = {name: CertificateAuthority.generate(name, algorithm, ca_days, now) for name in AUTHORITIES}
+        authorities = {
+            name: CertificateAuthority.generate(name, algorithm, ca_days, now)
+            for name in AUTHORITIES
+            if name not in self._own
+        }
+        made = {name: authority.cert_pem for name, authority in authorities.items()}
         service_account = new_key(algorithm)
         identity = Identity(
             cluster=self.cluster_name,
             cluster_id=secrets.token_hex(16),
             made=now.isoformat(timespec="seconds"),
-            authorities={name: authority.cert_pem for name, authority in authorities.items()},
+            authorities={name: made[name] if name in made else self._own[name].chain for name in AUTHORITIES},
         )
         keys = Keys(
             authorities={name: authority.key_pem for name, authority in authorities.items()},
@@ -264,7 +336,7 @@ class Store:
         """Return a store with what a step of a rotation makes of this one; it is written by `keep`. Raises StoreError."""
         identity, keys = change((self._known.identity, self._open_keys()))
         content = encode(identity, keys, self._passphrase)
-        store = Store(self.path, self.cluster_name, self._passphrase, decode(content), self._read)
+        store = Store(self.path, self.cluster_name, self._passphrase, decode(content), self._read, self._own)
         store._keys, store._unwritten = keys, content
         return store
 

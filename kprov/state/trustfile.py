@@ -22,6 +22,7 @@ from kprov.values.secret import Secret
 
 _FORMAT = 1
 _ROTATED = 2  # of what an older kprov would lose when it wrote the file: it refuses a format that it does not know
+_OWN = 3  # of CAs that are the user's own: an older kprov would trust those above them, too
 FIRST_KEY = "key1"  # what API servers call the key that a cluster was made with
 
 
@@ -111,7 +112,9 @@ def encode(identity: Identity, keys: Keys, passphrase: Secret | None) -> bytes:
     }
     renamed = keys.encryption_name != FIRST_KEY
     rotated = identity.rotation or identity.others or keys.others or keys.backups_before or renamed
-    identity = replace(identity, format=_ROTATED if rotated else _FORMAT)
+    own = set(identity.authorities) - set(keys.authorities) and not identity.others
+    chained = any(pem.count(b"-----BEGIN") > 1 for pem in (*identity.authorities.values(), *identity.others.values()))
+    identity = replace(identity, format=_OWN if own or chained else _ROTATED if rotated else _FORMAT)
     document = _public(identity)
     if passphrase is None:
         document["keys"] = secrets
@@ -124,10 +127,10 @@ def encode(identity: Identity, keys: Keys, passphrase: Secret | None) -> bytes:
 def decode(content: bytes) -> TrustFile:
     """The parsed file. Raises StoreError, which quotes nothing of the content."""
     document = _parse(content)
-    if document.get("format") not in (_FORMAT, _ROTATED):
+    if document.get("format") not in (_FORMAT, _ROTATED, _OWN):
         raise StoreError(
             "the trust file is of an unknown format",
-            needed=f"format {_FORMAT} or {_ROTATED}",
+            needed=f"format {_FORMAT}, {_ROTATED} or {_OWN}",
             todo="use the release of kprov that wrote it, or a newer one",
         )
     try:

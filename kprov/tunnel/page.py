@@ -12,7 +12,7 @@ from functools import partial
 
 from kprov.addon.render import password
 from kprov.pki.table import super_admin_spec
-from kprov.state.credential import client_tls
+from kprov.state.credential import client_tls, trusting
 from kprov.state.store import Store
 from kprov.transport.base import Session, Stream, Transport
 from kprov.tunnel import target as questions
@@ -132,8 +132,7 @@ def _dialler(way: Way, there: Target, opening: Opening, store: Store, login: _Lo
 
 
 def _over_tls(reach: Callable[[], Stream], store: Store, name: str) -> Callable[[], Stream]:
-    context = ssl.create_default_context(cadata=store.bundle["kubernetes"].decode("ascii"))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = trusting(store)
 
     def dial() -> Stream:
         stream = reach()

@@ -19,7 +19,8 @@ class Trust:
     """The cluster's trust material as roles may use it: public CA certificates (PEM) and the keys that hosts must have.
 
     bundle: what whoever checks a certificate trusts, one CA certificate or several while a CA is replaced. issuer: the
-    one CA certificate whose key signs now, and which every leaf is compared with. service_account_key and _public are
+    CA certificate whose key signs now, and which every leaf is compared with; behind it those above it. roots: the CAs above
+    those in `bundle`, for programs that must see a root; only of CAs that have any. service_account_key and _public are
     PEM, _public several keys while one is replaced; encryption_key is 32 random bytes (secretbox), and encryption_name
     what API servers call it. encryption_other: name and bytes of a key that is only read, while one is replaced.
     encrypted_by: the configuration by which all objects in etcd are written, JSON; empty: by that key alone. lost: the CAs
@@ -37,6 +38,11 @@ class Trust:
     encryption_other: tuple[str, bytes] | None = None
     lost: frozenset[Authority] = frozenset()
     timed: Timed | None = None
+    roots: Mapping[Authority, bytes] = field(default_factory=dict)
+
+    def given_out(self, name: Authority) -> bytes:
+        """Return what pods and people are given to check servers by: the CAs, and those above them."""
+        return self.bundle[name] + self.roots.get(name, b"")
 
     @property
     def encryption_keys(self) -> tuple[tuple[str, bytes], ...]:

@@ -17,6 +17,7 @@ from kprov.values.addon import Addon
 from kprov.values.addresses import bare
 from kprov.values.api_settings import ApiSettings
 from kprov.values.backup_place import Address, S3Settings, SftpSettings
+from kprov.values.certificate import Authority, OwnAuthority
 from kprov.values.host_settings import HostSettings
 from kprov.values.paths import KEPT_BACKUPS
 from kprov.values.secret import Secret
@@ -132,12 +133,16 @@ class CloudSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class PkiSettings:
-    """Key algorithm and lifetimes; `renew_before` is the remaining life, in days, under which `up` renews a leaf."""
+    """Key algorithm and lifetimes; `renew_before` is the remaining life, in days, under which `up` renews a leaf.
+
+    authorities: the CAs that are the user's own.
+    """
 
     algorithm: Literal["ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096"] = "ecdsa-p256"
     ca_days: int = 3650
     leaf_days: int = 365
     renew_before_days: int = 120
+    authorities: Mapping[Authority, OwnAuthority] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

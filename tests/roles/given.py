@@ -81,7 +81,8 @@ _FACTS = Facts(
 
 
 def context(given: Mapping[str, Any]) -> Context:
-    """A Context from `cluster` (fields of Cluster), `hosts` (name → groups, facts, fields of Host) and `host`.
+    """A Context from `cluster` (fields of Cluster), `hosts` (name → groups, facts, fields of Host) and `host`; `roots` are
+    the CAs above the cluster's.
 
     A host that is `silent` did not answer: there are no facts of it.
     """
@@ -99,7 +100,7 @@ def context(given: Mapping[str, Any]) -> Context:
         cluster=cluster,
         host=cluster.host(given.get("host", hosts[0].name)),
         facts=facts,
-        trust=TRUST,
+        trust=replace(TRUST, roots={name: text.encode() for name, text in given.get("roots", {}).items()}),
         artifacts={**_artifacts(cluster.versions), **_programs(cluster.addons)},
         pod_cidrs={host.name: subnet for host, subnet in zip(cluster.nodes, subnets, strict=False)},
     )

@@ -123,7 +123,7 @@ def test_new_cas_issue_by_a_rotation_that_has_begun(known: Living, tmp_path: Pat
     for name in AUTHORITIES:
         assert again.authority(name).cert_pem == again.ca[name] != known.store.ca[name]
         assert again.ca[name] in before[name]
-    with pytest.raises(StoreError, match="keys of the old CAs are lost"):
+    with pytest.raises(StoreError, match="keys of the old CAs are not here"):
         again.turned(partial(rotation.backward, now=NOW))
     again.reach(NOW)
     again.turned(partial(rotation.onward, now=NOW)).keep()

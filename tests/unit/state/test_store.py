@@ -245,7 +245,7 @@ def test_a_damaged_certificate_is_told(path, made):
 
 def test_a_format_of_the_future_is_told(path, made):
     document = json.loads((path / "trust.json").read_text())
-    (path / "trust.json").write_text(json.dumps({**document, "format": 3}))
+    (path / "trust.json").write_text(json.dumps({**document, "format": 4}))
     with pytest.raises(StoreError, match="unknown format"):
         Store.open(path, "prod")
 
