@@ -47,12 +47,24 @@ def why_not_issued(
     authority = _authority(authority_cert)
     try:
         certificate = x509.load_pem_x509_certificate(cert_pem)
-        reason = next(
-            (why for question in _questions(certificate, spec, authority) if (why := question())), None
-        ) or _new_life(certificate, authority, spec, now, life)
+        questions = (
+            *_questions(certificate, spec, authority),
+            lambda: _new_life(certificate, authority, spec, now, life),
+            lambda: _strictly(certificate),
+        )
+        reason = next((why for question in questions if (why := question())), None)
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
         return "cannot be read as a certificate"
     return reason and _shown(reason)
+
+
+def _strictly(certificate: x509.Certificate) -> str | None:
+    """What strict verifiers (Python 3.13) refuse, and kprov itself never leaves out."""
+    try:
+        certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return "has no authorityKeyIdentifier, which strict verifiers need"
+    return None
 
 
 def _new_life(

@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,8 +24,9 @@ from kprov.artifacts.cache import Cache, default_root
 from kprov.pki.authority import CertificateAuthority, IssuedCertificate
 from kprov.pki.kubeconfig import embedded
 from kprov.state.credential import trusting
+from kprov.state.signer import Signer
 from kprov.state.store import Store
-from kprov.values.certificate import Authority, CertificateSpec
+from kprov.values.certificate import Authority, CertificateSpec, SignerCommand
 
 NAMES: tuple[Authority, ...] = ("kubernetes", "etcd", "front-proxy")
 NOW = datetime.now(UTC)
@@ -91,6 +92,25 @@ def test_openssl_believes_a_leaf_by_the_root_and_by_what_pods_are_given(store: S
             ["openssl", "verify", "-x509_strict", *words, certificate], cwd=tmp_path, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("life", [timedelta(hours=1), timedelta(days=365)])
+def test_the_program_of_the_how_to_signs(tmp_path: Path, life: timedelta) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "own-ca.md").read_text()
+    text = page[page.index("#!/bin/sh") :].partition("```")[0].replace("/srv/keys/", f"{tmp_path}/")
+    (tmp_path / "sign").write_text(text)
+    (tmp_path / "sign").chmod(0o755)
+    (tmp_path / "sign.cnf").write_text("authorityKeyIdentifier = keyid\n")
+    (tmp_path / "ca").mkdir()
+    (tmp_path / "ca" / "etcd.crt").write_bytes(OWN["etcd"].chain)
+    (tmp_path / "etcd.key").write_bytes(OWN["etcd"].key_pem)
+    command = SignerCommand(words=(str(tmp_path / "sign"), "etcd"), folder=tmp_path, timeout=60)
+    issued = Signer(name="etcd", pem=OWN["etcd"].chain, command=command).issue(ETCD, datetime.now(UTC), life)
+    certificate, _ = put(tmp_path, "leaf", issued)
+    (tmp_path / "given").write_bytes(OWN["etcd"].chain)
+    strict = ["openssl", "verify", "-x509_strict", "-CAfile", str(tmp_path / "given"), certificate]
+    done = subprocess.run(strict, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @dataclass(frozen=True)

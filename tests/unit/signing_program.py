@@ -50,9 +50,9 @@ def main(authority: str, key: str, wrong: str = "") -> None:
         builder = builder.add_extension(value, extension.critical)
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.public_key())
     builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-    certificate = builder.add_extension(issuer, critical=False).sign(
-        ec.generate_private_key(ec.SECP256R1()) if wrong == "issuer" else signs, hashes.SHA256()
-    )
+    if wrong != "lax":
+        builder = builder.add_extension(issuer, critical=False)
+    certificate = builder.sign(ec.generate_private_key(ec.SECP256R1()) if wrong == "issuer" else signs, hashes.SHA256())
     sys.stdout.buffer.write(certificate.public_bytes(serialization.Encoding.PEM))
     sys.stdout.buffer.write(ca.public_bytes(serialization.Encoding.PEM))
 

@@ -59,6 +59,7 @@ def test_a_short_life_is_asked_for(tmp_path: Path) -> None:
         ("ca", "it is the certificate of a CA"),
         ("issuer", "it is not signed by the cluster's kubernetes CA"),
         ("key", "it has another key than the request"),
+        ("lax", "it has no authorityKeyIdentifier"),
         ("early", "it is not valid before"),
         ("short", "only; needed are 120 days at least"),
         ("long", "longer than the 365 days that were asked for"),
