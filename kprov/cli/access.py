@@ -10,15 +10,19 @@ from pathlib import Path
 import click
 from cryptography import x509
 
+from kprov.cli.exits import State
 from kprov.cli.options import FILE, Given, inventory_argument, state_options
-from kprov.cli.work import passphrase_for
+from kprov.cli.work import opened, passphrase_for
 from kprov.inventory import load
 from kprov.pki.kubeconfig import embedded, merge
 from kprov.pki.sign_on import signing_on
 from kprov.pki.table import admin_spec, user_spec
 from kprov.report.columns import columns
 from kprov.roles.layout import API_PORT
+from kprov.run import rights
+from kprov.run.api_client import api_client
 from kprov.state.issued import Issued, add_issued, read_issued
+from kprov.state.issued import take_back as write_taken_back
 from kprov.state.private import make_folder, sync_folder
 from kprov.state.store import Store, operator_name, state_folder
 from kprov.values.addresses import hostport
@@ -34,6 +38,11 @@ from kprov.values.model import Cluster
     "--user", metavar="NAME", help="For this person, who has what rights bindings give; default: an administrator."
 )
 @click.option("--group", "groups", metavar="GROUP", multiple=True, help="Group of the person; may be repeated.")
+@click.option(
+    "--namespace", metavar="NS", help="Give the person a role in this namespace, with --role: a RoleBinding is made."
+)
+@click.option("--role", metavar="ROLE", help="That role: view, edit, admin, or another ClusterRole or Role.")
+@click.option("--take-back", metavar="NAME", help="End what --role gave this person, in all namespaces.")
 @click.option("--merge", "into", is_flag=True, help="Put it into ~/.kube/config (or $KUBECONFIG) and switch to it.")
 @click.option("-o", "--output", type=FILE, help="Write it to this file, mode 0600.")
 @click.option(
@@ -47,13 +56,19 @@ from kprov.values.model import Cluster
 @click.option("--client-id", metavar="ID", default="", help="Client to sign on with; default: the issuer's audience.")
 @click.option("--scope", "scopes", metavar="SCOPE", multiple=True, help="Further scope to ask for; may be repeated.")
 @click.option("--list", "listing", is_flag=True, help="Show what was given out, to whom and until when.")
+@click.pass_obj
 def kubeconfig(
+    state: State,
+    /,
     inventory: Path,
     state_dir: Path | None,
     passphrase_file: Path | None,
     *,
     user: str | None,
     groups: tuple[str, ...],
+    namespace: str | None,
+    role: str | None,
+    take_back: str | None,
     into: bool,
     output: Path | None,
     days: int | None,
@@ -66,14 +81,17 @@ def kubeconfig(
 ) -> None:
     """Write a kubeconfig for an administrator, for a person, or for everybody who signs on.
 
-    It holds a fresh client certificate and its key, so it is a secret. Asks no host. Each is written down in the state
-    folder. Kubernetes cannot take a certificate back: give people few days, and end their rights by their bindings.
+    It holds a fresh client certificate and its key, so it is a secret. Each is written down in the state folder. No host
+    is asked, except where a role is given or taken back. Kubernetes cannot take a certificate back: give people few days,
+    and end their rights with --take-back.
     With --oidc it holds no key: kubectl asks its plugin oidc-login (kubelogin), which opens the issuer's page.
 
     \b
     Examples:
       kprov kubeconfig inventory.yaml --merge
       kprov kubeconfig inventory.yaml --user anna --group developers --days 30 -o anna.conf
+      kprov kubeconfig inventory.yaml --user anna --namespace shop --role edit -o anna.conf
+      kprov kubeconfig inventory.yaml --take-back anna
       kprov kubeconfig inventory.yaml --oidc -o everybody.conf
       kprov kubeconfig inventory.yaml --list
     """
@@ -83,13 +101,21 @@ def kubeconfig(
         for line in issued_lines(read_issued(folder), datetime.now(UTC)):
             click.echo(line)
         return
+    if (namespace is None) != (role is None) or (role is not None and user is None):
+        raise click.UsageError("a role is given by --user, --namespace and --role together")
+    given = Given(inventory=inventory, state_dir=state_dir, passphrase_file=passphrase_file)
+    if take_back is not None:
+        if user is not None or oidc or into or output is not None:
+            raise click.UsageError("--take-back goes with no other option: it gives out nothing")
+        for line in _taken_back(given, state, folder, take_back):
+            click.echo(line)
+        return
     if groups and user is None:
         raise click.UsageError("--group needs --user: an administrator is in a group already")
     if oidc and (user is not None or days is not None):
         raise click.UsageError("--oidc goes with neither --user nor --days: who somebody is, the issuer says")
     if not oidc and (issuer or client_id or scopes):
         raise click.UsageError("--issuer, --client-id and --scope need --oidc")
-    given = Given(inventory=inventory, passphrase_file=passphrase_file)
     store = Store.open(folder, cluster.name, passphrase_for(given, folder), cluster.pki.authorities)
     url = server or api_url(cluster)
     if oidc:
@@ -98,7 +124,10 @@ def kubeconfig(
     else:
         life = days or cluster.pki.leaf_days
         spec = admin_spec(cluster, days) if user is None else user_spec(cluster, user, groups, life)
-        text = given_out(cluster, store, url, spec)
+        if user is not None and namespace is not None and role is not None:
+            with opened(given, state, keep_log=False, quiet=True) as work, api_client(work.workspace) as client:
+                rights.give(client, user, namespace, role)
+        text = given_out(cluster, store, url, spec, role=role or "", namespace=namespace or "")
     if into:
         path = merge_target()
         existing = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -109,14 +138,30 @@ def kubeconfig(
         click.echo(f"wrote {output}")
     else:
         click.echo(text, nl=False)
-    if user is not None and not groups:
+    if user is not None and not groups and role is None:
         click.echo(
-            f"{user} has no rights yet: kubectl create rolebinding {user} --clusterrole edit --user {user} -n NAMESPACE",
+            f"{user} has no rights yet: give a role with --namespace NAMESPACE --role edit",
             err=True,
         )
 
 
-def given_out(cluster: Cluster, store: Store, server: str, spec: CertificateSpec) -> str:
+def _taken_back(given: Given, state: State, folder: Path, user: str) -> Iterator[str]:
+    """End a person's rights, and tell what is left of them."""
+    rows = [row for row in read_issued(folder) if row.user == user]
+    with opened(given, state, keep_log=False, quiet=True) as work, api_client(work.workspace) as client:
+        done = rights.take_back(client, user, sorted({group for row in rows for group in row.groups}))
+    if rows:
+        write_taken_back(folder, user, datetime.now(UTC))
+    yield f"removed: {', '.join(done.removed) or 'nothing: kprov gave this name no role'}"
+    yield from (f"still gives rights: {line}" for line in done.left)
+    last = max((row.ends for row in rows), default=None)
+    if last is not None and last > datetime.now(UTC):
+        yield f"{user}'s certificate is good until {last:%Y-%m-%d}: without bindings it says who it is, and nothing more"
+
+
+def given_out(
+    cluster: Cluster, store: Store, server: str, spec: CertificateSpec, *, role: str = "", namespace: str = ""
+) -> str:
     """Return a kubeconfig with a fresh certificate, once it is written down. Raises StoreError without keys."""
     issued = store.authority("kubernetes").issue(spec, datetime.now(UTC))
     certificate = x509.load_pem_x509_certificate(issued.cert_pem)
@@ -129,6 +174,8 @@ def given_out(cluster: Cluster, store: Store, server: str, spec: CertificateSpec
             ends=certificate.not_valid_after_utc,
             by=operator_name(),
             serial=f"{certificate.serial_number:x}",
+            role=role,
+            namespace=namespace,
         ),
     )
     return embedded(
@@ -141,7 +188,7 @@ def issued_lines(rows: Sequence[Issued], now: datetime) -> Iterator[str]:
     if not rows:
         yield "nothing was given out"
         return
-    head = ("USER", "GROUPS", "GIVEN OUT", "BY", "ENDS", "DAYS", "SERIAL")
+    head = ("USER", "GROUPS", "ROLE", "GIVEN OUT", "BY", "ENDS", "DAYS", "SERIAL")
     yield from columns(
         [
             head,
@@ -149,6 +196,7 @@ def issued_lines(rows: Sequence[Issued], now: datetime) -> Iterator[str]:
                 (
                     row.user,
                     ", ".join(row.groups) or "-",
+                    _rights(row),
                     f"{row.made:%Y-%m-%d}",
                     row.by,
                     f"{row.ends:%Y-%m-%d}",
@@ -159,6 +207,11 @@ def issued_lines(rows: Sequence[Issued], now: datetime) -> Iterator[str]:
             ),
         ]
     )
+
+
+def _rights(row: Issued) -> str:
+    given = f"{row.role} in {row.namespace}" if row.role else "-"
+    return given if row.taken_back is None else f"taken back {row.taken_back:%Y-%m-%d}"
 
 
 def api_url(cluster: Cluster) -> str:

@@ -47,7 +47,7 @@ def why_not_issued(
     authority = _authority(authority_cert)
     try:
         certificate = x509.load_pem_x509_certificate(cert_pem)
-        questions = (
+        questions: tuple[Callable[[], str | None], ...] = (
             *_questions(certificate, spec, authority),
             lambda: _new_life(certificate, authority, spec, now, life),
             lambda: _strictly(certificate),

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from kprov.objects.objects import OWNER, OWNER_LABEL
-from kprov.pki.table import super_admin_spec
 from kprov.plan.rotation import Inside, Step, Waiting, Workload, asks_inside, waiting, workloads_before
-from kprov.roles.layout import API_PORT
+from kprov.run.api_client import all_of, api_client, silent
 from kprov.run.own_authorities import refuse_short_lived
 from kprov.run.workspace import Workspace
 from kprov.state import rotation as machine
-from kprov.state.credential import LIFE, client_tls
 from kprov.state.store import Store
-from kprov.tunnel.client import Client, port_to
-from kprov.tunnel.way import Way
+from kprov.tunnel.client import Client
 from kprov.values.certificate import AUTHORITIES
 from kprov.values.errors import KprovError
 from kprov.values.rotation import Kind
@@ -28,8 +22,6 @@ from kprov.values.rotation import Kind
 RESTARTED = "kprov.io/restarted"
 _ROLLING = 300.0  # seconds that restarted pods get
 _PODS = "/api/v1/pods"
-_PAGE = 100  # objects
-_PATIENCE = 30.0  # seconds for one answer
 _AUTHENTICATION = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
 
 
@@ -70,11 +62,11 @@ def wait_for(workspace: Workspace) -> Waiting:
     rotation = workspace.store.rotation
     if rotation is None or not rotation.done or not asks_inside(rotation):
         return Waiting()
-    with _client(workspace) as client:
+    with api_client(workspace) as client:
         inside = Inside(
-            pods=_all(client, _PODS),
-            secrets=_all(client, "/api/v1/secrets", "&fieldSelector=type%3Dkubernetes.io/service-account-token"),
-            roots=_all(client, "/api/v1/configmaps", "&fieldSelector=metadata.name%3Dkube-root-ca.crt"),
+            pods=all_of(client, _PODS),
+            secrets=all_of(client, "/api/v1/secrets", "&fieldSelector=type%3Dkubernetes.io/service-account-token"),
+            roots=all_of(client, "/api/v1/configmaps", "&fieldSelector=metadata.name%3Dkube-root-ca.crt"),
         )
     return waiting(rotation, inside, workspace.store.given_out("kubernetes"), datetime.now(UTC))
 
@@ -88,16 +80,16 @@ def restart(workspace: Workspace, *, everything: bool) -> tuple[Workload, ...]:
     if rotation is None or not (rotation.done and rotation.phase == "trust" and "kubernetes" in rotation.kinds):
         return ()
     since, now = datetime.fromisoformat(rotation.since), datetime.now(UTC)
-    with _client(workspace) as client:
-        early = [one for one in workloads_before(_all(client, _PODS), since) if one.path]
+    with api_client(workspace) as client:
+        early = [one for one in workloads_before(all_of(client, _PODS), since) if one.path]
         chosen = [one for one in early if everything or _is_own(client, one)]
         for one in chosen:
             body = {"spec": {"template": {"metadata": {"annotations": {RESTARTED: now.isoformat(timespec="seconds")}}}}}
             said = client.ask("PATCH", one.path, body, "application/merge-patch+json")
             if said.why:
-                raise _silent(str(one), said.why)
+                raise silent(str(one), said.why)
         ends = time.monotonic() + _ROLLING
-        while left := [one for one in workloads_before(_all(client, _PODS), since) if one in chosen]:
+        while left := [one for one in workloads_before(all_of(client, _PODS), since) if one in chosen]:
             if time.monotonic() > ends:
                 raise KprovError(
                     "what was restarted is not there again",
@@ -124,45 +116,7 @@ def forget(workspace: Workspace) -> None:
         "client-ca-file": bundle["kubernetes"].decode(),
         "requestheader-client-ca-file": bundle["front-proxy"].decode(),
     }
-    with _client(workspace) as client:
+    with api_client(workspace) as client:
         said = client.ask("PATCH", _AUTHENTICATION, {"data": data}, "application/merge-patch+json")
     if said.why:
-        raise _silent("extension-apiserver-authentication", said.why)
-
-
-@contextmanager
-def _client(workspace: Workspace) -> Iterator[Client]:
-    way = Way(workspace.transport, workspace.cluster.group("control_plane"), lambda _: None)
-    context = client_tls(workspace.store, super_admin_spec(workspace.cluster), LIFE)
-    way.settle(lambda _: None)
-    try:
-        with port_to(way, "127.0.0.1", API_PORT) as port:
-            client = Client(port, lambda: context, timeout=_PATIENCE)
-            try:
-                yield client
-            finally:
-                client.close()
-    finally:
-        way.close()
-
-
-def _all(client: Client, path: str, more: str = "") -> list[Any]:
-    found: list[Any] = []
-    token = ""
-    while True:
-        said = client.ask("GET", f"{path}?limit={_PAGE}{more}{f'&continue={token}' if token else ''}")
-        if said.why:
-            raise _silent(path, said.why)
-        found += said.body["items"]
-        token = said.body["metadata"].get("continue", "")
-        if not token:
-            return found
-
-
-def _silent(what: str, why: str) -> KprovError:
-    return KprovError(
-        "the API server does not say what a rotation has to know",
-        where=what,
-        found=why,
-        todo="look at `kprov status`, then run the same command again",
-    )
+        raise silent("extension-apiserver-authentication", said.why)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 import yaml
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from test_rights import Api, bound, client
 
 from kprov.cli.access import issued_lines
 from kprov.cli.program import run
-from kprov.state.issued import NAME, Issued, add_issued, read_issued
+from kprov.state.issued import NAME, Issued, add_issued, old_holders, read_issued
 from kprov.state.sealed import unlock_text
 from kprov.state.store import Store
 
@@ -67,7 +69,7 @@ def test_a_person_without_a_group_is_told_to_have_no_rights(
 ) -> None:
     assert run(["kubeconfig", str(inventory), "--user", "anna"]) == 0
     said = capsys.readouterr()
-    assert "--clusterrole edit --user anna" in said.err
+    assert "anna has no rights yet: give a role with --namespace NAMESPACE --role edit" in said.err
     assert yaml.safe_load(said.out)["current-context"] == "anna@prod"
 
 
@@ -87,6 +89,70 @@ def test_a_damaged_list_is_told_and_nothing_is_given_out(inventory: Path, capsys
     said = capsys.readouterr()
     assert "list of what was given out is damaged" in said.err
     assert said.out == ""
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Api:
+    answers = Api()
+    monkeypatch.setattr("kprov.cli.access.api_client", lambda _: nullcontext(client(answers)))
+    return answers
+
+
+def test_a_role_is_given_with_the_kubeconfig_listed_and_taken_back(
+    inventory: Path, api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--user", "anna", "--namespace", "shop", "--role", "edit", "--days", "3"]
+    assert run(["kubeconfig", str(inventory), *given]) == 0
+    said = capsys.readouterr()
+    assert "no rights" not in said.err
+    assert yaml.safe_load(said.out)["current-context"] == "anna@prod"
+    assert [bound(item) for item in api.bindings] == [("shop", "ClusterRole", "edit", "anna")]
+    assert run(["kubeconfig", str(inventory), "--list"]) == 0
+    assert "edit in shop" in capsys.readouterr().out
+    assert run(["kubeconfig", str(inventory), "--take-back", "anna"]) == 0
+    told = capsys.readouterr().out
+    assert "removed: shop/kprov:clusterrole:edit:" in told
+    assert "anna's certificate is good until" in told
+    assert api.bindings == []
+    assert run(["kubeconfig", str(inventory), "--list"]) == 0
+    assert f"taken back {datetime.now(UTC):%Y-%m-%d}" in capsys.readouterr().out
+    assert old_holders(read_issued(folder(inventory)), datetime.now(UTC), datetime.now(UTC)) == []
+
+
+def test_what_others_gave_is_named(inventory: Path, api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["kubeconfig", str(inventory), "--user", "anna", "--group", "developers"]) == 0
+    subjects = [{"kind": "Group", "name": "developers"}]
+    api.cluster_bindings.append({"metadata": {"name": "devs"}, "roleRef": {"name": "view"}, "subjects": subjects})
+    capsys.readouterr()
+    assert run(["kubeconfig", str(inventory), "--take-back", "anna"]) == 0
+    told = capsys.readouterr().out
+    assert "removed: nothing: kprov gave this name no role" in told
+    assert "still gives rights: clusterrolebinding devs (group developers): view" in told
+
+
+def test_a_role_that_is_not_there_gives_out_nothing(
+    inventory: Path, api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--user", "anna", "--namespace", "shop", "--role", "edti"]
+    assert run(["kubeconfig", str(inventory), *words]) == 1
+    assert "there is no such role" in capsys.readouterr().err
+    assert read_issued(folder(inventory)) == ()
+    assert api.bindings == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--user", "anna", "--role", "edit"],
+        ["--user", "anna", "--namespace", "shop"],
+        ["--namespace", "shop", "--role", "edit"],
+        ["--take-back", "anna", "--user", "anna"],
+        ["--user", "system:admin", "--namespace", "shop", "--role", "edit"],
+    ],
+)
+def test_half_of_what_gives_a_role_is_refused(inventory: Path, api: Api, words: list[str]) -> None:
+    assert run(["kubeconfig", str(inventory), *words]) == 1
+    assert api.asked == []
 
 
 def test_what_has_ended_stays_in_the_list(tmp_path: Path) -> None:
