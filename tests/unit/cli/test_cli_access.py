@@ -11,7 +11,7 @@ import pytest
 import yaml
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from test_rights import Api, bound, client
+from rights_api import Api, bound, client
 
 from kprov.cli.access import issued_lines
 from kprov.cli.program import run
