@@ -251,7 +251,7 @@ def look(workspace: Workspace) -> Fleet:
     """
     cluster = workspace.cluster
     questions = {host.name: Question(status=True) for host in cluster.hosts}
-    if workspace.credential is not None:
+    if workspace.credential is not None and workspace.store.signs("kubernetes"):
         for host in cluster.group("control_plane"):
             questions[host.name] = with_objects(questions[host.name], workspace.credential)
     fleet = gather(workspace.transport, cluster.hosts, questions, forks=workspace.options.forks)

@@ -86,6 +86,7 @@ def prepare(workspace: Workspace, *, draft: bool) -> Iterator[Prepared]:
     """
     started = time.monotonic()
     cluster, options = workspace.cluster, workspace.options
+    refuse_other_authorities(cluster, workspace.store, workspace.places)  # or nothing is there to ask by
     questions = first_questions(cluster, workspace.credential, deep=options.deep)
     fleet = gather(workspace.transport, cluster.hosts, questions, forks=options.forks)
     try:
@@ -96,7 +97,6 @@ def prepare(workspace: Workspace, *, draft: bool) -> Iterator[Prepared]:
         refuse_unknown_addresses(cluster, fleet)
         refuse_locked(fleet)
         refuse_foreign_trust(workspace.store, fleet, workspace.places)
-        refuse_other_authorities(cluster, workspace.store, workspace.places)
         fleet, warnings = _check(workspace, _with_objects(workspace, fleet))
         with ExitStack() as stack:
             yield _plan(workspace, _trusted(workspace, draft, stack), fleet, warnings)

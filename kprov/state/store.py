@@ -211,19 +211,15 @@ class Store:
 
         Raises StoreError as `trust` does, and where no key is at hand; PkiError when key and CA differ.
         """
-        keys, identity = self._open_keys(), self._known.identity
+        keys, other = self._open_keys(), self._known.identity.others.get(name, b"")
         if name in keys.authorities:
             return CertificateAuthority.load(name, self.ca[name], keys.authorities[name])
         if self._is_own(name):
             return self._by_own(name, self.ca[name])
         if name in keys.others:
-            return CertificateAuthority.load(name, identity.others[name], keys.others[name].encode())
-        if (
-            name in identity.others
-            and name in self._own
-            and rotation.same(self._own[name].chain, identity.others[name])
-        ):
-            return self._by_own(name, identity.others[name])
+            return CertificateAuthority.load(name, other, keys.others[name].encode())
+        if self._names(name, other):
+            return self._by_own(name, other)
         raise StoreError(
             f"the {name} CA is not kprov's own, and the inventory does not say how it signs",
             where=str(self.path / _TRUST),
@@ -231,9 +227,17 @@ class Store:
             todo=f"write it there again; or let kprov make a CA: `kprov certs rotate INVENTORY {name}`",
         )
 
+    def signs(self, name: Authority) -> bool:
+        """Return whether there is a key to issue by, here or where the inventory says. Raises StoreError."""
+        keys, other = self._open_keys(), self._known.identity.others.get(name, b"")
+        return name in keys.authorities or name in keys.others or self._is_own(name) or self._names(name, other)
+
     def _is_own(self, name: Authority) -> bool:
         """Return whether the CA that signs is the one that the inventory names."""
-        return name in self._own and rotation.same(self._own[name].chain, self.ca[name])
+        return self._names(name, self.ca[name])
+
+    def _names(self, name: Authority, pem: bytes) -> bool:
+        return bool(pem) and name in self._own and rotation.same(self._own[name].chain, pem)
 
     def _by_own(self, name: Authority, chain: bytes) -> CertificateAuthority | Signer:
         own = self._own[name]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 from cryptography import x509
 from obedient import Machine, Payload
+from own_cas import company
 from test_cost import content as content  # the fixture: what binaries and images consist of
 from test_living_cluster import HOSTS, Site
 from test_living_cluster import site as site
@@ -19,7 +23,8 @@ from kprov.run.up import apply, prepare
 from kprov.run.workspace import Options, Workspace
 from kprov.state.store import Store
 from kprov.transport.fake import FakeTransport
-from kprov.values.errors import StoreError
+from kprov.values.certificate import AUTHORITIES, OwnAuthority
+from kprov.values.errors import PreflightError, StoreError
 from kprov.values.rotation import KINDS, Kind
 
 CA = "/etc/kubernetes/pki/ca.crt"
@@ -32,7 +37,7 @@ PRIVATE = "/etc/kubernetes/pki/sa.key"
 def workspace(site: Site, limit: frozenset[str] | None = None) -> Workspace:
     return Workspace(
         cluster=site.cluster,
-        store=Store.open(site.folder / "state", site.cluster.name),
+        store=Store.open(site.folder / "state", site.cluster.name, own=site.cluster.pki.authorities),
         transport=FakeTransport(handler=site.hosts.answer),
         cache=site.folder,
         lock_file=None,
@@ -104,6 +109,59 @@ def test_what_is_taken_back_is_on_hosts_as_it_was(site: Site) -> None:
             assert machine.contents.get(path) == before[name].get(path), (name, path)
     turned(workspace(site), "end", ()).keep()
     assert site.run(site.cluster)[0].plan.empty
+
+
+def naming(site: Site, **own: OwnAuthority) -> Site:
+    """The cluster once its inventory names these CAs: another one, as a cluster is a value."""
+    authorities = {authority: own[authority] for authority in AUTHORITIES if authority in own}
+    return replace(site, cluster=replace(site.cluster, pki=replace(site.cluster.pki, authorities=authorities)))
+
+
+def planned_empty(site: Site) -> bool:
+    with prepare(workspace(site), draft=False) as prepared:
+        return prepared.plan.empty
+
+
+def test_a_ca_of_the_user_s_comes_and_goes_by_phases_alone(site: Site) -> None:
+    own = company(datetime.now(UTC))
+    theirs = naming(site, etcd=own.own)
+    with pytest.raises(PreflightError, match="the etcd CA of a living cluster is replaced by a rotation alone"):
+        planned_empty(theirs)
+    phase(theirs, "begin", ("etcd",))
+    assert count(site, "cp1", ETCD_CA) == 2, "the one above it is not trusted"
+    phase(theirs, "onward", ())
+    assert site.hosts.machines["cp1"].contents["/etc/etcd/pki/server.crt"].endswith(own.pem)
+    phase(theirs, "onward", ())
+    turned(workspace(theirs), "end", ()).keep()
+    assert site.hosts.machines["cp1"].contents[ETCD_CA] == own.pem
+    assert planned_empty(theirs)
+
+    with pytest.raises(PreflightError, match="rotation alone"):
+        planned_empty(site)  # whose inventory names it no more
+    phase(site, "begin", ("etcd",))
+    phase(site, "onward", ())
+    phase(site, "onward", ())
+    turned(workspace(site), "end", ()).keep()
+    assert own.pem not in site.hosts.machines["cp1"].contents[ETCD_CA]
+    assert planned_empty(site)
+
+
+def test_no_key_of_a_ca_reaches_a_host(site: Site) -> None:
+    own = company(datetime.now(UTC))
+    theirs = naming(site, kubernetes=own.own)
+    for step in ("begin", "onward", "onward"):
+        phase(theirs, step, ("kubernetes",))  # type: ignore[arg-type]
+    line = own.key_pem.split(b"\n")[1]
+    for machine in site.hosts.machines.values():
+        assert not [path for path, content in machine.contents.items() if line in content]
+    assert site.hosts.machines["cp1"].contents["/etc/kubernetes/pki/root-ca.crt"] == own.chain
+
+
+def test_one_that_ends_too_early_begins_no_rotation(site: Site) -> None:
+    short = naming(site, etcd=company(datetime.now(UTC), days=100).own)
+    with pytest.raises(PreflightError, match="your etcd CA ends before"):
+        turned(workspace(short), "begin", ("etcd",))
+    assert store(site).rotation is None
 
 
 def test_an_ordinary_run_ends_a_phase_that_was_cut_off(site: Site) -> None:

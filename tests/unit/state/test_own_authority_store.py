@@ -110,6 +110,9 @@ def test_without_the_inventory_s_word_nothing_is_signed(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="does not say how it signs") as raised:
         store.authority("kubernetes")
     assert "pki.authority.kubernetes" in raised.value.needed
+    assert not store.signs("kubernetes")
+    assert opened(store.path, OWN).signs("kubernetes")
+    assert store.signs("etcd")
     assert store.trust().lost == {"kubernetes"}
 
 
