@@ -16,6 +16,7 @@ from kprov.pki.keys import algorithm_of
 from kprov.values.certificate import CertificateSpec
 
 _DAY = timedelta(days=1)
+_SIGNING = timedelta(minutes=1)  # others begin with the moment in which they sign
 _LONGEST_REASON = 600  # characters
 _USAGES = {(True, False): "server", (False, True): "client", (True, True): "server and client"}
 
@@ -71,7 +72,7 @@ def _new_life(
     certificate: x509.Certificate, authority: x509.Certificate, spec: CertificateSpec, now: datetime, life: timedelta
 ) -> str | None:
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    if now < start:
+    if now + _SIGNING < start:
         return f"is not valid before {start:%Y-%m-%d %H:%M} UTC"
     needed = min(renewal_threshold(spec), life / 2)
     if end - now < needed and end < authority.not_valid_after_utc:
