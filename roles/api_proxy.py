@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kprov.roles.layout import API_PORT, CA, PROXY_PORT, ca_file
+from kprov.roles.layout import API_PORT, PROXY_PORT, root_ca, root_ca_file
 from kprov.roles.templating import render
 from kprov.values import components
 from kprov.values.addresses import hostport
@@ -37,15 +37,15 @@ def resources(ctx: Context) -> Iterable[Resource]:
         ctx.cluster.templates_dir,
         "api_proxy/haproxy.cfg.j2",
         port=PROXY_PORT,
-        ca=CA,
+        ca=root_ca(ctx),
         servers=servers,
         checks=_checks(ctx.cluster.api.encryption),
     )
-    yield ca_file(ctx)
+    yield root_ca_file(ctx)
     yield File(path=CONFIG, content=config, check=("/usr/sbin/haproxy", "-c", "-f", FILE))
     yield Unit(
         name=components.API_PROXY.unit,
         content=render(ctx.cluster.templates_dir, "api_proxy/kube-api-proxy.service.j2", config=CONFIG),
-        reads=frozenset({CONFIG, CA}),
+        reads=frozenset({CONFIG, root_ca(ctx)}),
         gates=(Gate(kind="listens", argument=str(PROXY_PORT)),),
     )

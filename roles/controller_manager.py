@@ -13,7 +13,6 @@ from kprov.roles.layout import (
     FRONT_PROXY_CA,
     KUBERNETES,
     LOCAL_API,
-    ROOT_CA,
     SERVICE_ACCOUNT_KEY,
     ca_file,
     certificates,
@@ -22,6 +21,7 @@ from kprov.roles.layout import (
     program,
     raw_query,
     root_ca,
+    root_ca_file,
 )
 from kprov.roles.templating import render
 from kprov.values import components
@@ -50,7 +50,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield Directory(path=VOLUME_PLUGINS)
     yield ca_file(ctx)
     if root_ca(ctx) != CA:
-        yield File(path=ROOT_CA, content=ctx.trust.given_out("kubernetes"))
+        yield root_ca_file(ctx)
     yield File(path=FRONT_PROXY_CA, content=ctx.trust.bundle["front-proxy"])
     yield service_account_key(ctx)
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)

@@ -17,7 +17,7 @@ from kprov.values.resources import Binary, Certificate, Directory, File
 KUBERNETES = "/etc/kubernetes"
 PKI = "/etc/kubernetes/pki"
 CA = "/etc/kubernetes/pki/ca.crt"
-ROOT_CA = "/etc/kubernetes/pki/root-ca.crt"  # for pods, where it is more than CA: with what is above it
+ROOT_CA = "/etc/kubernetes/pki/root-ca.crt"  # for what must see a root, where CA is none: with what is above it
 FRONT_PROXY_CA = "/etc/kubernetes/pki/front-proxy-ca.crt"
 ETCD_CA = "/etc/kubernetes/pki/etcd-ca.crt"  # the API server's copy: /etc/etcd/pki is closed to all but etcd
 SERVICE_ACCOUNT_KEY = "/etc/kubernetes/pki/sa.key"
@@ -84,8 +84,12 @@ def ca_file(ctx: Context) -> File:
 
 
 def root_ca(ctx: Context) -> str:
-    """The file that pods are given: the CA alone, or with those above it."""
+    """The file for what must see a root, such as pods and OpenSSL: the CA alone, or with those above it."""
     return ROOT_CA if ctx.trust.roots.get("kubernetes") else CA
+
+
+def root_ca_file(ctx: Context) -> File:
+    return File(path=root_ca(ctx), content=ctx.trust.given_out("kubernetes"))
 
 
 def certificates(ctx: Context, component: Component, owner: str = "root") -> tuple[Certificate, ...]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kprov.roles.layout import CA, ca_file, certificates, credential
+from kprov.pki.chain import common_names
+from kprov.roles.layout import CA, certificates, credential, root_ca, root_ca_file
 from kprov.roles.templating import render, render_script
 from kprov.values import components
 from kprov.values.component import Component
@@ -58,12 +59,13 @@ def resources(ctx: Context) -> Iterable[Resource]:
         address=ctx.node_ip,
         port=_PORT,
         certificate=credential(_RECORD.name, "server.crt"),
-        ca=CA,
+        ca=root_ca(ctx),
+        issuers=_issuers(ctx),
         scraper=SCRAPER,
         listeners=tuple(listeners(ctx)),
         ends=_ENDS,
     )
-    yield ca_file(ctx)
+    yield root_ca_file(ctx)
     yield leaf
     # haproxy cannot check it: its certificate and list are there only while the unit runs.
     yield File(path=CONFIG, content=config)
@@ -78,11 +80,19 @@ def resources(ctx: Context) -> Iterable[Resource]:
             script=SCRIPT,
             folder=_RUN,
             ends=_ENDS,
-            told=(CA, *told),
+            told=(root_ca(ctx), *told),
         ),
-        reads=frozenset({CONFIG, SCRIPT, CA, *told} | _RECORD.read_at_start),
+        reads=frozenset({CONFIG, SCRIPT, root_ca(ctx), *told} | _RECORD.read_at_start),
         gates=(Gate(kind="listens", argument=str(_PORT)),),
     )
+
+
+def _issuers(ctx: Context) -> tuple[str, ...]:
+    """The common names of the cluster's CAs, hexadecimal, where there is a root above them that signs for others, too.
+
+    haproxy believes whatever that root leads to, and CAs below one root have different names.
+    """
+    return () if root_ca(ctx) == CA else common_names(ctx.trust.bundle["kubernetes"])
 
 
 def _here(ctx: Context) -> Iterable[Component]:

@@ -16,7 +16,7 @@ from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.pki_keys import AuthorityKeys, SignerKeys
 from kprov.inventory.review import Review
 from kprov.pki.chain import normal
-from kprov.pki.own import Fault, certificate_fault, ends_too_early, has_root, key_fault
+from kprov.pki.own import Fault, certificate_fault, ends_too_early, key_fault
 from kprov.values.certificate import AUTHORITIES, Authority, OwnAuthority, SignerCommand
 from kprov.values.secret import Secret
 
@@ -94,13 +94,6 @@ def _caution(review: Review, path: KeyPath, chain: bytes, now: datetime) -> None
             path,
             f"certificates will end with this CA, before their time: it is {ends}",
             "name one that lives longer, and let `kprov certs rotate` bring it",
-        )
-    if not has_root(chain):
-        review.caution(
-            path,
-            "the chain does not end with a root, which programs built on OpenSSL look for: some pods will not believe "
-            "the API server",
-            "append the certificates of the CAs above it, up to the root",
         )
 
 

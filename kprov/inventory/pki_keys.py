@@ -36,7 +36,7 @@ class AuthorityKeys(Keys):
     """A CA of your own. One of `key` and `signer`."""
 
     certificate: PathText = Field(
-        description="PEM file with the CA's certificate, followed by those above it up to the root. Relative paths start "
+        description="PEM file with the CA's certificate, followed by all above it up to the root. Relative paths start "
         "at the inventory's folder.",
         json_schema_extra=procedure("`kprov certs rotate INVENTORY KIND` brings the new CA; `up` refuses it"),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 
 def normal(pem: bytes) -> bytes:
@@ -29,6 +30,16 @@ def above(pem: bytes) -> bytes:
 def presented(pem: bytes) -> bytes:
     """Return what leaves are presented with: all but a root, which only counts where it is known already."""
     return _pem([one for one in x509.load_pem_x509_certificates(pem) if one.issuer != one.subject])
+
+
+def common_names(pem: bytes) -> tuple[str, ...]:
+    """Return the common names of CAs as haproxy writes bytes: hexadecimal, upper case."""
+    found = (
+        name.value
+        for one in x509.load_pem_x509_certificates(pem)
+        for name in one.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    )
+    return tuple((name if isinstance(name, bytes) else name.encode()).hex().upper() for name in found)
 
 
 def _pem(certificates: list[x509.Certificate]) -> bytes:

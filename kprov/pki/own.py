@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _RSA_BITS = 2048
@@ -76,12 +76,6 @@ def ends_too_early(chain: bytes, leaf_days: int, now: datetime) -> str:
     return f"valid until {end:%Y-%m-%d}" if end < now + timedelta(days=leaf_days) else ""
 
 
-def has_root(chain: bytes) -> bool:
-    """Return whether the last certificate signed itself."""
-    last = x509.load_pem_x509_certificates(chain)[-1]
-    return last.issuer == last.subject
-
-
 def _faults(certificates: Sequence[x509.Certificate], now: datetime) -> Iterator[Fault]:
     for place, certificate in enumerate(certificates):
         name = _name(certificate)
@@ -91,7 +85,16 @@ def _faults(certificates: Sequence[x509.Certificate], now: datetime) -> Iterator
         yield from _out_of_time(certificate, name, now)
         yield from _restricted(certificate, name)
         yield from _not_strict(certificate, name)
+    last = certificates[-1]
+    if last.issuer != last.subject:
+        yield Fault(
+            what="the chain does not end with a root, which programs built on OpenSSL look for, haproxy on hosts among them",
+            found=f"{_name(last)}, signed by {last.issuer.rfc4514_string()[:200]}",
+            needed="all CAs above it in the same file, up to the one that signed itself",
+        )
     yield from _key_kind(certificates[0])
+    if not certificates[0].subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        yield Fault(what="this CA has no common name", found=_name(certificates[0]), needed="CN in its subject")
 
 
 def _not_a_ca(certificate: x509.Certificate, name: str, place: int) -> Iterator[Fault]:

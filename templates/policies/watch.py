@@ -22,6 +22,9 @@ _WATCH = 300  # seconds of one watch: after them the certificate is read again
 _SILENCE = 100  # seconds: the server says something once a minute, so that one that is silent for longer is gone
 _LONGEST_PAUSE = 5.0
 
+# The cluster's CA is trusted though it may not have signed itself: OpenSSL's number, for Python before 3.10.
+_PARTIAL_CHAIN = 0x80000
+
 
 class Stale(Exception):
     """The server no longer knows what came after what is known here: the list begins again."""
@@ -36,6 +39,7 @@ class Server:
 
     def connect(self) -> http.client.HTTPSConnection:
         context = ssl.create_default_context(cafile=self._ca)
+        context.verify_flags |= _PARTIAL_CHAIN
         context.load_cert_chain(self._certificate, self._key)
         host, port = self._where.hostname or "", self._where.port or 443
         return http.client.HTTPSConnection(host, port, timeout=_SILENCE, context=context)

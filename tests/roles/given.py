@@ -81,8 +81,8 @@ _FACTS = Facts(
 
 
 def context(given: Mapping[str, Any]) -> Context:
-    """A Context from `cluster` (fields of Cluster), `hosts` (name → groups, facts, fields of Host) and `host`; `roots` are
-    the CAs above the cluster's.
+    """A Context from `cluster` (fields of Cluster), `hosts` (name → groups, facts, fields of Host) and `host`; `bundle` has
+    other CAs than usual, `roots` those above them.
 
     A host that is `silent` did not answer: there are no facts of it.
     """
@@ -100,10 +100,15 @@ def context(given: Mapping[str, Any]) -> Context:
         cluster=cluster,
         host=cluster.host(given.get("host", hosts[0].name)),
         facts=facts,
-        trust=replace(TRUST, roots={name: text.encode() for name, text in given.get("roots", {}).items()}),
+        trust=_trust(given.get("bundle", {}), given.get("roots", {})),
         artifacts={**_artifacts(cluster.versions), **_programs(cluster.addons)},
         pod_cidrs={host.name: subnet for host, subnet in zip(cluster.nodes, subnets, strict=False)},
     )
+
+
+def _trust(bundle: Mapping[str, str], roots: Mapping[str, str]) -> Trust:
+    pems = [{name: text.encode() for name, text in given.items()} for given in (bundle, roots)]
+    return replace(TRUST, bundle={**TRUST.bundle, **pems[0]}, roots=pems[1])
 
 
 def _cluster(values: Mapping[str, Any], hosts: tuple[Host, ...]) -> Cluster:

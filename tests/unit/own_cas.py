@@ -55,12 +55,11 @@ def make(
     identifiers: bool = True,
     key: Any = None,
     more: tuple[x509.ExtensionType, ...] = (),
+    attribute: x509.ObjectIdentifier = NameOID.COMMON_NAME,
 ) -> Made:
     """A CA, signed by another one or by itself. signs: None for no key usage at all."""
     key = key or ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name(
-        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Example"), x509.NameAttribute(NameOID.COMMON_NAME, name)]
-    )
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Example"), x509.NameAttribute(attribute, name)])
     signer = by.key if by is not None else key
     builder = (
         x509.CertificateBuilder()

@@ -90,6 +90,7 @@ def test_what_is_wrong_is_told_at_its_line(tmp_path: Path, lines: tuple[str, ...
     [
         (company(NOW, ca=False), "this is not the certificate of a CA"),
         (company(NOW, days=0, starts=NOW - timedelta(days=9)), "this CA has expired"),
+        (Made(certificate=GOOD.certificate, key=GOOD.key), "the chain does not end with a root"),
         (company(NOW, signs=False), "this CA may not sign certificates"),
         (make("two", NOW, make("one", NOW, path_length=0)), "this CA allows fewer CAs below it than there are"),
     ],
@@ -115,7 +116,5 @@ def test_a_key_that_is_written_into_the_inventory_is_not_shown(tmp_path: Path) -
 
 def test_what_works_and_should_be_known_is_said(tmp_path: Path) -> None:
     short = company(NOW, days=100)
-    path = put(tmp_path, Made(certificate=short.certificate, key=short.key))
-    ends, root = loaded(PAIR, path=path).warnings
+    (ends,) = loaded(PAIR, path=put(tmp_path, short)).warnings
     assert "certificates will end with this CA" in ends.what
-    assert "does not end with a root" in root.what

@@ -8,13 +8,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from own_cas import Made, company, make
 from pki_cases import NOW, leaf
 
 from kprov.pki.authority import CertificateAuthority
-from kprov.pki.chain import above, anchor, normal, presented
-from kprov.pki.own import certificate_fault, ends_too_early, has_root, key_fault
+from kprov.pki.chain import above, anchor, common_names, normal, presented
+from kprov.pki.own import certificate_fault, ends_too_early, key_fault
 
 ROOT = make("Example Root", NOW, days=7300)
 GOOD = company(NOW)
@@ -58,6 +58,8 @@ def test_what_can_be_a_ca_of_a_cluster(made: Made) -> None:
         (company(NOW, key=SMALL).chain, "of a kind", "RSA of 1024 bits"),
         (company(NOW, key=ec.generate_private_key(ec.SECP256K1())).chain, "of a kind", "secp256k1"),
         (company(NOW, key=ed25519.Ed25519PrivateKey.generate()).chain, "of a kind", "Ed25519"),
+        (company(NOW, attribute=NameOID.ORGANIZATIONAL_UNIT_NAME).chain, "no common name", "OU=Example Cluster CA"),
+        (GOOD.pem, "does not end with a root", "CN=Example Cluster CA,O=Example, signed by CN=Example Root,O=Example"),
         (GOOD.pem + ROOT.pem, "no chain", "CN=Example Root,O=Example behind CN=Example Cluster CA"),
         (GOOD.above + GOOD.pem, "no chain", ""),
         (make("two", NOW, make("one", NOW, path_length=0)).chain, "fewer CAs below it", "path length 0"),
@@ -98,10 +100,8 @@ def test_one_that_ends_before_what_it_would_sign_is_told() -> None:
     assert ends_too_early(below.chain, 365, NOW) == "valid until 2026-09-09", "what is above it ends with it"
 
 
-def test_whether_a_chain_ends_in_a_root() -> None:
-    assert has_root(GOOD.chain)
-    assert has_root(ROOT.chain)
-    assert not has_root(GOOD.pem)
+def test_names_of_cas_as_haproxy_compares_them() -> None:
+    assert common_names(GOOD.pem + ROOT.pem) == (b"Example Cluster CA".hex().upper(), b"Example Root".hex().upper())
 
 
 def test_leaves_are_presented_with_the_chain_and_without_its_root() -> None:

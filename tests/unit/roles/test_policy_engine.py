@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import ast
 import json
+import ssl
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from own_cas import company
+from pki_cases import leaf
 from policy_parts import FOLDER, labels, main, node, rules, table, watch
 
+from kprov.pki.authority import CertificateAuthority
 from kprov.roles.policies import PARTS
 
 SETTINGS = {"node": "w1", "own": "10.244.1.0/24", "cache": "", "bridge": "cni0", "server": "https://127.0.0.1:1"}
@@ -86,6 +91,30 @@ class Api(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *arguments: Any) -> None:
         pass
+
+
+def test_a_server_is_believed_by_a_ca_that_did_not_sign_itself(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    ca = company(now)
+    pair = CertificateAuthority.load("kubernetes", ca.chain, ca.key_pem).issue(
+        leaf(server=True, client=True, dns_names=(), ip_addresses=("127.0.0.1",)), now
+    )
+    (tmp_path / "ca").write_bytes(ca.pem)
+    (tmp_path / "crt").write_bytes(pair.cert_pem)
+    (tmp_path / "key").write_bytes(pair.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+    server = HTTPServer(("127.0.0.1", 0), Api)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"https://127.0.0.1:{server.server_port}"
+        connection = watch.Server(url, *(str(tmp_path / name) for name in ("ca", "crt", "key"))).connect()
+        connection.connect()
+        connection.close()
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 class Plain:
