@@ -16,7 +16,7 @@ from kprov.inventory.passwords import SecretReader, Unresolved
 from kprov.inventory.pki_keys import AuthorityKeys, SignerKeys
 from kprov.inventory.review import Review
 from kprov.pki.chain import normal
-from kprov.pki.own import Fault, certificate_fault, ends_too_early, key_fault
+from kprov.pki.own import Fault, certificate_fault, ends_too_early, key_fault, same_key
 from kprov.values.certificate import AUTHORITIES, Authority, OwnAuthority, SignerCommand
 from kprov.values.secret import Secret
 
@@ -33,7 +33,16 @@ def own_authorities(review: Review, folder: Path, reader: SecretReader) -> Mappi
         keys: AuthorityKeys | None = getattr(review.inventory.cluster.pki.authority, word)
         if keys is not None and review.sound(*_AT, word):
             made = _read(review, (*_AT, word), keys, folder, reader, now)
-            if made is not None:
+            twin = next(
+                (other for other in found if made is not None and same_key(made.chain, found[other].chain)), None
+            )
+            if twin is not None:
+                review.fault(
+                    (*_AT, word, "certificate"),
+                    f"this CA is the {twin} CA, too: whom one lets in, the other would",
+                    needed="a CA of its own for each, with a key of its own",
+                )
+            elif made is not None:
                 found[name] = made
     return found
 

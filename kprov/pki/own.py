@@ -76,6 +76,12 @@ def ends_too_early(chain: bytes, leaf_days: int, now: datetime) -> str:
     return f"valid until {end:%Y-%m-%d}" if end < now + timedelta(days=leaf_days) else ""
 
 
+def same_key(chain: bytes, other: bytes) -> bool:
+    """Return whether two CAs are one to whoever verifies: what one signs, the other one does, too."""
+    keys = [x509.load_pem_x509_certificate(pem).public_key() for pem in (chain, other)]
+    return keys[0] == keys[1]
+
+
 def _faults(certificates: Sequence[x509.Certificate], now: datetime) -> Iterator[Fault]:
     for place, certificate in enumerate(certificates):
         name = _name(certificate)

@@ -108,6 +108,15 @@ def test_a_key_of_another_certificate_is_told_at_its_line(tmp_path: Path) -> Non
     assert mistake.where.endswith(":7:14")
 
 
+def test_one_ca_is_not_two(tmp_path: Path) -> None:
+    """kube-apiserver would not start with one for clients and front proxies, and etcd would let in every client."""
+    pair = "{certificate: ca.crt, key: ca.key}"
+    text = cluster("pki:", "  authority:", f"    kubernetes: {pair}", f"    front_proxy: {pair}")
+    mistake = only(text, path=put(tmp_path))
+    assert "this CA is the kubernetes CA, too" in mistake.what
+    assert mistake.where.split(":")[1] == "6"
+
+
 def test_a_key_that_is_written_into_the_inventory_is_not_shown(tmp_path: Path) -> None:
     text = cluster('pki: {authority: {etcd: {certificate: ca.crt, key: "-----BEGIN PRIVATE KEY-----\\nMIGH"}}}')
     mistake = only(text, path=put(tmp_path))
