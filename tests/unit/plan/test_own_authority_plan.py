@@ -72,5 +72,5 @@ def test_all_leaves_out_what_the_inventory_names_as_it_is() -> None:
     own = {"kubernetes": ONE.own, "etcd": TWO.own}
     signs = {"kubernetes": ONE.chain, "etcd": OURS, "front-proxy": OURS}
     assert all_kinds({}, signs, None) == KINDS
-    assert all_kinds(own, signs, None) == ("etcd", "front-proxy", "service-account", "encryption")
+    assert all_kinds(own, signs, None) == ("etcd", "front-proxy", "service-account", "encryption", "backups")
     assert all_kinds(own, signs, rotating(*KINDS)) == KINDS, "what has begun goes on though the new one signs already"
