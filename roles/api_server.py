@@ -21,6 +21,8 @@ from kprov.roles.layout import (
     credential,
     program,
     raw_query,
+    root_ca,
+    root_ca_file,
 )
 from kprov.roles.templating import render
 from kprov.values import components
@@ -66,6 +68,8 @@ def resources(ctx: Context) -> Iterable[Resource]:
 
 def _files(ctx: Context) -> Iterable[File]:
     yield ca_file(ctx)
+    if root_ca(ctx) != CA:
+        yield root_ca_file(ctx)  # here and not later: haproxy on this host is told of it while other stages still wait
     yield File(path=FRONT_PROXY_CA, content=ctx.trust.bundle["front-proxy"])
     yield File(path=ETCD_CA, content=ctx.trust.bundle["etcd"])
     yield File(path=SERVICE_ACCOUNT_PUBLIC, content=ctx.trust.service_account_public)
