@@ -24,11 +24,16 @@ def pods(cluster: LabCluster, app: str = "each") -> dict[str, tuple[str, str]]:
 
 def pods_on(cluster: LabCluster, *nodes: str) -> dict[str, tuple[str, str]]:
     """As `pods`, once there is one on each of these nodes and on no other."""
-    return until(
-        lambda: found if (found := pods(cluster)).keys() == set(nodes) else None,
-        seconds=90,
-        what=f"a pod runs on each of {', '.join(nodes)}",
-    )
+
+    def there() -> dict[str, tuple[str, str]]:
+        found = pods(cluster)
+        assert found.keys() == set(nodes), [
+            (pod["metadata"]["name"], pod["spec"].get("nodeName"), pod["status"])
+            for pod in cluster.get("pods", "-l", "app=each")["items"]
+        ]
+        return found
+
+    return until(there, seconds=180, what=f"a pod runs on each of {', '.join(nodes)}")
 
 
 def connects(cluster: LabCluster, pod: str, target: str) -> None:
