@@ -197,17 +197,22 @@ def server(place: Place, protocol: str, port: int) -> socket.socket:
     if protocol == "TCP":
         made.listen(4096)  # nobody accepts: each question leaves one behind
     else:
-        threading.Thread(target=_echo, args=(made,), daemon=True).start()
+        threading.Thread(target=_echo, args=(made, made.dup()), daemon=True).start()
     return made
 
 
-def _echo(made: socket.socket) -> None:
-    while True:
-        try:
-            said, who = made.recvfrom(100)
-            made.sendto(said, who)
-        except OSError:
-            return
+def _echo(made: socket.socket, own: socket.socket) -> None:
+    """Answer until `made` is closed. own: a copy that nobody else closes, as its number would soon be another's."""
+    own.settimeout(0.2)
+    with own:
+        while made.fileno() >= 0:
+            try:
+                said, who = own.recvfrom(100)
+                own.sendto(said, who)
+            except TimeoutError:
+                continue
+            except OSError:
+                return
 
 
 def reaches(source: str, target: str, protocol: str, port: int, wait: float = _WAIT) -> bool:
