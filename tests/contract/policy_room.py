@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -213,6 +214,42 @@ def _echo(made: socket.socket, own: socket.socket) -> None:
                 continue
             except OSError:
                 return
+
+
+def heard(event: Callable[[], object]) -> tuple[int, dict[str, int]]:
+    """How many packets y and w each sent to x while something happened, and how many of whom it was given."""
+    target = PLACES["x"]
+    found: dict[str, int] = {}
+    with (
+        socket_in(target, socket.SOCK_DGRAM) as there,
+        socket_in(PLACES["y"], socket.SOCK_DGRAM) as allowed,
+        socket_in(PLACES["w"], socket.SOCK_DGRAM) as refused,
+    ):
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        there.bind(("", 7007))
+        there.settimeout(0.3)
+        sent, over = [0], threading.Event()
+
+        def send() -> None:
+            while not over.is_set():
+                allowed.sendto(b"y", (target.address, 7007))
+                refused.sendto(b"w", (target.address, 7007))
+                sent[0] += 1
+                time.sleep(0.002)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            event()
+        finally:
+            over.set()
+            sender.join()
+        while True:
+            try:
+                who = there.recv(10).decode()
+            except TimeoutError:
+                return sent[0], found
+            found[who] = found.get(who, 0) + 1
 
 
 def reaches(source: str, target: str, protocol: str, port: int, wait: float = _WAIT) -> bool:

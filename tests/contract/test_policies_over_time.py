@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import policy_room
 import pytest
-from policy_room import NODES, PLACES, SPACES, judged, labels, on, pods, policies, rules, table, within
+from policy_room import NODES, PLACES, SPACES, heard, judged, labels, on, pods, policies, rules, table, within
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("nft") is None, reason="namespaces and nft need root, and nft"
@@ -148,43 +147,18 @@ def test_whatever_changes_the_kernel_holds_what_all_at_once_would_say(kept: Kept
 def test_changes_lose_no_packet_that_passes_and_let_none_through_that_does_not(kept: Kept) -> None:
     """A hundred changes of pods and policies, while packets are sent all the time."""
     kept.bring(text=FROM_Y)
-    target = PLACES["x"].address
-    heard: dict[str, int] = {}
-    with (
-        policy_room.socket_in(PLACES["x"], socket.SOCK_DGRAM) as there,
-        policy_room.socket_in(PLACES["y"], socket.SOCK_DGRAM) as allowed,
-        policy_room.socket_in(PLACES["w"], socket.SOCK_DGRAM) as refused,
-    ):
-        there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        there.bind(("", 7007))
-        there.settimeout(0.3)
-        sent, over = [0], threading.Event()
 
-        def send() -> None:
-            while not over.is_set():
-                allowed.sendto(b"y", (target, 7007))
-                refused.sendto(b"w", (target, 7007))
-                sent[0] += 1
-                time.sleep(0.002)
-
-        sender = threading.Thread(target=send)
-        sender.start()
+    def change() -> None:
         for number in range(100):
             kept.pods[f"q{number % 7}"] = labels.Pod(
                 "a", f"q{number % 7}", "n1", f"10.244.1.{100 + number}", {"app": "y"}
             )
             others = [f"{{space: b, podSelector: {{matchLabels: {{app: q{n}}}}}}}" for n in range(number % 3)]
             kept.bring(text="\n---\n".join([FROM_Y, *others]))
-        over.set()
-        sender.join()
-        while True:
-            try:
-                who = there.recv(10).decode()
-            except TimeoutError:
-                break
-            heard[who] = heard.get(who, 0) + 1
-    assert sent[0] > 100
-    assert heard == {"y": sent[0]}
+
+    sent, found = heard(change)
+    assert sent > 100
+    assert found == {"y": sent}
 
 
 def test_pods_have_no_way_to_each_other_and_to_their_node_by_ipv6() -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 import policy_room
 import pytest
-from policy_room import ENGINE, NODES, OWN, PLACES, PODS, SPACES, within
+from policy_room import ENGINE, NODES, OWN, PLACES, PODS, SPACES, heard, within
 
 from kprov.pki.authority import CertificateAuthority
 from kprov.values.certificate import CertificateSpec
@@ -175,41 +175,6 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         finally:
             made.end()
             server.shutdown()
-
-
-def heard(event: Callable[[], object]) -> tuple[int, dict[str, int]]:
-    """How many packets two pods each sent to the target while something happened, and how many of whom it was given."""
-    found: dict[str, int] = {}
-    with (
-        policy_room.socket_in(TARGET, socket.SOCK_DGRAM) as there,
-        policy_room.socket_in(PLACES["y"], socket.SOCK_DGRAM) as allowed,
-        policy_room.socket_in(PLACES["w"], socket.SOCK_DGRAM) as refused,
-    ):
-        there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        there.bind(("", 7007))
-        there.settimeout(0.3)
-        sent, over = [0], threading.Event()
-
-        def send() -> None:
-            while not over.is_set():
-                allowed.sendto(b"y", (TARGET.address, 7007))
-                refused.sendto(b"w", (TARGET.address, 7007))
-                sent[0] += 1
-                time.sleep(0.002)
-
-        sender = threading.Thread(target=send)
-        sender.start()
-        try:
-            event()
-        finally:
-            over.set()
-            sender.join()
-        while True:
-            try:
-                who = there.recv(10).decode()
-            except TimeoutError:
-                return sent[0], found
-            found[who] = found.get(who, 0) + 1
 
 
 @pytest.fixture(scope="module")
