@@ -61,6 +61,15 @@ def quantity(written: Any) -> Decimal | None:
     return Decimal(match[1]) * (_BINARY if unit.endswith("i") else _DECIMAL)[unit]
 
 
+def share_or_amount(written: Any, whole: int) -> Decimal | None:
+    """Return an amount, or `10%` of the whole; None for what is neither."""
+    text = str(written)
+    if not text.endswith("%"):
+        return quantity(written)
+    share = quantity(text.removesuffix("%"))
+    return None if share is None else share * whole / 100
+
+
 def canonical(written: Any) -> Any:
     """The quantity with the largest unit that leaves a whole number; what is none, or has an exponent, as it is."""
     amount = quantity(written)

@@ -18,6 +18,7 @@ from kprov.values.durations import go_seconds
 _Component = Literal["kube-controller-manager", "kube-scheduler", "kube-apiserver"]
 _GRACE, _LEASE = 50.0, 40  # seconds; Kubernetes' own since 1.32
 _MISSED = 2  # heartbeats that a node may miss
+_DEAD = "nodes would be taken for dead between two of their heartbeats, and their pods would be evicted"
 _PORTS = re.compile(r"(\d+)(?:-(\d+)|\+(\d+))?")
 # Names and defaults, in seconds, as flags and as fields. Source: client-go, tools/leaderelection, NewLeaderElector.
 _ELECTION = {
@@ -40,11 +41,10 @@ _DOORS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
 def check(review: Review) -> None:
     """Note what no cluster lives with, and caution against open doors."""
     _heartbeats(review)
+    for path, flags in (*_flags(review, "kube-controller-manager"), *_flags(review, "kube-scheduler")):
+        _election(review, path, {name: flags[name] for name in _ELECTION if name in flags})
     for path, flags in _flags(review, "kube-controller-manager"):
-        _election(review, path, {name: flags[name] for name in _ELECTION if name in flags})
         _controllers(review, path, flags)
-    for path, flags in _flags(review, "kube-scheduler"):
-        _election(review, path, {name: flags[name] for name in _ELECTION if name in flags})
     for path, flags in _flags(review, "kube-apiserver"):
         _node_ports(review, path, flags)
     for where, variables in variables_of(review):
@@ -80,14 +80,14 @@ def _heartbeats(review: Review) -> None:
         if grace < _MISSED * longest / 4:
             review.fault(
                 path,
-                "nodes would be taken for dead between two of their heartbeats, and their pods would be evicted",
+                _DEAD,
                 needed=f"at least {_MISSED * longest / 4:g}s: kubelets renew their lease every {longest / 4:g} s",
             )
     for path, lease in leases:
         if shortest < _MISSED * lease / 4 and not graces:
             review.fault(
                 path,
-                "nodes would be taken for dead between two of their heartbeats, and their pods would be evicted",
+                _DEAD,
                 needed=f"at most {int(shortest * 4 / _MISSED)}: the lease is renewed in a quarter of it, and a node that is "
                 f"silent for {shortest:g} s is dead",
             )

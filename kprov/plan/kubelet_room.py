@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from kprov.addon.quantities import quantity
+from kprov.addon.quantities import quantity, share_or_amount
 from kprov.values.cpu_lists import cpus_in
 from kprov.values.model import Facts
 
@@ -54,12 +54,9 @@ def _kept(settings: Mapping[str, Any], resource: str, facts: Facts) -> Decimal:
 def _threshold(settings: Mapping[str, Any], resource: str, facts: Facts) -> Decimal:
     """Return what kubelet keeps free: it begins to evict pods below that."""
     signal = _SIGNALS.get(resource)
-    written = str(_table(settings, "evictionHard").get(signal, 0)) if signal else "0"
-    if not written.endswith("%"):
-        return quantity(written) or Decimal()
-    whole = facts.memory if resource == "memory" else facts.disk_size.get("/var/lib/kubelet", 0)
-    share = quantity(written.removesuffix("%"))
-    return (share or Decimal()) * whole / 100
+    written = _table(settings, "evictionHard").get(signal, 0) if signal else 0
+    disk = facts.disk_size.get("/var/lib/kubelet", facts.disk_size.get("/var/lib", 0))
+    return share_or_amount(written, facts.memory if resource == "memory" else disk) or Decimal()
 
 
 def _table(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:

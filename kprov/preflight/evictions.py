@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kprov.addon.quantities import quantity
+from kprov.addon.quantities import quantity, share_or_amount
 from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
 from kprov.roles.reservations import kube_reserved, system_reserved
@@ -31,7 +31,7 @@ def check(host: Host, seen: Observation) -> Iterable[Problem]:
 def _thresholds(host: Host, facts: Facts) -> Iterable[Problem]:
     for signal, written in _given(host, "evictionHard").items():
         free, size = _amounts(signal, host, facts)
-        threshold = _threshold(written, size)
+        threshold = share_or_amount(written, size)
         if free and threshold is not None and threshold > free:
             yield Problem(
                 name="EvictionThreshold",
@@ -82,18 +82,6 @@ def _amounts(signal: str, host: Host, facts: Facts) -> tuple[int, int]:
         return 0, 0
     folder = next((one for one in folders if one in facts.disk_size), "/var/lib")
     return facts.disk_free.get(folder, 0), facts.disk_size.get(folder, 0)
-
-
-def _threshold(written: Any, size: int) -> float | None:
-    """Return bytes: a share of the whole, or an amount; None for what is neither, which others refuse."""
-    text = str(written)
-    if text.endswith("%"):
-        try:
-            return float(text[:-1]) / 100 * size
-        except ValueError:
-            return None
-    amount = quantity(written)
-    return None if amount is None else float(amount)
 
 
 def _whole(resource: str, amount: int) -> str:

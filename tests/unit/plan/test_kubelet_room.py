@@ -58,6 +58,12 @@ def test_other_changes_leave_the_room_there_is(changed: dict[str, Any]) -> None:
     assert less_room(OWN, OWN | changed, HOST) == ""
 
 
+def test_a_share_of_the_disk_is_of_the_folder_above_where_kubelet_has_none_of_its_own() -> None:
+    above = replace(HOST, disk_size={"/var/lib": 100 * GIB})
+    more = OWN | {"evictionHard": {"memory.available": "200Mi", "nodefs.available": "20%"}}
+    assert less_room(OWN, more, above) == "less ephemeral-storage"
+
+
 def test_kubelets_own_number_of_pods_counts_where_none_is_written() -> None:
     assert less_room({}, {"maxPods": 100}, HOST) == "100 pods instead of 110"
     assert less_room({"maxPods": 250}, {}, HOST) == "110 pods instead of 250"
