@@ -64,6 +64,21 @@ def test_a_service_is_masked_only_while_its_package_is_installed(apt: Room) -> N
     assert "update" not in apt.text("cat /srv/calls")
 
 
+def test_systemd_reads_its_units_once_when_the_package_is_there_and_not_for_each_of_its_scripts(apt: Room) -> None:
+    apt.stub("systemctl", f'echo "$*; ${{SYSTEMD_OFFLINE-}}; $([ -L {MASK} ] && echo masked)" >> /srv/systemctl')
+    assert apt.apply(package())[-1][0] == "done"
+    assert "SYSTEMD_OFFLINE=1" in apt.text("cat /srv/environment").splitlines()
+    said = apt.text("cat /srv/systemctl").splitlines()
+    assert said == ["disable -q haproxy.service; 1; ", "daemon-reload; ; "]
+
+
+def test_systemd_reads_its_units_after_a_package_that_failed(apt: Room) -> None:
+    apt.stub("systemctl", 'echo "$*" >> /srv/systemctl')
+    does(apt, "install", "exit 100")
+    assert apt.apply(package())[-1][0] == "fail"
+    assert apt.text("cat /srv/systemctl").splitlines() == ["daemon-reload"]
+
+
 def test_a_package_that_cannot_be_had_is_told_by_its_cause_and_nothing_stays_masked(apt: Room) -> None:
     does(
         apt,

@@ -23,6 +23,7 @@ WAITS = "ActiveState=activating SubState=auto-restart MainPID=0"
 SYSTEMCTL = r"""
 case "$1" in show) ;; *) echo "$@" >> /srv/told; exit 0 ;; esac
 case "$*" in *'-p Job --value'*) echo 0; exit 0 ;; *--value*) echo failed; exit 0 ;; esac
+echo "$*" >> /srv/asked
 n=$(cat /srv/looks 2> /dev/null || echo 1); echo $((n + 1)) > /srv/looks
 story=$(sed -n "${n}p" /srv/story); [ -n "$story" ] || story=$(tail -n 1 /srv/story)
 for word in "$@"; do case $word in *.service)
@@ -73,6 +74,39 @@ def test_a_unit_that_an_earlier_exec_restarted_has_lived_as_long_as_its_process(
     assert looks(room) == 1, "it is not watched for as long again"
     systemd(room, process(os.getpid()), pause="1000h")
     assert room.apply(asked_alone(seconds=1))[-1][0] == "fail"
+
+
+def asked_together(*names: str) -> Batch:
+    batch = Batch()
+    for name in names:
+        batch.add("", wire.Steady(unit=name, seconds=20))
+    return batch
+
+
+def test_one_look_answers_for_all_units_that_are_asked_one_after_the_other(room: Room) -> None:
+    systemd(room, process(os.getpid()), pause="10ms")
+    assert room.apply(asked_together("x.service", "y.service", "z.service"))[-1][0] == "done"
+    assert looks(room) == 1
+
+
+def test_what_was_seen_before_another_operation_does_not_count(room: Room) -> None:
+    systemd(room, process(os.getpid()), "ActiveState=failed SubState=failed MainPID=0", pause="10ms")
+    batch = asked_together("x.service")
+    batch.add("", wire.Checkpoint())
+    batch.add("", wire.Steady(unit="x.service", seconds=1))
+    assert room.apply(batch)[-1][:2] == ["fail", "3"]
+
+
+def test_a_unit_that_is_restarted_later_is_not_looked_at_before(room: Room) -> None:
+    """Its old process would count as one that ended."""
+    systemd(room, process(os.getpid()), pause="10ms")
+    batch = asked_together("x.service")
+    batch.add("", wire.Restart(unit="y.service"))
+    batch.add("", wire.Steady(unit="y.service", seconds=20))
+    assert room.apply(batch)[-1][0] == "done"
+    first = room.text("cat /srv/asked").splitlines()[0]
+    assert "x.service" in first
+    assert "y.service" not in first
 
 
 def test_an_earlier_execs_unit_whose_process_is_another_one_at_each_look_fails(room: Room) -> None:

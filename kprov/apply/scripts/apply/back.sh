@@ -67,6 +67,7 @@ units_back() { # as they were; those that ran are started, and then asked what t
 
 ask_again() ( # unit: its stamp has what it was asked when it got it. The first line of what went wrong is told
     fail() { printf '%s\n' "$1" | head -n 1; exit 1; }
+    watched=
     { sed 1d "$KEPT/stamps/$1" 2> /dev/null; printf 'steady\t60\n'; } > "$stage/again"
     while IFS="$T" read -r operation a b c; do "do_$operation" "$1" "$a" "$b" "$c"; done < "$stage/again"
 )

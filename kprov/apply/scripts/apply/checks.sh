@@ -3,14 +3,15 @@ do_check() { # path, words
 }
 
 check_files() { # each program on its new file, before any file that is there already is replaced
+    checked=$T$(cut -f 2 "$stage/checks" | tr '\n' "$T")
     by_folder name_new
     while IFS="$T" read -r number path words; do
         new=${path%/*}/.kprov-new/${path##*/}
         printf '%s\n' "$words" | tr '\037' '\n' | awk -v file="$new" '{at = index($0, "{}")}
             at {$0 = substr($0, 1, at - 1) file substr($0, at + 2)} {print}' > "$stage/words"
-        program=$(head -n 1 "$stage/words"); staged=${program%/*}/.kprov-new/${program##*/}
-        if [ -x "$staged" ]; then sed -i "1s,.*,$staged," "$stage/words"; fi # the one that comes along
-        if command -v "$(head -n 1 "$stage/words")" > /dev/null; then check_file; fi # else nothing runs it yet
+        read -r program < "$stage/words"; staged=${program%/*}/.kprov-new/${program##*/}
+        if [ -x "$staged" ]; then sed -i "1s,.*,$staged," "$stage/words"; program=$staged; fi # the one that comes along
+        if command -v "$program" > /dev/null; then check_file; fi # else nothing runs it yet
         say ok "$number"
     done < "$stage/checks"
     : > "$stage/checks"
@@ -31,7 +32,8 @@ name_new() { # folder, complete files
     for file in "$@"; do
         shift
         target=$into/${file##*/}
-        if [ -e "$target" ] || [ -L "$target" ] || cut -f 2 "$stage/checks" | grep -qxF "$target"; then continue; fi
+        if [ -e "$target" ] || [ -L "$target" ]; then continue; fi
+        case $checked in *"$T$target$T"*) continue ;; esac
         set -- "$@" "$file"
     done
     [ $# = 0 ] || log=$(mv -fZ -t "$into" "$@" 2>&1) || blame "$log"

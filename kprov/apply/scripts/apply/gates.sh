@@ -71,8 +71,10 @@ late() { # unit or -, seconds
     }'
 }
 
+fresh_deadline() { [ ! -e "$stage/waited" ] || rm -f "$stage/waited"; looked=; }
+
 do_gate() { # unit, kind, seconds, argument
-    rm -f "$stage/waited"; looked=
+    fresh_deadline
     : > "$stage/gate"
     until settled "$1" && passes "$2" "$4"; do
         ! late "$1" "$3" || fail "$(gate_failure "$1")"

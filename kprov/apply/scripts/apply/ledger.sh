@@ -69,7 +69,7 @@ end() {
     fi
     write_ledger
     # What installs packages beside us unmasks by itself.
-    if [ ! -e $STATE/packages.lock ] || flock -n $STATE/packages.lock true; then unmask; fi
+    if [ ! -e $STATE/packages.lock ] || flock -n $STATE/packages.lock true; then unmask_now; fi
     rm -rf "$stage"
     exit $status
 }

@@ -26,6 +26,7 @@ main() {
     permission=; halted=
     while IFS="$T" read -r number operation a b c d e f g; do
         [ "$operation:$b $c $d" = "directory:$permission" ] || make_directories
+        [ "$operation" = steady ] || watched=
         case $operation in
         directory) # `make_directories` says when it is done
             current=$number; place; number=$current; permission="$b $c $d"

@@ -57,24 +57,29 @@ mask() {
     mkdir -p /run/systemd/system /run/kprov && : > "/run/kprov/masked.$1" && ln -s /dev/null "/run/systemd/system/$1"
 }
 
-unmask() { # all that is masked, also by an apply that was killed
+unmask() { # all that is masked, also by an apply that was killed; sets `masked` if there was something
     masked=
     for mark in /run/kprov/masked.*; do
         [ -e "$mark" ] || continue
-        rm -f "/run/systemd/system/${mark#/run/kprov/masked.}" "$mark"; masked=1
+        rm -f "/run/systemd/system/${mark#/run/kprov/masked.}" "$mark"; masked=yes
     done
-    [ -z "$masked" ] || systemctl daemon-reload
 }
+
+unmask_now() { unmask; [ -z "$masked" ] || systemctl daemon-reload; }
 
 bring() { # name, command, service, manager, file for a list: sets `log`. Its scripts make folders for others than root
     [ "$3" = - ] || command -v "$2" > /dev/null 2>&1 || mask "$3"
     installed "$4" > "$5"
     umask 022
+    # Its scripts would have systemd read all units up to five times. It reads them once, when all is there.
+    export SYSTEMD_OFFLINE=1
     install_package "$1" "$4"; brought=$?
     umask 077
     unmask
+    if [ $brought = 0 ] && [ "$3" != - ]; then systemctl disable -q "$3" 2> /dev/null; fi
+    unset SYSTEMD_OFFLINE
+    systemctl daemon-reload
     [ $brought = 0 ] || return 1
-    if [ "$3" != - ]; then systemctl disable -q --now "$3" 2> /dev/null; fi
     if [ -s "$5" ]; then # what it brought along leaves with it, and nothing else does
         mkdir -p $STATE/before && installed "$4" | grep -vxF -f "$5" > "$STATE/before/package.$1"
     fi

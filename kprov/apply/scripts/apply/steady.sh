@@ -1,5 +1,6 @@
 restarted= # units, since the exec began
 elder= # units that an earlier exec restarted
+watched= # since the last other operation: one look answers for all units that are asked one after the other
 
 # Looks at all units restarted so far, side by side. Of each, a line: unit, main process, since when it is that one, how
 # many ended before, whether it has lived for longer than systemd waits before a restart, ActiveState, SubState.
@@ -48,19 +49,30 @@ watch() {
         }
         $1 == "" {put(); next} {v[$1] = $2} END {put()}' > "$stage/watched.new" &&
         mv -f "$stage/watched.new" "$stage/watched"
+    watched=yes
+}
+
+# What an earlier exec restarted has lived for as long as its process. All of it that this exec asks for is looked at
+# with the first one, but what is restarted before its turn.
+add_elders() {
+    for unit in $(awk -F"$T" -v from="$number" '$1 < from {next} $2 == "restart" {later[$3]}
+            $2 == "steady" && !($3 in later) {print $3}' "$stage/ops"); do
+        case " $restarted " in *" $unit "*) continue ;; esac
+        restarted="$restarted $unit"; elder="$elder $unit"; watched=
+    done
 }
 
 do_steady() { # unit, seconds: its main process stays. One that ends soon after each start answers well in between
-    began=$(date +%s); rm -f "$stage/waited"; looked=
-    # One that an earlier exec restarted has lived for as long as its process.
-    case " $restarted " in *" $1 "*) ;; *) restarted="$restarted $1"; elder="$elder $1" ;; esac
+    read -r began _ < /proc/uptime; fresh_deadline
+    case " $restarted " in *" $1 "*) ;; *) add_elders ;; esac
     while :; do
-        watch
+        [ -n "$watched" ] || watch
         # shellcheck disable=SC2046 # words on purpose
         set -- "$1" "$2" $(awk -v unit="$1" '$1 == unit {print $4, $5, $6, $7}' "$stage/watched")
         [ "${4:-}" != yes ] || return 0
+        watched=
         if [ "${3:-0}" -ge 5 ]; then
-            log="it ended $3 times within $(($(date +%s) - began)) s of its restart, and systemd starts it"
+            log="it ended $3 times within $((${now%%.*} - ${began%%.*})) s of its restart, and systemd starts it"
             log="$log again and again"
         elif late "$1" "$2"; then
             log="it did not run for longer than its RestartSec, it is ${5:-unknown} (${6:-unknown})"
