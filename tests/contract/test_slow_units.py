@@ -60,3 +60,18 @@ def test_a_unit_that_works_is_waited_for(room: Room) -> None:
 
 def test_a_unit_that_works_without_end_is_given_up(room: Room) -> None:
     assert waited(room, BUSY, look=10**6, deadline=1)[-1][0] == "fail"
+
+
+def test_a_gate_is_not_asked_before_the_restart_is_over_and_systemd_no_more_afterwards(room: Room) -> None:
+    """The process of before may answer well, with its last breath."""
+    jobs = (
+        "n=$(cat /srv/jobs 2> /dev/null || echo 0); n=$((n + 1)); echo $n > /srv/jobs; [ $n -ge 3 ] && echo 0 || echo 7"
+    )
+    room.stub("systemctl", f"case \"$*\" in *'-p Job'*) {jobs} ;; *PID*) echo 0; echo 0 ;; *) echo active ;; esac")
+    room.stub("sleep", "exec /bin/sleep 0.01")
+    room.stub("passes", "cat /srv/jobs >> /srv/asked; " + PASSES)
+    batch = Batch()
+    for unit in ("x.service", "y.service"):
+        batch.add("gate", wire.Gate(unit=unit, kind="command", seconds=20, argument="passes 3"))
+    assert room.apply(batch)[-1][0] == "done"
+    assert room.text("cat /srv/asked").split() == ["3", "3", "3", "4"], "the job of the second unit is asked for, too"

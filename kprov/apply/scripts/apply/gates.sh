@@ -33,7 +33,9 @@ passes() { # kind, argument
 }
 
 settled() { # unit or -: nothing is left of its restart; until then the old process may answer, with its last breath
+    [ -z "$settled" ] || return 0
     [ "$1" = - ] || case $(systemctl show -p Job --value "$1") in '' | 0) ;; *) return 1 ;; esac
+    settled=yes
 }
 
 gate_failure() { # unit or -: the cause first, which is what a program that does not run said last; warnings are none
@@ -74,7 +76,7 @@ late() { # unit or -, seconds
 fresh_deadline() { [ ! -e "$stage/waited" ] || rm -f "$stage/waited"; looked=; }
 
 do_gate() { # unit, kind, seconds, argument
-    fresh_deadline
+    fresh_deadline; settled=
     : > "$stage/gate"
     until settled "$1" && passes "$2" "$4"; do
         ! late "$1" "$3" || fail "$(gate_failure "$1")"
