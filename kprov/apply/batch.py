@@ -47,6 +47,7 @@ class Batch:
     payload: list[tuple[str, bytes | Path]] = field(default_factory=list, repr=False)  # may hold secrets
     stays: str = ""  # why the host does not go back when the exec fails, where that is worth a word
     remarks: list[Remark | Refused] = field(default_factory=list)  # told before it is sent
+    beside: bool = False  # sent while what came before it comes up: nothing waits for its bytes
 
     def add(
         self,

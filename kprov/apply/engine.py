@@ -16,6 +16,7 @@ from kprov.apply.batch import Batch
 from kprov.apply.conversing import Exchange, run, single
 from kprov.apply.heartbeats import heartbeats_work, return_batch
 from kprov.apply.objects import OWN, log_batch
+from kprov.apply.right_of_way import RightOfWay
 from kprov.apply.rolls import Request, Rolling, Run, rolling
 from kprov.apply.sending import send
 from kprov.plan.ahead import begun_ahead, sent_ahead
@@ -38,6 +39,7 @@ class Engine(Run):
     _starts: dict[str, int] = field(default_factory=dict)  # nodes whose kubelet was restarted: when, in microseconds
     _ahead: dict[tuple[str, str], Future[Sequence[HostFailed]]] = field(default_factory=dict)  # by stage and host
     _keeping: set[str] = field(default_factory=set)  # those of them that can take back what they were changed to
+    _way: RightOfWay = field(default_factory=RightOfWay)
 
     def run(self) -> None:
         """All stages in order; stops after the first batch in which a host failed. An add-on that fails stops nothing."""
@@ -62,7 +64,7 @@ class Engine(Run):
         for name, hosts in begun_ahead(self.plan.hosts, self.founders, over.name).items():
             stage = by_name[name]
             for host in hosts:
-                self._ahead[name, host] = beside.submit(self._run_host, stage, rolling(stage), host)
+                self._ahead[name, host] = beside.submit(self._run_host, stage, rolling(stage), host, ahead=True)
 
     @property
     def _refused(self) -> bool:
@@ -156,24 +158,34 @@ class Engine(Run):
         begun = self._ahead.pop((stage.name, name), None)
         return begun.result() if begun else self._run_host(stage, roll, name)
 
-    def _run_host(self, stage: Stage, roll: Rolling, name: str) -> Sequence[HostFailed]:
-        failures = self._exchanged(stage.name, name, roll.work(self, name))
+    def _run_host(self, stage: Stage, roll: Rolling, name: str, *, ahead: bool = False) -> Sequence[HostFailed]:
+        failures = self._exchanged(stage.name, name, roll.work(self, name), ahead=ahead)
         if stage.name == OBJECTS and self.plan.objects_known:
             return tuple(replace(failure, fatal=failure.fatal and failure.resource != OWN) for failure in failures)
         return tuple(replace(failure, fatal=True) for failure in failures) if stage.ends_run else failures
 
-    def _exchanged(self, what: str, name: str, exchange: Exchange[None]) -> Sequence[HostFailed]:
-        return run(exchange, partial(self._sent, what, name), self.emit, stage=what, host=name)
+    def _exchanged(
+        self, what: str, name: str, exchange: Exchange[None], *, ahead: bool = False
+    ) -> Sequence[HostFailed]:
+        return run(exchange, partial(self._sent, what, name, ahead), self.emit, stage=what, host=name)
 
-    def _sent(self, what: str, name: str, batch: Batch, heard: dict[int, Answer]) -> Sequence[HostFailed]:
+    def _sent(self, what: str, name: str, ahead: bool, batch: Batch, heard: dict[int, Answer]) -> Sequence[HostFailed]:
         self.changed = self.changed or batch.changes
         self.stages.add(what)
         self.touched.add(name)
         started = time.monotonic()
         self.emit(HostStarted(stage=what, host=name, operations=len(batch.operations), changes=batch.changes))
         answers = self.heard[name] = {}
+        ordered = self._way.give_way if ahead or batch.beside else self._way.go_first
         failures = send(
-            self.sessions[name], what, batch, self.generation, self.emit, answers.__setitem__, heard.__setitem__
+            self.sessions[name],
+            what,
+            batch,
+            self.generation,
+            self.emit,
+            answers.__setitem__,
+            heard.__setitem__,
+            ordered,
         )
         if not failures and answers.get(batch.start, "").isdigit():
             self._starts[name] = int(answers[batch.start])

@@ -40,7 +40,7 @@ def founding_work(plan: HostPlan, stage: str, seen: Observation, sources: Source
 
 
 def _besides(others: Sequence[str], plan: HostPlan, seen: Observation, sources: Sources) -> Batch:
-    batch = Batch()
+    batch = Batch(beside=True)
     for other in others:
         batch.steps += _packages(plan, seen, sources) if other == RUNTIME else []
         stage_batch(plan, other, seen, sources, batch)

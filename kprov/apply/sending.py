@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kprov.addon.refusals import blocked
@@ -31,10 +31,12 @@ def send(
     emit: Sink,
     told: Callable[[int, str], None] = lambda _number, _text: None,
     answered: Callable[[int, Answer], None] = lambda _number, _answer: None,
+    ordered: Callable[[Iterator[bytes]], Iterator[bytes]] = iter,
 ) -> tuple[HostFailed, ...]:
     """One exec: the batch as one tar stream. Returns what failed, which ends the exec.
 
-    told: hears, by its number, what an operation answers; answered: what a client said that was asked.
+    told: hears, by its number, what an operation answers; answered: what a client said that was asked; ordered: holds
+    the stream back in favour of others.
     """
     name = session.host.name
 
@@ -50,7 +52,7 @@ def send(
     reader = _Answers(done, lambda text: emit(Note(text=text, warning=True)), told, answered)
     try:
         result = session.execute(
-            APPLY_COMMAND, stdin=stream(batch, generation), on_output=reader.feed, timeout=APPLY_TIMEOUT
+            APPLY_COMMAND, stdin=ordered(stream(batch, generation)), on_output=reader.feed, timeout=APPLY_TIMEOUT
         )
     except TransportError as error:
         end = failed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from kprov.apply import wire
 from kprov.apply.batch import Batch
 from kprov.apply.engine import Engine
 from kprov.apply.operations import Sources
+from kprov.apply.right_of_way import RightOfWay
 from kprov.apply.sending import send
 from kprov.objects.objects import ObjectChange, identity
 from kprov.observe.observation import EtcdMember
@@ -253,6 +254,35 @@ def test_a_worker_that_serves_nothing_does_not_wait_for_the_control_plane() -> N
     assert sorted(begun[:2]) == [("api-server", "cp"), ("runtime", "w")], "side by side"
     assert begun.count(("runtime", "w")) == 1
     assert ("runtime", "cp") not in begun, "it is a part of the API server's exec"
+
+
+class Ordered(RightOfWay):
+    """Writes down which paths went first, and which gave way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: set[str] = set()
+        self.later: set[str] = set()
+
+    def go_first(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        return self._written(pieces, self.first)
+
+    def give_way(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        return self._written(pieces, self.later)
+
+    def _written(self, pieces: Iterator[bytes], paths: set[str]) -> Iterator[bytes]:
+        whole = list(pieces)
+        paths |= {one.path for one in received(b"".join(whole)) if isinstance(one, wire.File)}
+        return iter(whole)
+
+
+def test_what_the_run_waits_for_is_sent_before_what_began_ahead_and_what_comes_beside() -> None:
+    running, _ = founding()
+    way = running._way = Ordered()
+    running.run()
+    assert not running.failures
+    assert way.first == {"/etc/host/x", "/etc/api-server/x", "/etc/node/x"}
+    assert way.later == {"/etc/runtime/x"}, "of the worker, and of the control plane beside its API server"
 
 
 def test_what_began_ahead_is_told_when_the_run_ends_before_its_turn() -> None:
