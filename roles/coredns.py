@@ -116,8 +116,10 @@ def _container(image: str) -> Object:
             {"name": "dns-tcp", "containerPort": 53, "protocol": "TCP"},
             {"name": "metrics", "containerPort": 9153, "protocol": "TCP"},
         ],
-        # Asked every second until it is ready for the first time, and rarely from then on. While no API server answers
-        # it is not ready, and a restart would not help.
+        # Asked every second until it is ready for the first time. While no API server answers it is not ready, and a
+        # restart would not help. From then on every other second: kubelet begins to ask at a random moment of this
+        # period where it has run for less than that itself (pkg/kubelet/prober/worker.go), so a long one delays a first
+        # `up`.
         "startupProbe": {
             "httpGet": {"path": "/ready", "port": 8181, "scheme": "HTTP"},
             "periodSeconds": 1,
@@ -130,8 +132,8 @@ def _container(image: str) -> Object:
         },
         "readinessProbe": {
             "httpGet": {"path": "/ready", "port": 8181, "scheme": "HTTP"},
-            "periodSeconds": 5,
-            "failureThreshold": 3,
+            "periodSeconds": 2,
+            "failureThreshold": 8,
         },
         "resources": {"limits": {"memory": "170Mi"}, "requests": {"cpu": "100m", "memory": "70Mi"}},
         "securityContext": {
