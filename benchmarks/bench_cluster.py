@@ -1,7 +1,7 @@
 """From bare machines to a cluster that is Ready: `kprov up`, and another way of making the same cluster, in turn.
 
     python benchmarks/bench_cluster.py [--control-planes 1] [--workers 2] [--rounds 3] [--against COMMAND]
-                                       [--link 1gbit:20ms] [--processors 1]
+                                       [--link 1gbit[:20ms]] [--processors 1]
 
 Makes a lab for each run (systemd-nspawn machines, see docs/support.md); making it is not timed. COMMAND is run with the path
 of the lab's inventory behind it, in the place of `kprov up`, and ends when all nodes are Ready and cluster DNS answers: a
@@ -77,11 +77,19 @@ def laboratory(options: argparse.Namespace, folder: Path) -> Iterator[tuple[Lab,
 
 def shape(lab: Lab, link: str, processors: float) -> None:
     """Give links a rate and a delay, and machines a limit of processor time. Fails where the kernel has no means for it."""
+    if link:
+        rate, _, delay = link.partition(":")
+        # A rate alone is the token bucket's, which more kernels have than the one that delays.
+        words = (
+            ["netem", "rate", rate, "delay", delay]
+            if delay
+            else ["tbf", "rate", rate, "burst", "1mb", "latency", "50ms"]
+        )
+        for machine in lab.machines:
+            machines.run_in(machine, ["tc", "qdisc", "replace", "dev", "host0", "root", *words])
+        for port in Path(f"/sys/class/net/{lab.bridge}/brif").iterdir():
+            subprocess.run(["tc", "qdisc", "replace", "dev", port.name, "root", *words], check=True)
     for machine in lab.machines:
-        if link:
-            rate, _, delay = link.partition(":")
-            words = ["tc", "qdisc", "replace", "dev", "host0", "root", "netem", "rate", rate, "delay", delay or "0ms"]
-            machines.run_in(machine, words)
         if processors:
             group = CGROUPS / "cpu" / machine.identity
             (group / "cpu.cfs_period_us").write_text("100000")
@@ -164,7 +172,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--against", default="", help="a command that makes the same cluster")
-    parser.add_argument("--link", default="", help="RATE:DELAY of each machine's link, as tc writes them")
+    parser.add_argument(
+        "--link", default="", help="RATE or RATE:DELAY of each machine's link, both ways, as tc writes them"
+    )
     parser.add_argument("--processors", type=float, default=0, help="how many each machine may use")
     options = parser.parse_args()
     ways = [Way(name="kprov", command=(KPROV, "up", "--yes"))]
