@@ -57,7 +57,7 @@ def _environment(templates_dir: Path | None) -> Environment:
 def render(templates_dir: Path | None, name: str, /, **values: Any) -> bytes:
     """The template `name` (`etcd/etcd.service.j2`) filled in, UTF-8. Raises KprovError when it cannot be."""
     try:
-        return _environment(templates_dir).get_template(name).render(**values).encode()
+        return _filled(templates_dir, name, **values) if values else _constant(templates_dir, name)
     except (TemplateError, ValueError) as error:
         raise KprovError(
             "a template cannot be rendered",
@@ -66,6 +66,13 @@ def render(templates_dir: Path | None, name: str, /, **values: Any) -> bytes:
             needed="a template that uses only the values its role gives it",
             todo="compare it with the packaged template of the same name" if templates_dir else "report this as a bug",
         ) from error
+
+
+def _filled(templates_dir: Path | None, name: str, /, **values: Any) -> bytes:
+    return _environment(templates_dir).get_template(name).render(**values).encode()
+
+
+_constant = lru_cache(maxsize=64)(_filled)  # the same on all hosts: rendered once, and one object in memory
 
 
 def render_script(templates_dir: Path | None, name: str, path: str) -> File:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from threading import Lock
 
 from kprov.observe.observation import Observation, parse, printable
 from kprov.observe.probe import PROBE_COMMAND, Question, probe_program
@@ -13,6 +14,8 @@ from kprov.transport.base import Session, Transport
 from kprov.values.errors import KprovError, TransportError
 from kprov.values.model import Host
 
+# Parsing is work for the interpreter, of which there is one: side by side it takes as long, and more memory.
+_PARSING = Lock()
 PROBE_TIMEOUT = 150.0  # seconds; the probe itself waits up to 60 for an apply that lost its operator
 
 
@@ -42,7 +45,8 @@ def observe(session: Session, question: Question) -> Observation:
             needed="a POSIX shell, gzip, GNU coreutils, awk, util-linux and systemd",
             log=printable(result.stderr.decode(errors="replace"))[-2000:],
         )
-    return parse(result.stdout, host=session.host.name, asked=question.keys, operator_clock=middle)
+    with _PARSING:
+        return parse(result.stdout, host=session.host.name, asked=question.keys, operator_clock=middle)
 
 
 def gather(transport: Transport, hosts: Sequence[Host], questions: Mapping[str, Question], *, forks: int) -> Fleet:

@@ -15,6 +15,8 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from kprov.observe.surroundings import Surroundings, surroundings
@@ -202,7 +204,7 @@ def _rows(answer: bytes, host: str) -> Iterable[tuple[str, str, str]]:
         kind, _, rest = line.partition("\t")
         name, _, value = rest.partition("\t")
         if name:
-            yield kind, name, value
+            yield kind, intern(name), value
 
 
 def printable(text: str) -> str:
@@ -221,7 +223,8 @@ def _records(rows: Iterable[tuple[str, str]]) -> Mapping[Key, Record]:
     for kind, rest in rows:
         fields = rest.split("\t")
         if len(fields) == 4:
-            name, value, stat, before = fields
+            stat = fields[2]
+            name, value, before = (intern(one) for one in (fields[0], fields[1], fields[3]))
             found[(kind, name)] = Record(kind=kind, name=name, value=value, stat=stat, before=before)
     return found
 
@@ -233,9 +236,12 @@ def _files(table: Mapping[str, list[tuple[str, str]]], records: Mapping[Key, Rec
         fields = rest.split("\t")
         if len(fields) != 5:
             continue
-        mode, owner, group, kind, stat = fields
+        mode, owner, group, kind = (intern(one) for one in fields[:4])
+        stat = fields[4]
         record = records.get(("file", path)) or records.get(("binary", path))
-        recorded = record.value if record and record.stat == stat else None
+        recorded = None
+        if record and record.stat == stat:
+            stat, recorded = record.stat, record.value
         files[path] = FileState(
             mode=int(mode, 8), owner=owner, group=group, kind=kind, stat=stat, sha256=sums.get(path, recorded)
         )
@@ -307,10 +313,16 @@ def _texts(archive: bytes) -> Mapping[str, bytes]:
             for member in members:
                 file = members.extractfile(member) if member.isreg() else None
                 if file is not None:
-                    texts[f"/{member.name}"] = file.read()
+                    texts[intern(f"/{member.name}")] = _once(file.read())
     except (OSError, EOFError, ValueError, zlib.error, tarfile.TarError):
         return {}
     return texts
+
+
+@lru_cache(maxsize=1024)
+def _once(content: bytes) -> bytes:
+    """Return the same object for the same content: most files are the same on many hosts."""
+    return content
 
 
 def _inflated(data: bytes) -> bytes:

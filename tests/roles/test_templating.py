@@ -76,3 +76,8 @@ def test_settings_are_laid_over_and_merged() -> None:
 
 def test_arguments_keep_our_order_and_the_users_values() -> None:
     assert arguments({"b": "1", "a": "2"}, {"a": "3", "z": "4", "c": "5"}) == ("--b=1", "--a=3", "--c=5", "--z=4")
+
+
+def test_a_template_without_values_is_rendered_once(tmp_path: Path) -> None:
+    (tmp_path / "etc.conf").write_text("the same on all hosts\n")
+    assert render(tmp_path, "etc.conf") is render(tmp_path, "etc.conf")

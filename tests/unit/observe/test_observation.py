@@ -187,6 +187,23 @@ def test_networkpolicies_are_counted_by_namespace_and_what_is_no_count_is_left_o
     assert observed("").policies == {}
 
 
+def test_what_many_hosts_have_alike_is_kept_once() -> None:
+    lines = (
+        "record\tfile\t/etc/a\tabc\t1:2:3\tabsent",
+        "stat\t/etc/a\t644\troot\troot\tregular file\t1:2:3",
+        "texts\tarchive\t" + archived({"etc/a": b"the same on many hosts"}),
+    )
+    one, other = observed(*lines), observed(*lines)
+    (record,), (again,) = one.records.values(), other.records.values()
+    assert record.name is again.name
+    assert record.value is again.value
+    assert record.before is again.before
+    assert one.files["/etc/a"].stat is record.stat
+    assert one.files["/etc/a"].owner is other.files["/etc/a"].owner
+    assert next(iter(one.files)) is next(iter(other.files))
+    assert one.texts["/etc/a"] is other.texts["/etc/a"]
+
+
 def test_texts_that_are_broken_cut_or_inflate_without_end_count_as_none() -> None:
     whole = base64.b64decode(archived({"etc/a": b"a" * 100_000}))
     bomb = gzip.compress(bytes(ANSWER_LIMIT + 1))
