@@ -23,7 +23,8 @@ SCRIPTS := $(wildcard addons/*/*.sh kprov/*/*.sh kprov/*/*/*.sh templates/*/*.sh
 DEMO_PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client gcc libc6-dev libseccomp-dev pkg-config \
 	python3-venv ca-certificates
 MACHINE_PACKAGES := qemu-system-x86 qemu-utils e2fsprogs
-TEST_PACKAGES := openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt chromium fonts-dejavu-core
+TEST_PACKAGES := openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt chromium fonts-dejavu-core \
+	softhsm2 opensc libengine-pkcs11-openssl
 
 .PHONY: bench bench-cluster mutants demo demo-down demo-setup demo-packages test test-unit coverage test-e2e test-long test-machines machine-packages lint types artifacts setup packages clean
 

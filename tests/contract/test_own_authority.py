@@ -1,4 +1,4 @@
-"""An intermediate below a company's root, before real programs: etcd, kube-apiserver, kubectl, curl, OpenSSL and Python.
+"""An intermediate below a company's root, before real programs: etcd, kube-apiserver, kubectl, curl, OpenSSL, Python.
 
 Etcd and the API server come out of kprov's cache of built programs, and the tests are left out where it has none.
 """
@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import soft_token
 from own_cas import Made, make
 from pki_cases import leaf
 
@@ -27,6 +28,7 @@ from kprov.state.credential import trusting
 from kprov.state.signer import Signer
 from kprov.state.store import Store
 from kprov.values.certificate import Authority, CertificateSpec, SignerCommand
+from kprov.values.errors import PkiError
 
 NAMES: tuple[Authority, ...] = ("kubernetes", "etcd", "front-proxy")
 NOW = datetime.now(UTC)
@@ -111,6 +113,52 @@ def test_the_program_of_the_how_to_signs(tmp_path: Path, life: timedelta) -> Non
     strict = ["openssl", "verify", "-x509_strict", "-CAfile", str(tmp_path / "given"), certificate]
     done = subprocess.run(strict, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@dataclass(frozen=True)
+class Token:
+    """A CA in a token. signer: by the program of the how-to."""
+
+    folder: Path
+    signer: Signer
+
+
+@pytest.fixture
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Token:
+    if shutil.which("softhsm2-util") is None or shutil.which("pkcs11-tool") is None:
+        pytest.skip("SoftHSM or OpenSC is not there")
+    for name, value in soft_token.make(tmp_path, ROOT).items():
+        monkeypatch.setenv(name, value)
+    command = SignerCommand(words=("./sign", "kubernetes"), folder=tmp_path, timeout=60)
+    chain = (tmp_path / "ca" / "kubernetes.crt").read_bytes()
+    return Token(tmp_path, Signer(name="kubernetes", pem=chain, command=command))
+
+
+def test_a_key_that_is_in_a_token_alone_signs_by_the_program_of_the_how_to(token: Token) -> None:
+    listing = "pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so --token-label prod --login --pin $(cat pin) -O"
+    shown = subprocess.run(["sh", "-c", listing], cwd=token.folder, capture_output=True, text=True, check=True).stdout
+    assert "never extractable" in shown
+    assert [path.name for path in token.folder.rglob("*.key")] == ["root.key"]
+    for spec in (SERVER, ADMIN):
+        made = token.signer.issue(spec, datetime.now(UTC))
+        certificate, _ = put(token.folder, "leaf", made)
+        strict = ["openssl", "verify", "-x509_strict", "-CAfile", "root.crt", "-untrusted", certificate, certificate]
+        done = subprocess.run(strict, cwd=token.folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_token_that_refuses_is_told_with_its_own_words_and_without_the_pin(token: Token) -> None:
+    pin = (token.folder / "pin").read_text()
+    (token.folder / "pin").write_text("0" + pin[1:] if pin[0] != "0" else "1" + pin[1:])
+    with pytest.raises(PkiError, match="the signer of the kubernetes CA refused") as caught:
+        token.signer.issue(ADMIN, datetime.now(UTC))
+    assert "PIN incorrect" in str(caught.value)
+    assert pin[1:] not in str(caught.value)
+    (token.folder / "pin").write_text(pin)
+    (token.folder / "softhsm.conf").write_text(f"directories.tokendir = {token.folder}/ca\n")
+    with pytest.raises(PkiError, match="the signer of the kubernetes CA refused") as caught:
+        token.signer.issue(ADMIN, datetime.now(UTC))
+    assert "object not found" in str(caught.value)
 
 
 @dataclass(frozen=True)

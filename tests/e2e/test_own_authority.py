@@ -1,5 +1,7 @@
 """A cluster below a company's root: made with intermediates by key and by program, which then come and go by rotations.
 
+The last one has its key in a token of SoftHSM.
+
 One control plane and one worker.
 """
 
@@ -13,19 +15,21 @@ from typing import Any
 
 import pytest
 import signing_program
+import soft_token
 from conftest import Make
 from lab_cluster import PLAIN, LabCluster
 from own_cas import Made, make
 
 from kprov.pki.authority import CertificateAuthority
+from kprov.state.signer import Signer
 from kprov.state.store import Store
-from kprov.values.certificate import CertificateSpec
+from kprov.values.certificate import CertificateSpec, SignerCommand
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 NOW = datetime.now(UTC)
 ROOT = make("Example Root", NOW, days=7300)
-FIRST, SECOND, ETCD, FRONT = (make(f"Example {name}", NOW, ROOT, path_length=0) for name in ("1", "2", "etcd", "front"))
+FIRST, ETCD, FRONT = (make(f"Example {name}", NOW, ROOT, path_length=0) for name in ("1", "etcd", "front"))
 PAYROLL = make("Example Payroll", NOW, ROOT, path_length=0)
 ADMIN = CertificateSpec(
     name="admin", authority="kubernetes", common_name="a", organizations=("system:masters",), client=True, days=30
@@ -46,7 +50,7 @@ def by_program(name: str) -> dict[str, Any]:
 def cluster(make_cluster: Make) -> LabCluster:
     keys = {**PLAIN, "pki": {"authority": {"kubernetes": by_key("first"), "etcd": by_program("etcd")}}}
     made = make_cluster("keys-own", {"cp1": ["control_plane"], "w1": ["worker"]}, keys)
-    for name, ca in {"first": FIRST, "second": SECOND, "etcd": ETCD, "front": FRONT}.items():
+    for name, ca in {"first": FIRST, "etcd": ETCD, "front": FRONT}.items():
         (made.folder / f"{name}.crt").write_bytes(ca.chain)
         (made.folder / f"{name}.key").write_bytes(ca.key_pem)
         (made.folder / f"{name}.key").chmod(0o600)
@@ -75,9 +79,13 @@ def refused_then_rotated(cluster: LabCluster, kind: str) -> str:
     return told
 
 
-def let_in(cluster: LabCluster, ca: Made, place: str) -> str:
+def by_file(ca: Made) -> CertificateAuthority:
+    return CertificateAuthority.load("kubernetes", ca.chain, ca.key_pem)
+
+
+def let_in(cluster: LabCluster, ca: CertificateAuthority | Signer, place: str) -> str:
     """What the API server says to an administrator by this CA."""
-    pair = CertificateAuthority.load("kubernetes", ca.chain, ca.key_pem).issue(ADMIN, datetime.now(UTC))
+    pair = ca.issue(ADMIN, datetime.now(UTC))
     folder = cluster.lab.machine("cp1").root / "root"
     (folder / f"{place}.crt").write_bytes(pair.cert_pem)
     (folder / f"{place}.key").write_bytes(pair.key_pem)
@@ -94,8 +102,8 @@ def verified(cluster: LabCluster, port: int, ca: Path | str) -> bool:
 def test_a_cluster_is_made_with_them(cluster: LabCluster) -> None:
     assert cluster.nodes() == {"cp1": True, "w1": True}
     assert "nothing to change" in cluster.kprov("plan").stdout
-    assert let_in(cluster, FIRST, "first") == "200"
-    assert let_in(cluster, PAYROLL, "payroll") == "401", "whom the root signs for elsewhere is nobody here"
+    assert let_in(cluster, by_file(FIRST), "first") == "200"
+    assert let_in(cluster, by_file(PAYROLL), "payroll") == "401", "whom the root signs for elsewhere is nobody here"
     (cluster.lab.machine("cp1").root / "root" / "root.crt").write_bytes(ROOT.pem)
     for port in (6443, 10250, 2379):
         assert verified(cluster, port, "/root/root.crt"), port
@@ -131,15 +139,20 @@ def test_one_gives_way_to_kprov_s_own(cluster: LabCluster) -> None:
     assert verified(cluster, 2379, "/etc/etcd/pki/ca.crt")
 
 
-def test_one_gives_way_to_another(cluster: LabCluster) -> None:
-    name_authorities(cluster, {"kubernetes": by_key("second"), "front_proxy": by_key("front")})
+def test_one_gives_way_to_another_whose_key_is_in_a_token(cluster: LabCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in soft_token.make(cluster.folder, ROOT).items():
+        monkeypatch.setenv(name, value)
+    signs = {"certificate": "ca/kubernetes.crt", "signer": {"command": ["./sign", "kubernetes"]}}
+    name_authorities(cluster, {"kubernetes": signs, "front_proxy": by_key("front")})
     refused_then_rotated(cluster, "kubernetes")
-    assert let_in(cluster, FIRST, "first") == "401"
-    assert let_in(cluster, SECOND, "second") == "200"
+    chain = (cluster.folder / "ca" / "kubernetes.crt").read_bytes()
+    command = SignerCommand(words=("./sign", "kubernetes"), folder=cluster.folder, timeout=60)
+    assert let_in(cluster, by_file(FIRST), "first") == "401"
+    assert let_in(cluster, Signer(name="kubernetes", pem=chain, command=command), "second") == "200"
     cluster.kubeconfig.unlink()
     assert cluster.nodes() == {"cp1": True, "w1": True}
     given = cluster.get("configmap", "kube-root-ca.crt")["data"]["ca.crt"].encode()
-    assert given == SECOND.chain
+    assert given == chain
     assert verified(cluster, 6443, "/root/root.crt")
     cluster.kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=120s")
     assert "ok" in cluster.kprov("status").stdout
