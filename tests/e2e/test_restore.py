@@ -1,5 +1,5 @@
-"""A cluster comes back after most of its members are gone, after all are, without a host that is away; and wherever it is
-cut off. Three control planes and a worker, whose containers go on meanwhile.
+"""A cluster comes back after most of its members are gone, after all are, without a host that is away; wherever it is cut
+off; and when all its certificates have ended. Three control planes and a worker, whose containers go on meanwhile.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Make, Say
+from expired import expire
 from lab_cluster import LabCluster, until
 
 from kprov.lab import machines
@@ -108,6 +109,15 @@ def test_a_host_that_is_away_is_brought_in_later(cluster: LabCluster) -> None:
     assert "member" in listed
     assert any(name.startswith("before-") for name in listed)
     assert cluster.kprov("status").stdout.count("\netcd ") == len(PLANES)
+    well(cluster)
+
+
+def test_three_control_planes_whose_every_leaf_has_expired_come_back_by_up(cluster: LabCluster) -> None:
+    newest = make(cluster, "before-the-end")
+    assert len(expire(cluster)) > 30
+    assert "has ended" in cluster.kprov("status", status=1).text
+    cluster.kprov("up", "--yes")
+    assert revision(cluster, "before-the-end") == newest
     well(cluster)
 
 
