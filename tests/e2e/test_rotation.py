@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Make, Say
-from lab_cluster import KPROV, LabCluster, kubectl_path
+from lab_cluster import KPROV, LabCluster, kubectl_path, until
 
 from kprov.state.store import Store
 
@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.long]
 OLD = "/root/old"  # on cp1: what the old CAs signed
 PAIRS = {  # name there → the files that hosts have
     "etcd": "/etc/etcd/pki/healthcheck-client",
+    "etcd-peer": "/etc/etcd/pki/peer",
     "etcd-of-api": "/etc/kubernetes/kube-apiserver/etcd-client",
     "front-proxy": "/etc/kubernetes/kube-apiserver/front-proxy-client",
     "kubelet-of-api": "/etc/kubernetes/kube-apiserver/kubelet-client",
@@ -32,7 +33,7 @@ CURL = "curl -sk -o /dev/null -w '%{http_code}' --max-time 10"
 
 @pytest.fixture(scope="module")
 def cluster(make_cluster: Make) -> LabCluster:
-    made = make_cluster("rotation", {"cp1": ["control_plane"], "w1": ["worker"]})
+    made = make_cluster("rotation", {"cp1": ["control_plane"], "w1": ["worker"]}, {})  # {}: with metrics-server
     made.kprov("up", "--yes")
     made.kubectl("create", "serviceaccount", "robot")
     made.kubectl("create", "clusterrolebinding", "robot", "--clusterrole=view", "--serviceaccount=default:robot")
@@ -84,6 +85,7 @@ def answers(cluster: LabCluster, old: Mapping[str, str]) -> dict[str, str]:
         "kubelet w1": asked("w1", 10250, "/pods", pair("kubelet-of-api")),
         "controller manager": asked("", 10257, "/metrics", impersonating),
         "scheduler": asked("", 10259, "/metrics", impersonating),
+        "etcd's peers": asked("cp1", 2380, "/members", pair("etcd-peer")),
         "etcd": etcd("etcd"),
         "etcd as the api server": etcd("etcd-of-api"),
     }
@@ -97,6 +99,7 @@ def state(cluster: LabCluster) -> Store:
 def test_it_is_stopped_taken_back_and_shown(cluster: LabCluster, old: Mapping[str, str]) -> None:
     before = answers(cluster, old)
     assert before["api, certificate"] == before["kubelet w1"] == before["api, front proxy"] == "200", before
+    assert before["etcd's peers"] == "200", before
     assert before["etcd"] == before["etcd as the api server"] == "let in"
     trust = state(cluster).trust()
     assert "the etcd CA" in cluster.kprov("certs rotate", "etcd", "--dry-run", status=2).stdout
@@ -162,5 +165,9 @@ def test_the_cluster_lives_on_with_the_new_ones(cluster: LabCluster) -> None:
     )
     assert found.strip() == "1"
     assert "nothing to change" in cluster.kprov("plan").stdout
+    tops = until(
+        lambda: cluster.kubectl("top", "node", "--no-headers"), seconds=120, what="an API of a server in a pod"
+    )
+    assert "w1" in tops
     root = cluster.get("configmap", "kube-root-ca.crt")["data"]["ca.crt"]
     assert root.count("BEGIN CERTIFICATE") == 1

@@ -1,4 +1,4 @@
-"""CAs and keys of three control planes are replaced while a cluster's users ask it, and they meet nothing.
+"""CAs and keys of three control planes are replaced while a cluster's users ask it, and they meet nothing; as in a backup.
 
 Nobody waits here for what pods hold: they are restarted, as the how-to says. The probe's own pods read the CA only when they
 start, as all do that were built with a client of Kubernetes 1.35 or older.
@@ -46,6 +46,11 @@ def test_one_that_pods_hold_tokens_of_is_not_noticed(cluster: LabCluster, say: S
         f"{KPROV} kubeconfig {cluster.inventory} > {kubeconfig}\n{again}\n{step} --now\n"
     )
     probed(cluster, say, kind, ["sh", str(script)])
+
+
+@pytest.mark.parametrize("command", ["backup", "certs renew --all --yes"])
+def test_what_changes_no_trust_is_not_noticed(cluster: LabCluster, say: Say, command: str) -> None:
+    probed(cluster, say, command, [str(KPROV), *command.split(), str(cluster.inventory)])
 
 
 def probed(cluster: LabCluster, say: Say, kind: str, command: list[str]) -> None:
