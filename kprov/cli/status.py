@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -16,7 +15,7 @@ from kprov.cli.work import opened
 from kprov.report.columns import columns
 from kprov.report.jsonlines import document
 from kprov.report.words import age, size
-from kprov.run.status import MISSING, BackupStatus, HostStatus, Status, last_backup, look, summarize
+from kprov.run.status import MISSING, BackupStatus, HostStatus, Status, ask
 
 
 @click.command()
@@ -38,10 +37,7 @@ def status(
     """
     given = Given(inventory=inventory, state_dir=state_dir, passphrase_file=passphrase_file, json=as_json)
     with opened(given, state, keep_log=False, quiet=True) as work:
-        fleet = look(work.workspace)
-        now = datetime.now(UTC)
-        found = summarize(work.workspace.cluster, fleet.observations, fleet.failures, now)
-        found = replace(found, backup=last_backup(work.workspace, now))
+        found = ask(work.workspace)
         rotation = work.workspace.store.rotation
         if as_json:
             told = asdict(rotation) if rotation is not None else None

@@ -11,6 +11,7 @@ from kprov.observe.probe import Question
 from kprov.plan import delivery
 from kprov.plan.desired import Desired, questions
 from kprov.plan.ways import ways
+from kprov.roles.api_server import ENCRYPTION
 from kprov.values.addresses import host_of
 from kprov.values.components import KUBE_APISERVER
 from kprov.values.model import Cluster, Host
@@ -65,7 +66,7 @@ def leaving_questions(cluster: Cluster, credential: Credential, leaving: Sequenc
     """
     selector = f"kubernetes.io/hostname in ({','.join(leaving)})"
     return {
-        host.name: Question(kubeconfig=credential(), selector=selector, kinds="node")
+        host.name: Question(kubeconfig=credential(), selector=selector, kinds="node", texts=(ENCRYPTION,))
         for host in cluster.group("control_plane")
         if host.name not in leaving
     }

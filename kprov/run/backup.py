@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from kprov.apply.lock import locked
 from kprov.apply.snapshot import taken
 from kprov.observe.gather import Fleet, gather
+from kprov.observe.probe import Question
 from kprov.plan.backup import make_manifest, member_to_ask
+from kprov.roles.api_server import ENCRYPTION
 from kprov.run.backup_places import place_of
-from kprov.run.refusals import refuse_foreign_trust, refuse_locked
+from kprov.run.refusals import refuse_foreign_trust, refuse_locked, refuse_other_encryption
 from kprov.run.workspace import Workspace
 from kprov.state import backup_file
 from kprov.state.backup_place import Place, file_name
@@ -42,17 +44,29 @@ class Backup:
 def backup(workspace: Workspace, place: Place | None = None) -> Backup:
     """Take a backup. Raises BackupError, LockedError, PkiError, StoreError, TransportError; no host is changed."""
     identity(workspace)  # nothing is asked for a cluster that was never made
-    hosts = workspace.cluster.group("etcd")
-    fleet = gather(workspace.transport, hosts, {}, forks=workspace.options.forks)
+    fleet = servers(workspace)
     try:
-        _refuse_silence(fleet)
+        _refuse_silence(fleet, [host.name for host in workspace.cluster.group("etcd")])
         refuse_locked(fleet)
-        refuse_foreign_trust(workspace.store, fleet, workspace.places)
+        refuse_another_folder(workspace, fleet)
         member = member_to_ask(workspace.cluster, fleet.observations)
         with locked(fleet, workspace.store, [member]):
             return take(workspace, fleet, member, why="asked for", place=place)
     finally:
         fleet.close()
+
+
+def servers(workspace: Workspace) -> Fleet:
+    """Ask all hosts of etcd, and API servers' for what tells that the state folder is the one that they live by."""
+    hosts = [host for host in workspace.cluster.hosts if host.groups & {"etcd", "control_plane"}]
+    asked = {host.name: Question(texts=(ENCRYPTION,)) for host in hosts if "control_plane" in host.groups}
+    return gather(workspace.transport, hosts, asked, forks=workspace.options.forks)
+
+
+def refuse_another_folder(workspace: Workspace, fleet: Fleet) -> None:
+    """Raise PkiError where a backup would hold other keys than the cluster's."""
+    refuse_foreign_trust(workspace.store, fleet, workspace.places)
+    refuse_other_encryption(workspace.cluster, workspace.store, fleet.observations)
 
 
 def take(workspace: Workspace, fleet: Fleet, member: str, *, why: str, place: Place | None = None) -> Backup:
@@ -127,6 +141,6 @@ def _files(workspace: Workspace) -> dict[str, bytes]:
     return files
 
 
-def _refuse_silence(fleet: Fleet) -> None:
-    if not fleet.observations and fleet.failures:
-        raise next(iter(fleet.failures.values()))
+def _refuse_silence(fleet: Fleet, members: Sequence[str]) -> None:
+    if all(name in fleet.failures for name in members):
+        raise fleet.failures[members[0]]

@@ -6,10 +6,10 @@ from kprov.apply import wire
 from kprov.apply.batch import Batch
 from kprov.apply.lock import locked
 from kprov.apply.sending import send
-from kprov.observe.gather import Fleet, gather
+from kprov.observe.gather import Fleet
 from kprov.plan.backup import member_to_ask
-from kprov.run.backup import Backup, take
-from kprov.run.refusals import refuse_foreign_trust, refuse_locked
+from kprov.run.backup import Backup, refuse_another_folder, servers, take
+from kprov.run.refusals import refuse_locked
 from kprov.run.workspace import Workspace
 from kprov.values.components import ETCD
 from kprov.values.errors import ApplyError
@@ -19,12 +19,12 @@ _ABOUT = "restore"  # its name in events, in the place of a stage's
 
 def from_member(workspace: Workspace, name: str) -> Backup:
     """Take a backup of what one host has, also when it has no quorum. Raises BackupError, LockedError, TransportError."""
-    fleet = gather(workspace.transport, workspace.cluster.group("etcd"), {}, forks=workspace.options.forks)
+    fleet = servers(workspace)
     try:
         if name in fleet.failures:
             raise fleet.failures[name]
         refuse_locked(fleet)
-        refuse_foreign_trust(workspace.store, fleet, workspace.places)
+        refuse_another_folder(workspace, fleet)
         member = member_to_ask(workspace.cluster, fleet.observations, name)
         with locked(fleet, workspace.store, [member]):
             state = fleet.observations[member].units.get(ETCD.unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from kprov.apply.lock import locked_by
@@ -12,6 +12,8 @@ from kprov.observe.silent_hosts import cluster_facts
 from kprov.pki.authority import fingerprints
 from kprov.pki.conflict import BRING, keys_conflict, trust_conflict
 from kprov.pki.keys import public_keys
+from kprov.plan.encryption_change import has_unknown_keys
+from kprov.roles.api_server import ENCRYPTION
 from kprov.roles.layout import CA, FRONT_PROXY_CA
 from kprov.state.restore_record import NAME, read_record
 from kprov.state.store import Store
@@ -144,9 +146,20 @@ def _refuse_other_keys(store: Store, fleet: Fleet) -> None:
         raise error
 
 
-def refuse_other_encryption(hosts: Iterable[str]) -> None:
-    """Raise PkiError if there are hosts whose API server encrypts with a key that neither folder nor inventory knows."""
-    if names := sorted(hosts):
+def refuse_other_encryption(cluster: Cluster, store: Store, observations: Mapping[str, Observation]) -> None:
+    """Raise PkiError for API servers that encrypt with a key that neither folder nor inventory knows.
+
+    Nobody could read again what it encrypted. observations: of those that have one, with the text of ENCRYPTION.
+    """
+    rotation = store.rotation
+    if rotation is not None and rotation.ends and "encryption" in rotation.kinds:
+        return  # the one that a rotation drops is known no more
+    texts = {
+        name: seen.texts[ENCRYPTION]
+        for name, seen in sorted(observations.items())
+        if ENCRYPTION in seen.texts and ("file", ENCRYPTION) in seen.records
+    }
+    if names := [name for name, text in texts.items() if has_unknown_keys(cluster, store.trust(), text)]:
         raise PkiError(
             "API servers encrypt with a key that neither the state folder nor the inventory knows; nothing was touched",
             where=", ".join(names),

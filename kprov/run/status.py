@@ -1,12 +1,12 @@
 """`kprov status`: asks every host once, and says what they told: components, etcd, API servers, nodes, add-ons.
 
-Nothing on a host is changed. All but `look` is pure.
+Nothing on a host is changed; `summarize` is pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -22,10 +22,11 @@ from kprov.plan.questions import with_objects
 from kprov.plan.quorum import quorum_finding
 from kprov.plan.timed_backup import newest
 from kprov.run.backup_places import place_of
+from kprov.run.refusals import refuse_foreign_trust
 from kprov.run.workspace import Workspace
 from kprov.state.backup_place import kept
 from kprov.values.components import BY_NAME, COMPONENTS
-from kprov.values.errors import BackupError, KprovError
+from kprov.values.errors import BackupError, KprovError, PkiError, PreflightError
 from kprov.values.model import Cluster, Host
 
 MISSING = "missing"  # the unit state of a component that should be there
@@ -242,6 +243,24 @@ def last_backup(workspace: Workspace, now: datetime) -> BackupStatus:
         return BackupStatus()
     last = found[-1]
     return BackupStatus(path=last.where, age=int((now - last.made).total_seconds()), size=last.size)
+
+
+def ask(workspace: Workspace) -> Status:
+    """Ask every host, and say all that is known of the cluster now."""
+    fleet, now = look(workspace), datetime.now(UTC)
+    found = summarize(workspace.cluster, fleet.observations, fleet.failures, now)
+    findings = (*_of_folder(workspace, fleet), *found.findings)
+    return replace(found, backup=last_backup(workspace, now), findings=findings)
+
+
+def _of_folder(workspace: Workspace, fleet: Fleet) -> tuple[Finding, ...]:
+    """Return the finding of a state folder that is not the one these hosts live by; nothing where it is."""
+    try:
+        refuse_foreign_trust(workspace.store, fleet, workspace.places)
+    except (PkiError, PreflightError) as error:
+        what = f"{error.what.removesuffix('; nothing was touched')}: {error.found or error.where}"
+        return (Finding(name="StateFolder", host=str(workspace.store.path), what=what, todo=error.todo),)
+    return ()
 
 
 def look(workspace: Workspace) -> Fleet:

@@ -175,7 +175,7 @@ def _plan(
     fleet = ask_again(fleet, again, forks=options.forks)
     refuse_unreachable(fleet, options.limit)
     observations = fleet.observations
-    _refuse_other_encryption(workspace, store, fleet, desired, inputs.trust)
+    _refuse_other_encryption(workspace, store, fleet, desired)
     problems = (
         *places.check(cluster, desired, observations, options.limit),
         *firewall.check(cluster, observations, options.limit),
@@ -190,22 +190,12 @@ def _plan(
     return Prepared(fleet=fleet, inputs=inputs, plan=plan, warnings=(*warnings, *map(str, problems)))
 
 
-def _refuse_other_encryption(
-    workspace: Workspace, store: Store, fleet: Fleet, desired: Mapping[str, Desired], trust: Trust
-) -> None:
-    """Raise PkiError for a key of encryption that nobody here knows: what it encrypted could never be read again."""
-    rotation = store.rotation
+def _refuse_other_encryption(workspace: Workspace, store: Store, fleet: Fleet, desired: Mapping[str, Desired]) -> None:
+    """Raise PkiError for a key of encryption that nobody here knows; only hosts whose file differs are asked for it."""
     differing = encryption_change.differing(desired, fleet.observations)
-    if not differing or (rotation is not None and rotation.ends and "encryption" in rotation.kinds):
-        return  # the one that a rotation drops is known no more
     asked = {name: Question(texts=(ENCRYPTION,), facts=False) for name in differing}
     seen = ask_again(fleet, asked, forks=workspace.options.forks).observations
-    refuse_other_encryption(
-        name
-        for name in differing
-        if name in seen
-        and encryption_change.has_unknown_keys(workspace.cluster, trust, seen[name].texts.get(ENCRYPTION, b""))
-    )
+    refuse_other_encryption(workspace.cluster, store, {name: seen[name] for name in differing if name in seen})
 
 
 def _trust(cluster: Cluster, store: Store) -> Trust:

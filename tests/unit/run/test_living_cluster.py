@@ -57,10 +57,10 @@ class Site:
         return prepared, transport
 
 
-def written(folder: Path, **addons: Any) -> Cluster:
+def written(folder: Path, groups: Mapping[str, str] = HOSTS, **addons: Any) -> Cluster:
     hosts = {
         name: {"address": f"192.0.2.{number}", "groups": [group]}
-        for number, (name, group) in enumerate(HOSTS.items(), 11)
+        for number, (name, group) in enumerate(groups.items(), 11)
     }
     keys = {"name": "lives", "addons": {"metrics-server": False, **addons}}
     return loaded(yaml.safe_dump({"cluster": keys, "hosts": hosts}), path=folder / "inventory.yaml").cluster

@@ -13,18 +13,24 @@ from pki_cases import cluster, host
 
 from kprov.observe.gather import Fleet
 from kprov.observe.observation import Observation
+from kprov.roles import encryption
+from kprov.roles.api_server import ENCRYPTION
+from kprov.roles.documents import dump
 from kprov.run.refusals import (
     CA_FILES,
     refuse_foreign_trust,
     refuse_locked,
+    refuse_other_encryption,
     refuse_unknown_addresses,
     refuse_unreachable,
 )
 from kprov.state.rotation import begin, ended, onward, reached
 from kprov.state.store import Store
+from kprov.values.api_settings import EncryptionSettings
 from kprov.values.errors import KprovError, LockedError, PkiError, PreflightError, TransportError
 from kprov.values.model import Cluster
 from kprov.values.paths import SERVICE_ACCOUNT_PUBLIC
+from kprov.values.rotation import Kind
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -172,3 +178,42 @@ def test_a_dropped_ca_may_be_on_hosts_until_its_rotation_ends_and_then_no_more(t
     refuse_foreign_trust(store, holding(store))
     with pytest.raises(PkiError):
         refuse_foreign_trust(store, both)
+
+
+def dropping(store: Store, kind: Kind) -> Store:
+    """A rotation of one kind in its last phase, in which hosts may have what goes."""
+    start = partial(begin, kinds=(kind,), algorithm="ecdsa-p256", ca_days=10, now=NOW + timedelta(hours=2))
+    for step in (start, *(partial(reached, now=NOW), partial(onward, now=NOW)) * 2):
+        store.turned(step).keep()
+        store = Store.open(store.path, "c")
+    assert store.rotation is not None
+    assert store.rotation.ends
+    return store
+
+
+def encrypting(store: Store) -> Observation:
+    """An API server's host that encrypts with what a store knows."""
+    document = encryption.settled(EncryptionSettings(), store.trust().encryption_keys)
+    seen = replace(bare(), texts={ENCRYPTION: dump(document)})
+    return replace(seen, records=dict([record("file", ENCRYPTION)]))
+
+
+def test_a_key_of_encryption_that_nobody_here_knows_is_refused(tmp_path: Path) -> None:
+    store, newer = made(tmp_path / "c"), encrypting(made(tmp_path / "newer"))
+    one = cluster(host("cp1"))
+    refuse_other_encryption(one, store, {"cp1": encrypting(store), "w1": bare()})
+    with pytest.raises(PkiError, match="encrypt with a key that neither") as caught:
+        refuse_other_encryption(one, store, {"cp1": newer, "cp2": encrypting(store)})
+    assert caught.value.where == "cp1"
+    refuse_other_encryption(one, store, {"cp1": replace(newer, records={})})  # it is not kprov's
+
+
+def test_keys_that_a_rotation_drops_may_be_on_hosts_until_it_ends_and_no_others(tmp_path: Path) -> None:
+    one, store = cluster(host("cp1")), made(tmp_path / "c")
+    tokens, encrypts = Fleet(observations={"cp1": with_keys(bare(), store)}), {"cp1": encrypting(store)}
+    refuse_other_encryption(one, dropping(made(tmp_path / "a"), "encryption"), encrypts)
+    refuse_foreign_trust(dropping(made(tmp_path / "b"), "service-account"), tokens)
+    with pytest.raises(PkiError):
+        refuse_other_encryption(one, dropping(made(tmp_path / "d"), "service-account"), encrypts)
+    with pytest.raises(PkiError):
+        refuse_foreign_trust(dropping(made(tmp_path / "e"), "encryption"), tokens)
