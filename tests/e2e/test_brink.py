@@ -75,6 +75,9 @@ def test_a_lost_state_folder_is_read_back_from_the_hosts_and_the_cluster_goes_on
     container = workload(cluster)
     refused = cluster.kprov("up", "--yes", status=1).text
     assert "kprov adopt" in refused
+    told = cluster.kprov("status", status=1).stdout
+    assert "(StateFolder)" in told
+    assert "kprov adopt" in told
     before = cluster.main_pids("w1"), cluster.main_pids("cp1")
     said = cluster.kprov("adopt", "--yes").stdout
     assert "members of etcd: cp1" in said
