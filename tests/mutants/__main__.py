@@ -35,9 +35,9 @@ MODULES = (
     ),
     *("plan/etcd.py", "plan/etcd_answers.py", "plan/kube_answers.py", "plan/upgrades.py", "plan/runtime_swap.py"),
     *("apply/rolls.py", "apply/conversing.py", "apply/engine.py", "apply/sending.py", "apply/lock.py", "apply/down.py"),
-    *("apply/etcd.py", "apply/objects.py", "run/*.py"),
+    *("apply/etcd.py", "apply/objects.py", "pki/conflict.py", "run/*.py"),
 )
-TESTS = ("plan", "apply", "run", "observe", "preflight")
+TESTS = ("plan", "apply", "pki", "run", "observe", "preflight")
 EXPLAINED = Path(__file__).parent / "explained.txt"
 QUIET = ["-q", "-x", "-n0", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly"]
 Covered = Mapping[tuple[str, int], list[str]]  # file and line → tests
