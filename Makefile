@@ -1,7 +1,7 @@
 # make demo   a cluster of three machines on this computer, checked, and shown
 # make test   lint, unit tests, whole clusters on lab machines
 # make mutants  takes out decisions one by one and lists what no unit test notices; a quarter of an hour
-# make test-long   what takes longer: a cluster of all three runtimes, built from modules, each put on each node
+# make test-long   what takes longer, on lab machines: restores, rotations, all three runtimes; PART=1 runs one part (1 to 5)
 # make test-machines   on virtual machines with kernels of their own; PART=1 runs one part (0 to 5), each takes up to an hour
 # Debian or Ubuntu with root, Python 3.11, git, make and Go is all they need; `make setup` installs the rest.
 
@@ -87,13 +87,15 @@ test-e2e: setup artifacts
 	lanes=$$($(BIN)/python tests/e2e/lanes.py)
 	$(BIN)/pytest -q -m "lab and not alone and not long" -n "$$lanes" --dist loadfile --no-loadscope-reorder tests/e2e
 
+PART := *
+
 # Compares what machines share, as those that are `alone` do: nothing else may use labs meanwhile.
 test-long: setup
-	@$(BIN)/pytest -q -m long tests/e2e
+	@modules=$$($(BIN)/python tests/e2e/long_parts.py '$(PART)')
+	$(BIN)/pytest -q -m long $$modules
 
 # In modules of their own, one a part, on one cluster for those that run together. An emulated machine needs a processor:
 # run no other labs meanwhile.
-PART := *
 test-machines: setup machine-packages artifacts
 	@$(BIN)/pytest -q -m machines tests/e2e/machines/test_part$(PART)_*.py
 
