@@ -15,6 +15,12 @@ _SYSTEMD = re.compile(
 _ERROR = re.compile(
     r"E: |dpkg: error|[EF]\d{4} \d\d:|panic: |(error|fatal|failed)\b[: ]|\S+: (error|fatal): ", re.IGNORECASE
 )
+# What an API server fails on its way to being ready, which it tells everybody without the reason.
+_CHECK = re.compile(r"\[-\](\S+) failed")
+_KMS = (
+    "start the KMS plugin on that host, and let the user kube-apiserver at its socket (`kprov status` tells which one, and "
+    "why it does not serve); then run the same command again"
+)
 _MOMENT = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?|\d{4}-\d\d-\d\d[T ]?|\b\d{5,}\b")
 
 
@@ -23,6 +29,15 @@ def find_cause(lines: Sequence[str]) -> str:
     own = [line.strip() for line in lines if line.strip() and not _SYSTEMD.match(line.strip())]
     errors = [line for line in own if _ERROR.match(line)]
     return (errors or own[:1] or [""])[-1]
+
+
+def find_unready(text: str) -> tuple[str, str]:
+    """Return which of its own checks an API server fails, and what to do; both empty where it tells of none."""
+    checks = tuple(dict.fromkeys(_CHECK.findall(text)))
+    if not checks:
+        return "", ""
+    found = f"it is not ready: {', '.join(checks)} {'fails' if len(checks) == 1 else 'fail'}"
+    return found, _KMS if "kms-providers" in checks else ""
 
 
 def collapse(lines: Iterable[str]) -> list[str]:

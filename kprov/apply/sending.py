@@ -9,7 +9,7 @@ from dataclasses import replace
 from kprov.addon.refusals import blocked
 from kprov.apply import wire
 from kprov.apply.batch import Batch, Step, stream
-from kprov.apply.cause import collapse, find_cause
+from kprov.apply.cause import collapse, find_cause, find_unready
 from kprov.apply.scripts import APPLY_COMMAND
 from kprov.observe.observation import printable, unpacked
 from kprov.plan.conversation import Answer
@@ -68,13 +68,14 @@ def send(
         number, log = reader.failed
         lines = printable(log).strip().splitlines()
         why = blocked(printable(log).strip())
+        unready, remedy = find_unready(printable(log))
         rows.append(
             failed(
                 number,
                 expected=_expected(batch, number),
-                found=why.found if why else _cause(batch, number, lines) or "it failed with no output",
+                found=why.found if why else unready or _cause(batch, number, lines) or "it failed with no output",
                 log="\n".join(collapse(lines)[-24:]),
-                todo=why.todo if why else _FIX,
+                todo=why.todo if why else remedy or _FIX,
             )
         )
     elif not reader.complete:

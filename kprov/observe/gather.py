@@ -105,4 +105,5 @@ def _completed(seen: Observation, question: Question, before: Observation) -> Ob
     facts = seen.facts if question.facts else before.facts
     beside = seen.surroundings if question.facts else before.surroundings
     versions, resolved = {**before.versions, **seen.versions}, {**before.resolved, **seen.resolved}
-    return replace(seen, facts=facts, surroundings=beside, versions=versions, resolved=resolved)
+    kms = seen.kms if question.kms else before.kms
+    return replace(seen, facts=facts, surroundings=beside, versions=versions, resolved=resolved, kms=kms)

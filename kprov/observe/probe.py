@@ -33,7 +33,7 @@ class Question:
     (selector and kinds as kubectl takes them). urls: whether the host can reach them. names: those it is
     to resolve. knocks: addresses and ports of other hosts that it is to connect to. texts: files to show.
     programs: those whose running version is asked; their units have the same name. facts: about the machine, which may
-    be known from a moment ago.
+    be known from a moment ago. kms: what the host's API server says of its KMS, asked with that credential.
     status: versions and health.
     locked: the run lock is ours, so that nobody has to be told who holds it.
     """
@@ -48,6 +48,7 @@ class Question:
     texts: Sequence[str] = ()
     programs: Sequence[str] = ()
     facts: bool = True
+    kms: bool = False
     deep: bool = False
     status: bool = False
     locked: bool = False
@@ -56,8 +57,10 @@ class Question:
         yield from _ALWAYS
         for kind, name in self.keys:
             yield ("path" if kind in ("file", "binary", "directory") else kind, name)
-        if self.kubeconfig:
+        if self.kinds:
             yield ("objects", base64.b64encode(self.kubeconfig).decode(), self.selector, self.kinds)
+        if self.kms:
+            yield ("kms", base64.b64encode(self.kubeconfig).decode())
         for url in self.urls:
             yield ("reach", url)
         for name in self.names:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 
-from cryptography import x509
-
 from kprov.observe.observation import Observation
 from kprov.observe.surroundings import PeerRoute
-from kprov.plan import timed_backup
+from kprov.plan import kms_findings, timed_backup
+from kprov.plan.ending_certificates import ending
 from kprov.plan.network_hosts import is_open_by_age
 from kprov.plan.policy_findings import beginning, unenforced
 from kprov.roles.kube_proxy import rules_table
@@ -26,7 +25,6 @@ from kprov.values.model import Cluster, Host
 _DISK_LEAST = 0.1  # of its size: where kubelet begins to evict pods (evictionHard nodefs.available)
 _CLOCK_SECONDS = 10.0  # a quarter of a node's lease; `kprov up` refuses hosts that are 30 s apart
 _NAMED = 3  # namespaces
-_CERTIFICATE_DAYS = 7  # kprov renews long before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,29 +167,6 @@ def _clock(sight: Sight) -> Iterable[str]:
         yield f"its clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
 
 
-def _certificates(sight: Sight) -> Iterable[str]:
-    return _ending(sight, signed_by_itself=False)
-
-
-def _authorities(sight: Sight) -> Iterable[str]:
-    return _ending(sight, signed_by_itself=True)
-
-
-def _ending(sight: Sight, *, signed_by_itself: bool) -> Iterable[str]:
-    for path, pem in sight.seen.texts.items():
-        if not path.endswith(".crt") or ("file", path) not in sight.seen.records:
-            continue
-        try:
-            certificate = x509.load_pem_x509_certificate(pem)
-        except ValueError:
-            if not signed_by_itself:
-                yield f"{path} is no certificate"
-            continue
-        left = certificate.not_valid_after_utc - sight.now
-        if left.days < _CERTIFICATE_DAYS and signed_by_itself == (certificate.issuer == certificate.subject):
-            yield f"{path} ends in {left.days} days" if left.days >= 0 else f"{path} has ended"
-
-
 def _timed_backups(sight: Sight) -> Iterable[str]:
     return timed_backup.troubles(sight.cluster, sight.host.name, sight.seen, sight.now)
 
@@ -260,12 +235,12 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="Certificate",
-        find=_certificates,
+        find=lambda sight: ending(sight.seen, sight.now, signed_by_itself=False),
         todo="run `kprov up`, which renews it",
     ),
     Row(
         name="Authority",
-        find=_authorities,
+        find=lambda sight: ending(sight.seen, sight.now, signed_by_itself=True),
         todo=(
             "of a registry or another server that the inventory names: put its new certificate into the file beside the "
             "inventory and run `kprov up`; `kprov certs list` tells the ends of the cluster's own authorities"
@@ -277,6 +252,14 @@ ROWS: tuple[Row, ...] = (
         todo=(
             "look at `journalctl -u kube-apiserver -n 50` and at etcd; until an API server answers, no plan knows which "
             "objects differ"
+        ),
+    ),
+    Row(
+        name="KmsPlugin",
+        find=lambda sight: kms_findings.unwell(sight.cluster.api.encryption, sight.seen.kms),
+        todo=(
+            "start its plugin on that host, and let the user kube-apiserver at its socket; until then that API server is not "
+            "ready, and after three minutes it writes nothing that the KMS encrypts (docs/access.md)"
         ),
     ),
     Row(

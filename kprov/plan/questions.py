@@ -26,12 +26,17 @@ OBJECT_KINDS = (
 )
 
 
-def first_questions(cluster: Cluster, credential: Credential | None, *, deep: bool) -> dict[str, Question]:
+def first_questions(
+    cluster: Cluster, credential: Credential | None, *, deep: bool, kms: bool = False
+) -> dict[str, Question]:
     """Return the question for each host; what its own ledger names is answered without being asked for.
 
-    credential: None while the cluster has no CAs. Raises what it raises.
+    credential: None while the cluster has no CAs. kms: whether a KMS encrypts, which each API server is asked about.
+    Raises what credential raises.
     """
     asked = {host.name: Question(deep=deep, names=names_to_resolve(cluster, host)) for host in cluster.hosts}
+    if credential is not None and kms:
+        asked |= {host.name: with_kms(asked[host.name], credential) for host in cluster.group("control_plane")}
     if credential is not None:
         # One control plane lists the objects; which one does not matter, and another is asked when it cannot.
         name = cluster.group("control_plane")[0].name
@@ -50,6 +55,11 @@ def names_to_resolve(cluster: Cluster, host: Host) -> tuple[str, ...]:
 def with_objects(question: Question, credential: Credential) -> Question:
     """Return the question with that for kprov's objects in the cluster, and a credential of its own for it."""
     return replace(question, kubeconfig=credential(), selector=f"{OWNER_LABEL}={OWNER}", kinds=OBJECT_KINDS)
+
+
+def with_kms(question: Question, credential: Credential) -> Question:
+    """Return the question with that for the KMS of the host's API server, and a credential of its own for it."""
+    return replace(question, kubeconfig=credential(), kms=True)
 
 
 def other_askers(cluster: Cluster, observations: Mapping[str, Observation]) -> list[str]:

@@ -272,7 +272,8 @@ def look(workspace: Workspace) -> Fleet:
     questions = {host.name: Question(status=True) for host in cluster.hosts}
     if workspace.credential is not None and workspace.store.signs("kubernetes"):
         for host in cluster.group("control_plane"):
-            questions[host.name] = with_objects(questions[host.name], workspace.credential)
+            question = with_objects(questions[host.name], workspace.credential)
+            questions[host.name] = replace(question, kms=workspace.asks_kms)
     fleet = gather(workspace.transport, cluster.hosts, questions, forks=workspace.options.forks)
     fleet.close()
     return fleet

@@ -87,7 +87,7 @@ def prepare(workspace: Workspace, *, draft: bool) -> Iterator[Prepared]:
     started = time.monotonic()
     cluster, options = workspace.cluster, workspace.options
     refuse_other_authorities(cluster, workspace.store, workspace.places)  # or nothing is there to ask by
-    questions = first_questions(cluster, workspace.credential, deep=options.deep)
+    questions = first_questions(cluster, workspace.credential, deep=options.deep, kms=workspace.asks_kms)
     fleet = gather(workspace.transport, cluster.hosts, questions, forks=options.forks)
     try:
         workspace.emit(Gathered(hosts=len(fleet.observations), seconds=time.monotonic() - started))

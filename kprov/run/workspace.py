@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from kprov.artifacts.progress import Progress
+from kprov.plan.kms_findings import is_asked
 from kprov.state.credential import credential
 from kprov.state.store import Store
 from kprov.transport.base import Transport
@@ -55,3 +56,8 @@ class Workspace:
     def credential(self) -> Callable[[], bytes] | None:
         """Makes a short-lived kubeconfig for a control plane host; None while the cluster has no CAs."""
         return partial(credential, self.cluster, self.store) if self.store.exists else None
+
+    @property
+    def asks_kms(self) -> bool:
+        """Whether a KMS encrypts objects, or has and is read by. Raises StoreError."""
+        return self.store.exists and is_asked(self.cluster.api.encryption, self.store.trust().encrypted_by)

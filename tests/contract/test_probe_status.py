@@ -70,6 +70,25 @@ def test_units_of_no_record_are_asked_of_systemd_and_those_that_are_not_there_of
     assert ask(room, queries) == [["health", "one", "ok"], ["health", "gone", "failing"], ["health", "old", "ok"]]
 
 
+@pytest.mark.parametrize("well", [True, False])
+def test_an_api_server_is_asked_about_its_kms_and_what_it_says_comes_back(room: Room, well: bool) -> None:
+    room.stub("systemctl", '[ "$1" = is-active ]')
+    says = "ok" if well else 'Error from server (InternalError): ("kms-provider-0: away") has prevented the request'
+    room.stub(
+        "/opt/kprov/bin/kubectl",
+        f"cat $2 >> /srv/asked; echo \"$*\" >> /srv/asked; echo '{says}' >&2; {str(well).lower()}",
+    )
+    seen = room.observe(Question(kubeconfig=b"the credential\n", kms=True, facts=False))
+    assert seen.kms == ("" if well else f"{says}\n")
+    asked = room.text("cat /srv/asked")
+    assert asked.startswith("the credential\n--kubeconfig ")
+    assert asked.endswith("get --raw /readyz/kms-providers\n")
+    assert room.observe(Question(kubeconfig=b"x", facts=False)).kms == ""
+    room.stub("systemctl", "false")
+    assert room.observe(Question(kubeconfig=b"x", kms=True, facts=False)).kms == ""
+    assert room.text("cat /srv/asked") == asked
+
+
 def test_a_version_is_asked_of_the_program_under_the_name_of_its_unit(room: Room) -> None:
     put(room, "dockerd-containerd")
     room.stub("/opt/kprov/bin/containerd", 'echo "containerd $1 2.3.7"; echo more')

@@ -21,6 +21,7 @@ from kprov.roles.api_server import ENCRYPTION
 from kprov.roles.documents import dump
 from kprov.values.api_settings import ApiSettings, EncryptionSettings
 from kprov.values.context import Trust
+from kprov.values.errors import KprovError
 from kprov.values.model import Cluster, Connection, Host
 from kprov.values.resources import File, Unit
 from kprov.values.secret import Secret
@@ -97,6 +98,71 @@ def test_wildcards_come_last_and_cover() -> None:
     found = change(cluster(aesgcm("a"), resources=("*.*",)))
     assert list(rows(found.writes)) == ["secrets", "*.*"]
     assert rows(found.writes)["secrets"] == [shown("a"), OWN, NONE]
+
+
+def kms(name: str = "own") -> dict[str, Any]:
+    return {"kms": {"apiVersion": "v2", "name": name, "endpoint": f"unix:///run/{name}.sock"}}
+
+
+def read_as(file: File) -> dict[str, list[dict[str, Any]]]:
+    """What API servers make of it: of a resource in several rows the providers of all of them, in order, each once."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    named = []
+    for row in yaml.safe_load(file.content)["resources"]:
+        named += [one["kms"]["name"] for one in row["providers"] if "kms" in one]
+        assert not [name for name in row["resources"] if "*" in name and name in found], "masked by an earlier row"
+        assert not ("*.*" in row["resources"] and len(row["resources"]) > 1), "overlapping resources"
+        for name in row["resources"]:
+            known = found.setdefault(name, [])
+            known += [one for one in row["providers"] if one not in known]
+    assert len(named) == len(set(named)), "a KMS stands in a file once"
+    return found
+
+
+def firsts(file: File) -> dict[str, Any]:
+    return {name: providers[0] for name, providers in read_as(file).items()}
+
+
+def test_a_kms_of_several_resources_stands_in_each_file_once() -> None:
+    """API servers refuse a file in which two rows have it, and go on with the one before."""
+    found = change(cluster(kms(), resources=("secrets", "configmaps")))
+    assert firsts(found.reads) == {"secrets": OWN, "configmaps": NONE}
+    assert firsts(found.writes) == {"secrets": kms(), "configmaps": kms()}
+    for file in (found.reads, found.writes):
+        assert all(each in providers for providers in read_as(file).values() for each in (kms(), OWN, NONE))
+    both = encryption_change.settled(cluster(kms(), resources=("secrets", "configmaps")), TRUST)
+    back = change(cluster(), replace(TRUST, encrypted_by=both))
+    assert firsts(back.reads) == {"secrets": kms(), "configmaps": kms()}
+    assert firsts(back.writes) == {"secrets": OWN, "configmaps": NONE}
+    assert all(each in providers for providers in read_as(back.writes).values() for each in (kms(), OWN, NONE))
+    fewer = change(cluster(kms()), replace(TRUST, encrypted_by=both))
+    assert firsts(fewer.writes) == {"secrets": kms(), "configmaps": NONE}
+    assert kms() in read_as(fewer.writes)["configmaps"]
+    another = change(cluster(kms("two"), resources=("secrets", "configmaps")), replace(TRUST, encrypted_by=both))
+    assert firsts(another.reads)["configmaps"] == kms()
+    assert read_as(another.writes)["configmaps"][:1] == [kms("two")]
+    assert kms() in read_as(another.writes)["configmaps"]
+
+
+def test_another_socket_of_a_kms_is_no_other_kms() -> None:
+    """Its name is what stands before each object; nothing has to be written again, and no file has the name twice."""
+    trust = replace(TRUST, encrypted_by=encryption_change.settled(cluster(kms()), TRUST))
+    moved = {"kms": {**kms()["kms"], "endpoint": "unix:///run/elsewhere.sock", "timeout": "5s"}}
+    assert encryption_change.between(cluster(moved), trust, living(), NOW) is None
+    found = change(cluster(aesgcm("a"), moved), trust)
+    assert read_as(found.reads)["secrets"] == [moved, OWN, shown("a"), NONE]
+
+
+def test_a_kms_of_wildcards_changes_in_two_runs() -> None:
+    with pytest.raises(KprovError, match="cannot change in one run") as caught:
+        change(cluster(kms(), resources=("*.*",)))
+    assert "change `providers` first" in caught.value.todo
+    wide = encryption_change.settled(cluster(resources=("*.*",)), TRUST)
+    found = change(cluster(kms(), resources=("*.*",)), replace(TRUST, encrypted_by=wide))
+    assert (firsts(found.reads), firsts(found.writes)) == ({"*.*": OWN}, {"*.*": kms()})
+    wide = encryption_change.settled(cluster(resources=("*.", "*.apps")), TRUST)
+    found = change(cluster(kms(), resources=("*.", "*.apps")), replace(TRUST, encrypted_by=wide))
+    assert firsts(found.writes) == {"*.": kms(), "*.apps": kms()}
 
 
 def test_nothing_changes_in_a_new_cluster_or_where_it_is_so_already() -> None:

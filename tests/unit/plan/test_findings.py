@@ -117,6 +117,11 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
         "objects: The connection to the server x was refused",
     ),
     (
+        "KmsPlugin",
+        lambda: replace(well(), kms="kms-provider-0: kmsv2 Provider own is not healthy, error: sealed"),
+        "the KMS own does not serve its API server: sealed",
+    ),
+    (
         "PolicyUnenforced",
         lambda: replace(well(), policies={"shop": 2}),
         "2 NetworkPolicies stand in the cluster that",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
@@ -217,6 +219,28 @@ def test_a_run_for_some_hosts_lets_them_read_the_new_key_and_keeps_the_old_one(s
     assert encrypted_by(site) == ""
     site.run(changed)
     assert providers(site, "cp1") == providers(site, "cp2") == ["one", "secretbox", "identity"]
+
+
+def with_kms(cluster: Cluster, *resources: str) -> Cluster:
+    kms = {"kms": {"apiVersion": "v2", "name": "own", "endpoint": "unix:///run/kms/own.sock"}}
+    settings = EncryptionSettings(resources=resources, providers=(kms,))
+    return replace(cluster, api=ApiSettings(encryption=settings))
+
+
+def test_a_kms_that_is_away_is_told_of_each_api_server_in_one_exec_a_host(site: Site) -> None:
+    cluster = with_kms(site.cluster, "secrets", "configmaps")
+    site.run(cluster)
+    away = base64.b64encode(b"kms-provider-0: rpc error: code = Unavailable").decode()
+    for name in ("cp1", "cp3"):
+        site.hosts.machines[name].says = (f"kms\tfailing\t{away}",)
+    prepared, transport = site.run(cluster)
+    assert {(finding.name, finding.host) for finding in prepared.plan.findings} >= {
+        ("KmsPlugin", "cp1"),
+        ("KmsPlugin", "cp3"),
+    }
+    assert {transport.counters[name].execs for name in HOSTS} == {1}
+    asked = {call.host for call in transport.calls if b"\nkms\t" in gzip.decompress(call.stdin)}
+    assert asked == {"cp1", "cp2", "cp3"}
 
 
 def test_a_new_cluster_begins_with_the_key_that_is_given(content: Path, tmp_path: Path) -> None:

@@ -37,4 +37,10 @@ objects() { # the credential arrives in the query and lives in a root-only folde
     return 0
 }
 
+kms() { # what an API server says of the KMS that encrypts for it: its one answer that names it, and is not for everybody
+    asked kms && [ -x $BIN/kubectl ] && systemctl is-active -q kube-apiserver.service || return 0
+    base64 -d < "$work/kms" > "$work/kubeconfig"
+    ask_api get --raw /readyz/kms-providers > /dev/null || say kms failing "$(tail -c 2000 "$work/error" | base64 -w0)"
+}
+
 ask_api() { HOME=$work KUBECACHEDIR=/run/kprov/cache timeout 30 $BIN/kubectl --kubeconfig "$work/kubeconfig" --request-timeout=5s "$@" 2> "$work/error"; }

@@ -31,6 +31,7 @@ main() {
     surroundings
     etcd_members
     objects
+    kms
     programs
     status
     clock clock_end

@@ -18,6 +18,7 @@ sort_out() { # says what is recorded, and lists in a file of $work for each kind
         $1 ~ /^(text|unit|sysctl|module|user|holds|reach|resolve|knock|program|facts|deep|locked)$/ {look($1, $2)}
         $1 == "status" {look($1, $2 "\t" $3 "\t" $4 "\t" $5)}
         $1 == "objects" {look($1, $2 "\t" $3 "\t" $4)}
+        $1 == "kms" {look($1, $2)}
         # The socket of the store an image is in is the second word of its name.
         $1 == "image" {look("store", split($2, word, " ") < 2 ? "/run/containerd/containerd.sock" : word[2])}
     ' "$records" "$queries"
