@@ -16,9 +16,10 @@ from kprov.roles.layout import CNI_CONF, SHARED_CNI_CONF, firewall, kube_proxy_m
 from kprov.roles.pod_network import cidr_text, mode_file
 from kprov.roles.templating import render, render_script
 from kprov.values import components
+from kprov.values.addon import Addon
 from kprov.values.addresses import bare
 from kprov.values.context import Context
-from kprov.values.model import Facts, NetworkMode, NetworkSettings
+from kprov.values.model import Cluster, Facts, NetworkMode, NetworkSettings
 from kprov.values.paths import BIN, NETWORK_HOSTS
 from kprov.values.resources import File, Gate, Resource, Unit
 
@@ -34,7 +35,6 @@ NETWORKD_LINKS = "/etc/systemd/network/00-kprov.network"  # the first file that 
 NETWORK_MANAGER = "/etc/NetworkManager/conf.d/10-kprov.conf"
 _DEFAULT_MTU = 1500
 _SSH = 22
-_READ_KUBELETS = ("metrics-server", "monitoring")  # add-ons whose pods read metrics of every kubelet
 # Interfaces that networks make which are not built in, as their manuals name them; those of the user's own are unknown.
 _INTERFACES: Mapping[NetworkMode, tuple[str, ...]] = {
     "flannel": (BRIDGE, "flannel.*", "flannel-wg*"),
@@ -152,20 +152,36 @@ def settings(ctx: Context, *, tunnel: NetworkSettings | None, routes: NetworkMod
 
 
 def _closed(ctx: Context) -> Iterable[str]:
-    """What pods must not reach of every host whose address is known here, and the metadata."""
+    """What pods must not reach of every host whose address is known here, and the metadata.
+
+    Kubelets are closed by what enforces policies where some pods read them, and for all pods where it does not run.
+    """
     if ctx.cluster.network.hosts == "open":
         return
     etcd = (components.ETCD.port("clients"), components.ETCD.port("peers"))
-    read = any(ctx.cluster.addon(name) is not None for name in _READ_KUBELETS)
-    kubelet = () if read else (components.KUBELET.port("https"),)
+    kubelet = () if kubelet_readers(ctx.cluster) else (components.KUBELET.port("https"),)
     proxy = components.KUBE_PROXY.port("health")
     ports = {*etcd, *kubelet, proxy, *(host.connection.port or _SSH for host in ctx.cluster.hosts)}
     yield f"closed {','.join(map(str, sorted(ports)))}"
+    yield from (f"host {address}" for address in host_addresses(ctx))
+
+
+def kubelet_readers(cluster: Cluster) -> tuple[Addon, ...]:
+    """Return the add-ons whose pods read metrics of every kubelet."""
+    return tuple(addon for addon in cluster.addons if addon.description.reads_kubelets)
+
+
+def host_addresses(ctx: Context) -> Iterable[str]:
+    """Yield the addresses by which pods reach hosts: of a silent one that is known by a name alone there is none.
+
+    A node has one in the network of its pods too, which pods of other nodes reach as they reach pods.
+    """
     for host in ctx.cluster.hosts:
         try:
-            yield f"host {ctx.facts.node_ip(host)}"
-        except KeyError:  # a silent host, known by a name alone
+            yield ctx.facts.node_ip(host)
+        except KeyError:
             continue
+    yield from (gateway(ctx.pod_cidrs[node.name]) for node in ctx.cluster.nodes if node.name in ctx.pod_cidrs)
 
 
 def _peers(ctx: Context, tunnelled: bool, routes: NetworkMode) -> Iterable[tuple[str, str, str]]:

@@ -7,10 +7,11 @@ pass through it. With another network, or `policies: off`, nothing of it is desi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from kprov.roles.layout import CA, api_server_url, ca_file, certificates, cni_cache
-from kprov.roles.network import BRIDGE
+from kprov.roles.network import BRIDGE, host_addresses, kubelet_readers
 from kprov.roles.node_dns import cache_address
 from kprov.roles.templating import render
 from kprov.values import components
@@ -20,7 +21,7 @@ from kprov.values.resources import Directory, File, Gate, Resource, Unit
 FOLDER = "/opt/kprov/policies"
 SETTINGS = "/etc/kprov/policies.json"
 STATE = "/var/lib/kprov-policies"
-PARTS = ("__main__.py", "labels.py", "node.py", "ranges.py", "rules.py", "table.py", "watch.py")
+PARTS = ("__main__.py", "kubelets.py", "labels.py", "node.py", "ranges.py", "rules.py", "table.py", "watch.py")
 _RECORD = components.POLICIES
 _CLIENT = _RECORD.leaf("policies")
 
@@ -57,5 +58,16 @@ def _settings(ctx: Context) -> bytes:
         "certificate": f"{_CLIENT}.crt",
         "key": f"{_CLIENT}.key",
         "port": _RECORD.port("health"),
+        "kubelets": _kubelets(ctx),
     }
     return (json.dumps(settings, indent=2) + "\n").encode()
+
+
+def _kubelets(ctx: Context) -> Mapping[str, Any]:
+    """Whose pods read kubelets, and where those listen: nobody's, where all may connect or none."""
+    readers = kubelet_readers(ctx.cluster) if ctx.cluster.network.hosts != "open" else ()
+    return {
+        "port": components.KUBELET.port("https"),
+        "hosts": list(host_addresses(ctx)) if readers else [],
+        "readers": [{"namespace": each.namespace, "labels": dict(each.description.reads_kubelets)} for each in readers],
+    }

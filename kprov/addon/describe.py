@@ -167,6 +167,7 @@ class _File(_Keys):
     open: _Open | None = None
     manifest: _Manifest | None = None
     provider_id: _CloudIds | None = None
+    reads_kubelets: dict[str, str] = Field(default_factory=dict)
 
 
 def described(folder: Path, *, own: bool = False) -> Description:
@@ -314,6 +315,7 @@ def _description(file: _File, folder: Path, own: bool) -> Description:
             Setting(**{**row.model_dump(), "at": tuple(row.at)})
             for row in (file.manifest.settings if file.manifest else ())
         ),
+        reads_kubelets=MappingProxyType(file.reads_kubelets),
         cloud_ids=CloudIds(**file.provider_id.model_dump()) if file.provider_id else None,
         own=own,
     )

@@ -56,10 +56,13 @@ class NetworkKeys(BaseModel):
     hosts: Literal["closed", "open"] | None = Field(
         default=None,
         description="`closed`: pods that are not on their host's network reach neither etcd, sshd, kubelet and "
-        "kube-proxy of the cluster's hosts nor the cloud's metadata address (169.254.169.254, DNS apart). kubelet stays open "
-        "while metrics-server or monitoring is enabled, whose pods read its metrics. For `routed` and `vxlan`; default: "
-        "`closed`, but a cluster that was made before there was this key stays open until it is written.",
-        json_schema_extra=restarts("kprov-network", note="pods that use these ports or the metadata lose them at once"),
+        "kube-proxy of the cluster's hosts nor the cloud's metadata address (169.254.169.254, DNS apart). kubelet is open "
+        "to the pods of metrics-server and monitoring, which read its metrics; with `policies: off`, to all pods while one "
+        "of both is enabled. For `routed` and `vxlan`; default: `closed`, but a cluster that was made before there was this key "
+        "stays open until it is written.",
+        json_schema_extra=restarts(
+            "kprov-network", "kprov-policies", note="pods that use these ports or the metadata lose them at once"
+        ),
     )
     policies: Literal["on", "off"] = Field(
         default="on",

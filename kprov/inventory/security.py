@@ -45,7 +45,7 @@ _MORE = """\
   | port | when | why, and what guards it |
   | --- | --- | --- |
   | 6443, API servers | always | pods ask the API; certificates and tokens |
-  | 10250, kubelet | with metrics-server or monitoring | their pods read it. All may knock; the API server judges tokens |
+  | 10250, kubelet | to pods of metrics-server and monitoring | they read it; with `policies: off`, all pods may knock |
   | 10270, metrics proxy | with monitoring | its pod reads it. One client certificate is let in, to metrics alone |
   | the DNS cache (169.254.20.10) | with node-local-dns | pods ask it |
 

@@ -168,6 +168,7 @@ class Description:
     advice: str = ""  # what to do where that template gives nothing
     manifest_module: ManifestModule | None = None  # where it is had without upstream's releases
     settings: tuple[Setting, ...] = ()
+    reads_kubelets: Mapping[str, str] = field(default_factory=lambda: _EMPTY)  # labels of its pods that do
     cloud_ids: CloudIds | None = None  # only cloud controllers name machines
     own: bool = False  # ships with kprov
 

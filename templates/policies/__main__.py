@@ -12,12 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, FrozenSet, List, Optional
 
+import kubelets
 from labels import Pod
 from node import Given, Refused, dropped, joined, load, present
 from rules import Rules, closed
-from table import NOTHING, Node, Table, difference, gone, whole
+from table import NOTHING, TABLE, Node, Table, difference, gone, whole
 from watch import NAMESPACES, PODS, POLICIES, Server, Store, namespace, pod, policy
 
 SETTINGS = "/etc/kprov/policies.json"
@@ -42,6 +43,8 @@ class Engine:
         self.policies = Store(server, POLICIES, policy, self._woken.set)
         self.trouble = "nothing was learned from the API server yet"
         self._held: "Optional[Table]" = None  # what the kernel has, where it is known
+        self._kubelets = kubelets.of_settings(settings["kubelets"])
+        self._readers: "Optional[FrozenSet[str]]" = None  # as the kernel has them
         self.applied, self.seconds = 0, 0.0
         self._seen: "Dict[str, int]" = {}
 
@@ -67,35 +70,45 @@ class Engine:
 
     def look(self) -> None:
         """Look whether the rules are still there, so that they are written again where somebody flushed them."""
-        if self._held not in (None, NOTHING) and not present():
-            print(
-                "the rules are gone: something flushed the firewall; they are written again",
-                file=sys.stderr,
-                flush=True,
-            )
-            self._held = None
+        rules = self._held not in (None, NOTHING) and not present(TABLE)
+        door = self._readers is not None and not present(kubelets.TABLE)
+        if rules or door:
+            _tell("the rules are gone: something flushed the firewall; they are written again")
+            self._held = None if rules else self._held
+            self._readers = None if door else self._readers
 
     def bring(self) -> None:
         """Bring the kernel to what is known. What nft refuses changes nothing, and is tried again."""
-        pods: "List[Pod]" = list(self.pods.items().values())
+        pods = joined(self.node.name, list(self.pods.items().values()), self.given.addresses())
+        try:
+            self._let_in(pods)
+            self._enforce(pods)
+        except (Refused, OSError, subprocess.SubprocessError) as error:
+            if self.trouble != str(error):
+                _tell("nft does not take the rules, and those of before stay: %s" % error)
+            self.trouble = str(error)
+            return
+        self.trouble = ""
+
+    def _let_in(self, pods: "List[Pod]") -> None:
+        readers = kubelets.reading(self._kubelets, self.node, pods)
+        if self._kubelets.readers and readers != self._readers:
+            load(kubelets.whole(self._kubelets, self.node, readers))
+            self._readers = readers
+
+    def _enforce(self, pods: "List[Pod]") -> None:
         spaces = {name: labels for (_, name), labels in self.spaces.items().items()}
         policies = self.policies.items().values()
-        desired = self._rules.know(joined(self.node.name, pods, self.given.addresses()), spaces, policies)
+        desired = self._rules.know(pods, spaces, policies)
         if desired == self._held:
             return
         began = time.monotonic()
         if policies:
             _mark()
-        try:
-            self._load(desired)
-        except (Refused, OSError, subprocess.SubprocessError) as error:
-            if self.trouble != str(error):
-                print("nft does not take the rules, and those of before stay: %s" % error, file=sys.stderr, flush=True)
-            self.trouble = str(error)
-            return
+        self._load(desired)
         if not policies:
             _unmark()
-        self._held, self.trouble = desired, ""
+        self._held = desired
         self.applied += 1
         self.seconds += time.monotonic() - began
 
@@ -180,23 +193,31 @@ def keep(settings: "Dict[str, Any]") -> None:
 
 
 def close(settings: "Dict[str, Any]") -> None:
-    """Close the node's pods after a boot, when there were policies before it: until they are known again."""
-    if os.path.exists(MARK) and not present():
-        node = node_of(settings)
+    """Close the node's pods after a boot, when there were policies before it, and kubelets: until all is known again."""
+    node = node_of(settings)
+    if os.path.exists(MARK) and not present(TABLE):
         load(whole(node, closed(node)))
+    door = kubelets.of_settings(settings["kubelets"])
+    if bool(door.readers) != present(kubelets.TABLE):
+        load(kubelets.whole(door, node, frozenset()))
 
 
 def stop(settings: "Dict[str, Any]") -> None:
     """Take the rules away when enforcing ends: not when it starts again a moment later, nor when the machine stops."""
     jobs = _said("systemctl", "list-jobs", "--no-legend", UNIT)
     if " stop " in " %s " % " ".join(jobs.split()) and _said("systemctl", "is-system-running").strip() != "stopping":
-        load(gone(node_of(settings)))
+        node = node_of(settings)
+        load(gone(node) + kubelets.gone(node))
         _unmark()
 
 
 def _said(*command: str) -> str:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True)
     return done.stdout
+
+
+def _tell(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
 
 
 def _mark() -> None:

@@ -111,9 +111,9 @@ def load(text: str) -> None:
         raise Refused(done.stderr.strip()[:1000])
 
 
-def present() -> bool:
-    """Say whether the table is there: others flush all there is."""
-    return _nft(["list", "chain", "ip", TABLE, "forward"], "").returncode == 0
+def present(table: str) -> bool:
+    """Say whether a table is there: others flush all there is."""
+    return _nft(["list", "chain", "ip", table, "forward"], "").returncode == 0
 
 
 def dropped() -> "Dict[str, int]":

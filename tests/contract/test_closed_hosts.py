@@ -19,8 +19,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 SCRIPT = Path(__file__).parents[2] / "templates" / "network" / "kprov-network.sh"
-CLOSED = ["y>10.244.1.1:80", "y>n1:80", "y>n2:80", "y>n2:81", "x>n1:81"]
+CLOSED = ["y>10.244.1.1:80", "y>10.244.2.1:80", "y>n1:80", "y>n2:80", "y>n2:81", "x>n1:81"]
 OPEN = ["y>n1:8080", "y>n2:8080", "y>x:80", "x>w:81", "n2>n1:80", "out>n1:81", "n1>n2:80", "n1>x:80"]
+HOSTS = [*(each.address for each in NODES), "10.244.1.1", "10.244.2.1"]  # each has one among its pods as well
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,7 +34,7 @@ def kept(folder: Path, nat: str, closed: str) -> None:
     """Run kprov's script on the first node, once."""
     node, other = NODES
     lines = ["pods 10.244.0.0/16", f"own {OWN[node.name]}", f"nat {nat}", f"route {OWN[other.name]} {other.address}"]
-    lines += [f"closed {closed}", *(f"host {each.address}" for each in NODES)] if closed else []
+    lines += [f"closed {closed}", *(f"host {each}" for each in HOSTS)] if closed else []
     (folder / "network.conf").write_text("\n".join(lines) + "\n")
     script = SCRIPT.read_text().replace("/etc/kprov/network.conf", f"{folder}/network.conf")
     script = script.replace("/run/kprov-network", f"{folder}/list")

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 import policy_room
 import pytest
-from policy_room import ENGINE, NODES, OWN, PLACES, PODS, SPACES, heard, within
+from policy_room import ENGINE, NODES, OWN, PLACES, PODS, SPACES, heard, judged, within
 
 from kprov.pki.authority import CertificateAuthority
 from kprov.values.certificate import CertificateSpec
@@ -100,8 +100,20 @@ class Program:
         self.folder, self.parts = folder, folder / "parts"
         shutil.copytree(ENGINE, self.parts, ignore=shutil.ignore_patterns("__pycache__"))
         pair = {"ca": f"{folder}/ca.crt", "certificate": f"{folder}/own.crt", "key": f"{folder}/own.key"}
-        settings = {"node": NODE.name, "own": OWN[NODE.name], "cache": "", "bridge": "cni0", "port": 10271, **pair}
+        settings: dict[str, Any] = {
+            "node": NODE.name,
+            "own": OWN[NODE.name],
+            "cache": "",
+            "bridge": "cni0",
+            "port": 10271,
+            **pair,
+        }
         settings["given"] = f"{folder}/given"
+        settings["kubelets"] = {
+            "port": 81,
+            "hosts": [*(each.address for each in NODES), "10.244.1.1", "10.244.2.1"],
+            "readers": [{"namespace": "a", "labels": {"app": "y"}}],
+        }
         (folder / "settings.json").write_text(json.dumps({**settings, "server": f"https://127.0.0.1:{port}"}))
         (folder / "given").mkdir()
         self.process: subprocess.Popen[bytes] | None = None
@@ -191,6 +203,23 @@ def test_what_may_pass_passes_and_nothing_else_whatever_becomes_of_the_program(k
     sent, found = heard(getattr(kept, event))
     assert sent > 100
     assert found == {"y": sent}
+
+
+def test_pods_that_read_kubelets_reach_them_and_no_others(kept: Program) -> None:
+    """Port 81 stands for that of kubelets. With and without a policy, and of another node its own kernel decides."""
+    own, there = (
+        ["y>n1:81", "y>10.244.1.1:81", "y>n2:81", "y>10.244.2.1:81"],
+        ["w>n1:81", "z>n2:81", "v>w:81", "n2>n1:81"],
+    )
+    strangers = [words.replace("y>", "v>") for words in own]
+    assert judged([*own, *there, "v>n1:8080"], strangers) == {
+        **dict.fromkeys([*own, *there, "v>n1:8080"], True),
+        **dict.fromkeys(strangers, False),
+    }
+    within(NODE, "nft", "delete", "table", "ip", "kprov-kubelets")
+    assert "kubelets" not in within(NODE, "nft", "list", "tables", "ip")
+    kept.again()  # what begins again begins closed, and knows them a moment later
+    assert judged(own, strangers) == {**dict.fromkeys(own, True), **dict.fromkeys(strangers, False)}
 
 
 def test_a_policy_that_comes_while_the_program_is_away_holds_when_it_is_back(kept: Program) -> None:

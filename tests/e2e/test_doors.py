@@ -96,10 +96,10 @@ def started(cluster: LabCluster) -> dict[str, str]:
     return {host: cluster.main_pids(host)["kube-apiserver.service"] for host in HOSTS}
 
 
-def connects(cluster: LabCluster, address: str, port: int) -> bool:
-    """Whether a connection opens from the network of a pod on cp1: CoreDNS's, which has no shell of its own."""
-    pod = "nsenter -n -t $(pgrep -xo coredns)"
-    said = cluster.sh("cp1", f"{pod} timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/{port}' && echo open || true")
+def connects(cluster: LabCluster, address: str, port: int, *, program: str = "coredns", host: str = "cp1") -> bool:
+    """Whether a connection opens from the network of a pod, by its program: that has no shell of its own."""
+    pod = f"nsenter -n -t $(pgrep -xo {program})"
+    said = cluster.sh(host, f"{pod} timeout 2 bash -c 'exec 3<>/dev/tcp/{address}/{port}' && echo open || true")
     return "open" in said
 
 
@@ -116,7 +116,14 @@ def test_pods_reach_neither_ports_of_machines_nor_the_metadata(cluster: LabClust
     assert connects(cluster, by_six, 6443)
     assert not connects(cluster, "169.254.169.254", 22)
     assert connects(cluster, addresses["cp2"], 6443)
-    assert connects(cluster, addresses["cp2"], 10250)  # metrics-server reads it
+    among_pods = [cluster.sh(host, "ip -4 -o addr show cni0 | awk '{print $4}'").split("/")[0] for host in HOSTS]
+    hosts = [address for address in (*addresses.values(), *among_pods) if address]  # without a pod there is no bridge
+    assert not any(connects(cluster, address, 10250) for address in hosts)
+    (pod,) = cluster.get("pods", "-n", "kube-system", "-l", "k8s-app=metrics-server")["items"]
+    reader, where = "metrics-server", pod["spec"]["nodeName"]
+    assert all(connects(cluster, address, 10250, program=reader, host=where) for address in hosts)
+    assert not connects(cluster, addresses["cp1"], 22, program=reader, host=where)
+    until(lambda: cluster.kubectl("top", "nodes"), seconds=60, what="kubectl top nodes")
 
 
 def test_policies_are_enforced_until_they_are_off_and_counted_then(cluster: LabCluster) -> None:

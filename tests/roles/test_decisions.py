@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from given import context
 
-from kprov.roles import kubelet, timed_backup
+from kprov.roles import kubelet, policies, timed_backup
 from kprov.roles.etcd import client_urls, member_name, peer_url
 from kprov.roles.layout import api_server_url, kube_proxy_mode
 from kprov.roles.network import mtu
@@ -118,10 +119,31 @@ def test_settings_that_exclude_kprovs_own_leave_these_out() -> None:
 
 
 def test_pods_are_kept_from_hosts_unless_it_is_open_and_from_kubelets_unless_an_addon_reads_them() -> None:
-    assert _settings()[-3:] == ["closed 22,2222,2379,2380,10250,10256", "host 192.0.2.1", "host 192.0.2.2"]
+    nodes = ["host 192.0.2.1", "host 192.0.2.2", "host 10.244.0.1", "host 10.244.1.1"]
+    assert _settings()[-5:] == ["closed 22,2222,2379,2380,10250,10256", *nodes]
     assert not [line for line in _settings(network={"hosts": "open"}) if line.startswith(("closed", "host"))]
     for name in ("metrics-server", "monitoring"):
         assert "closed 22,2222,2379,2380,10256" in _settings(addons=[{"name": name}])
+
+
+def test_only_pods_that_read_kubelets_may_connect_to_them() -> None:
+    def told(**cluster: Any) -> dict[str, Any]:
+        made = context({"cluster": cluster, "hosts": {"a": {"groups": ["worker"]}}})
+        (file,) = (item for item in policies.resources(made) if getattr(item, "path", "") == policies.SETTINGS)
+        assert isinstance(file, File)
+        return dict(json.loads(file.content)["kubelets"])
+
+    nobody = {"port": 10250, "hosts": [], "readers": []}
+    addons = [{"name": "metrics-server"}, {"name": "monitoring"}, {"name": "logging"}]
+    assert told() == told(addons=addons, network={"hosts": "open"}) == nobody
+    assert told(addons=addons) == {
+        "port": 10250,
+        "hosts": ["192.0.2.1", "10.244.0.1"],
+        "readers": [
+            {"namespace": "kube-system", "labels": {"k8s-app": "metrics-server"}},
+            {"namespace": "monitoring", "labels": {"app.kubernetes.io/name": "victoria-metrics"}},
+        ],
+    }
 
 
 def test_backups_on_hosts_are_no_part_of_the_data_that_goes_with_a_cluster() -> None:

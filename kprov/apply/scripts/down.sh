@@ -149,7 +149,7 @@ all)
     chains iptables 'KUBE|CNI|CRIO|KPROV'
     chains ip6tables 'KUBE|CNI|CRIO|KPROV'
     tables 'ip kube-proxy' 'ip6 kube-proxy' 'ip kprov' 'ip6 kprov' 'inet kprov'
-    tables 'ip kprov-policies' 'ip6 kprov-policies'
+    tables 'ip kprov-policies' 'ip6 kprov-policies' 'ip kprov-kubelets' 'ip6 kprov-kubelets'
     empty_tables
     empty_chains ;;
 esac

@@ -159,3 +159,13 @@ def test_rights_are_named_one_by_one_and_leave_out_secrets(name: str) -> None:
 def test_every_reason_is_still_needed() -> None:
     there = {workload for name in SHIPPED for workload, _ in pods(addon(name))}
     assert {*WITH_TOKEN, *ROOT, *WRITABLE} <= there
+
+
+def test_whose_pods_read_kubelets_is_told_by_labels_that_those_pods_have() -> None:
+    told = {name: addon(name).description.reads_kubelets for name in SHIPPED}
+    workloads = {"metrics-server": "metrics-server", "monitoring": "victoria-metrics"}
+    assert {name for name, labels in told.items() if labels} == set(workloads)
+    for name, workload in workloads.items():
+        made = [item for item in objects(addon(name)) if (item.get("spec") or {}).get("template")]
+        labelled = {item["metadata"]["name"]: item["spec"]["template"]["metadata"]["labels"] for item in made}
+        assert [each for each, labels in labelled.items() if told[name].items() <= labels.items()] == [workload]

@@ -22,4 +22,6 @@ def loaded(name: str) -> ModuleType:
 
 
 main = loaded("__main__")
-labels, node, rules, table, watch = (sys.modules[name] for name in ("labels", "node", "rules", "table", "watch"))
+labels, node, rules, table, watch, kubelets = (
+    sys.modules[name] for name in ("labels", "node", "rules", "table", "watch", "kubelets")
+)

@@ -24,8 +24,9 @@ from policy_parts import FOLDER, labels, main, node, rules, table, watch
 from kprov.pki.authority import CertificateAuthority
 from kprov.roles.policies import PARTS
 
-SETTINGS = {"node": "w1", "own": "10.244.1.0/24", "cache": "", "bridge": "cni0", "server": "https://127.0.0.1:1"}
-SETTINGS |= {"ca": "", "port": 0, "given": "/nowhere"}
+SETTINGS: dict[str, Any] = {"node": "w1", "own": "10.244.1.0/24", "cache": "", "bridge": "cni0"}
+NOBODY: Mapping[str, Any] = {"port": 10250, "hosts": [], "readers": []}
+SETTINGS |= {"server": "https://127.0.0.1:1", "ca": "", "port": 0, "given": "/nowhere", "kubelets": NOBODY}
 
 
 def pod_item(name: str = "p", **changes: Any) -> dict[str, Any]:
@@ -304,7 +305,7 @@ def test_rules_that_somebody_flushed_are_written_again(
     engine: Any, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = [True]
-    monkeypatch.setattr(main, "present", lambda: there[0])
+    monkeypatch.setattr(main, "present", lambda _: there[0])
     engine.bring()
     there[0] = False
     engine.look()  # without a policy there is no table that could be gone
@@ -386,7 +387,7 @@ def test_metrics_go_on_counting_where_a_new_table_begins_at_nothing(engine: Any)
 def test_a_node_that_boots_begins_closed_where_there_were_policies(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch, mark: bool, there: bool, closes: bool
 ) -> None:
-    monkeypatch.setattr(main, "present", lambda: there)
+    monkeypatch.setattr(main, "present", lambda name: there and name == table.TABLE)
     if mark:
         main._mark()
     main.close(SETTINGS)
@@ -410,7 +411,7 @@ def test_only_a_stop_that_was_asked_for_takes_the_rules_away(
     monkeypatch.setattr(main, "_said", lambda *words: jobs if "list-jobs" in words else system)
     main._mark()
     main.stop(SETTINGS)
-    assert (kernel.loaded == [NONE]) == goes
+    assert (kernel.loaded == [NONE + NONE.replace("policies", "kubelets")]) == goes
     assert Path(main.MARK).exists() != goes
 
 
