@@ -58,7 +58,7 @@ class NetworkKeys(BaseModel):
         description="`closed`: pods that are not on their host's network reach neither etcd, sshd, kubelet and "
         "kube-proxy of the cluster's hosts nor the cloud's metadata address (169.254.169.254, DNS apart). kubelet is open "
         "to the pods of metrics-server and monitoring, which read its metrics; with `policies: off`, to all pods while one "
-        "of both is enabled. For `routed` and `vxlan`; default: `closed`, but a cluster that was made before there was this key "
+        "of both is enabled. For `routed` and `vxlan`; default: `closed`, but a cluster made before there was this key "
         "stays open until it is written.",
         json_schema_extra=restarts(
             "kprov-network", "kprov-policies", note="pods that use these ports or the metadata lose them at once"
