@@ -89,6 +89,19 @@ def test_an_api_server_is_asked_about_its_kms_and_what_it_says_comes_back(room: 
     assert room.text("cat /srv/asked") == asked
 
 
+def test_policies_of_users_are_counted_by_namespace_and_those_of_add_ons_are_not(room: Room) -> None:
+    room.stub("systemctl", '[ "$1" = is-active ]')
+    listed = """case "$*" in
+    *networkpolicies*-l*managed-by!=kprov*) printf 'shop\\nshop\\nweb\\n' ;;
+    *networkpolicies*) printf 'monitoring\\n' ;;
+    *configmap*) ;;
+    *) echo '{"items": []}' ;;
+    esac"""
+    room.stub("/opt/kprov/bin/kubectl", listed)
+    seen = room.observe(Question(kubeconfig=b"x", selector="a=b", kinds="node", facts=False))
+    assert seen.policies == {"shop": 2, "web": 1}
+
+
 def test_a_version_is_asked_of_the_program_under_the_name_of_its_unit(room: Room) -> None:
     put(room, "dockerd-containerd")
     room.stub("/opt/kprov/bin/containerd", 'echo "containerd $1 2.3.7"; echo more')

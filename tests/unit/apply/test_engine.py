@@ -129,6 +129,15 @@ def test_a_failure_names_resource_expectation_finding_and_log() -> None:
     assert failure.todo
 
 
+def test_an_api_server_that_waits_for_its_kms_is_told_with_the_remedy() -> None:
+    log = 'Error from server (InternalError): ("[+]ping ok\\n[-]kms-providers failed: reason withheld\\n")'
+    said = f"ok\t1\nfail\t2\t{base64.b64encode(log.encode()).decode()}\n".encode()
+    failure, _ = sent(lambda *_: Result(status=1, stdout=said, stderr=b""))
+    assert failure is not None
+    assert failure.found == "it is not ready: kms-providers fails"
+    assert failure.todo.startswith("start the KMS plugin on that host")
+
+
 def test_of_a_unit_that_does_not_stay_up_its_own_last_words_come_first() -> None:
     """Its journal may hold older lines that read more like an error."""
     log = "why: it ended 5 times within 9 s\nE1130 18:03:42.555269 9069 x.go:72] of an hour ago"

@@ -9,8 +9,13 @@ import json
 import pytest
 from texts_archive import archived
 
+from kprov.observe.gather import ask_again, gather
 from kprov.observe.observation import ANSWER_LIMIT, UnitState, parse, printable, seconds_of
+from kprov.observe.probe import Question
+from kprov.transport.base import Result
+from kprov.transport.fake import FakeTransport
 from kprov.values.errors import TransportError
+from kprov.values.model import Connection, Host
 
 LINES = [
     "fact\tclock\t1000.5",
@@ -275,3 +280,21 @@ def test_a_unit_runs_when_it_stays_up(rest: str, running: bool) -> None:
 def test_an_uptime_that_is_not_systemds_says_nothing_about_a_processs_age() -> None:
     assert unit("active enabled no loaded running 3 1.00 99500000 2s").age is None
     assert unit("active enabled no loaded running 3 x y z").age is None
+
+
+def test_what_a_host_is_not_asked_again_stays() -> None:
+    """What its API server says of a KMS, and what is known of the machine."""
+    said = iter(["sick", "", ""])
+    answers = {True: lambda: f"kms\tfailing\t{base64.b64encode(next(said).encode()).decode()}\n", False: lambda: ""}
+
+    def answer(_host: Host, _command: str, stdin: bytes) -> Result:
+        text = answers[b"\nkms\t" in gzip.decompress(stdin)]()
+        return Result(status=0, stdout=f"kprov-probe begin\n{text}kprov-probe end\n".encode(), stderr=b"")
+
+    host = Host(name="a", groups=frozenset({"control_plane"}), connection=Connection(address="192.0.2.1"))
+    asked = Question(kubeconfig=b"x", kms=True)
+    fleet = gather(FakeTransport(handler=answer), [host], {"a": asked}, forks=1)
+    assert fleet.observations["a"].kms == "sick"
+    fleet = ask_again(fleet, {"a": Question()}, forks=1)
+    assert fleet.observations["a"].kms == "sick"
+    assert ask_again(fleet, {"a": asked}, forks=1).observations["a"].kms == ""
