@@ -118,6 +118,7 @@ class _Open(_Keys):
     login: _Login | None = None
     service_account: str = ""
     bearer: _Bearer | None = None
+    callback: Annotated[str, Field(pattern=r"^(/\S*)?$")] = ""
 
 
 class _Setting(_Keys):
@@ -332,7 +333,7 @@ def _opening(row: _Open | None) -> Opening | None:
         return None
     login = row.login or _Login(user="", password="")
     return Opening(
-        **row.model_dump(include={"service", "port", "path", "scheme"}),
+        **row.model_dump(include={"service", "port", "path", "scheme", "callback"}),
         user=login.user,
         password=login.password,
         service_account=row.bearer.service_account if row.bearer else row.service_account,

@@ -142,6 +142,10 @@ def cluster_values(
         "control_plane": hosts(cluster.group("control_plane")),
         "addons": [addon.name for addon in cluster.addons],
         "enforces_policies": cluster.network.enforces,
+        "issuers": [
+            {"url": one["url"], "audiences": list(one["audiences"]), "ca": str(one.get("certificateAuthority") or "")}
+            for one in (row["issuer"] for row in cluster.api.authentication.get("jwt", ()))
+        ],
     }
 
 

@@ -50,7 +50,8 @@ def open_addon(
     ADD-ON is ui (Headlamp), metrics (monitoring), logs (logging), or the name of an add-on that has a page. The page is
     reached through SSH to a control plane and listens on 127.0.0.1 only; nothing in the cluster is opened to the outside.
     What the page asks for is printed: a token that ends within the hour, or user and password; those of metrics and logs
-    are made for this command, and end with it. The tunnel lasts until Ctrl-C.
+    are made for this command, and end with it. Where people sign on with an issuer, its URL is printed, and the redirect
+    URI that it has to know: name the port with --port then. The tunnel lasts until Ctrl-C.
 
     \b
     Examples:
@@ -89,10 +90,14 @@ def _show(cluster: str, addon: Addon, page: Page, *, json: bool) -> None:
             "expires": token.expires if token else None,
             "user": page.user or None,
             "password": secret.reveal() if secret else None,
+            "issuer": page.issuer or None,
+            "callback": page.callback or None,
         }
         click.echo(object_line("open", values))
         return
     click.echo(f"{addon.name} of {cluster}, through {page.via}: {page.url}")
+    if page.issuer:
+        click.echo(f"sign on with {page.issuer}, which has to know the redirect URI {page.callback} (see --port)")
     if token:
         click.echo(f"token, good until {token.expires}:\n\n{token.text}\n")
     if secret:

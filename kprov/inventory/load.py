@@ -13,7 +13,17 @@ from functools import partial
 from pathlib import Path
 
 from kprov.artifacts.catalog import resolve_versions
-from kprov.inventory import api_checks, build, checks, cluster_sense, diagnose, field_checks, flag_checks, source
+from kprov.inventory import (
+    api_checks,
+    build,
+    checks,
+    cluster_sense,
+    diagnose,
+    field_checks,
+    flag_checks,
+    sign_on,
+    source,
+)
 from kprov.inventory.addons import addons
 from kprov.inventory.api_settings import api_settings
 from kprov.inventory.cloud import check_hosts, settings
@@ -137,6 +147,7 @@ def parse(
     checks.sources(review, chosen)
     images_from = registry(review, path.parent, reader)
     api = api_settings(review, path.parent, reader, versions)
+    sign_on.check(review, chosen, api.authentication)
     authorities = _authorities(review, path.parent, reader)
     if mistakes:
         raise mistakes.error()

@@ -34,7 +34,8 @@ _ASKING = timedelta(minutes=10)  # the life of the credential that the API is as
 class Page:
     """An open page. url holds no secret; token, or user and password, are what it asks for.
 
-    lasting: whether the password is the page's own, and not one for this block alone.
+    lasting: whether the password is the page's own, and not one for this block alone. issuer: whom people sign on with
+    instead of all that, which sends them back to `callback`.
     """
 
     url: str
@@ -43,6 +44,8 @@ class Page:
     user: str = ""
     password: Secret | None = None
     lasting: bool = True
+    issuer: str = ""
+    callback: str = ""
 
 
 @contextmanager
@@ -75,17 +78,20 @@ def opened(
             """Whenever one is needed: the credential that asks ends before a tunnel does."""
             return _token(Api(host=way.host, dial=way.dial, context=_proven(cluster, store)), addon, opening)
 
-        login = _login(store, addon, opening, ask)
+        login = _login(store, addon, opening, ask) if not addon.issuer else _Login()
         forward = Forward(listener, _dialler(way, there, opening, store, login), tell)
         stack.callback(forward.close)
         # TLS ends here, where kprov knows which CA to trust: the browser would know neither it nor the name.
+        base = f"http://{ADDRESS}:{listener.getsockname()[1]}"
         yield Page(
-            url=f"http://{ADDRESS}:{listener.getsockname()[1]}{opening.path}",
+            url=f"{base}{opening.path}",
             via=way.host,
             token=login.token,
             user=login.user,
             password=login.password,
             lasting=login.bearer is None,
+            issuer=addon.issuer,
+            callback=f"{base}{opening.callback}" if addon.issuer else "",
         )
 
 

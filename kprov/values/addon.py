@@ -13,7 +13,7 @@ from kprov.values.effect import Effect
 from kprov.values.release import Component, ImageEntry
 
 ParameterType = Literal[
-    "text", "integer", "boolean", "choice", "duration", "size", "list", "mapping", "secret", "exposure"
+    "text", "integer", "boolean", "choice", "duration", "size", "list", "mapping", "secret", "exposure", "issuer"
 ]
 Level = Literal["restricted", "baseline", "privileged"]
 
@@ -83,7 +83,8 @@ class Opening:
 
     user and password: HTTP basic authentication, password being the name templates give to `password()`.
     service_account: whose short-lived token is what it asks for instead. audience: the page wants that token with each
-    request, made out to it by this name, and kprov shows it: a browser cannot.
+    request, made out to it by this name, and kprov shows it: a browser cannot. callback: the path to which the issuer sends
+    people back who sign on with it; nothing else is asked for then.
     """
 
     service: str
@@ -94,6 +95,7 @@ class Opening:
     password: str = ""
     service_account: str = ""
     audience: str = ""
+    callback: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +196,12 @@ class Addon:
     @property
     def namespace(self) -> str:
         return self.description.namespace
+
+    @property
+    def issuer(self) -> str:
+        """Whom people sign on with, by its URL; empty where the add-on has no such parameter, or none is named."""
+        named = [name for name, row in self.description.parameters.items() if row.type == "issuer"]
+        return str(self.parameters.get(named[0]) or "") if named else ""
 
     @property
     def password_generation(self) -> int:

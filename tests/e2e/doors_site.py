@@ -1,5 +1,5 @@
-"""What stands outside the API server's doors, as one HTTPS program on a lab's bridge: issuers of tokens (OIDC), a webhook
-that authorizes, and one that takes audit events. The API server's own code judges; nothing here decides for it.
+"""What stands outside the API server's doors, as one HTTPS program on a lab's bridge: issuers of tokens (OIDC) with whom
+people sign on, a webhook that authorizes, and one that takes audit events. The API server's own code judges; nothing here decides for it.
 """
 
 from __future__ import annotations
@@ -8,12 +8,15 @@ import json
 import ssl
 import threading
 import time
-from base64 import urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -21,10 +24,18 @@ from mirror_site import certified
 
 
 class Issuer:
-    """One issuer: `name` is its path. Its keys can be rotated, and it can be away."""
+    """One issuer: `name` is its path. Its keys can be rotated, and it can be away.
+
+    clients: id → secret of those that people sign on with, and `redirects` where it sends them back; `person`: the claims of
+    whoever signs on.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.clients: dict[str, str] = {}
+        self.redirects: set[str] = set()
+        self.person: dict[str, Any] = {}
+        self._codes: dict[str, dict[str, str]] = {}
         self.base = ""
         self.rotations = 0
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -55,9 +66,30 @@ class Issuer:
         entry = {"kty": "RSA", "use": "sig", "alg": "RS256", "kid": self.key_id}
         return {"keys": [entry | {"n": _number(numbers.n), "e": _number(numbers.e)}]}
 
+    def sends_back(self, asked: dict[str, str]) -> str:
+        """Return where somebody goes who has signed on: with a code, once; empty for a client that it does not know."""
+        if asked.get("client_id") not in self.clients or asked.get("redirect_uri") not in self.redirects:
+            return ""
+        assert (asked["response_type"], "openid" in asked["scope"].split()) == ("code", True)
+        code = token_urlsafe(16)
+        self._codes[code] = asked
+        return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state']})}"
+
+    def redeems(self, asked: dict[str, str], login: str) -> dict[str, Any] | None:
+        """Return a token for a code: to the client that asked for it, which shows its secret and what it hid (PKCE)."""
+        before = self._codes.pop(asked.get("code", ""), {})
+        client = before.get("client_id", "")
+        hidden = _part(sha256(asked.get("code_verifier", "").encode()).digest())
+        known = b64decode(login.removeprefix("Basic ")).decode() == f"{client}:{self.clients.get(client)}"
+        if not client or not known or hidden != before.get("code_challenge"):
+            return None
+        return {"token_type": "Bearer", "access_token": "x", "id_token": self.token(audience=client, **self.person)}
+
     def discovery(self) -> dict[str, Any]:
         return {
             "issuer": self.url,
+            "authorization_endpoint": f"{self.url}/authorize",
+            "token_endpoint": f"{self.url}/token",
             "jwks_uri": f"{self.url}/keys",
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
@@ -77,13 +109,18 @@ class Site:
         self.reviews: list[dict[str, Any]] = []
         self.base = ""
 
-    def answer(self, path: str, body: bytes) -> dict[str, Any] | None:
-        """What is said to a request, or None for 503."""
+    def answer(self, path: str, body: bytes, login: str) -> dict[str, Any] | str | None:
+        """What is said to a request, a place to go to, or None for 503. login: the header Authorization."""
+        path, _, question = path.partition("?")
         first, _, rest = path.strip("/").partition("/")
         if first in self.away:
             return None
         if first in self.issuers:
             issuer = self.issuers[first]
+            if rest == "authorize":
+                return issuer.sends_back(dict(parse_qsl(question))) or None
+            if rest == "token":
+                return issuer.redeems(dict(parse_qsl(body.decode())), login)
             return issuer.keys() if rest == "keys" else issuer.discovery()
         document = json.loads(body)
         if first == "audit":
@@ -137,9 +174,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self.rfile.read(int(self.headers["Content-Length"])))
 
     def _answer(self, body: bytes) -> None:
-        said = self.site.answer(self.path.partition("?")[0], body)
+        said = self.site.answer(self.path, body, self.headers.get("Authorization", ""))
         text = json.dumps(said or {}).encode()
-        self.send_response(503 if said is None else 200)
+        self.send_response(503 if said is None else 302 if isinstance(said, str) else 200)
+        if isinstance(said, str):
+            self.send_header("Location", said)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

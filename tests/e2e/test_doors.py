@@ -9,16 +9,20 @@ import base64
 import json
 import os
 import re
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import standin_program
 import yaml
 from doors_site import Issuer, Site, serving
 from lab_cluster import CommandFailed, LabCluster, kubectl_path, until
+from opened_page import tunnel
 
 from kprov.lab import machines
 
@@ -219,6 +223,40 @@ def test_who_signs_on_uses_a_kubeconfig_that_holds_no_key(cluster: LabCluster, s
     assert asked.startswith(
         f"get-token --oidc-issuer-url={one.url} --oidc-client-id=kubernetes --oidc-extra-scope=groups"
     )
+
+
+def test_people_sign_on_with_the_web_ui_by_the_same_issuer_and_have_their_own_rights(
+    cluster: LabCluster, site: Site
+) -> None:
+    """With a stand-in for Headlamp that takes its arguments, and a browser that follows where it is sent."""
+    one, hidden = site.issuers["one"], "client-secret-that-nobody-sees"
+    one.clients, one.person = {"kubernetes": hidden}, {"sub": "ann", "groups": ["staff"]}
+    file = cluster.folder / "client.secret"
+    file.touch(mode=0o600)
+    file.write_text(hidden)
+    cluster.load_image(standin_program.make(cluster.folder))
+    page = {"image": standin_program.REFERENCE, "sign_on": one.url, "client_secret": {"file": file.name}}
+    cluster.edit(lambda document: document["cluster"]["addons"].update(headlamp=page))
+    cluster.kprov("up", "--yes")
+    with tunnel(cluster, "ui") as opened:
+        assert (opened.said["token"], opened.said["issuer"]) == (None, one.url)
+        one.redirects.add(opened.said["callback"])
+        trusted = ssl.create_default_context(cafile=cluster.folder / "site-ca.pem")
+        with httpx.Client(base_url=opened.url, verify=trusted, timeout=20, follow_redirects=True) as browser:
+            below = f"/clusters/{yaml.safe_load(cluster.inventory.read_text())['cluster']['name']}"
+            assert browser.get(f"{below}/api/v1/pods").status_code in (401, 403)
+            assert browser.get("/oidc").url == opened.url
+            review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+            answer = browser.post(f"{below}/apis/authentication.k8s.io/v1/selfsubjectreviews", json=review).json()
+            user = answer["status"]["userInfo"]
+            assert (user["username"], user["groups"]) == ("one:ann", ["one:staff", "system:authenticated"])
+            assert browser.get(f"{below}/api/v1/pods").status_code == 200
+            assert browser.get(f"{below}/api/v1/secrets").status_code == 403
+            one.clients = {"kubernetes": "another"}
+            assert browser.get("/oidc").status_code == 401
+    pods = cluster.kubectl("-n", "headlamp", "get", "deployments,pods,configmaps", "-o", "yaml")
+    assert hidden not in pods
+    assert hidden not in cluster.kprov("plan", "--diff").text
 
 
 def test_a_rotated_key_is_learned_and_an_issuer_that_is_away_keeps_known_keys(cluster: LabCluster, site: Site) -> None:

@@ -1,6 +1,6 @@
 // A stand-in for web UIs whose image the tests do not run: it takes Headlamp's arguments and shows a page that
 // says what it is. As Headlamp does, it hands questions below /clusters/NAME/ to the API server with the token of whoever
-// asks, and finds the API server by its pod's service account. It also uses up processor time when it is told to.
+// asks, and finds the API server by its pod's service account; signon.go lets people sign on. It also uses up processor time when it is told to.
 package main
 
 import (
@@ -35,6 +35,7 @@ func main() {
 	if err := copyPages(); err != nil {
 		log.Fatal(err)
 	}
+	signOn()
 	if api, err := apiServer(); err == nil {
 		http.Handle("/clusters/", api)
 	} else {
@@ -60,6 +61,9 @@ func apiServer() (http.Handler, error) {
 			_, path, _ := strings.Cut(strings.TrimPrefix(r.In.URL.Path, "/clusters/"), "/")
 			r.SetURL(&url.URL{Scheme: "https", Host: address})
 			r.Out.URL.Path = "/" + path
+			if cookie, err := r.In.Cookie(session); err == nil {
+				r.Out.Header.Set("Authorization", "Bearer "+cookie.Value)
+			}
 		},
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trusted}},
 	}
