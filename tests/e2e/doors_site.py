@@ -1,5 +1,6 @@
 """What stands outside the API server's doors, as one HTTPS program on a lab's bridge: issuers of tokens (OIDC) with whom
-people sign on, a webhook that authorizes, and one that takes audit events. The API server's own code judges; nothing here decides for it.
+people sign on, a webhook that authorizes, and one that takes audit events. The API server's own code judges; nothing here
+decides for it.
 """
 
 from __future__ import annotations

@@ -261,6 +261,37 @@ def test_host_ports_init_and_sidecar_containers(up: LabCluster, host: str) -> No
     assert told.splitlines() == ["init", "beside"]
 
 
+def policy(name: str, **rules: Any) -> str:
+    """For all pods of the DaemonSet."""
+    spec = {"podSelector": {"matchLabels": {"app": "each"}}, **rules}
+    meta = {"name": name, "namespace": "default"}
+    return json.dumps({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta, "spec": spec})
+
+
+@ON_EACH
+def test_policies_hold_for_the_pods_of_every_runtime(up: LabCluster, host: str) -> None:
+    """Its pods' addresses are known from where the runtime writes them; a new pod begins with what holds."""
+    other = "w1" if host == "cp1" else "cp1"
+
+    def reached() -> bool:
+        address = pod_on(up, host)["status"]["podIP"]
+        ask = ("/usr/bin/curl", "-s", "--max-time", "2", f"http://{address}:8080/hostname")
+        told = up.kubectl("exec", name_on(up, other), "-c", "tools", "--", *ask, check=False)
+        return told == name_on(up, host)
+
+    until(reached, seconds=30, what="without a policy it is reached")
+    up.kubectl("apply", "-f", "-", stdin=policy("deny", policyTypes=["Ingress"]))
+    until(lambda: not reached(), seconds=10, what="the policy holds")
+    assert is_ready(up, host)
+    before = name_on(up, host)
+    up.kubectl("delete", "pod", before, "--wait=true", timeout=60)
+    until(lambda: name_on(up, host) != before and is_ready(up, host), seconds=120, what="another pod is ready")
+    assert not reached()
+    up.kubectl("apply", "-f", "-", stdin=policy("allow", ingress=[{"from": [{"podSelector": {}}]}]))
+    until(reached, seconds=10, what="another policy allows it")
+    up.kubectl("delete", "networkpolicy", "deny", "allow")
+
+
 @ON_EACH
 def test_a_container_that_uses_too_much_memory_is_killed_and_told(up: LabCluster, host: str) -> None:
     mounts = [{"name": name, "mountPath": f"/{name}", "readOnly": True} for name in SYSTEM]
