@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
+from kprov.values.exposure import LEVELS, OPEN
 from kprov.values.security import ROWS, Row
 
 _INTRODUCTION = """\
@@ -28,16 +29,11 @@ _MORE = """\
 - **Keys of the CAs** are in the operator's state folder and on no host: whoever has a host cannot make certificates.
   `--passphrase-file` encrypts them on disk.
 - **Every component** has a certificate, a user and a folder of its own; secrets are mode 0600: one that is taken over is one.
-- **Units** run without rights that they do not need. What `systemd-analyze security` says of them, from 0 (nothing) to 10:
-  etcd 1.5, kprov-policies 1.8, kube-proxy 3.1, kprov-network 3.3, kubelet 8.9, containerd 9.6. The last two stay that open:
-  - **containerd**: every container inherits its limits. A bound of capabilities, a filter of system calls (also as
-    `SystemCallArchitectures=`, `LockPersonality=`, `RestrictNamespaces=`, `RestrictRealtime=`, `RestrictSUIDSGID=`) or
-    `NoNewPrivileges=` would be one of all pods; with a mount namespace (`ProtectSystem=`, `ProtectHome=`, `PrivateTmp=`,
-    `ProtectKernelTunables=`, `ProtectControlGroups=` …) kubelet would not see what it mounts; `PrivateDevices=` and
-    `DeviceAllow=` would keep devices from pods that ask for them; `UMask=` would close files that users in pods must read.
-  - **kubelet** has lost loading of modules, the clock, reboot, wake-ups and `MAC_OVERRIDE`. It mounts volumes that containers
-    must see, so there is no mount namespace; it starts the programs of volume plugins and `mkfs`, which need system calls,
-    devices and the other capabilities; it writes files that users in pods must read, makes cgroups and sets the kernel.
+- **Units** run without rights that they do not need. What `systemd-analyze security` says of each, from 0 (nothing is open)
+  to 10, is at most this (`kprov verify` asks each machine, drop-ins included):
+
+@units@
+  Of the last two each line that stays open is [below](#what-stays-open-in-units-and-why).
 - **Pods** reach neither etcd (2379, 2380), sshd, kubelet (10250) nor kube-proxy (10256) of the hosts, nor the cloud's
   metadata, by IPv4 and IPv6 (networks `routed` and `vxlan`). `network: {hosts: open}` opens them. Of what kprov runs on
   hosts, pods reach:
@@ -71,7 +67,25 @@ _MORE = """\
 
 def render() -> str:
     """Return the page as Markdown, ending with a line break."""
-    return "\n".join([_INTRODUCTION, *map(_section, _units()), _MORE])
+    levels = [f"  | {unit} | {level} |" for unit, level in LEVELS.items()]
+    more = _MORE.replace("@units@\n", "\n".join(["  | unit | level |", "  | --- | --- |", *levels, "", ""]))
+    return "\n".join([_INTRODUCTION, *map(_section, _units()), more, _open()])
+
+
+def _open() -> str:
+    lines = ["## What stays open in units, and why\n", "| unit | not set | why |", "|---|---|---|"]
+    for row in OPEN:
+        names = ", ".join(f"`{_name(line)}`" for line in row.lines)
+        lines.append(f"| {row.unit} | {names} | {row.why} |")
+    return "\n".join(lines) + "\n"
+
+
+def _name(line: str) -> str:
+    """Return a line as a table can show it: a bar would end its cell."""
+    words = line.removeprefix("CapabilityBoundingSet=~")
+    return {"CAP_NET_(BIND": "CAP_NET_BIND_SERVICE, CAP_NET_BROADCAST, CAP_NET_RAW"}.get(
+        words, words.replace("|", "\\|")
+    )
 
 
 def _units() -> Iterable[tuple[str, list[Row]]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 import yaml
 from testinfra.host import Host as Machine
 
 from kprov.values.components import BY_NAME
+from kprov.values.exposure import LEVELS
 from kprov.values.model import Cluster, Host
 from kprov.values.security import ROWS, field_of
+
+_NEWER = 0.3  # what lines of another systemd may add
 
 
 def flags(host: Machine, unit: str) -> dict[str, str]:
@@ -30,3 +34,19 @@ def test_each_row_of_the_security_page_is_so(host: Machine, cluster: Cluster, sp
         != row.value
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_units_are_no_more_open_than_the_page_says(host: Machine, cluster: Cluster, spec: Host) -> None:
+    """As the host's own systemd judges what runs, with drop-ins; an old one knows fewer lines, and a new one more."""
+    units = [unit for unit in LEVELS if BY_NAME[unit].runs_on(cluster, spec)]
+    asked = " ".join(f"{unit}.service" for unit in units)
+    told = host.check_output(
+        f"for unit in {asked}; do systemd-analyze security --no-pager $unit 2>&1 | tail -n 1; done"
+    )
+    if "exposure level" not in told:
+        pytest.skip("this systemd does not judge units")
+    levels = {
+        unit: float(line.rpartition(": ")[2].split()[0]) for unit, line in zip(units, told.splitlines(), strict=True)
+    }
+    wrong = {unit: level for unit, level in levels.items() if level > LEVELS[unit] + _NEWER}
+    assert not wrong, f"more open than {LEVELS}: look at their drop-ins"
