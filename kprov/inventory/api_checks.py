@@ -5,6 +5,7 @@ No I/O but package data; files that stand beside the inventory are read, and jud
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -25,6 +26,10 @@ PLUGIN_TYPES: Mapping[str, str] = {
     "ValidatingAdmissionWebhook": "v1.WebhookAdmission",
 }
 _POLICY = "v1.Policy"
+# Of audit's flags: with none of these is an API server that starts.
+_POSITIVE = ("batch-buffer-size", "batch-max-size", "batch-throttle-qps", "batch-throttle-burst", "initial-backoff")
+_CONFIGURED = {"ImagePolicyWebhook": "imagePolicy"}  # plugins that do not start without this
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NEEDED = {
     "NodeRestriction": "without it, a kubelet may change other nodes and their pods",
     "ServiceAccount": "without it, pods have no tokens, and kprov's add-ons reach nothing",
@@ -40,7 +45,6 @@ def check(review: Review, versions: Mapping[str, str]) -> None:
     _authorization(review, types)
     _audit(review, types, version)
     _admission(review, types, version)
-    _encryption(review, types)
 
 
 def slips(types: Types | None, kind: str, value: Any) -> Iterator[Slip]:
@@ -90,7 +94,7 @@ def _authentication(review: Review, types: Types | None) -> None:
     for number, issuer in enumerate(keys.jwt):
         given = issuer.get("issuer")
         if isinstance(given, Mapping) and is_reference(given.get("certificateAuthority")):
-            _reference(review, (*path, "jwt", number, "issuer", "certificateAuthority"), ("file",))
+            reference(review, (*path, "jwt", number, "issuer", "certificateAuthority"), ("file",))
     anonymous = (*path, "anonymous")
     if keys.anonymous.get("enabled") is False and review.sound(*anonymous):
         review.fault(
@@ -134,7 +138,7 @@ def _audit(review: Review, types: Types | None, version: str) -> None:
     if not review.sound(*path):
         return
     if is_reference(keys.policy):
-        _reference(review, (*path, "policy"), ("file",))
+        reference(review, (*path, "policy"), ("file",))
     else:
         note(review, (*path, "policy"), slips(types, _POLICY, keys.policy))
     log_path = (*path, "log", "path")
@@ -166,7 +170,11 @@ def _flags(
     known = sorted(name.removeprefix(prefix) for name in flags if name.startswith(prefix))
     for name, value in given.items():
         here = (*path, name)
-        if name in apart or not review.sound(*here):
+        if not review.sound(*here):
+            continue
+        if name in apart:
+            if name != "path":
+                review.fault(here, "kprov sets it", todo="write `kubeconfig: PATH`", at_key=True)
             continue
         flag = flags.get(prefix + name)
         if flag is None:
@@ -181,6 +189,9 @@ def _flags(
             )
         elif isinstance(value, Mapping | list) or not parses(flag.kind, flag_text(value)):
             review.fault(here, "the wrong kind of value", needed=WORDS.get(flag.kind, "text"))
+        elif flag_text(value).startswith("-") or (name in _POSITIVE and flag_text(value).strip("0.") in ("", "s")):
+            needed = "more than 0" if name in _POSITIVE else "0 or more"
+            review.fault(here, "an API server does not start with this", needed=needed)
         elif flag.choices and flag_text(value) not in flag.choices:
             review.fault(
                 here,
@@ -206,10 +217,19 @@ def _admission(review: Review, types: Types | None, version: str) -> None:
             if known and name not in known:
                 needed = "a plugin of this version"
                 review.fault(here, "unknown admission plugin", needed=needed, todo=did_you_mean(name, known))
+            elif key == "enable" and name == "AlwaysDeny":
+                review.fault(here, "every change in the cluster would be refused, kprov's too", todo="remove it")
+            elif key == "enable" and name in _CONFIGURED and name not in keys.plugins:
+                todo = f"write `plugins: {{{name}: {{{_CONFIGURED[name]}: …}}}}` beside it"
+                review.fault(here, "the API server does not start without its configuration", needed="one", todo=todo)
             elif key == "disable" and name in _NEEDED:
                 review.fault(here, f"{name} would be switched off: {_NEEDED[name]}", todo="remove it")
             elif key == "disable" and name in keys.enable:
                 review.fault(here, f"{name} is in `enable` too", needed="one of both")
+    for number, name in enumerate(keys.pod_security.exempt.namespaces):
+        if not _LABEL.fullmatch(name):
+            here = (*path, "pod_security", "exempt", "namespaces", number)
+            review.fault(here, "no name of a namespace", needed="lower case letters, digits and '-'")
     for name, given in keys.plugins.items():
         here = (*path, "plugins", name)
         if name == "PodSecurity":
@@ -220,7 +240,7 @@ def _admission(review: Review, types: Types | None, version: str) -> None:
             todo = did_you_mean(name, known)
             review.fault(here, "unknown admission plugin", found=name, needed=needed, todo=todo, at_key=True)
         elif is_reference(given):
-            _reference(review, here, ("file",))
+            reference(review, here, ("file",))
         elif name in PLUGIN_TYPES:
             note(review, here, slips(types, PLUGIN_TYPES[name], given))
 
@@ -230,51 +250,7 @@ def _plugins(version: str) -> tuple[str, ...]:
     return flags["enable-admission-plugins"].choices if "enable-admission-plugins" in flags else ()
 
 
-def _encryption(review: Review, types: Types | None) -> None:
-    keys, path = review.inventory.cluster.encryption, (*AT, "encryption")
-    if not review.sound(*path):
-        return
-    if not keys.resources:
-        review.fault(
-            (*path, "resources"),
-            "nothing would be encrypted, secrets neither",
-            needed="at least one resource",
-            todo="write `resources: [secrets]`, with `providers: [identity: {}]` for no encryption",
-        )
-    document = {"resources": [{"resources": keys.resources, "providers": without_files(keys.providers)}]}
-    for slip in slips(types, "v1.EncryptionConfiguration", document):
-        note(review, path, [Slip(path=slip.path[2:], needed=slip.needed, known=slip.known, words=slip.words)])
-    for number, provider in enumerate(keys.providers):
-        here = (*path, "providers", number)
-        if len(provider) != 1:
-            review.fault(here, "an entry has exactly one provider", needed="`- NAME: {…}`, an entry for each")
-            continue
-        ((name, given),) = provider.items()
-        if name == "kms" and isinstance(given, Mapping) and given.get("apiVersion") != "v2":
-            review.fault((*here, "kms", "apiVersion"), "KMS v1 has been removed upstream", needed="v2")
-        for place, key in enumerate((given or {}).get("keys") or () if isinstance(given, Mapping) else ()):
-            if isinstance(key, Mapping):
-                _key(review, (*here, name, "keys", place, "secret"), key.get("secret"))
-    if keys.providers and next(iter(keys.providers[0]), "") == "identity":
-        review.caution(
-            (*path, "providers"), "identity comes first: nothing is encrypted from then on", "put another one first"
-        )
-
-
-def _key(review: Review, path: Path, secret: Any) -> None:
-    if not is_reference(secret):
-        review.fault(
-            path,
-            "a key may not stand in the inventory, which is copied, shown and committed",
-            found="something that is not shown, as it may be a secret",
-            needed="`{file: PATH}` of a file with mode 0600, or `{env: NAME}`",
-            todo="`head -c 32 /dev/urandom | base64 > PATH` makes a key",
-        )
-    else:
-        _reference(review, path, ("file", "env"))
-
-
-def _reference(review: Review, path: Path, kinds: tuple[str, ...]) -> None:
+def reference(review: Review, path: Path, kinds: tuple[str, ...]) -> None:
     value = review.root.at(path).plain()
     ((kind, text),) = value.items()
     if kind not in kinds or not isinstance(text, str) or not text:

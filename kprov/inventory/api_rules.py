@@ -14,6 +14,7 @@ from kprov.artifacts.options.fields import Path, Slip
 from kprov.artifacts.options.values import parses
 
 _LEVELS = ("None", "Metadata", "Request", "RequestResponse")
+_LIMITS = ("Server", "Namespace", "User", "SourceAndObject")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
 
 
@@ -21,6 +22,21 @@ def required(kind: str, value: Any) -> Iterator[Slip]:
     """Yield what a document of a kind must say and does not."""
     if kind == "v1.Policy" and isinstance(value, Mapping):
         yield from _policy(value)
+    if kind == "v1alpha1.Configuration" and isinstance(value, Mapping) and "limits" in value:
+        yield from _event_limits(value["limits"])
+
+
+def _event_limits(limits: Any) -> Iterator[Slip]:
+    """Of the plugin EventRateLimit: with one of these the API server does not start."""
+    if limits == []:
+        yield Slip(path=("limits",), needed="at least one limit; without it, leave the plugin out by `disable`")
+    for number, limit in enumerate(_items(limits)):
+        yield from _one_of(limit, ("limits", number, "type"), _LIMITS, needed=True)
+        for name in ("qps", "burst"):
+            if not isinstance(limit.get(name), int) or limit[name] <= 0:
+                yield Slip(path=("limits", number, name), needed="a whole number above 0")
+        if isinstance(limit.get("cacheSize"), int) and limit["cacheSize"] < 0:
+            yield Slip(path=("limits", number, "cacheSize"), needed="a whole number, 0 or more")
 
 
 def _policy(policy: Mapping[str, Any]) -> Iterator[Slip]:

@@ -15,6 +15,7 @@ from kprov.artifacts.options import fields as known_fields
 from kprov.artifacts.options.fields import Types
 from kprov.inventory import source
 from kprov.inventory.api_checks import AT, PLUGIN_TYPES, flag_text, is_reference, slips
+from kprov.inventory.encryption_checks import SIZES, why_no_key
 from kprov.inventory.keys import SecretReference
 from kprov.inventory.kubeconfigs import Incomplete, self_contained
 from kprov.inventory.mistakes import Mistakes
@@ -137,17 +138,24 @@ class _Reading:
         for name, given in provider.items():
             keys = given.get("keys") if isinstance(given, Mapping) else None
             if isinstance(keys, list):
-                found = [self._key(key, (*path, name, "keys", place)) for place, key in enumerate(keys)]
+                found = [self._key(key, (*path, name, "keys", place), name) for place, key in enumerate(keys)]
                 made[name] = {**given, "keys": found}
             else:
                 made[name] = given or {}
         return _frozen(made)
 
-    def _key(self, key: Any, path: KeyPath) -> Any:
+    def _key(self, key: Any, path: KeyPath, kind: str) -> Any:
         here = (*path, "secret")
         if not isinstance(key, Mapping) or not is_reference(key.get("secret")) or not self._review.sound(*here):
             return key
-        return {**key, "secret": self._secret(here, SecretReference(**key["secret"])) or Secret("")}
+        secret = self._secret(here, SecretReference(**key["secret"]))
+        if secret is not None and (why := why_no_key(kind, secret.reveal())):
+            sizes = " or ".join(map(str, SIZES.get(kind, ())))
+            todo = f"`head -c {max(SIZES.get(kind, (32,)))} /dev/urandom | base64 > PATH` makes one"
+            self._review.fault(
+                here, f"not a key: {why}", found="a reference", needed=f"{sizes} bytes as Base64", todo=todo
+            )
+        return {**key, "secret": secret or Secret("")}
 
     def _secret(self, path: KeyPath, reference: SecretReference) -> Secret | None:
         try:

@@ -19,6 +19,7 @@ from kprov.inventory import (
     checks,
     cluster_sense,
     diagnose,
+    encryption_checks,
     field_checks,
     flag_checks,
     sign_on,
@@ -140,6 +141,7 @@ def parse(
     field_checks.check(review, versions)
     cluster_sense.check(review)
     api_checks.check(review, versions)
+    encryption_checks.check(review, versions)
     reader = SecretReader(path.parent, os.environ if environment is None else environment)
     hosts = build.hosts(review, path.parent, reader, versions)
     chosen = addons(review, path.parent, reader, _minor(versions))

@@ -18,12 +18,36 @@ users: [{name: u, user: {tokenFile: token}}]
 contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 """
+KEY = "c3Nzc3Nzc3Nzc3Nzc3Nzcw=="  # 16 bytes
 PEM = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
 
 # lines of `cluster` from line 3 on, place, what, needed
 FAULTS = [
     (f"authentication: {{jwt: [{{{ISSUER}, {USERNAME}, claimz: 1}}]}}", "3:150", "unknown field", "claimMappings"),
     (f"authentication: {{jwt: [{{{ISSUER}}}]}}", "3:26", "missing", "either `claim` or `expression`"),
+    ("audit: {log: {maxage: -1}}", "3:25", "does not start with this", "0 or more"),
+    (
+        "audit: {log: {batch-max-size: 0}}",
+        "3:33",
+        "does not start with this",
+        "more than 0",
+    ),
+    ("admission: {enable: [AlwaysDeny]}", "3:24", "every change in the cluster would be refused", ""),
+    ("admission: {enable: [ImagePolicyWebhook]}", "3:24", "does not start without its configuration", "one"),
+    ("admission: {pod_security: {exempt: {namespaces: [A_b]}}}", "3:52", "no name of a namespace", "lower case"),
+    ("admission: {plugins: {EventRateLimit: {limits: []}}}", "3:50", "not a value", "at least one limit"),
+    (
+        "admission: {plugins: {EventRateLimit: {limits: [{type: Server, qps: 0, burst: 9}]}}}",
+        "3:71",
+        "not a value",
+        "above 0",
+    ),
+    (
+        "admission: {plugins: {EventRateLimit: {limits: [{type: User, qps: 9, burst: 9, cacheSize: -1}]}}}",
+        "3:93",
+        "not a value",
+        "0 or more",
+    ),
     (
         f"authentication: {{jwt: [{{{ISSUER}, claimMappings: {{username: {{claim: sub}}}}}}]}}",
         "3:118",
@@ -79,7 +103,7 @@ FAULTS = [
     ),
     ("encryption: {providers: [{aesgcm: {}, identity: {}}]}", "3:28", "exactly one provider", "an entry for each"),
     ("encryption: {providers: [{aesgm: {}}]}", "3:29", "unknown field", "aesgcm"),
-    ("encryption: {providers: [{kms: {apiVersion: v1, name: a, endpoint: b}}]}", "3:47", "KMS v1", "v2"),
+    ("encryption: {providers: [{kms: {apiVersion: v1, name: a, endpoint: 'unix:///b'}}]}", "3:47", "KMS v1", "v2"),
     ("encryption: {resources: []}", "3:27", "nothing would be encrypted", "at least one"),
     ("scheduler: {profils: []}", "3:15", "unknown field", "a field such as"),
     ("scheduler: {clientConnection: {kubeconfig: x}}", "3:34", "kprov writes this file itself", ""),
@@ -118,7 +142,7 @@ def test_a_key_of_encryption_is_never_shown(provider: str) -> None:
 @pytest.fixture
 def beside(tmp_path: Path) -> Path:
     """A folder with an inventory's files."""
-    for name, text in (("hook.kubeconfig", KUBECONFIG), ("token", "TOKEN\n"), ("ca.pem", PEM), ("key", "S0VZ\n")):
+    for name, text in (("hook.kubeconfig", KUBECONFIG), ("token", "TOKEN\n"), ("ca.pem", PEM), ("key", f"{KEY}\n")):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o600)
     (tmp_path / "policy.yaml").write_text("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n")
@@ -163,7 +187,7 @@ def test_what_is_given_arrives_with_its_files(beside: Path) -> None:
     (provider,) = api.encryption.providers
     secret = provider["aesgcm"]["keys"][0]["secret"]
     assert isinstance(secret, Secret)
-    assert secret.reveal() == "S0VZ"
+    assert secret.reveal() == KEY
     assert made.host("cp1").kube_scheduler == {"parallelism": 4, "podInitialBackoffSeconds": 2}
 
 
@@ -220,3 +244,11 @@ def test_certificates_and_expressions_may_have_several_lines() -> None:
     lines += ["    claimMappings:", "      username: {expression: \"'x:' + claims.sub\"}"]
     (issuer,) = loaded(cluster(*lines)).cluster.api.authentication["jwt"]
     assert issuer["issuer"]["certificateAuthority"] == PEM
+
+
+def test_an_issuer_that_is_left_out_and_a_file_that_kprov_names_are_told() -> None:
+    found = mistakes(cluster(f"authentication: {{jwt: [{{{USERNAME}}}]}}"))
+    assert {error.where for error in found} == {"i.yaml:3:26"}
+    assert "an https:// URL" in found[0].needed
+    (first, *_) = mistakes(cluster("audit: {webhook: {config-file: x, kubeconfig: y}}"))
+    assert (first.where, first.todo) == ("i.yaml:3:21", "write `kubeconfig: PATH`")
