@@ -391,6 +391,23 @@ def test_what_is_secret_is_for_the_component_alone_and_shown_nowhere(cluster: La
 
 
 @pytest.mark.long
+def test_what_only_a_start_shows_reaches_one_api_server_and_is_taken_back(cluster: LabCluster) -> None:
+    """Types of this plugin's configuration are not among those that kprov knows."""
+    text, before = cluster.inventory.read_text(), started(cluster)
+    quota = {"apiVersion": "apiserver.config.k8s.io/v1", "kind": "ResourceQuotaConfiguration", "limitedResources": "x"}
+    settings(cluster, admission={"pod_security": {"enforce": "restricted"}, "plugins": {"ResourceQuota": quota}})
+    cluster.kprov("validate")
+    told = cluster.kprov("up", "--yes", status=3).text
+    assert "limitedResources" in told
+    after = started(cluster)
+    assert after["cp2"] == before["cp2"]
+    until(lambda: cluster.kprov("status", status=None).text.count("NOT READY") == 0, seconds=60, what="both are ready")
+    cluster.inventory.write_text(text)
+    cluster.kprov("up", "--yes")
+    assert "nothing to change" in cluster.kprov("plan").text.lower()
+
+
+@pytest.mark.long
 def test_verify_passes_with_every_door_set_and_counts_policies(cluster: LabCluster) -> None:
     cluster.kprov("verify")
     policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "deny"}}
@@ -476,23 +493,32 @@ def run_kms(cluster: LabCluster) -> None:
 
 @pytest.mark.long
 def test_a_kms_encrypts_goes_away_and_comes_back(cluster: LabCluster) -> None:
-    """While it is away everywhere no API server is ready, and nodes still reach one."""
+    """Of two resources, of which one was encrypted before. While it is away everywhere no API server is ready, which is told
+    of each with the cause, and nodes still reach one."""
     run_kms(cluster)
     cluster.kubectl("create", "secret", "generic", "sealed", "--from-literal=a=a")
     before = started(cluster)
     provider = {"kms": {"apiVersion": "v2", "name": "own", "endpoint": "unix:///run/kms/own.sock"}}
-    settings(cluster, encryption={"resources": ["secrets"], "providers": [provider]})
+    settings(cluster, encryption={"resources": ["secrets", "configmaps"], "providers": [provider]})
     told = cluster.kprov("up", "--yes").text
-    secrets = stored(cluster, "secrets")
-    assert set(secrets) == {"k8s:enc:kms"}
+    secrets, configmaps = stored(cluster, "secrets"), stored(cluster, "configmaps")
+    assert set(secrets) == set(configmaps) == {"k8s:enc:kms"}
     assert f"{secrets['k8s:enc:kms']} secrets" in told
-    assert cluster.kprov("plan").status == 0
+    assert "KmsPlugin" not in cluster.kprov("plan").text
 
     for host in HOSTS:
         cluster.sh(host, "systemctl kill --signal=KILL kms; sleep 1; systemctl reset-failed kms")
     until(
         lambda: cluster.kprov("status", status=1).text.count("NOT READY") >= len(HOSTS), seconds=60, what="it is told"
     )
+    for command in ("status", "plan"):
+        told = cluster.kprov(command, status=None).text
+        for host in HOSTS:
+            cause = f"{host}: the KMS own at unix:///run/kms/own.sock does not serve its API server: "
+            assert re.search(f"{re.escape(cause)}.*dial unix /run/kms/own.sock: connect: connection refused", told), (
+                told
+            )
+        assert "do: start its plugin on that host" in told
     for _ in range(8):  # a node that says nothing for 50 s is not Ready
         time.sleep(10)
         assert cluster.nodes() == dict.fromkeys(HOSTS, True)
@@ -504,6 +530,7 @@ def test_a_kms_encrypts_goes_away_and_comes_back(cluster: LabCluster) -> None:
     cluster.edit(lambda document: document["cluster"].pop("encryption"))
     cluster.kprov("up", "--yes")
     assert set(stored(cluster, "secrets")) == {"k8s:enc:secretbox"}
+    assert set(stored(cluster, "configmaps")) == {"plain"}
     for host in HOSTS:
         cluster.sh(host, "systemctl stop kms")
     assert cluster.kubectl("get", "secret", "sealed", "-o", "jsonpath={.data.a}") == "YQ=="
