@@ -45,7 +45,8 @@ _MORE = """\
   | 10270, metrics proxy | with monitoring | its pod reads it. One client certificate is let in, to metrics alone |
   | the DNS cache (169.254.20.10) | with node-local-dns | pods ask it |
 
-  All else listens on loopback. What you run on hosts beside it, pods reach: a NetworkPolicy of egress closes that too.
+  `kprov verify` looks for the rules in the kernel of each node. All else listens on loopback. What you run on hosts beside
+  it, pods reach: a NetworkPolicy of egress closes that too.
 - **NetworkPolicies** are enforced on every node with the networks `routed` and `vxlan`
   ([networks](networks.md#networkpolicies));
   `calico` and `cilium` do so by themselves. Where nothing enforces them, `kprov plan` and `kprov status` count those that

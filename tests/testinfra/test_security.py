@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from testinfra.host import Host as Machine
 
+from kprov.roles import network
 from kprov.values.components import BY_NAME
 from kprov.values.exposure import LEVELS
 from kprov.values.model import Cluster, Host
+from kprov.values.paths import NETWORK_HOSTS
 from kprov.values.security import ROWS, field_of
 
 _NEWER = 0.3  # what lines of another systemd may add
@@ -50,3 +54,19 @@ def test_units_are_no_more_open_than_the_page_says(host: Machine, cluster: Clust
     }
     wrong = {unit: level for unit, level in levels.items() if level > LEVELS[unit] + _NEWER}
     assert not wrong, f"more open than {LEVELS}: look at their drop-ins"
+
+
+@pytest.mark.on("node")
+def test_pods_are_kept_from_ports_of_hosts(host: Machine, cluster: Cluster) -> None:
+    """The rules of the kernel, which no file shows: others flush them."""
+    if not cluster.network.built_in:
+        pytest.skip(f"the pod network is {cluster.network.mode}")
+    if host.check_output("cat %s", NETWORK_HOSTS) != "closed":
+        pytest.skip("hosts are open to pods")
+    words = dict(line.partition(" ")[::2] for line in host.check_output("cat %s", network.SETTINGS).splitlines())
+    listed = {"nftables": "nft list table ip kprov", "iptables": "iptables -S KPROV-HOSTS; iptables -S KPROV-FORWARD"}
+    there = re.findall(r"[0-9]+", host.check_output(listed[words["nat"]]))
+    assert set(words["closed"].split(",")) <= set(there), "pods reach ports of hosts: is kprov-network.service well?"
+    if cluster.network.enforces and network.kubelet_readers(cluster):
+        rules = host.check_output("nft list table ip kprov-kubelets")
+        assert f"tcp dport {BY_NAME['kubelet'].port('https')} " in rules
