@@ -19,6 +19,7 @@ from test_cost import content as content  # the fixture: what binaries and image
 from kprov.artifacts.progress import Silent
 from kprov.observe.probe import PROBE_COMMAND
 from kprov.roles.api_server import ENCRYPTION
+from kprov.run.status import look
 from kprov.run.up import Prepared, apply, prepare
 from kprov.run.workspace import Options, Workspace
 from kprov.state.store import Store
@@ -43,7 +44,13 @@ class Site:
     ) -> tuple[Prepared, FakeTransport]:
         """`up`, which ends well."""
         transport = FakeTransport(handler=self.hosts.answer)
-        workspace = Workspace(
+        workspace = self.workspace(cluster, transport, Options(limit=limit, recreate=recreate))
+        with prepare(workspace, draft=False) as prepared:
+            assert apply(workspace, prepared).failures == ()
+        return prepared, transport
+
+    def workspace(self, cluster: Cluster, transport: FakeTransport, options: Options) -> Workspace:
+        return Workspace(
             cluster=cluster,
             store=Store.open(self.folder / "state", cluster.name),
             transport=transport,
@@ -51,12 +58,9 @@ class Site:
             lock_file=None,
             emit=lambda _: None,
             progress=Silent(),
-            options=Options(limit=limit, recreate=recreate),
+            options=options,
             places={"cluster": "i.yaml:1", "cluster.domain": "i.yaml:7"},
         )
-        with prepare(workspace, draft=False) as prepared:
-            assert apply(workspace, prepared).failures == ()
-        return prepared, transport
 
 
 def written(folder: Path, groups: Mapping[str, str] = HOSTS, **addons: Any) -> Cluster:
@@ -239,8 +243,21 @@ def test_a_kms_that_is_away_is_told_of_each_api_server_in_one_exec_a_host(site: 
         ("KmsPlugin", "cp3"),
     }
     assert {transport.counters[name].execs for name in HOSTS} == {1}
-    asked = {call.host for call in transport.calls if b"\nkms\t" in gzip.decompress(call.stdin)}
-    assert asked == {"cp1", "cp2", "cp3"}
+    assert about_kms(transport) == {"cp1", "cp2", "cp3"}
+    transport = FakeTransport(handler=site.hosts.answer)
+    seen = look(site.workspace(cluster, transport, Options())).observations
+    assert {name for name in HOSTS if seen[name].kms} == {"cp1", "cp3"}
+    assert about_kms(transport) == {"cp1", "cp2", "cp3"}
+    assert {transport.counters[name].execs for name in HOSTS} == {1}
+    _, transport = site.run(site.cluster)  # objects are read by it still
+    assert about_kms(transport) == {"cp1", "cp2", "cp3"}
+    assert about_kms(site.run(site.cluster)[1]) == set()
+
+
+def about_kms(transport: FakeTransport) -> set[str]:
+    """Who was asked about a KMS."""
+    probes = (call for call in transport.calls if call.command == PROBE_COMMAND)
+    return {call.host for call in probes if b"\nkms\t" in gzip.decompress(call.stdin)}
 
 
 def test_a_new_cluster_begins_with_the_key_that_is_given(content: Path, tmp_path: Path) -> None:
