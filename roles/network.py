@@ -163,25 +163,18 @@ def _closed(ctx: Context) -> Iterable[str]:
     proxy = components.KUBE_PROXY.port("health")
     ports = {*etcd, *kubelet, proxy, *(host.connection.port or _SSH for host in ctx.cluster.hosts)}
     yield f"closed {','.join(map(str, sorted(ports)))}"
-    yield from (f"host {address}" for address in host_addresses(ctx))
+    # A node has one in the network of its pods too, which pods of other nodes reach as they reach pods.
+    for host in ctx.cluster.hosts:
+        try:
+            yield f"host {ctx.facts.node_ip(host)}"
+        except KeyError:  # a silent host, known by a name alone
+            continue
+    yield from (f"host {gateway(ctx.pod_cidrs[node.name])}" for node in ctx.cluster.nodes if node.name in ctx.pod_cidrs)
 
 
 def kubelet_readers(cluster: Cluster) -> tuple[Addon, ...]:
     """Return the add-ons whose pods read metrics of every kubelet."""
     return tuple(addon for addon in cluster.addons if addon.description.reads_kubelets)
-
-
-def host_addresses(ctx: Context) -> Iterable[str]:
-    """Yield the addresses by which pods reach hosts: of a silent one that is known by a name alone there is none.
-
-    A node has one in the network of its pods too, which pods of other nodes reach as they reach pods.
-    """
-    for host in ctx.cluster.hosts:
-        try:
-            yield ctx.facts.node_ip(host)
-        except KeyError:
-            continue
-    yield from (gateway(ctx.pod_cidrs[node.name]) for node in ctx.cluster.nodes if node.name in ctx.pod_cidrs)
 
 
 def _peers(ctx: Context, tunnelled: bool, routes: NetworkMode) -> Iterable[tuple[str, str, str]]:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kprov.roles.layout import CA, api_server_url, ca_file, certificates, cni_cache
-from kprov.roles.network import BRIDGE, host_addresses, kubelet_readers
+from kprov.roles.network import BRIDGE, kubelet_readers
+from kprov.roles.network import SETTINGS as NETWORK_SETTINGS
 from kprov.roles.node_dns import cache_address
 from kprov.roles.templating import render
 from kprov.values import components
@@ -41,7 +42,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
         name=_RECORD.unit,
         content=render(user, "policies/kprov-policies.service.j2", folder=FOLDER),
         reads=frozenset({SETTINGS, *(part.path for part in parts)}),
-        reloads=frozenset({CA, *_RECORD.read_again}),
+        reloads=frozenset({CA, NETWORK_SETTINGS, *_RECORD.read_again}),
         gates=(Gate(kind="http", argument=_RECORD.health.argument),),
     )
 
@@ -58,16 +59,16 @@ def _settings(ctx: Context) -> bytes:
         "certificate": f"{_CLIENT}.crt",
         "key": f"{_CLIENT}.key",
         "port": _RECORD.port("health"),
+        "network": NETWORK_SETTINGS,
         "kubelets": _kubelets(ctx),
     }
     return (json.dumps(settings, indent=2) + "\n").encode()
 
 
 def _kubelets(ctx: Context) -> Mapping[str, Any]:
-    """Whose pods read kubelets, and where those listen: nobody's, where all may connect or none."""
+    """Whose pods read kubelets: nobody's, where all may connect or none. Hosts stand in the network's settings."""
     readers = kubelet_readers(ctx.cluster) if ctx.cluster.network.hosts != "open" else ()
     return {
         "port": components.KUBELET.port("https"),
-        "hosts": list(host_addresses(ctx)) if readers else [],
         "readers": [{"namespace": each.namespace, "labels": dict(each.description.reads_kubelets)} for each in readers],
     }

@@ -43,7 +43,8 @@ class Engine:
         self.policies = Store(server, POLICIES, policy, self._woken.set)
         self.trouble = "nothing was learned from the API server yet"
         self._held: "Optional[Table]" = None  # what the kernel has, where it is known
-        self._kubelets = kubelets.of_settings(settings["kubelets"])
+        self._settings = settings
+        self._kubelets = kubelets_of(settings)
         self._readers: "Optional[FrozenSet[str]]" = None  # as the kernel has them
         self.applied, self.seconds = 0, 0.0
         self._seen: "Dict[str, int]" = {}
@@ -69,7 +70,13 @@ class Engine:
                 self.look()
 
     def look(self) -> None:
-        """Look whether the rules are still there, so that they are written again where somebody flushed them."""
+        """Look whether the rules are still there, so that they are written again where somebody flushed them.
+
+        And which hosts there are: one that joins restarts nothing here.
+        """
+        now = kubelets_of(self._settings)
+        if now != self._kubelets:
+            self._kubelets, self._readers = now, None
         rules = self._held not in (None, NOTHING) and not present(TABLE)
         door = self._readers is not None and not present(kubelets.TABLE)
         if rules or door:
@@ -158,6 +165,15 @@ def node_of(settings: "Dict[str, Any]") -> Node:
     return Node(*given, six=os.path.exists(_SIX))
 
 
+def kubelets_of(settings: "Dict[str, Any]") -> kubelets.Kubelets:
+    """Return who reads kubelets, and where hosts are by now."""
+    try:
+        with open(settings["network"]) as opened:
+            return kubelets.of_settings(settings["kubelets"], opened.read())
+    except OSError:
+        return kubelets.of_settings(settings["kubelets"], "")
+
+
 def answering(engine: Engine) -> "type[http.server.BaseHTTPRequestHandler]":
     """Return what answers at /healthz and /metrics."""
 
@@ -197,7 +213,7 @@ def close(settings: "Dict[str, Any]") -> None:
     node = node_of(settings)
     if os.path.exists(MARK) and not present(TABLE):
         load(whole(node, closed(node)))
-    door = kubelets.of_settings(settings["kubelets"])
+    door = kubelets_of(settings)
     if bool(door.readers) != present(kubelets.TABLE):
         load(kubelets.whole(door, node, frozenset()))
 

@@ -20,10 +20,11 @@ class Kubelets(NamedTuple):
     readers: "Tuple[Tuple[str, Labels], ...]"
 
 
-def of_settings(settings: "Dict[str, Any]") -> Kubelets:
-    """Read what kprov says. Without readers nothing is to be done here."""
+def of_settings(settings: "Dict[str, Any]", network: str) -> Kubelets:
+    """Read what kprov says. Without readers nothing is to be done here. network: the text of the pod network's settings."""
     readers = tuple((each["namespace"], each["labels"]) for each in settings["readers"])
-    return Kubelets(settings["port"], tuple(settings["hosts"]), readers)
+    words = [line.split() for line in network.splitlines()]
+    return Kubelets(settings["port"], tuple(each[1] for each in words if each[:1] == ["host"]), readers)
 
 
 def reading(kubelets: Kubelets, node: Node, pods: "Iterable[Pod]") -> "FrozenSet[str]":
@@ -49,15 +50,17 @@ def whole(kubelets: Kubelets, node: Node, readers: "FrozenSet[str]") -> str:
     """Return the whole table, in place of what is there. Before their addresses are translated all of the pods are seen."""
     if not kubelets.readers:
         return gone(node)
-    elements = " elements = { %s };" % ", ".join(sorted(readers)) if readers else ""
+    elements, hosts = (
+        " elements = { %s };" % ", ".join(sorted(each)) if each else "" for each in (readers, kubelets.hosts)
+    )
     end = "iifname %s tcp dport %d ip saddr != @readers drop" % (node.bridge, kubelets.port)
     made = """table ip %s {
     set readers { type ipv4_addr;%s }
-    set hosts { type ipv4_addr; elements = { %s }; }
+    set hosts { type ipv4_addr;%s }
     chain forward { type filter hook forward priority filter - 1; policy accept; ip daddr @hosts %s; }
     chain input { type filter hook input priority filter - 1; policy accept; %s; }
 }
-""" % (TABLE, elements, ", ".join(kubelets.hosts), end, end)
+""" % (TABLE, elements, hosts, end, end)
     return gone(node) + made + (_six(kubelets, node) if node.six else "")
 
 

@@ -111,9 +111,11 @@ class Program:
         settings["given"] = f"{folder}/given"
         settings["kubelets"] = {
             "port": 81,
-            "hosts": [*(each.address for each in NODES), "10.244.1.1", "10.244.2.1"],
             "readers": [{"namespace": "a", "labels": {"app": "y"}}],
         }
+        settings["network"] = f"{folder}/network.conf"
+        hosts = [*(each.address for each in NODES), "10.244.1.1", "10.244.2.1"]
+        (folder / "network.conf").write_text("".join(f"host {each}\n" for each in hosts))
         (folder / "settings.json").write_text(json.dumps({**settings, "server": f"https://127.0.0.1:{port}"}))
         (folder / "given").mkdir()
         self.process: subprocess.Popen[bytes] | None = None

@@ -133,12 +133,11 @@ def test_only_pods_that_read_kubelets_may_connect_to_them() -> None:
         assert isinstance(file, File)
         return dict(json.loads(file.content)["kubelets"])
 
-    nobody = {"port": 10250, "hosts": [], "readers": []}
+    nobody = {"port": 10250, "readers": []}
     addons = [{"name": "metrics-server"}, {"name": "monitoring"}, {"name": "logging"}]
     assert told() == told(addons=addons, network={"hosts": "open"}) == nobody
     assert told(addons=addons) == {
         "port": 10250,
-        "hosts": ["192.0.2.1", "10.244.0.1"],
         "readers": [
             {"namespace": "kube-system", "labels": {"k8s-app": "metrics-server"}},
             {"namespace": "monitoring", "labels": {"app.kubernetes.io/name": "victoria-metrics"}},

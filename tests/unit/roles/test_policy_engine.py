@@ -25,8 +25,15 @@ from kprov.pki.authority import CertificateAuthority
 from kprov.roles.policies import PARTS
 
 SETTINGS: dict[str, Any] = {"node": "w1", "own": "10.244.1.0/24", "cache": "", "bridge": "cni0"}
-NOBODY: Mapping[str, Any] = {"port": 10250, "hosts": [], "readers": []}
-SETTINGS |= {"server": "https://127.0.0.1:1", "ca": "", "port": 0, "given": "/nowhere", "kubelets": NOBODY}
+NOBODY: Mapping[str, Any] = {"port": 10250, "readers": []}
+SETTINGS |= {
+    "server": "https://127.0.0.1:1",
+    "ca": "",
+    "port": 0,
+    "given": "/nowhere",
+    "kubelets": NOBODY,
+    "network": "/nowhere",
+}
 
 
 def pod_item(name: str = "p", **changes: Any) -> dict[str, Any]:

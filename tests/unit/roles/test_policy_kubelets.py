@@ -13,7 +13,8 @@ READERS = [
     {"namespace": "kube-system", "labels": {"k8s-app": "metrics-server"}},
     {"namespace": "monitoring", "labels": {"app": "store", "tier": "db"}},
 ]
-TOLD = {"port": 10250, "hosts": ["192.0.2.1", "10.244.1.1"], "readers": READERS}
+TOLD = {"port": 10250, "readers": READERS}
+NETWORK = "pods 10.244.0.0/16\nclosed 22,2379\nhost 192.0.2.1\nboth\nhost 10.244.1.1\n"
 NODE = table.Node("w1", "10.244.1.0/24", six=True)
 
 
@@ -32,16 +33,18 @@ PODS = [
 
 
 def test_readers_are_pods_of_this_node_in_that_namespace_with_all_of_the_labels() -> None:
-    assert kubelets.reading(kubelets.of_settings(TOLD), NODE, PODS) == {"10.244.1.5", "10.244.1.6"}
+    assert kubelets.reading(kubelets.of_settings(TOLD, NETWORK), NODE, PODS) == {"10.244.1.5", "10.244.1.6"}
 
 
 def test_without_readers_there_is_no_table() -> None:
-    nobody = kubelets.of_settings({**TOLD, "readers": []})
+    nobody = kubelets.of_settings({**TOLD, "readers": []}, NETWORK)
     assert kubelets.whole(nobody, NODE, frozenset()) == kubelets.gone(NODE)
-    text = kubelets.whole(kubelets.of_settings(TOLD), NODE, frozenset({"10.244.1.5"}))
+    text = kubelets.whole(kubelets.of_settings(TOLD, NETWORK), NODE, frozenset({"10.244.1.5"}))
     assert "set readers { type ipv4_addr; elements = { 10.244.1.5 }; }" in text
+    assert "set hosts { type ipv4_addr; elements = { 10.244.1.1, 192.0.2.1 }; }" in text
     assert text.count("tcp dport 10250") == 3
-    assert "ip6" not in kubelets.whole(kubelets.of_settings(TOLD), NODE._replace(six=False), frozenset())
+    assert "set hosts { type ipv4_addr; }" in kubelets.whole(kubelets.of_settings(TOLD, ""), NODE, frozenset())
+    assert "ip6" not in kubelets.whole(kubelets.of_settings(TOLD, NETWORK), NODE._replace(six=False), frozenset())
 
 
 @pytest.fixture
@@ -53,6 +56,8 @@ def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Callable[.
     monkeypatch.setattr(main, "dropped", dict)
     settings = {"node": "w1", "own": "10.244.1.0/24", "cache": "", "bridge": "cni0", "server": "https://127.0.0.1:1"}
     settings |= {"ca": "", "port": 0, "given": "/nowhere", "certificate": "", "key": ""}
+    settings["network"] = str(tmp_path / "network.conf")
+    (tmp_path / "network.conf").write_text(NETWORK)
     return (lambda readers: {**settings, "kubelets": {**TOLD, "readers": readers}}), loaded
 
 
@@ -90,6 +95,20 @@ def test_a_table_that_somebody_flushed_is_written_again(program: Any, monkeypatc
     engine.look()
     engine.bring()
     assert [kubelets.TABLE in text for text in loaded] == [True]
+
+
+def test_a_host_that_joins_is_closed_without_a_restart(
+    program: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings, loaded = program
+    monkeypatch.setattr(main, "present", lambda _: True)
+    engine = main.Engine(settings(READERS))
+    engine.bring()
+    (tmp_path / "network.conf").write_text(f"{NETWORK}host 192.0.2.9\n")
+    loaded.clear()
+    engine.look()
+    engine.bring()
+    assert ["192.0.2.9" in text for text in loaded] == [True]
 
 
 @pytest.mark.parametrize(
