@@ -181,7 +181,7 @@ ROWS: tuple[Row, ...] = (
         name="ServiceRules",
         find=_service_rules,
         todo=(
-            "something flushed the firewall (`nft flush ruleset`, nftables.service): kprov-service-rules.service puts the "
+            "something flushed the firewall (`nft flush ruleset`, `iptables -t nat -F`): kprov-service-rules.service puts the "
             "rules back within 15 s; if they stay away, `systemctl restart kube-proxy` on the host"
         ),
     ),

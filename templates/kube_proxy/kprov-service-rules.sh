@@ -1,6 +1,6 @@
 #!/bin/sh
-# Puts back what something flushed (`nft flush ruleset`, a restart of nftables.service): kube-proxy would miss its rules for up
-# to an hour, and host ports of pods are written only once, when a pod starts.
+# Puts back what something flushed (`nft flush ruleset`, `iptables -t nat -F`, a restart of nftables.service): kube-proxy would
+# miss its rules for up to an hour, and host ports of pods are written only once, when a pod starts.
 # Usage: kprov-service-rules nftables | iptables     where kube-proxy keeps its rules
 # It only ever restarts kube-proxy and loads the host ports again as they last were. It decides nothing about rules.
 set -u
@@ -13,9 +13,12 @@ LAST=640 # API server there are none yet, and on a slow machine it would be ende
 present() {
     case $1 in
     nftables) nft -t list chain ip kube-proxy services 2> /dev/null | grep -q ' vmap ' ;;
-    iptables) iptables -w -t nat -S KUBE-SERVICES > /dev/null 2>&1 ;;
+    iptables) holds KUBE-SERVICES '' && holds PREROUTING KUBE-SERVICES && holds OUTPUT KUBE-SERVICES ;;
     esac
 }
+
+# A flush leaves the chains that kube-proxy made there, and empty: it looks for their names alone, and sees nothing.
+holds() { iptables -w -t nat -S "$1" 2> /dev/null | grep -q "^-A .*$2"; } # chain, what one of its rules names
 
 look() { # where the rules are
     if present "$1"; then seen=yes; patience=$AGAIN

@@ -74,7 +74,11 @@ def test_chains_of_iptables_are_told_where_kube_proxy_keeps_its_rules_there(room
     room.text("mkdir -p /var/lib/kube-proxy; echo 'mode: iptables' > /var/lib/kube-proxy/config.yaml")
     room.stub("iptables", 'case $* in "-w -t nat -S KUBE-SERVICES") exit 1 ;; esac')
     assert "iptables KUBE-SERVICES" not in probed(room, Question()).surroundings.tables
-    room.stub("iptables", 'case $* in "-w -t nat -S KUBE-SERVICES") exit 0 ;; *) exit 1 ;; esac')
+    flushed = 'echo "-N KUBE-SERVICES"'  # by `iptables -t nat -F`, which leaves chains
+    room.stub("iptables", f'case $* in "-w -t nat -S KUBE-SERVICES") {flushed} ;; *) exit 1 ;; esac')
+    assert "iptables KUBE-SERVICES" not in probed(room, Question()).surroundings.tables
+    full = f'{flushed}; echo "-A KUBE-SERVICES -j KUBE-NODEPORTS"'
+    room.stub("iptables", f'case $* in "-w -t nat -S KUBE-SERVICES") {full} ;; *) exit 1 ;; esac')
     assert "iptables KUBE-SERVICES" in probed(room, Question()).surroundings.tables
 
 

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a mount namespace wit
 
 SCRIPT = Path(__file__).parents[2] / "templates" / "kube_proxy" / "kprov-service-rules.sh"
 # Rules are there in the looks that /srv/story marks with +; host ports in those with h. A look ends with its sleep.
+# Of iptables, e marks chains that are there and empty, b one whose jump from the kernel's own chains is gone.
 LOOK = 'look=$(cat /srv/look); story=$(sed -n "${look}p" /srv/story)'
 NFT = (
     LOOK
@@ -27,7 +28,13 @@ esac
 IPTABLES = (
     LOOK
     + """
-case "$*-$story" in '-w -t nat -S KUBE-SERVICES-'*+*) ;; *) exit 1 ;; esac
+case "$*-$story" in
+*-S' '[PO]*+*) echo "-P $5 ACCEPT"; case "$5-$story" in PREROUTING-*b*) ;; *) echo "-A $5 -j KUBE-SERVICES" ;; esac ;;
+*-S' 'KUBE-SERVICES-*+*) echo '-N KUBE-SERVICES'; echo '-A KUBE-SERVICES -j KUBE-NODEPORTS' ;;
+*-S' 'KUBE-SERVICES-*e*) echo '-N KUBE-SERVICES' ;;
+*-S' '[PO]*e*) echo "-P $5 ACCEPT" ;;
+*) exit 1 ;;
+esac
 """
 )
 SYSTEMCTL = (
@@ -57,8 +64,14 @@ def test_rules_that_were_there_and_are_gone_are_written_again_at_the_next_look(r
     assert restarts(room, mode, "+", "-", "+", "+", "-", "+") == [2, 5]
 
 
-def test_nothing_is_restarted_while_the_rules_are_there(room: Room) -> None:
-    assert restarts(room, "nftables", *"++++++++") == []
+def test_chains_that_were_flushed_are_no_rules(room: Room) -> None:
+    """`iptables -t nat -F` leaves every chain that kube-proxy looks for, without a rule in it."""
+    assert restarts(room, "iptables", "+", "e", "+", "+b", "+") == [2, 4]
+
+
+@pytest.mark.parametrize("mode", ["nftables", "iptables"])
+def test_nothing_is_restarted_while_the_rules_are_there(room: Room, mode: str) -> None:
+    assert restarts(room, mode, *"++++++++") == []
 
 
 def test_before_there_were_rules_it_waits_longer_after_each_restart(room: Room) -> None:

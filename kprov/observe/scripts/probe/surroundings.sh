@@ -4,7 +4,8 @@ surroundings() { # of a host of a cluster: what can undo kprov's work though eve
     if command -v nft > /dev/null 2>&1; then nft list tables 2>/dev/null | while read -r _ value; do say table "$value" -; done; fi
     if [ -r /var/lib/kube-proxy/config.yaml ]; then
         while read -r value; do
-            [ "$value" = 'mode: iptables' ] && iptables -w -t nat -S KUBE-SERVICES > /dev/null 2>&1 && say table 'iptables KUBE-SERVICES' -
+            # Flushed chains are still there: it is rules that count.
+            [ "$value" = 'mode: iptables' ] && iptables -w -t nat -S KUBE-SERVICES 2> /dev/null | grep -q '^-A' && say table 'iptables KUBE-SERVICES' -
         done < /var/lib/kube-proxy/config.yaml
     fi
     for path in /etc/kprov/cni/net.d/* /etc/cni/net.d/*; do [ -f "$path" ] && say cni "$path" -; done
