@@ -402,7 +402,7 @@ def _facts(table: Mapping[str, list[tuple[str, str]]], operator_clock: float) ->
     plain = dict(table.get("fact", ()))
     commands = frozenset(value for name, value in table.get("fact", ()) if name == "command")
     modules = dict(table.get("module", ()))
-    disks = {name: rest.split(" ") for name, rest in table.get("disk", ()) if len(rest.split(" ")) == 2}
+    disks = {name: rest.split(" ") for name, rest in table.get("disk", ()) if len(rest.split(" ")) == 4}
     clock = float(plain.get("clock", "0") or 0)
     # The host may have waited for an apply at work: the middle of its time is what the operator's middle is compared with.
     middle = (clock + float(plain.get("clock_end", "") or clock)) / 2
@@ -431,8 +431,13 @@ def _facts(table: Mapping[str, list[tuple[str, str]]], operator_clock: float) ->
         swap=plain.get("swap") == "yes",
         interfaces=_interfaces(table),
         default_address=plain.get("default_address"),
-        disk_free={name: int(float(free)) for name, (free, _) in disks.items()},
-        disk_size={name: int(float(size)) for name, (_, size) in disks.items()},
+        disk_free={name: int(float(free)) for name, (free, *_) in disks.items()},
+        disk_size={name: int(float(size)) for name, (_, size, *_) in disks.items()},
+        inodes_free={
+            name: float(free) / float(whole)
+            for name, (*_, free, whole) in disks.items()
+            if whole.isdecimal() and int(whole)
+        },
         listeners=_listeners(table.get("listener", ())),
         udp_listeners=_listeners(table.get("udp", ())),
         settings=host_settings.parse(table.get("setting", ())),

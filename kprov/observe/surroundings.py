@@ -25,6 +25,7 @@ class Surroundings:
     """asked: whether the host was asked at all, as one without a node of kprov's is not.
 
     tables: nftables' tables, `FAMILY NAME`, and `iptables KUBE-SERVICES` for kube-proxy's chain in that mode.
+    off: what the kernel must do with packets of pods and does not, by the names of sysctls.
     cni: files in the folders that runtimes read. dropins: unit → drop-in files that systemd reads for it.
     etcd: what etcd's own /health says, empty when it is well or was not asked.
     """
@@ -32,6 +33,7 @@ class Surroundings:
     asked: bool = False
     tables: frozenset[str] = frozenset()
     peers: tuple[PeerRoute, ...] = ()
+    off: tuple[str, ...] = ()
     cni: tuple[str, ...] = ()
     dropins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     etcd: str = ""
@@ -43,6 +45,7 @@ def surroundings(table: Table, etcd_health: bytes) -> Surroundings:
         asked=bool(table.get("surroundings")),
         tables=frozenset(name for name, _ in table.get("table", ())),
         peers=tuple(_peers(table.get("peer", ()))),
+        off=tuple(path.replace("/", ".") for path, _ in table.get("off", ())),
         cni=tuple(path for path, _ in table.get("cni", ())),
         dropins={unit: tuple(paths.split()) for unit, paths in table.get("dropin", ())},
         etcd=_reason(etcd_health),

@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import PurePosixPath
 
 from kprov.observe.observation import Observation
-from kprov.observe.surroundings import PeerRoute
-from kprov.plan import kms_findings, timed_backup
+from kprov.plan import kms_findings, network_findings, timed_backup
 from kprov.plan.ending_certificates import ending
 from kprov.plan.network_hosts import is_open_by_age
 from kprov.plan.policy_findings import beginning, unenforced
-from kprov.roles.kube_proxy import rules_table
-from kprov.roles.network import CONFLIST
 from kprov.values.model import Cluster, Host
 
 _DISK_LEAST = 0.1  # of its size: where kubelet begins to evict pods (evictionHard nodefs.available)
+_INODES_LEAST = 0.05  # likewise: evictionHard nodefs.inodesFree
 _CLOCK_SECONDS = 10.0  # a quarter of a node's lease; `kprov up` refuses hosts that are 30 s apart
 _NAMED = 3  # namespaces
 
@@ -79,48 +76,6 @@ def _restless_units(sight: Sight) -> Iterable[str]:
             yield f"{name} does not stay up: {state}"
 
 
-def _service_rules(sight: Sight) -> Iterable[str]:
-    proxy = sight.seen.units.get("kube-proxy.service")
-    table = rules_table(sight.cluster, sight.seen.facts)
-    if (
-        sight.seen.surroundings.asked
-        and proxy is not None
-        and proxy.running
-        and table not in sight.seen.surroundings.tables
-    ):
-        yield f"kube-proxy runs, but its rules ({table}) are not in the kernel: no Service is reached from here"
-
-
-def _peer_routes(sight: Sight) -> Iterable[str]:
-    for peer in sight.seen.surroundings.peers:
-        by_pods = f"from its pods {_answer(peer.by_pods)}" if peer.by_pods is not None else ""
-        wrong = [
-            text
-            for answer, text in ((peer.by_host, f"from the host {_answer(peer.by_host)}"), (peer.by_pods, by_pods))
-            if answer is not None and not _leads(peer, answer)
-        ]
-        if wrong:
-            yield f"packets to the pods in {peer.network} do not go via {peer.gateway}: {'; '.join(wrong)}"
-
-
-def _leads(peer: PeerRoute, answer: str) -> bool:
-    return f" via {peer.gateway} " in f"{answer} "
-
-
-def _answer(answer: str | None) -> str:
-    return f"the kernel answers `{answer}`" if answer else "there is no route"
-
-
-def _cni_files(sight: Sight) -> Iterable[str]:
-    """The runtime takes the file whose name comes first; it reads names with these endings only."""
-    if not sight.cluster.network.built_in:
-        return
-    own = PurePosixPath(CONFLIST)
-    for path in map(PurePosixPath, sight.seen.surroundings.cni):
-        if path.parent == own.parent and path.suffix in (".conf", ".conflist", ".json") and path.name < own.name:
-            yield f"{path} comes before {own.name}: new pods get the network that it describes, and not the cluster's"
-
-
 def _dropins(sight: Sight) -> Iterable[str]:
     for unit, paths in sight.seen.surroundings.dropins.items():
         if ("unit", unit) in sight.seen.records:
@@ -161,6 +116,18 @@ def _disks(sight: Sight) -> Iterable[str]:
         )
 
 
+def _inodes(sight: Sight) -> Iterable[str]:
+    full: dict[float, list[str]] = {}
+    for folder, share in sight.seen.facts.inodes_free.items():
+        if share < _INODES_LEAST:
+            full.setdefault(share, []).append(folder)
+    for share, folders in full.items():
+        yield (
+            f"the disk of {', '.join(folders)} takes hardly any more files: {share:.1%} of its inodes are free, whatever "
+            "room there is"
+        )
+
+
 def _clock(sight: Sight) -> Iterable[str]:
     skew = sight.seen.facts.clock_skew
     if abs(skew) > _CLOCK_SECONDS:
@@ -179,15 +146,23 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="ServiceRules",
-        find=_service_rules,
+        find=lambda sight: network_findings.service_rules(sight.cluster, sight.seen),
         todo=(
-            "something flushed the firewall (`nft flush ruleset`, `iptables -t nat -F`): kprov-service-rules.service puts the "
-            "rules back within 15 s; if they stay away, `systemctl restart kube-proxy` on the host"
+            "something flushed the firewall (`nft flush ruleset`, `iptables -t nat -F`): kprov-service-rules.service puts "
+            "the rules back within 15 s; if they stay away, `systemctl restart kube-proxy` on the host"
+        ),
+    ),
+    Row(
+        name="Forwarding",
+        find=lambda sight: network_findings.forwarding(sight.seen),
+        todo=(
+            "`sysctl -w NAME=1`, and see who wrote 0 (a VPN, libvirt, a firewall, a file in /etc/sysctl.d); with the "
+            "networks routed and vxlan, kprov-network.service writes 1 again within 15 s"
         ),
     ),
     Row(
         name="PeerRoute",
-        find=_peer_routes,
+        find=lambda sight: network_findings.peer_routes(sight.seen),
         todo=(
             "look at `ip rule` and `ip route get ADDRESS` on the host: another program's policy rule or route (a VPN's, a "
             "mesh's) covers the pod network; take the pod network out of it"
@@ -195,7 +170,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(
         name="CniFile",
-        find=_cni_files,
+        find=lambda sight: network_findings.cni_files(sight.cluster, sight.seen),
         todo="remove the file, or move it to another folder, then delete the pods that have an address of the other network",
     ),
     Row(
@@ -227,6 +202,14 @@ ROWS: tuple[Row, ...] = (
         name="DiskSpace",
         find=_disks,
         todo="make room, or give it a larger disk: kubelet evicts pods below 10 %, and etcd stops at a full disk",
+    ),
+    Row(
+        name="Inodes",
+        find=_inodes,
+        todo=(
+            "`du --inodes -xS / | sort -n | tail` names the folders with the most files; remove what nobody needs: kubelet "
+            "evicts pods below 5 %, and etcd stops when it can make no file"
+        ),
     ),
     Row(
         name="Clock",

@@ -21,6 +21,7 @@ _REPLACE: Mapping[str, int] = {"/opt": 192 * MIB, "/var/lib": 192 * MIB, "/etc":
 _SAME_DISK = 64 * MIB  # df asks one folder after the other: what is free may have moved in between
 EVICTION = 0.10  # kubelet's default nodefs.available
 IMAGE_EVICTION = 0.15  # kubelet's default imagefs.available
+INODE_EVICTION = 0.05  # kubelet's default nodefs.inodesFree
 
 
 def data_folder(group: str, host: Host) -> str:
@@ -62,6 +63,7 @@ def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
                 needed=f"{needed // MIB} MiB free",
                 todo=f"free or add disk space (df -h {' '.join(folders)})",
             )
+    yield from _inodes(host, facts, installed)
     if host.is_node:
         for folder in dict.fromkeys(
             _disk_of(facts, path) for path in ("/var/lib/kubelet", data_folder("worker", host))
@@ -70,6 +72,22 @@ def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
     if host.in_group("etcd"):
         yield from _quota(cluster, host, facts)
         yield from _outgrown(cluster, host, seen)
+
+
+def _inodes(host: Host, facts: Facts, installed: bool) -> Iterable[Problem]:
+    """A disk with room for bytes, and for no more files."""
+    full = {folder: share for folder, share in facts.inodes_free.items() if share < INODE_EVICTION}
+    if full:
+        yield Problem(
+            name="Inodes",
+            host=host.name,
+            what=f"hardly any more files can be made in {', '.join(full)}, whatever room there is",
+            found=f"{min(full.values()):.1%} of the inodes free",
+            needed=f"{INODE_EVICTION:.0%} (kubelet's evictionHard nodefs.inodesFree)",
+            todo="remove files that nobody needs (`du --inodes -xS / | sort -n | tail` names the folders with most), or take "
+            "a larger disk",
+            severity="warning" if installed else "error",
+        )
 
 
 def _quota(cluster: Cluster, host: Host, facts: Facts) -> Iterable[Problem]:

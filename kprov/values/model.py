@@ -382,6 +382,7 @@ class Facts:
     leftovers: tuple[str, ...]  # paths and units of other installers
     is_root: bool  # whether the probe ran with root rights
     udp_listeners: tuple[Listener, ...] = ()  # UDP sockets; `listeners` are TCP's
+    inodes_free: Mapping[str, float] = field(default_factory=dict)  # share, by folder; none where files are not counted
     memory_available: int = 0  # bytes that programs could still get, 0 where the kernel does not say
     settings: HostSettings = field(default_factory=HostSettings)
 

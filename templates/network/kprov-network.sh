@@ -7,7 +7,8 @@
 #   peer GATEWAY MAC NODE-ADDRESS                       its end on another node; routes by that gateway lead into it
 #   closed PORT,PORT…   what pods must not reach of hosts, nor the cloud's metadata      host ADDRESS    of each host
 #   both                                                packets come by the tunnel and beside it, while that changes
-# Only routes with our protocol number, our device, our table and our chains are ever touched.
+# Only routes with our protocol number, our device, our table and our chains are ever touched, and the kernel's switches
+# for packets of pods, which other software (a VPN's, libvirt's, a firewall's) switches off again.
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL=C
@@ -226,11 +227,24 @@ drop_other() { # what we wrote while kube-proxy's mode was another one
     return 0
 }
 
-apply() { set_tunnel && set_filters && set_routes && rules_"$NAT" && forward && drop_other; }
+# A node that does not forward cuts its pods off from all others; packets of one bridge that pass no rules miss Services.
+SWITCHES='/proc/sys/net/ipv4/ip_forward /proc/sys/net/bridge/bridge-nf-call-iptables'
+
+switched_off() { for path in $SWITCHES; do [ ! -e "$path" ] || [ "$(cat "$path")" != 0 ] || echo "$path"; done; }
+
+set_switches() {
+    for path in $(switched_off); do
+        echo "something wrote 0 to $path: pods need 1" >&2
+        echo 1 > "$path" || return 1
+    done
+}
+
+apply() { set_switches && set_tunnel && set_filters && set_routes && rules_"$NAT" && forward && drop_other; }
 
 rule() { iptables -w -t "$1" -C "$2" $3 > /dev/null 2>&1; } # $3: words on purpose
 
 check() {
+    [ -z "$(switched_off)" ] || { echo "the kernel does not forward packets of pods: 0 in $(switched_off)" >&2; return 1; }
     check_tunnel || return 1
     [ "$(routes)" = "$(present)" ] || { echo "routes to the other nodes' pods are missing or stale" >&2; return 1; }
     if [ "$NAT" = nftables ]; then nft list table ip kprov 2> /dev/null | grep -qF "ip saddr $OWN "

@@ -82,3 +82,15 @@ def test_pods_reach_no_closed_port_of_any_host_and_no_other_is_closed(tmp_path: 
     kept(tmp_path, nat, "")
     assert answers([ask(words) for words in CLOSED]) == [True] * len(CLOSED)
     assert not Path("/proc/net/if_inet6").exists() or opens_by_six(80)
+
+
+def test_a_node_that_was_made_to_forward_nothing_forwards_again(tmp_path: Path) -> None:
+    """As VPNs, libvirt and firewalls do it: no rule and no route is missing, and no pod reaches another node."""
+    kept(tmp_path, "nftables", "")
+    policy_room.within(NODES[0], "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward")
+    inside = ["ip", "netns", "exec", NODES[0].namespace, "sh", str(tmp_path / "script")]
+    done = subprocess.run([*inside, "check"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "0 in /proc/sys/net/ipv4/ip_forward" in done.stderr
+    kept(tmp_path, "nftables", "")
+    assert policy_room.within(NODES[0], "cat", "/proc/sys/net/ipv4/ip_forward").strip() == "1"

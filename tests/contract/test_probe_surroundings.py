@@ -63,6 +63,21 @@ def test_a_node_tells_what_can_undo_kprovs_work(room: Room) -> None:
     assert room.text("cat /srv/batch").splitlines() == ["route get 10.244.1.2", "route get 10.244.2.2"]
 
 
+def test_switches_of_the_kernel_that_are_off_are_told(room: Room) -> None:
+    node(room)
+    forwarding = Path("/proc/sys/net/ipv4/ip_forward").read_text()
+    assert ("net.ipv4.ip_forward" in probed(room, Question()).surroundings.off) == (forwarding == "0\n")
+    room.text("echo 0 > /srv/zero; mount --bind /srv/zero /proc/sys/net/ipv4/ip_forward")
+    assert "net.ipv4.ip_forward" in probed(room, Question()).surroundings.off
+
+
+def test_disks_tell_how_many_files_they_still_take(room: Room) -> None:
+    room.text("mount -t tmpfs -o nr_inodes=40 room /opt; cd /opt; seq 1 29 | xargs touch")
+    facts = probed(room, Question()).facts
+    assert facts.disk_free["/opt"] > 0
+    assert facts.inodes_free["/opt"] == pytest.approx(0.25)
+
+
 def test_it_is_not_told_again_in_the_same_run_nor_by_a_machine_that_is_no_node(room: Room) -> None:
     assert probed(room, Question()).surroundings == Surroundings()
     node(room)

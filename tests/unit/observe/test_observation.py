@@ -39,7 +39,8 @@ LINES = [
     "fact\tgeneration\tg1",
     "link\teth0\t1500",
     "address\teth0\t192.0.2.11/24",
-    "disk\t/var\t1000 2000",
+    "disk\t/var\t1000 2000 30 120",
+    "disk\t/etc\t1000 2000 - -",
     "listener\t22\t0.0.0.0 sshd pid 7",
     "udp\t4789\t192.0.2.1 ",
     "module\toverlay\tpresent",
@@ -86,7 +87,8 @@ def test_facts() -> None:
     assert facts.clock_skew == pytest.approx(0.5)
     assert facts.interfaces[0].addresses == ("192.0.2.11/24",)
     assert facts.interfaces[0].mtu == 1500
-    assert facts.disk_free == {"/var": 1000}
+    assert facts.disk_free == {"/var": 1000, "/etc": 1000}
+    assert facts.inodes_free == {"/var": 0.25}  # btrfs counts no files
     assert facts.listeners[0].process == "sshd pid 7"
     assert [(item.port, item.address, item.process) for item in facts.udp_listeners] == [(4789, "192.0.2.1", "")]
     assert facts.modules == {"overlay"}

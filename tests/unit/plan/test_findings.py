@@ -101,6 +101,7 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
     ),
     ("UnitRestless", lambda: units(restarts=1, age=0.4, pause=2.0), "restarted 1 times by systemd"),
     ("ServiceRules", lambda: beside(tables=frozenset({"ip kprov"})), "(ip kube-proxy) are not in the kernel"),
+    ("Forwarding", lambda: beside(off=("net.ipv4.ip_forward",)), "net.ipv4.ip_forward is 0: packets of its pods end"),
     ("PeerRoute", lambda: peer(by_host="10.244.1.2 dev tailscale0 table 52 src 100.64.0.1"), "tailscale0"),
     ("PeerRoute", lambda: peer(by_pods="10.244.1.2 from 10.244.0.2 dev wg0"), "from its pods the kernel answers"),
     ("PeerRoute", lambda: peer(by_host="10.244.1.2 via 192.0.2.120 dev eth0"), "do not go via 192.0.2.12:"),
@@ -142,6 +143,11 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
         "DiskSpace",
         lambda: replace(well(), facts=replace(well().facts, disk_free={"/var/lib": 9 << 30})),
         "9.0 of 99.0 GiB",
+    ),
+    (
+        "Inodes",
+        lambda: replace(well(), facts=replace(well().facts, inodes_free={"/etc": 0.3, "/var/lib": 0.0, "/opt": 0.0})),
+        "/var/lib, /opt takes hardly any more files: 0.0% of its inodes",
     ),
     ("TimedBackup", lambda: told(f"success={int(NOW.timestamp())}\nerror=no room"), "it tried to take failed: no room"),
     (

@@ -322,6 +322,16 @@ def test_an_installed_host_needs_room_to_replace_a_program() -> None:
     the_only(found(Observation(facts=none, records=installed(("directory", "/opt/kprov")))), "DiskSpace")
 
 
+def test_a_disk_that_takes_no_more_files_is_full() -> None:
+    full = facts(inodes_free={"/etc": 0.5, "/var/lib": 0.01})
+    problem = the_only(found(full), "Inodes")
+    assert (problem.severity, problem.found) == ("error", "1.0% of the inodes free")
+    assert "/var/lib" in problem.what
+    assert "/etc" not in problem.what
+    later = found(Observation(facts=full, records=installed(("directory", "/opt/kprov"))))
+    assert later["Inodes"].severity == "warning"  # a cluster that runs must stay repairable
+
+
 def with_disk(folder: str, size: int, free: int) -> Facts:
     """A machine with much room, and this folder on a disk of its own."""
     room = dict.fromkeys(("/etc", "/opt", "/var/lib"), 90 * GIB)

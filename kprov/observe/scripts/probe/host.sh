@@ -38,9 +38,9 @@ facts() { # unless they are known from a moment ago
         $1 ~ /:$/ {for (i = 3; i < NF; i++) if ($i == "mtu") {sub(/[:@].*/, "", $2); print "link\t" $2 "\t" $(i + 1)}; next}
         !route++ {for (i = 1; i < NF; i++) if ($i == "src") print "fact\tdefault_address\t" $(i + 1)}'
     # Folders with data only where they are mount points of their own: elsewhere they share the disk of /var/lib.
-    df -k --output=file,avail,size,target /etc /opt /var /var/lib /var/lib/etcd /var/lib/kubelet /var/lib/containerd \
+    df -k --output=file,avail,size,target,iavail,itotal /etc /opt /var /var/lib /var/lib/etcd /var/lib/kubelet /var/lib/containerd \
         /var/lib/docker /var/lib/crio 2>/dev/null |
-        awk 'NR > 1 && (NR < 6 || $1 == $4) {print "disk\t" $1 "\t" $2 * 1024 " " $3 * 1024}'
+        awk 'NR > 1 && (NR < 6 || $1 == $4) {print "disk\t" $1 "\t" $2 * 1024 " " $3 * 1024 " " $5 " " $6}'
     ss -Hltunp 2>/dev/null | awk '{n = split($5, a, ":"); p = ""; if (match($0, /users:\(\(".*/)) {
         p = substr($0, RSTART + 9); sub(/".*pid=/, " pid ", p); sub(/,.*/, "", p)}
         print ($1 == "udp" ? "udp" : "listener") "\t" a[n] "\t" substr($5, 1, length($5) - length(a[n]) - 1) " " p}'

@@ -8,6 +8,11 @@ surroundings() { # of a host of a cluster: what can undo kprov's work though eve
             [ "$value" = 'mode: iptables' ] && iptables -w -t nat -S KUBE-SERVICES 2> /dev/null | grep -q '^-A' && say table 'iptables KUBE-SERVICES' -
         done < /var/lib/kube-proxy/config.yaml
     fi
+    for value in net/ipv4/ip_forward net/bridge/bridge-nf-call-iptables; do
+        [ -r /proc/sys/$value ] || continue
+        read -r state < /proc/sys/$value # fails, as the kernel gives a parameter in one read: its first digit is there
+        [ "$state" != 0 ] || say off $value -
+    done
     for path in /etc/kprov/cni/net.d/* /etc/cni/net.d/*; do [ -f "$path" ] && say cni "$path" -; done
     [ -r /etc/kprov/network.conf ] || return 0
     # What the kernel answers for the first pod of each peer: asked by the host itself, and by one of its pods.
