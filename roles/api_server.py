@@ -45,7 +45,7 @@ CREDENTIALS = {
     "admission.yaml": f"{KUBERNETES}/admission.yaml",
     "audit-policy.yaml": f"{KUBERNETES}/audit-policy.yaml",
 }
-_ISSUER = "service-account-issuer"
+_ISSUER, _AUDIENCES = "service-account-issuer", "api-audiences"
 _AUDIT_LOG = {"maxage": "30", "maxbackup": "10", "maxsize": "100"}
 _RECORD = components.KUBE_APISERVER
 _SERVING = _RECORD.leaf("kube-apiserver")
@@ -137,7 +137,7 @@ def _unit(ctx: Context) -> Unit:
         **_policy_flags(ctx.cluster.api),
     }
     at_start = {f"{FOLDER}/{file.name}" for file in ctx.cluster.api.files if file.at_start}
-    words = arguments(own, _more_issuers(own, ctx.host.extra_args.get("kube-apiserver", {})))
+    words = arguments(own, _beside_own(own, ctx.host.extra_args.get("kube-apiserver", {})))
     return Unit(
         name=_RECORD.unit,
         content=render(
@@ -160,12 +160,17 @@ def _unit(ctx: Context) -> Unit:
     )
 
 
-def _more_issuers(own: Mapping[str, Values], given: Mapping[str, Values]) -> Mapping[str, Values]:
-    """The user's flags, with kprov's issuer before theirs: it signs, and every token of every pod names it."""
-    if _ISSUER not in given:
-        return given
-    issuers = dict.fromkeys((*each(own[_ISSUER]), *each(given[_ISSUER])))
-    return {**given, _ISSUER: tuple(issuers)}
+def _beside_own(own: Mapping[str, Values], given: Mapping[str, Values]) -> Mapping[str, Values]:
+    """The user's flags, with kprov's issuer before theirs: it signs, and every token of every pod names it, as the one
+    it comes from and as the one it is for."""
+    issuers = each(own[_ISSUER])
+    beside: dict[str, Values] = {}
+    if _ISSUER in given:
+        beside[_ISSUER] = tuple(dict.fromkeys((*issuers, *each(given[_ISSUER]))))
+    if _AUDIENCES in given:  # without it, those of all issuers
+        others = (part.strip() for value in each(given[_AUDIENCES]) for part in value.split(","))
+        beside[_AUDIENCES] = ",".join(dict.fromkeys((*issuers, *others)))
+    return {**given, **beside}
 
 
 def _cluster_flags(ctx: Context) -> dict[str, str]:

@@ -119,3 +119,11 @@ def test_another_issuer_stands_after_kprovs_own() -> None:
     words = flags(desired("api_server", {"hosts": {"a": host}}), "kube-apiserver")
     issuers = [value for name, value in words if name == "service-account-issuer"]
     assert issuers == ["https://kubernetes.default.svc.cluster.local", "https://old"]
+
+
+def test_other_audiences_stand_after_that_of_every_pods_token() -> None:
+    """kube-apiserver refuses tokens that are for none of its audiences: with others alone, those of all pods that run."""
+    for given, others in (("https://api.example.org", "https://api.example.org"), ("a, b", "a,b")):
+        host = {"groups": ["control_plane"], "extra_args": {"kube-apiserver": {"api-audiences": given}}}
+        words = dict(flags(desired("api_server", {"hosts": {"a": host}}), "kube-apiserver"))
+        assert words["api-audiences"] == f"https://kubernetes.default.svc.cluster.local,{others}"
