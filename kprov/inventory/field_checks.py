@@ -84,8 +84,8 @@ def _kubelets(review: Review) -> None:
             what = "pods that start from now on ask these servers, and find no name of the cluster by its own DNS"
             review.caution((*at["clusterDNS"], "clusterDNS"), what)
         for one in kubelet_rules.broken(given):
-            path = (*at[one.path[0]], *one.path)
-            todo = did_you_mean(one.path[-1], one.known)
+            path = (*at[str(one.path[0])], *one.path)
+            todo = did_you_mean(str(one.path[-1]), one.known)
             review.fault(path, one.what, needed=one.needed, todo=todo, at_key=bool(one.known))
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kprov.addon.quantities import quantity
 from kprov.artifacts.options.values import QUANTITY
+from kprov.inventory.kubelet_values import Broken, refused
 from kprov.values.durations import go_seconds
 
 Settings = Mapping[str, Any]
@@ -66,18 +66,9 @@ _SHUTDOWN = ("shutdownGracePeriod", "shutdownGracePeriodCriticalPods")
 _SHARE = re.compile(r"([0-9]+(?:\.[0-9]*)?)%")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Broken:
-    """A rule that is broken. path: of a field that is written; known: what the last part of it may be."""
-
-    path: tuple[str, ...]
-    what: str
-    needed: str
-    known: tuple[str, ...] = ()
-
-
 def broken(given: Settings) -> Iterator[Broken]:
     """Yield what kubelet would refuse. given: all that the inventory says of one kubelet."""
+    yield from refused(given)
     out_of_range = list(_ranges(given))
     yield from out_of_range
     yield from _evictions(given)
@@ -202,6 +193,27 @@ _TOGETHER: tuple[_Rule, ...] = (
         "system-reserved cannot be enforced on no cgroup",
         "`systemReservedCgroup` beside it",
         lambda own: _enforces(own, "system-reserved", "systemReservedCgroup"),
+    ),
+    (
+        ("enforceNodeAllocatable",),
+        "nothing is to be enforced, and something",
+        "`[none]` alone, or without none",
+        lambda own: "none" in (own["enforceNodeAllocatable"] or ()) and len(own["enforceNodeAllocatable"]) > 1,
+    ),
+    (
+        ("systemCgroups",),
+        "a cgroup for the system, and no root of cgroups to leave",
+        "`cgroupRoot` beside it",
+        lambda own: bool(own.get("systemCgroups")) and not own.get("cgroupRoot"),
+    ),
+    (
+        ("preloadedImagesVerificationAllowlist",),
+        "a list of images that the policy does not read",
+        "`imagePullCredentialsVerificationPolicy: NeverVerifyAllowlistedImages`",
+        lambda own: (
+            bool(own.get("preloadedImagesVerificationAllowlist"))
+            and own.get("imagePullCredentialsVerificationPolicy") != "NeverVerifyAllowlistedImages"
+        ),
     ),
     (
         ("reservedSystemCPUs",),

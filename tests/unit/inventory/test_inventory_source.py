@@ -94,9 +94,9 @@ def test_swap_off_needs_no_quotes() -> None:
 def test_scalars_of_free_form_settings_keep_their_types() -> None:
     written = "maxPods: 1, oomScoreAdj: -2, memoryThrottlingFactor: 0.5, seccompDefault: true, resolvConf: null"
     host = loaded(
-        cluster(f"kubelet: {{{written}, volumePluginDir: text, clusterDNS: [x], staticPodPath: '1'}}")
+        cluster(f"kubelet: {{{written}, volumePluginDir: text, clusterDNS: [192.0.2.53], staticPodPath: '1'}}")
     ).cluster.hosts[0]
-    assert list(host.kubelet.values()) == [1, -2, 0.5, True, None, "text", ["x"], "1"]
+    assert list(host.kubelet.values()) == [1, -2, 0.5, True, None, "text", ["192.0.2.53"], "1"]
 
 
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
