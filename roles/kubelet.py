@@ -25,11 +25,12 @@ from kprov.values.context import Context
 from kprov.values.durations import go_seconds
 from kprov.values.model import Facts
 from kprov.values.paths import BIN, KUBELET_CONFIG
-from kprov.values.resources import Directory, File, Gate, Resource, Unit
+from kprov.values.resources import FILE, Directory, File, Gate, Resource, Unit
 from kprov.values.runtimes import RUNTIMES
 
 KUBECONFIG = f"{KUBERNETES}/kubelet.conf"
 CONFIG = KUBELET_CONFIG
+JUDGE = f"{BIN}/kprov-judge-kubelet"
 _RECORD = components.KUBELET
 UNIT = _RECORD.unit
 HEALTHY = Gate(kind="http", argument=_RECORD.health.argument, deadline=120)
@@ -46,11 +47,19 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield ca_file(ctx)
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
     config = laid_over(_config(ctx), ctx.host.kubelet)
-    yield File(path=CONFIG, content=dump(config), mode=0o600)
+    yield from _judge(ctx)
+    yield File(path=CONFIG, content=dump(config), mode=0o600, check=(JUDGE, FILE) if ctx.host.kubelet else ())
     yield from _shutdown_delay(config)
     yield from certificates(ctx, _RECORD)
     yield program(ctx, "kubelet")
     yield _unit(ctx)
+
+
+def _judge(ctx: Context) -> Iterable[File]:
+    """What asks kubelet about settings of the inventory before they get their place."""
+    if ctx.host.kubelet:
+        content = render(ctx.cluster.templates_dir, "kubelet/kprov-judge-kubelet.sh.j2", bin=BIN)
+        yield File(path=JUDGE, content=content, mode=0o755)
 
 
 def _shutdown_delay(config: Mapping[str, Any]) -> Iterable[File]:

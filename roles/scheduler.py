@@ -24,7 +24,7 @@ from kprov.roles.templating import render
 from kprov.values import components
 from kprov.values.context import Context
 from kprov.values.paths import BIN
-from kprov.values.resources import File, Gate, Resource, Unit, User
+from kprov.values.resources import FILE, File, Gate, Resource, Unit, User
 
 USER = "kube-scheduler"
 _RECORD = components.KUBE_SCHEDULER
@@ -32,6 +32,7 @@ PORT = _RECORD.port("https")
 FOLDER = f"{KUBERNETES}/{USER}"
 KUBECONFIG = f"{KUBERNETES}/scheduler.conf"
 CONFIG = f"{KUBERNETES}/scheduler-config.yaml"
+JUDGE = f"{BIN}/kprov-judge-scheduler"
 CREDENTIALS = {"kubeconfig": KUBECONFIG, "config.yaml": CONFIG}
 _CLIENT, _SERVING = _RECORD.leaf("kube-scheduler"), _RECORD.leaf("kube-scheduler-serving")
 
@@ -45,10 +46,22 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield ca_file(ctx)
     yield File(path=FRONT_PROXY_CA, content=ctx.trust.bundle["front-proxy"])
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
-    yield File(path=CONFIG, content=dump(laid_over(_config(), ctx.host.kube_scheduler)), mode=0o600)
+    yield from _configuration(ctx)
     yield from certificates(ctx, _RECORD, owner=USER)
     yield from (program(ctx, name) for name in (USER, "kubectl"))
     yield _unit(ctx)
+
+
+def _configuration(ctx: Context) -> Iterable[File]:
+    """With settings of the inventory in it, and then with what asks kube-scheduler about them before."""
+    content = dump(laid_over(_config(), ctx.host.kube_scheduler))
+    if ctx.host.kube_scheduler:
+        kubeconfig = credential(USER, "kubeconfig")
+        name = "scheduler/kprov-judge-scheduler.sh.j2"
+        yield File(
+            path=JUDGE, content=render(ctx.cluster.templates_dir, name, bin=BIN, kubeconfig=kubeconfig), mode=0o755
+        )
+    yield File(path=CONFIG, content=content, mode=0o600, check=(JUDGE, FILE) if ctx.host.kube_scheduler else ())
 
 
 def _config() -> dict[str, Any]:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 import soft_token
+from built_programs import program
 from own_cas import Made, make
 from pki_cases import leaf
 
-from kprov.artifacts.cache import Cache, default_root
 from kprov.pki.authority import CertificateAuthority, IssuedCertificate
 from kprov.pki.kubeconfig import embedded
 from kprov.state.credential import trusting
@@ -50,15 +50,6 @@ ETCD = leaf(
     ip_addresses=("127.0.0.1",),
 )
 PATIENCE = 120.0  # seconds for a program to answer
-
-
-def program(name: str) -> str:
-    found = [
-        path for path, record in Cache(default_root()).records((name,)) if record.version.startswith(("1.37", "3.7"))
-    ]
-    if not found:
-        pytest.skip(f"{name} has not been built on this computer")
-    return str(found[0] / name)
 
 
 @pytest.fixture(scope="module")

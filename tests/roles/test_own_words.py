@@ -114,6 +114,29 @@ def test_the_program_that_reads_a_file_is_asked(role: str, path: str, program: s
     assert FILE in found[path].check
 
 
+@pytest.mark.parametrize(
+    ("role", "key", "path", "judge"),
+    [
+        ("kubelet", "kubelet", "/var/lib/kubelet/config.yaml", "/opt/kprov/bin/kprov-judge-kubelet"),
+        (
+            "scheduler",
+            "kube_scheduler",
+            "/etc/kubernetes/scheduler-config.yaml",
+            "/opt/kprov/bin/kprov-judge-scheduler",
+        ),
+    ],
+)
+def test_settings_of_an_inventory_are_judged_and_kprovs_own_are_not(role: str, key: str, path: str, judge: str) -> None:
+    own = {item.path: item for item in desired(role) if isinstance(item, File)}
+    assert judge not in own
+    assert own[path].check == ()
+    host = {"groups": ["control_plane", "worker"], key: {"parallelism": 8}}
+    given = {item.path: item for item in desired(role, {"hosts": {"a": host}}) if isinstance(item, File)}
+    assert given[path].check == (judge, FILE)
+    assert given[judge].mode == 0o755
+    assert list(given).index(judge) < list(given).index(path)
+
+
 def test_another_issuer_stands_after_kprovs_own() -> None:
     host = {"groups": ["control_plane"], "extra_args": {"kube-apiserver": {"service-account-issuer": ("https://old",)}}}
     words = flags(desired("api_server", {"hosts": {"a": host}}), "kube-apiserver")

@@ -86,7 +86,8 @@ PROPER = [
     "kubelet: {memorySwap: {swapBehavior: LimitedSwap}, containerLogMaxSize: 50Mi, clusterDNS: [10.96.0.10, 'fd00::a']}",
     "kubelet: {allowedUnsafeSysctls: [net.core.somaxconn, 'net.*', 'kernel.shm*', kernel.sem, fs.mqueue.msg_max]}",
     "kubelet: {crashLoopBackOff: {maxContainerRestartPeriod: 5m}, cpuCFSQuotaPeriod: 50ms, nodeStatusUpdateFrequency: 0s}",
-    "kubelet: {cpuManagerPolicy: static, cpuManagerPolicyOptions: {full-pcpus-only: 'true'}, systemCgroups: /s, cgroupRoot: /}",
+    "kubelet: {cpuManagerPolicy: static, cpuManagerPolicyOptions: {full-pcpus-only: 'true'}}",
+    "kubelet: {systemCgroups: /s, cgroupRoot: /}",
     "kubelet: {userNamespaces: {idsPerPod: 131072}, tracing: {samplingRatePerMillion: 100}}",
 ]
 
