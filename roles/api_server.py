@@ -80,7 +80,7 @@ def _files(ctx: Context) -> Iterable[File]:
 def _policies(ctx: Context) -> Iterable[File]:
     """What is given, and kprov's own: kubeconfigs before the files that name them."""
     api = ctx.cluster.api
-    if api.authentication or api.authorizers or api.audit.policy:
+    if api.authentication or api.authorizers or api.audit.policy or ctx.host.extra_args.get(USER):
         yield File(
             path=JUDGE,
             content=render(
@@ -137,7 +137,8 @@ def _unit(ctx: Context) -> Unit:
         **_policy_flags(ctx.cluster.api),
     }
     at_start = {f"{FOLDER}/{file.name}" for file in ctx.cluster.api.files if file.at_start}
-    words = arguments(own, _beside_own(own, ctx.host.extra_args.get("kube-apiserver", {})))
+    given = _beside_own(own, ctx.host.extra_args.get(USER, {}))
+    words = arguments(own, given)
     return Unit(
         name=_RECORD.unit,
         content=render(
@@ -155,7 +156,7 @@ def _unit(ctx: Context) -> Unit:
         ),
         reloads=_RECORD.read_again
         | {ENCRYPTION, AUTHENTICATION, *((AUTHORIZATION,) if ctx.cluster.api.authorizers else ())},
-        check=parsing(f"{BIN}/{USER}", words),
+        check=(JUDGE, "flags", *arguments({}, given)) if given else parsing(f"{BIN}/{USER}", words),
         gates=(Gate(kind="command", argument=raw_query("/readyz", API_PORT, _KUBELET_CLIENT), deadline=120),),
     )
 

@@ -34,6 +34,7 @@ _RECORD = components.KUBE_CONTROLLER_MANAGER
 PORT = _RECORD.port("https")
 FOLDER = f"{KUBERNETES}/{USER}"
 KUBECONFIG = f"{KUBERNETES}/controller-manager.conf"
+JUDGE = f"{BIN}/kprov-judge-controller-manager"
 VOLUME_PLUGINS = f"{FOLDER}/volume-plugins"  # looked into at start; the default is a folder of the distribution's
 CREDENTIALS = {"kubeconfig": KUBECONFIG, "sa.key": SERVICE_ACCOUNT_KEY}
 _CLIENT, _SERVING = _RECORD.leaf("kube-controller-manager"), _RECORD.leaf("kube-controller-manager-serving")
@@ -54,13 +55,17 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield File(path=FRONT_PROXY_CA, content=ctx.trust.bundle["front-proxy"])
     yield service_account_key(ctx)
     yield File(path=KUBECONFIG, content=kubeconfig.encode(), mode=0o600)
+    if ctx.host.extra_args.get(USER):
+        content = render(ctx.cluster.templates_dir, "controller_manager/kprov-judge-controller-manager.sh.j2", bin=BIN)
+        yield File(path=JUDGE, content=content, mode=0o755)
     yield from certificates(ctx, _RECORD, owner=USER)
     yield from (program(ctx, name) for name in (USER, "kubectl"))
     yield _unit(ctx)
 
 
 def _unit(ctx: Context) -> Unit:
-    words = arguments(_flags(ctx), ctx.host.extra_args.get("kube-controller-manager", {}))
+    given = ctx.host.extra_args.get(USER, {})
+    words = arguments(_flags(ctx), given)
     return Unit(
         name=_RECORD.unit,
         content=render(
@@ -73,7 +78,7 @@ def _unit(ctx: Context) -> Unit:
         ),
         reads=frozenset({f"{BIN}/{USER}", CA, root_ca(ctx), FRONT_PROXY_CA, *CREDENTIALS.values()}),
         reloads=_RECORD.read_again,
-        check=parsing(f"{BIN}/{USER}", words),
+        check=(JUDGE, *arguments({}, given)) if given else parsing(f"{BIN}/{USER}", words),
         gates=(Gate(kind="command", argument=raw_query("/healthz", PORT, _CLIENT)),),
     )
 

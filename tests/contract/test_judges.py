@@ -1,4 +1,4 @@
-"""What real kubelets and schedulers think of a configuration, asked by kprov's own scripts before it gets its place."""
+"""What real components think of settings and flags of an inventory, asked by kprov's own scripts before it gets its place."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from built_programs import program
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kprov.roles.templating import render
 
@@ -40,7 +42,11 @@ def judged(folder: Path, name: str, settings: dict[str, Any]) -> subprocess.Comp
         lines.append(f"clientConnection:\n  kubeconfig: {KUBECONFIG}\n")
     file.write_text("".join(lines))
     file.chmod(0o600)
-    return subprocess.run(["sh", str(script), str(file)], capture_output=True, text=True, timeout=60)
+    return asked(script, str(file))
+
+
+def asked(script: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["sh", str(script), *words], capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -93,3 +99,61 @@ def test_what_the_scheduler_refuses_is_told_in_its_own_words(
 def test_what_the_scheduler_takes_gets_its_place(tmp_path: Path) -> None:
     done = judged(tmp_path, "kube-scheduler", SCHEDULER | {"parallelism": 8, "profiles": [{"schedulerName": "mine"}]})
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def api_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The script, with a key that is nobody's."""
+    folder = tmp_path_factory.mktemp("api")
+    (folder / "kube-apiserver").symlink_to(program("kube-apiserver"))
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    (folder / "key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+        )
+    )
+    public = key.public_key()
+    (folder / "public").write_bytes(
+        public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    values = {"bin": folder, "key": folder / "key", "public": folder / "public", "issuer": "https://issuer.example.org"}
+    script = folder / "judge"
+    script.write_bytes(render(None, "api_server/kprov-judge-api-config.sh.j2", **values))
+    return script
+
+
+@pytest.mark.parametrize(
+    ("flag", "why"),
+    [
+        ("--goaway-chance=2", "can not be less than 0 or greater than 0.02"),
+        ("--service-account-max-token-expiration=1m", "must be between 1 hour"),
+        ("--tracing-config-file=/nowhere", "open /nowhere: no such file"),
+        ("--cors-allowed-origins=(", "invalid regular expression"),
+        ("--no-such-flag=1", "unknown flag: --no-such-flag"),
+        ("--max-requests-inflight=many", "invalid argument"),
+    ],
+)
+def test_what_the_api_server_refuses_of_flags_is_told_in_its_own_words(api_server: Path, flag: str, why: str) -> None:
+    done = asked(api_server, "flags", "--v=2", flag)
+    assert done.returncode == 1
+    assert why in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_flags_that_the_api_server_takes_pass(api_server: Path) -> None:
+    done = asked(api_server, "flags", "--v=2", "--event-ttl=2h", "--service-account-issuer=https://old.example.org")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("flag", "why"),
+    [("--controllers=*,foo", '"foo" is not in the list of known controllers'), ("--nope=1", "unknown flag: --nope")],
+)
+def test_what_the_controller_manager_refuses_of_flags(tmp_path: Path, flag: str, why: str) -> None:
+    (tmp_path / "kube-controller-manager").symlink_to(program("kube-controller-manager"))
+    script = tmp_path / "judge"
+    script.write_bytes(render(None, "controller_manager/kprov-judge-controller-manager.sh.j2", bin=tmp_path))
+    done = asked(script, "--v=2", flag)
+    assert (done.returncode, done.stderr) == (1, f"Error: {why}\n")
+    taken = asked(script, "--v=2", "--controllers=*,-ttl-controller")
+    assert (taken.returncode, taken.stderr) == (0, "")

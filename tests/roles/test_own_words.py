@@ -70,7 +70,23 @@ def flags(resources: Iterable[Resource], component: str) -> list[tuple[str, str]
     (unit,) = [item for item in resources if isinstance(item, Unit) and item.name == f"{component}.service"]
     assert unit.check[0] == f"/opt/kprov/bin/{component}"
     assert unit.check[-1] == "--version"
-    return [(name.removeprefix("--"), value) for name, _, value in (word.partition("=") for word in unit.check[1:-1])]
+    return pairs(unit.check[1:-1])
+
+
+def pairs(words: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name.removeprefix("--"), value) for name, _, value in (word.partition("=") for word in words)]
+
+
+def judged_flags(role: str, component: str, given: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Flags of the inventory, as the component is asked about them: those that the unit has."""
+    host = {"groups": ["control_plane"], "extra_args": {component: given}}
+    resources = desired(role, {"hosts": {"a": host}})
+    (unit,) = [item for item in resources if isinstance(item, Unit) and item.name == f"{component}.service"]
+    judge, *words = unit.check
+    assert judge in {item.path for item in resources if isinstance(item, File)}
+    words = [word for word in words if word.startswith("--")]
+    assert all(word in unit.content.decode() for word in words)
+    return pairs(words)
 
 
 @pytest.mark.parametrize("component", ROLES)
@@ -138,8 +154,7 @@ def test_settings_of_an_inventory_are_judged_and_kprovs_own_are_not(role: str, k
 
 
 def test_another_issuer_stands_after_kprovs_own() -> None:
-    host = {"groups": ["control_plane"], "extra_args": {"kube-apiserver": {"service-account-issuer": ("https://old",)}}}
-    words = flags(desired("api_server", {"hosts": {"a": host}}), "kube-apiserver")
+    words = judged_flags("api_server", "kube-apiserver", {"service-account-issuer": ("https://old",)})
     issuers = [value for name, value in words if name == "service-account-issuer"]
     assert issuers == ["https://kubernetes.default.svc.cluster.local", "https://old"]
 
@@ -147,6 +162,9 @@ def test_another_issuer_stands_after_kprovs_own() -> None:
 def test_other_audiences_stand_after_that_of_every_pods_token() -> None:
     """kube-apiserver refuses tokens that are for none of its audiences: with others alone, those of all pods that run."""
     for given, others in (("https://api.example.org", "https://api.example.org"), ("a, b", "a,b")):
-        host = {"groups": ["control_plane"], "extra_args": {"kube-apiserver": {"api-audiences": given}}}
-        words = dict(flags(desired("api_server", {"hosts": {"a": host}}), "kube-apiserver"))
+        words = dict(judged_flags("api_server", "kube-apiserver", {"api-audiences": given}))
         assert words["api-audiences"] == f"https://kubernetes.default.svc.cluster.local,{others}"
+
+
+def test_flags_of_the_controller_manager_are_judged() -> None:
+    assert judged_flags("controller_manager", "kube-controller-manager", {"v": "2"}) == [("v", "2")]
