@@ -19,6 +19,7 @@ from kprov.values.paths import BIN
 from kprov.values.resources import Directory, File, Gate, Resource, Unit, User
 
 DATA = "/var/lib/etcd"
+JUDGE = f"{BIN}/kprov-judge-etcd"
 PKI = "/etc/etcd/pki"
 QUOTA_BYTES = 8 << 30  # that the database may take where the inventory says nothing
 JOIN_FILE = "/etc/etcd/join.env"  # ETCD_JOIN=--initial-cluster=… --initial-cluster-state=… --initial-cluster-token=…
@@ -56,11 +57,15 @@ def resources(ctx: Context) -> Iterable[Resource]:
     yield File(path=f"{PKI}/ca.crt", content=ctx.trust.bundle["etcd"], owner="etcd", group="etcd")
     yield from leaves
     yield from (program(ctx, name) for name in ("etcd", "etcdctl", "etcdutl"))
+    if ctx.host.extra_args.get("etcd"):
+        content = render(ctx.cluster.templates_dir, "etcd/kprov-judge-etcd.sh.j2", bin=BIN)
+        yield File(path=JUDGE, content=content, mode=0o755)
     yield _unit(ctx)
 
 
 def _unit(ctx: Context) -> Unit:
-    words = arguments(_flags(ctx), ctx.host.extra_args.get("etcd", {}))
+    given = ctx.host.extra_args.get("etcd", {})
+    words = arguments(_flags(ctx), given)
     return Unit(
         name=_RECORD.unit,
         content=render(
@@ -73,7 +78,7 @@ def _unit(ctx: Context) -> Unit:
         ),
         reads=frozenset({f"{BIN}/etcd", f"{PKI}/ca.crt"}),
         reloads=_RECORD.read_again,
-        check=parsing(f"{BIN}/etcd", words),
+        check=(JUDGE, *arguments({}, given)) if given else parsing(f"{BIN}/etcd", words),
         gates=(
             Gate(
                 kind="command",

@@ -157,3 +157,41 @@ def test_what_the_controller_manager_refuses_of_flags(tmp_path: Path, flag: str,
     assert (done.returncode, done.stderr) == (1, f"Error: {why}\n")
     taken = asked(script, "--v=2", "--controllers=*,-ttl-controller")
     assert (taken.returncode, taken.stderr) == (0, "")
+
+
+ETCD = [
+    (("--auto-compaction-mode=periodic", "--auto-compaction-retention=abc"), "invalid duration"),
+    (("--auth-token=jwt,foo",), "invalid auth options"),
+    (("--log-outputs=/nowhere/x",), "failed to verify flags: open sink"),
+    (("--corrupt-check-time=1",), "invalid value"),
+    (("--nope=1",), "flag provided but not defined: -nope"),
+    (("--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"), "min version (TLS1.3) is greater"),
+]
+
+
+@pytest.mark.parametrize(("flags", "why"), ETCD)
+def test_what_etcd_refuses_of_flags_is_told_in_its_own_words(tmp_path: Path, flags: tuple[str, ...], why: str) -> None:
+    done = asked(etcd(tmp_path), *flags)
+    assert done.returncode == 1
+    assert why in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_flags_that_etcd_serves_with_pass_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    script = etcd(tmp_path)
+    own = subprocess.run(
+        ["sh", str(script), "--max-txn-ops=256", "--log-level=error"],
+        env={**os.environ, "TMPDIR": str(tmp_path), "ETCD_INITIAL_CLUSTER": "x"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (own.returncode, own.stderr) == (0, "")
+    assert {path.name for path in tmp_path.iterdir()} == {"etcd", "judge"}
+
+
+def etcd(folder: Path) -> Path:
+    (folder / "etcd").symlink_to(program("etcd"))
+    script = folder / "judge"
+    script.write_bytes(render(None, "etcd/kprov-judge-etcd.sh.j2", bin=folder))
+    return script

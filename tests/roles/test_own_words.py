@@ -79,7 +79,7 @@ def pairs(words: Iterable[str]) -> list[tuple[str, str]]:
 
 def judged_flags(role: str, component: str, given: Mapping[str, object]) -> list[tuple[str, str]]:
     """Flags of the inventory, as the component is asked about them: those that the unit has."""
-    host = {"groups": ["control_plane"], "extra_args": {component: given}}
+    host = {"groups": ["etcd", "control_plane"], "extra_args": {component: given}}
     resources = desired(role, {"hosts": {"a": host}})
     (unit,) = [item for item in resources if isinstance(item, Unit) and item.name == f"{component}.service"]
     judge, *words = unit.check
@@ -166,5 +166,6 @@ def test_other_audiences_stand_after_that_of_every_pods_token() -> None:
         assert words["api-audiences"] == f"https://kubernetes.default.svc.cluster.local,{others}"
 
 
-def test_flags_of_the_controller_manager_are_judged() -> None:
-    assert judged_flags("controller_manager", "kube-controller-manager", {"v": "2"}) == [("v", "2")]
+@pytest.mark.parametrize("component", ["kube-controller-manager", "etcd"])
+def test_flags_of_an_inventory_are_judged(component: str) -> None:
+    assert judged_flags(ROLES[component], component, {"log-level": "warn"}) == [("log-level", "warn")]
