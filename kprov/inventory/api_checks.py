@@ -30,6 +30,9 @@ _POLICY = "v1.Policy"
 _POSITIVE = ("batch-buffer-size", "batch-max-size", "batch-throttle-qps", "batch-throttle-burst", "initial-backoff")
 _CONFIGURED = {"ImagePolicyWebhook": "imagePolicy"}  # plugins that do not start without this
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_PULLED = (
+    "every start of a pod asks a registry: images that kprov brings to hosts that reach none would not start again"
+)
 _NEEDED = {
     "NodeRestriction": "without it, a kubelet may change other nodes and their pods",
     "ServiceAccount": "without it, pods have no tokens, and kprov's add-ons reach nothing",
@@ -222,6 +225,10 @@ def _admission(review: Review, types: Types | None, version: str) -> None:
             elif key == "enable" and name in _CONFIGURED and name not in keys.plugins:
                 todo = f"write `plugins: {{{name}: {{{_CONFIGURED[name]}: …}}}}` beside it"
                 review.fault(here, "the API server does not start without its configuration", needed="one", todo=todo)
+            elif key == "enable" and name == "AlwaysPullImages":
+                review.caution(
+                    here, _PULLED, "leave it if every host reaches the registries, or a mirror that has all images"
+                )
             elif key == "disable" and name in _NEEDED:
                 review.fault(here, f"{name} would be switched off: {_NEEDED[name]}", todo="remove it")
             elif key == "disable" and name in keys.enable:

@@ -31,7 +31,7 @@ from kprov.plan.desired import Desired
 from kprov.plan.etcd import Seed
 from kprov.plan.questions import first_questions, further_questions, other_askers, with_objects
 from kprov.plan.quorum import refuse_lost_quorum
-from kprov.preflight import firewall, immutable, places
+from kprov.preflight import firewall, immutable, places, pulls
 from kprov.roles.api_server import ENCRYPTION
 from kprov.run.backup import take_first
 from kprov.run.own_authorities import refuse_other_authorities
@@ -179,6 +179,7 @@ def _plan(
     problems = (
         *places.check(cluster, desired, observations, options.limit),
         *firewall.check(cluster, observations, options.limit),
+        *preflight.placed(pulls.check(cluster, inputs.artifacts.values()), workspace.places),
     )
     preflight.raise_for(problems)
     plan = plan_cluster(inputs, observations, None if again else desired)
