@@ -27,6 +27,20 @@ _ELECTION = {
     "leader-elect-retry-period": ("retryPeriod", 2.0),
 }
 _JITTER = 1.2
+# Controllers without which Services find no pods, pods have no token or CA, or add-ons do not come; older names too.
+_NEEDED = frozenset(
+    f"{name}{end}"
+    for name in ("endpointslice", "serviceaccount", "deployment", "replicaset", "daemonset", "namespace")
+    for end in ("", "-controller")
+) | {
+    *(
+        "root-ca-cert-publisher",
+        "root-ca-certificate-publisher-controller",
+        "nodelifecycle",
+        "node-lifecycle-controller",
+    ),
+    *("garbagecollector", "garbage-collector-controller"),
+}
 _DOORS: tuple[tuple[tuple[str, ...], Any, str], ...] = (
     (("authentication", "anonymous", "enabled"), True, "whoever reaches port 10250 is asked for no name"),
     (("authorization", "mode"), "AlwaysAllow", "whoever kubelet knows may run programs in every pod of the node"),
@@ -47,6 +61,7 @@ def check(review: Review) -> None:
         _controllers(review, path, flags)
     for path, flags in _flags(review, "kube-apiserver"):
         _node_ports(review, path, flags)
+        _address_types(review, path, flags)
     for where, variables in variables_of(review):
         _scheduler(review, (*where, "kube_scheduler"), variables.kube_scheduler)
         _doors(review, (*where, "kubelet"), variables.kubelet)
@@ -117,6 +132,12 @@ def _controllers(review: Review, path: Path, flags: Mapping[str, Any]) -> None:
             "all controllers that are not named would be off: no Service would find its pods, no node would be watched",
             needed="'*' among them, and what is to be off behind a '-'",
         )
+    for name in sorted(word[1:] for word in words if word.startswith("-") and word[1:] in _NEEDED):
+        review.fault(
+            (*path, "controllers"),
+            f"{name} would be off, and a cluster does not live without it",
+            needed="controllers behind a '-' that nothing of the cluster's own needs",
+        )
 
 
 def _node_ports(review: Review, path: Path, flags: Mapping[str, Any]) -> None:
@@ -132,6 +153,19 @@ def _node_ports(review: Review, path: Path, flags: Mapping[str, Any]) -> None:
     elif first < 11000 and last >= 22:
         what = "Services may take ports of the nodes' own programs, such as 22, 2379, 6443 and 10250"
         review.caution(at, what, "write a range above 11000")
+
+
+def _address_types(review: Review, path: Path, flags: Mapping[str, Any]) -> None:
+    """By which of a node's addresses an API server asks its kubelet; no Node has others than its cloud gives it."""
+    name = "kubelet-preferred-address-types"
+    words = parts(flags[name]) if name in flags else ["InternalIP"]
+    cloud = review.inventory.cluster.cloud is not None
+    if not {"InternalIP", "Hostname"} & set(words) and not cloud:
+        review.fault(
+            (*path, name),
+            "API servers would not find the kubelets: logs, exec, port-forward and metrics would end",
+            needed="InternalIP among them, the address that kprov's Nodes have",
+        )
 
 
 def _scheduler(review: Review, path: Path, given: Mapping[str, Any]) -> None:

@@ -25,6 +25,7 @@ _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){1,2}\Z")
 _KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 FlagText = str | tuple[str, ...]  # of a list, each value
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_OWN_TAINTS = frozenset({"node.kubernetes.io", "node.cloudprovider.kubernetes.io"})
 _KUBELET_LABELS = frozenset({"kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch"})
 
 
@@ -260,6 +261,12 @@ def taint(value: Any) -> Taint:
     for known in _EFFECTS:
         if effect == known:
             key, _, worth = rest.partition("=")
+            if key.rpartition("/")[0] in _OWN_TAINTS:
+                raise refuse(
+                    "a taint that Kubernetes itself puts on nodes and takes away, by what becomes of them",
+                    "a key of your own, such as dedicated",
+                    "to keep pods off a node for a while: `kubectl cordon NODE`",
+                )
             return Taint(key=qualified_key(key), value=label_value(worth), effect=known)  # type: ignore[arg-type]
     fit = [known for known in _EFFECTS if known.lower() == effect.lower()]
     raise refuse("a taint with an unknown effect", form, f"write '{rest}:{fit[0]}'" if fit else "")

@@ -154,8 +154,8 @@ class HostVariables(Keys):
         json_schema_extra=restarts(
             "the component",
             note="flags that say where data is are fixed (etcd: wal-dir, force-new-cluster; "
-            "kube-apiserver: etcd-prefix; kubelet: root-dir; containerd: root, state): take the host out with "
-            "`kprov down --limit HOST`, then `kprov up`",
+            "kube-apiserver: etcd-prefix, etcd-servers-overrides; kubelet: root-dir; containerd: root, state): "
+            "take the host out with `kprov down --limit HOST`, then `kprov up`",
         ),
     )
 

@@ -13,7 +13,7 @@ from kprov.values.model import Component, Host
 # Flags that say where data is or what of it counts: another value leaves it behind.
 FIXED_FLAGS: Mapping[Component, tuple[str, ...]] = {
     "etcd": ("wal-dir", "force-new-cluster"),
-    "kube-apiserver": ("etcd-prefix",),
+    "kube-apiserver": ("etcd-prefix", "etcd-servers-overrides"),
     "kubelet": ("root-dir",),
     "containerd": ("root", "state"),
 }

@@ -29,6 +29,18 @@ FAULTS = [
         "would be off",
         "'*' among them",
     ),
+    (
+        "extra_args: {kube-controller-manager: {controllers: '*,-endpointslice-controller'}}",
+        "'*",
+        "endpointslice-controller would be off",
+        "nothing of the cluster's own",
+    ),
+    (
+        "extra_args: {kube-apiserver: {kubelet-preferred-address-types: ExternalIP}}",
+        "ExternalIP",
+        "would not find the kubelets",
+        "InternalIP among them",
+    ),
     ("extra_args: {kube-apiserver: {service-node-port-range: 32767-30000}}", "32767", "no range", "30000-32767"),
     ("extra_args: {kube-apiserver: {service-node-port-range: 30000-70000}}", "30000", "no range", "65535"),
     ("extra_args: {kube-apiserver: {service-node-port-range: many}}", "many", "no range", "30000-32767"),
@@ -48,6 +60,8 @@ def test_what_a_cluster_does_not_live_with_is_refused(line: str, pointed: str, w
 @pytest.mark.parametrize(
     "line",
     [
+        "extra_args: {kube-apiserver: {kubelet-preferred-address-types: 'Hostname,ExternalIP'}}",
+        "extra_args: {kube-controller-manager: {controllers: '*,-ttl-controller'}}",
         "extra_args: {kube-controller-manager: {node-monitor-grace-period: 20s}}",
         "kubelet: {nodeLeaseDurationSeconds: 100}",
         "extra_args: {kube-scheduler: {leader-elect-lease-duration: 30s, leader-elect-renew-deadline: 20s}}",
