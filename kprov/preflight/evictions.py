@@ -7,16 +7,19 @@ health gate sees it: kubelet itself is well. What is kprov's own is judged in `d
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from kprov.addon.quantities import quantity, share_or_amount
 from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
 from kprov.roles.reservations import kube_reserved, system_reserved
+from kprov.values.cpu_lists import cpus_in
 from kprov.values.model import Facts, Host
 from kprov.values.runtimes import RUNTIMES
 
 _MIB = 2**20
+_EVICTION = "200Mi"  # of kprov's configuration (roles/kubelet.py)
 # Where a signal is measured: https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/
 _MEMORY, _DISK, _IMAGES = "memory.available", "nodefs.available", "imagefs.available"
 
@@ -26,6 +29,8 @@ def check(host: Host, seen: Observation) -> Iterable[Problem]:
         return
     yield from _thresholds(host, seen.facts)
     yield from _reservations(host, seen.facts)
+    yield from _cpus(host, seen.facts)
+    yield from _numa_memory(host, seen.facts)
 
 
 def _thresholds(host: Host, facts: Facts) -> Iterable[Problem]:
@@ -66,6 +71,50 @@ def _reservations(host: Host, facts: Facts) -> Iterable[Problem]:
                 todo="write smaller amounts in `kubelet: {kubeReserved: …, systemReserved: …}`, or leave them to kprov",
                 ignorable=False,
             )
+
+
+def _cpus(host: Host, facts: Facts) -> Iterable[Problem]:
+    """Kubelet passes over a list with a CPU that there is not: nothing would be kept, and nobody told."""
+    written = str(host.kubelet.get("reservedSystemCPUs") or "")
+    reserved = cpus_in(written)
+    if facts.cpus and reserved and (max(reserved) >= facts.cpus or len(reserved) >= facts.cpus):
+        yield Problem(
+            name="ReservedCpus",
+            host=host.name,
+            what="reservedSystemCPUs names CPUs that this host does not have"
+            if max(reserved) >= facts.cpus
+            else "reservedSystemCPUs leaves pods no CPU",
+            found=f"{written}, and CPUs 0 to {facts.cpus - 1}",
+            needed="some of the host's CPUs, and not all",
+            todo=f"write `kubelet: {{reservedSystemCPUs: …}}` at hosts of each kind, or at {host.name}",
+        )
+
+
+def _numa_memory(host: Host, facts: Facts) -> Iterable[Problem]:
+    """Kubelet starts only when what is kept on NUMA nodes is, in all, what is kept of the node."""
+    rows = host.kubelet.get("reservedMemory")
+    if host.kubelet.get("memoryManagerPolicy") != "Static" or not isinstance(rows, list | tuple):
+        return
+    tables = (row.get("limits") for row in rows if isinstance(row, Mapping))
+    amounts = [quantity(table.get("memory", 0)) or 0 for table in tables if isinstance(table, Mapping)]
+    kube = kube_reserved(facts.cpus, facts.memory) | dict(_given(host, "kubeReserved"))
+    system = system_reserved(facts.memory, host.groups) | dict(_given(host, "systemReserved"))
+    threshold = share_or_amount(_given(host, "evictionHard").get(_MEMORY, _EVICTION), facts.memory) or 0
+    kept = sum((quantity(reserved.get("memory", 0)) or 0 for reserved in (kube, system)), threshold)
+    if facts.memory and sum(amounts) != kept:
+        yield Problem(
+            name="ReservedMemory",
+            host=host.name,
+            what="reservedMemory is not what the node keeps in all, and kubelet would not start",
+            found=f"{_mebibytes(sum(amounts))} on NUMA nodes",
+            needed=f"{_mebibytes(kept)}: kubeReserved {kube.get('memory', 0)}, systemReserved {system.get('memory', 0)} and "
+            f"evictionHard {_given(host, 'evictionHard').get(_MEMORY, _EVICTION)}",
+            todo=f"write limits of memory that are {_mebibytes(kept)} together under `reservedMemory` at {host.name}",
+        )
+
+
+def _mebibytes(amount: Decimal | int) -> str:
+    return f"{(Decimal(amount) / _MIB).normalize():f}Mi"
 
 
 def _given(host: Host, name: str) -> Mapping[str, Any]:

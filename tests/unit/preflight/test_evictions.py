@@ -72,3 +72,27 @@ def test_reservations_that_leave_nothing_are_refused(kubelet: dict[str, Any], to
 def test_reservations_that_leave_something_pass() -> None:
     assert not found({"systemReserved": {"memory": "2Gi", "cpu": "1"}, "kubeReserved": {"cpu": "500m"}})
     assert not found({})
+
+
+@pytest.mark.parametrize(
+    ("written", "what"), [("0-4", "does not have"), ("9", "does not have"), ("0-3", "leaves pods no CPU")]
+)
+def test_cpus_that_a_host_has_not_or_not_beside_are_refused(written: str, what: str) -> None:
+    (problem,) = found({"reservedSystemCPUs": written})
+    assert (problem.name, problem.found) == ("ReservedCpus", f"{written}, and CPUs 0 to 3")
+    assert what in problem.what
+    assert not found({"reservedSystemCPUs": "0,3"})
+
+
+def test_memory_of_numa_nodes_must_be_what_the_node_keeps() -> None:
+    def manager(*amounts: str) -> dict[str, Any]:
+        rows = [{"numaNode": number, "limits": {"memory": amount}} for number, amount in enumerate(amounts)]
+        kept = {"kubeReserved": {"memory": "1Gi"}, "systemReserved": {"memory": "512Mi"}}
+        return {"memoryManagerPolicy": "Static", "reservedMemory": rows, **kept}
+
+    (problem,) = found(manager("100Mi"))
+    assert problem.name == "ReservedMemory"
+    assert problem.found == "100Mi on NUMA nodes"
+    assert problem.needed.startswith("1736Mi: kubeReserved 1Gi, systemReserved 512Mi and evictionHard 200Mi")
+    assert not found(manager("1Gi", "712Mi"))
+    assert not found({**manager("100Mi"), "memoryManagerPolicy": "None"})
