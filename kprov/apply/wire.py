@@ -155,7 +155,7 @@ class Sysctl(Operation):
     value: str
 
 
-class RemoveSysctl(Operation):
+class RemoveSysctl(Operation, answers=("ok", "note")):
     name: str
     before: str
 

@@ -446,3 +446,41 @@ def test_a_chain_that_iptables_made_for_our_rules_goes_when_it_is_empty(room: Ro
     down_program(room)
     calls = room.text("cat /srv/calls").splitlines()
     assert [call for call in calls if call.startswith("delete chain")] == ["delete chain ip filter OUTPUT"]
+
+
+@pytest.mark.parametrize(
+    ("link", "after"),
+    [("docker0/uevent", "1"), ("wg0/uevent", "1"), ("tun0/tun_flags", "1"), ("cni0/uevent", "0"), ("eth0/uevent", "0")],
+)
+def test_forwarding_that_others_need_by_now_stays(room: Room, link: str, after: str) -> None:
+    """Docker that was installed after the host had joined: with what was there before, no container would be reached."""
+    room.text("mkdir -p /srv/net/ipv4 && echo 0 > /srv/net/ipv4/ip_forward && mount --bind /srv/net /proc/sys/net")
+    batch = Batch()
+    batch.know(("sysctl", "net.ipv4.ip_forward"), "1")
+    batch.add("sysctl", wire.Sysctl(name="net.ipv4.ip_forward", value="1"))
+    assert room.apply(batch)[-1] == ["done", "0", "-"]
+    kind = {"wg0": "wireguard", "eth0": ""}.get(link.split("/")[0], "bridge")
+    room.text(
+        f"mkdir -p /srv/links/{link.split('/')[0]} && printf 'INTERFACE=x\\n{f'DEVTYPE={kind}' if kind else ''}\\n' "
+        f"> /srv/links/{link} && mount --bind /srv/links /sys/class/net"
+    )
+    seen, batch = room.observe(), Batch()
+    write_removal(batch, ("sysctl", "net.ipv4.ip_forward"), seen)
+    answers = room.apply(batch)
+    assert answers[-1] == ["done", "0", "-"]
+    assert any(row[0] == "note" for row in answers) == (after == "1")
+    assert room.text("cat /proc/sys/net/ipv4/ip_forward").strip() == after
+    assert "sysctl" not in room.text("cut -f 1 /var/lib/kprov/ledger")
+
+
+def test_a_module_that_another_bridge_may_use_by_now_stays(room: Room) -> None:
+    room.stub("modprobe", 'echo "$*" >> /srv/asked')
+    for name in ("br_netfilter", "vxlan", "docker0", "br_netfilter", "vxlan"):
+        if name == "docker0":
+            room.text("mkdir -p /srv/links/docker0 && echo DEVTYPE=bridge > /srv/links/docker0/uevent")
+            continue
+        room.text("mkdir -p /srv/links; mountpoint -q /sys/class/net || mount --bind /srv/links /sys/class/net")
+        batch = Batch()
+        batch.add(name, wire.RemoveModule(name=name, before="absent"))
+        assert room.apply(batch)[-1] == ["done", "0", "-"]
+    assert room.text("cat /srv/asked").splitlines() == ["-r br_netfilter", "-r vxlan", "-r vxlan"]

@@ -3,8 +3,15 @@ do_module() { # name
     record module "$1" -
 }
 
+# What came to the host later may need by now what was off before kprov came: Docker, libvirt, a VPN.
+forwards_for() { # their links
+    grep -lxE 'DEVTYPE=(bridge|wireguard)' /sys/class/net/*/uevent 2> /dev/null | awk -F/ '$5 != "cni0" {print $5}'
+    for path in /sys/class/net/*/tun_flags; do [ ! -e "$path" ] || printf '%s\n' "$path" | cut -d / -f 5; done
+}
+
 do_remove_module() { # name, before
-    if [ "$2" = absent ]; then modprobe -r "$1" 2> /dev/null; fi
+    # One that is in use stays by itself; nothing says who uses this one.
+    if [ "$2" = absent ] && { [ "$1" != br_netfilter ] || [ -z "$(forwards_for)" ]; }; then modprobe -r "$1" 2> /dev/null; fi
     forget module "$1"
 }
 
@@ -16,6 +23,15 @@ do_sysctl() { # name, value
 }
 
 do_remove_sysctl() { # name, before
+    case $1:$2 in
+    net.ipv4.ip_forward:0 | net.bridge.*:0)
+        links=$(forwards_for | paste -s -d ' ' -)
+        if [ -n "$links" ]; then
+            note "$1 stays 1, though it was 0 before kprov came: $links may need it"
+            forget sysctl "$1"
+            return 0
+        fi ;;
+    esac
     if [ "$2" != absent ]; then set_sysctl "$1" "$2" 2> /dev/null; fi
     forget sysctl "$1"
 }
