@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kprov.addon.readiness import unready
+from kprov.addon.readiness import row_identity, unready
 from kprov.objects.kinds import WORKLOADS
 from kprov.objects.listing import listed
 from kprov.objects.objects import ADDON_LABEL, Identity, Object, identity
@@ -43,7 +43,7 @@ def addon_states(on: Sequence[Addon], live: Iterable[Object]) -> tuple[AddonStat
 
 
 def _of(addon: Addon, lives: Mapping[Identity, Object]) -> AddonStatus:
-    reasons = [*_other_versions(addon, lives), *map(str, unready(addon, lives))]
+    reasons = [*_other_versions(addon, lives), *map(str, unready(addon, lives)), *_without_pods(addon, lives)]
     return AddonStatus(name=addon.name, version=addon.version, good=not reasons, reason="; ".join(reasons))
 
 
@@ -55,6 +55,16 @@ def _other_versions(addon: Addon, lives: Mapping[Identity, Object]) -> Iterator[
         others = [one for one in running if one.rpartition(":")[0] in known and not _is_version(one, image.version)]
         if others:
             yield f"it runs {', '.join(others)}, desired {image.version}"
+
+
+def _without_pods(addon: Addon, lives: Mapping[Identity, Object]) -> Iterator[str]:
+    """Workloads of which all pods that are asked for are ready, and none is asked for."""
+    for row in addon.description.ready:
+        item = lives.get(row_identity(addon, row), {})
+        if (item.get("spec") or {}).get("replicas") == 0:
+            yield f"{row}: it was scaled to 0, so that no pod of it runs; `kprov up` scales it back"
+        elif item.get("kind") == "DaemonSet" and (item.get("status") or {}).get("desiredNumberScheduled") == 0:
+            yield f"{row}: no node takes a pod of it, by its labels and taints"
 
 
 def _is_version(reference: str, version: str) -> bool:

@@ -179,6 +179,13 @@ def test_an_add_on_has_a_line_with_its_version_and_why_it_is_not_ready(cluster: 
     assert other == "NOT READY: it runs kprov.local/metrics-server:0.8.1, desired 0.9.0"
 
 
+def test_an_addon_of_which_no_pod_is_asked_for_is_not_ready(cluster: Cluster) -> None:
+    deployment, front = metrics(ready=0)
+    idle = {**deployment, "spec": {**deployment["spec"], "replicas": 0}}
+    line = addon_line(cluster, "metrics-server", idle, front)
+    assert "deployment/metrics-server: it was scaled to 0" in line[2]
+
+
 def test_what_is_left_of_an_add_on_that_is_off_is_told(cluster: Cluster) -> None:
     kept = (addon_object("PersistentVolumeClaim", "data", "store"), addon_object("Namespace", "store", "store"))
     assert addon_line(cluster, "store", *with_list(*metrics(), *kept))[1:] == [
