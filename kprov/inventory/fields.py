@@ -19,7 +19,8 @@ from kprov.values.model import Taint
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _QUALIFIED = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?\Z")
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,62}\$?\Z")
+# Directories add their domain, as `DOMAIN\\name` or `name@domain`; OpenSSH takes a backslash inside a name.
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,62}(\\[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,62})?\$?\Z")
 _FLAG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
 _VERSION = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){1,2}\Z")
 _KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
@@ -170,7 +171,9 @@ def jump_host(value: str) -> str:
 def user_name(value: str) -> str:
     if _USER.match(value):
         return value
-    raise refuse("not a user name", "letters, digits, '_', '.', '@' and '-', at most 63, not beginning with '-'")
+    raise refuse(
+        "not a user name", "letters, digits, '_', '.', '@', '+' and '-', not beginning with '-'; or DOMAIN\\NAME"
+    )
 
 
 def path_text(value: str) -> str:

@@ -128,3 +128,10 @@ def test_a_file_of_exactly_the_limit_is_read(tmp_path: Path) -> None:
     text = cluster()
     path.write_text(text + "#" * ((1 << 20) - len(text)))
     assert load(path).cluster.name == "test"
+
+
+def test_users_of_a_directory_have_its_domain_in_their_names() -> None:
+    for user in (r"EXAMPLE\ops", r"EXAMPLE\first.last", "ops@example.org", "EXAMPLE+ops"):
+        assert loaded(cluster(f"user: '{user}'")).cluster.hosts[0].connection.user == user
+    for user in ("ops\\", "\\ops", r"A\-o", r"A\B\C"):
+        assert "user" in only(cluster(f"user: '{user}'")).what, user
