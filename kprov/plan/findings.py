@@ -76,6 +76,17 @@ def _restless_units(sight: Sight) -> Iterable[str]:
             yield f"{name} does not stay up: {state}"
 
 
+def _hostname(sight: Sight) -> Iterable[str]:
+    """Kubelet takes the name that the host has when it starts; it is not restarted when that changes."""
+    host, facts = sight.host, sight.seen.facts
+    if not host.is_node or "hostname" in {name.lower() for name in sight.cluster.preflight_ignore}:
+        return  # then the name stands in kubelet's unit
+    for name, when in ((facts.hostname, "starts next"), (facts.settings.static_hostname, "starts after the next boot")):
+        if name and name.lower() != host.name:
+            yield f"it is called {name} by now: kubelet would be another node when it {when}"
+            return
+
+
 def _dropins(sight: Sight) -> Iterable[str]:
     for unit, paths in sight.seen.surroundings.dropins.items():
         if ("unit", unit) in sight.seen.records:
@@ -172,6 +183,11 @@ ROWS: tuple[Row, ...] = (
         name="CniFile",
         find=lambda sight: network_findings.cni_files(sight.cluster, sight.seen),
         todo="remove the file, or move it to another folder, then delete the pods that have an address of the other network",
+    ),
+    Row(
+        name="Hostname",
+        find=_hostname,
+        todo="`hostnamectl set-hostname NAME` with its name in the inventory; see what else sets one (DHCP, cloud-init)",
     ),
     Row(
         name="DropIn",

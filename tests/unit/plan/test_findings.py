@@ -18,6 +18,7 @@ from kprov.observe.surroundings import PeerRoute, Surroundings
 from kprov.pki.authority import CertificateAuthority
 from kprov.plan.findings import ROWS, Finding, findings
 from kprov.values.certificate import CertificateSpec
+from kprov.values.host_settings import HostSettings
 from kprov.values.model import BackupSettings, Cluster, NetworkSettings
 from kprov.values.paths import BACKUP_STATUS
 from kprov.values.paths import NETWORK_HOSTS as DOORS
@@ -47,7 +48,13 @@ def certificate(days: int) -> bytes:
 
 def well() -> Observation:
     return replace(
-        bare(disk_free={"/var/lib": 50 << 30}, disk_size={"/var/lib": 99 << 30}, clock_skew=1.5, kernel=(6, 1)),
+        bare(
+            hostname="cp1",
+            disk_free={"/var/lib": 50 << 30},
+            disk_size={"/var/lib": 99 << 30},
+            clock_skew=1.5,
+            kernel=(6, 1),
+        ),
         records=dict(
             [
                 record("unit", "kube-proxy.service"),
@@ -107,6 +114,16 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
     ("PeerRoute", lambda: peer(by_host="10.244.1.2 via 192.0.2.120 dev eth0"), "do not go via 192.0.2.12:"),
     ("PeerRoute", lambda: peer(by_pods=""), "from its pods there is no route"),
     ("CniFile", lambda: beside(cni=(*BESIDE.cni, "/etc/kprov/cni/net.d/05-x.conf")), "05-x.conf comes before"),
+    (
+        "Hostname",
+        lambda: replace(well(), facts=replace(well().facts, hostname="localhost")),
+        "called localhost by now: kubelet would be another node when it starts next",
+    ),
+    (
+        "Hostname",
+        lambda: replace(well(), facts=replace(well().facts, settings=HostSettings(static_hostname="debian"))),
+        "called debian by now: kubelet would be another node when it starts after the next boot",
+    ),
     (
         "DropIn",
         lambda: beside(dropins={"kubelet.service": ("/etc/a.conf",)}),

@@ -235,7 +235,12 @@ def test_days_are_those_of_the_first_certificate_to_end(cluster: Cluster) -> Non
 def test_a_finding_is_shown_with_its_remedy_and_only_a_grave_one_makes_the_cluster_unwell(cluster: Cluster) -> None:
     beside = Surroundings(dropins={"kubelet.service": ("/etc/a.conf",)})
     records = dict([record("unit", "kubelet.service")])
-    seen = {"cp1": running(*CONTROL_PLANE, objects=(node("cp1"),), etcd=MEMBERS, records=records, surroundings=beside)}
+    seen = {
+        "cp1": replace(
+            running(*CONTROL_PLANE, objects=(node("cp1"),), etcd=MEMBERS, records=records, surroundings=beside),
+            facts=bare(hostname="cp1").facts,
+        )
+    }
     alone = replace(cluster, hosts=cluster.hosts[:1], addons=())
     found = summarize(alone, seen, {}, NOW)
     assert found.good
