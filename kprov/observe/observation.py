@@ -130,6 +130,7 @@ class Observation:
     objects: tuple[Mapping[str, Any], ...] | None = None  # None: not asked, or the API did not answer
     objects_error: str = ""
     kms: str = ""  # what its API server says of a KMS that is not well, when it was asked
+    webhook_error: str = ""  # why the API server could make no pod just now, for want of a webhook's answer
     policies: Mapping[str, int] = field(default_factory=dict)  # namespace → NetworkPolicies in it
     versions: Mapping[str, str] = field(default_factory=dict)  # program → what its --version says, when asked
     health: Mapping[str, str] = field(default_factory=dict)  # component → ok or failing, when asked
@@ -171,6 +172,7 @@ def parse(answer: bytes, *, host: str, asked: Iterable[Key], operator_clock: flo
         texts=_texts(_decode(dict(table.get("texts", ())).get("archive", ""))),
         etcd=_etcd(dict(table.get("etcd", ()))),
         objects=_objects(dict(table.get("objects", ()))),
+        webhook_error=_decode(dict(table.get("objects", ())).get("webhook", "")).decode(errors="replace"),
         objects_error=_decode(dict(table.get("objects", ())).get("failed", "")).decode(errors="replace"),
         kms=printable(_decode(dict(table.get("kms", ())).get("failing", "")).decode(errors="replace")),
         policies=_policies(_decode(dict(table.get("objects", ())).get("policies", ""))),

@@ -113,6 +113,11 @@ def _api_server(sight: Sight) -> Iterable[str]:
         yield f"its API server does not list the cluster's objects: {words[-1]}"
 
 
+def _webhook(sight: Sight) -> Iterable[str]:
+    if words := " ".join(sight.seen.webhook_error.split()):
+        yield f"its API server makes no pods: {words}"
+
+
 def _disks(sight: Sight) -> Iterable[str]:
     """A disk that carries several folders is told once."""
     facts = sight.seen.facts
@@ -259,6 +264,14 @@ ROWS: tuple[Row, ...] = (
         todo=(
             "start its plugin on that host, and let the user kube-apiserver at its socket; until then that API server is not "
             "ready, and after three minutes it writes nothing that the KMS encrypts (docs/access.md)"
+        ),
+    ),
+    Row(
+        name="Webhook",
+        find=_webhook,
+        todo=(
+            "see why what answers it does not (`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations "
+            "-o wide` names its Service); until it does, delete that configuration: its owner makes it again"
         ),
     ),
     Row(

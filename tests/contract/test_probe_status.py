@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from apply_room import Room
 
@@ -115,3 +117,28 @@ def test_a_run_asks_for_no_component() -> None:
     assert "status" not in asked
     told = [query for query in Question(status=True).queries() if query[0] == "status"]
     assert [query[1] for query in told] == [component.name for component in COMPONENTS]
+
+
+KUBECTL = """
+case "$*" in
+*' get configmap '*) ;;
+*networkpolicies*) ;;
+*'run kprov-probe '*'--dry-run=server'*) echo asked >> /srv/runs; cat /srv/answer >&2; exit 1 ;;
+*) echo '{"items": []}' ;;
+esac
+"""
+DEAD = 'Error from server (InternalError): Internal error occurred: failed calling webhook "gate.example.org": no endpoints'
+DENIED = "Error from server (Forbidden): admission webhook denied the request: no label"
+
+
+@pytest.mark.parametrize(("answer", "told"), [(DEAD, DEAD), (DENIED, "")])
+def test_an_api_server_is_asked_whether_it_would_make_a_pod(room: Room, answer: str, told: str) -> None:
+    put(room, "kube-apiserver")
+    room.stub("/opt/kprov/bin/kubectl", KUBECTL)
+    room.sh("cat > /srv/answer", answer.encode())
+    question = Question(kubeconfig=b"x", selector="a=b", kinds="pods", facts=False)
+    assert room.observe(question).webhook_error == ""  # a run does not ask
+    assert room.sh("ls /srv/runs").returncode != 0
+    seen = room.observe(replace(question, status=True))
+    assert seen.objects == ()
+    assert seen.webhook_error == told

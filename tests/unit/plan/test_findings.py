@@ -140,6 +140,11 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
         "the KMS own does not serve its API server: sealed",
     ),
     (
+        "Webhook",
+        lambda: replace(well(), webhook_error='Error: failed calling webhook "gate.example.org": no endpoints\n'),
+        'makes no pods: Error: failed calling webhook "gate.example.org": no endpoints',
+    ),
+    (
         "PolicyUnenforced",
         lambda: replace(well(), policies={"shop": 2}),
         "2 NetworkPolicies stand in the cluster that",

@@ -34,6 +34,7 @@ objects() { # the credential arrives in the query and lives in a root-only folde
     theirs='app.kubernetes.io/managed-by!=kprov'
     policies=$(ask_api get networkpolicies.networking.k8s.io -A -l "$theirs" -o "$namespaces") && [ -n "$policies" ] &&
         say objects policies "$(printf '%s\n' "$policies" | sort | uniq -c | awk '{print $2, $1}' | base64 -w0)"
+    ! asked status || new_pods
     return 0
 }
 
@@ -41,6 +42,13 @@ kms() { # what an API server says of the KMS that encrypts for it: its one answe
     asked kms && [ -x $BIN/kubectl ] && systemctl is-active -q kube-apiserver.service || return 0
     base64 -d < "$work/kms" > "$work/kubeconfig"
     ask_api get --raw /readyz/kms-providers > /dev/null || say kms failing "$(tail -c 2000 "$work/error" | base64 -w0)"
+}
+
+new_pods() { # whether one could be made; a webhook that nobody answers keeps every one away, and nothing else shows it
+    ask_api -n default run kprov-probe --image=kprov.local/none --restart=Never --dry-run=server --request-timeout=12s \
+        > /dev/null || case $(cat "$work/error") in
+        *'failed calling webhook'*) say objects webhook "$(tail -c 600 "$work/error" | base64 -w0)" ;;
+        esac
 }
 
 ask_api() { HOME=$work KUBECACHEDIR=/run/kprov/cache timeout 30 $BIN/kubectl --kubeconfig "$work/kubeconfig" --request-timeout=5s "$@" 2> "$work/error"; }
