@@ -50,6 +50,12 @@ def identity(item: Object) -> Identity:
     return group(item), str(item["kind"]), str(metadata.get("namespace", "")), str(metadata["name"])
 
 
+def is_ready(node: Object) -> bool:
+    """Whether a Node's kubelet tells, and says that it is well."""
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    return any(row.get("type") == "Ready" and row.get("status") == "True" for row in conditions)
+
+
 def resource_kind(key: Identity) -> str:
     """The kind as kubectl takes it, with its API group so that no other group's kind is meant: `deployment.apps`."""
     return f"{key[1].lower()}.{key[0]}" if key[0] else key[1].lower()

@@ -13,7 +13,7 @@ from typing import Any
 from kprov.addon.desired import AddonObjects, addon_objects
 from kprov.addon.readiness import Unready, row_identity, unready
 from kprov.objects.listing import Departures, departures, list_object, listed
-from kprov.objects.objects import Identity, Object, ObjectChange, compare, identity, stamped
+from kprov.objects.objects import Identity, Object, ObjectChange, compare, identity, is_ready, stamped
 from kprov.observe.living import node_object_networks
 from kprov.observe.observation import EtcdView, Observation
 from kprov.observe.silent_hosts import cluster_facts
@@ -356,13 +356,7 @@ def _object_changes(
 def _not_ready(cluster: Cluster, live: tuple[Object, ...] | None) -> tuple[str, ...]:
     if live is None:
         return ()
-    ready = {
-        item["metadata"]["name"]
-        for item in live
-        if item["kind"] == "Node"
-        for condition in item.get("status", {}).get("conditions", ())
-        if condition.get("type") == "Ready" and condition.get("status") == "True"
-    }
+    ready = {item["metadata"]["name"] for item in live if item["kind"] == "Node" and is_ready(item)}
     return tuple(host.name for host in cluster.nodes if host.name not in ready)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from kprov.apply.lock import locked_by
+from kprov.objects.listing import listed
+from kprov.objects.objects import is_ready
 from kprov.observe.gather import Fleet
 from kprov.observe.observation import Observation
 from kprov.observe.silent_hosts import cluster_facts
@@ -72,6 +74,24 @@ def refuse_unknown_addresses(cluster: Cluster, fleet: Fleet) -> None:
             found=", ".join(unknown),
             needed="an answer, or the address the cluster knows them by",
             todo="write it into the inventory as `node_ip` of the host",
+        )
+
+
+def refuse_left_out(cluster: Cluster, fleet: Fleet) -> None:
+    """Raise PreflightError for nodes that live, and whose hosts the inventory names no more: a line that got lost.
+
+    Their Nodes would be deleted under their pods. One that is dead may go like that; `down` asks whoever can be asked.
+    """
+    live = next((seen.objects for seen in fleet.observations.values() if seen.objects is not None), ())
+    ours = {name for _, kind, _, name in listed(live) if kind == "Node"} - {host.name for host in cluster.hosts}
+    left = [str(item["metadata"]["name"]) for item in live if item["kind"] == "Node" and is_ready(item)]
+    if names := sorted(ours.intersection(left)):
+        raise PreflightError(
+            "nodes of this cluster are not in the inventory, and live; nothing was touched",
+            found=f"{', '.join(names)}: Ready",
+            needed="each host in the inventory until it has left: its pods would be deleted with its Node, without a drain",
+            todo=f"write {'it' if len(names) == 1 else 'them'} again; to remove one: `kprov down --limit {names[0]}`, then "
+            "take it out",
         )
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 
 from kprov.addon.state import AddonStatus, addon_states
-from kprov.objects.objects import Object
+from kprov.objects.objects import Object, is_ready
 from kprov.observe.gather import Fleet, gather
 from kprov.observe.observation import EtcdMember, Observation, UnitState
 from kprov.observe.probe import Question
@@ -203,10 +203,7 @@ def _nodes(cluster: Cluster, live: Iterable[Object]) -> tuple[NodeStatus, ...]:
     there = tuple(
         NodeStatus(
             name=str(item["metadata"]["name"]),
-            ready=any(
-                condition.get("type") == "Ready" and condition.get("status") == "True"
-                for condition in item.get("status", {}).get("conditions", ())
-            ),
+            ready=is_ready(item),
             version=str(item.get("status", {}).get("nodeInfo", {}).get("kubeletVersion", "")),
         )
         for item in live

@@ -38,6 +38,7 @@ from kprov.run.own_authorities import refuse_other_authorities
 from kprov.run.refusals import (
     refuse_foreign_trust,
     refuse_half_restored,
+    refuse_left_out,
     refuse_locked,
     refuse_other_encryption,
     refuse_unknown_addresses,
@@ -98,6 +99,7 @@ def prepare(workspace: Workspace, *, draft: bool) -> Iterator[Prepared]:
         refuse_locked(fleet)
         refuse_foreign_trust(workspace.store, fleet, workspace.places)
         fleet, warnings = _check(workspace, _with_objects(workspace, fleet))
+        refuse_left_out(cluster, fleet)
         with ExitStack() as stack:
             yield _plan(workspace, _trusted(workspace, draft, stack), fleet, warnings)
     finally:

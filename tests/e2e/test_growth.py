@@ -96,6 +96,10 @@ def renamed(document: dict[str, Any]) -> None:
     document["hosts"]["other"] = document["hosts"].pop("w1")
 
 
+def lost(document: dict[str, Any]) -> None:
+    del document["hosts"]["w2"]
+
+
 FIXED: Mapping[str, tuple[Edit, str, str]] = {
     "service_cidr": (setting(service_cidr="10.97.0.0/16"), "cluster.service_cidr", "10.96.0.0/16"),
     "dns_ip": (setting(dns_ip="10.96.0.53"), "cluster.dns_ip", "10.96.0.10"),
@@ -105,6 +109,7 @@ FIXED: Mapping[str, tuple[Edit, str, str]] = {
     "another node's pod_cidr": (of_host("w1", pod_cidr="10.244.0.0/23"), "hosts.w1.pod_cidr", "Node object"),
     "a member's node_ip": (of_host("cp1", node_ip="203.0.113.7"), "hosts.cp1.node_ip", "the member list of etcd"),
     "a host's name": (renamed, "hosts.other", "w1 (the certificate that it has)"),
+    "a lost line": (lost, "kprov down --limit w2", "w2: Ready"),
     "groups": (of_host("w1", groups=["etcd"]), "hosts.w1.groups", "w1 is a node"),
     "a flag": (setting(extra_args={"kubelet": {"root-dir": "/srv"}}), "extra_args.kubelet.root-dir", "not set"),
     "name": (setting(name="another"), "i.yaml:", "e2e-grow"),

@@ -11,6 +11,7 @@ import pytest
 from observed import bare, record
 from pki_cases import cluster, host
 
+from kprov.objects.listing import list_object
 from kprov.observe.gather import Fleet
 from kprov.observe.observation import Observation
 from kprov.roles import encryption
@@ -19,6 +20,7 @@ from kprov.roles.documents import dump
 from kprov.run.refusals import (
     CA_FILES,
     refuse_foreign_trust,
+    refuse_left_out,
     refuse_locked,
     refuse_other_encryption,
     refuse_unknown_addresses,
@@ -217,3 +219,28 @@ def test_keys_that_a_rotation_drops_may_be_on_hosts_until_it_ends_and_no_others(
         refuse_other_encryption(one, dropping(made(tmp_path / "d"), "service-account"), encrypts)
     with pytest.raises(PkiError):
         refuse_foreign_trust(dropping(made(tmp_path / "e"), "encryption"), tokens)
+
+
+def nodes(*names: str, ready: str = "True", listed: tuple[str, ...] = ("a", "w1", "w2")) -> Fleet:
+    found = [
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+         "status": {"conditions": [{"type": "Ready", "status": ready}]}}
+        for name in names
+    ]  # fmt: skip
+    objects = (*found, list_object([("", "Node", "", name) for name in listed]))
+    return Fleet(observations={"a": replace(bare(), objects=objects)})
+
+
+def test_a_node_that_lives_is_not_deleted_because_its_line_got_lost() -> None:
+    with pytest.raises(PreflightError, match="not in the inventory, and live; nothing was touched") as caught:
+        refuse_left_out(cluster(host("a")), nodes("a", "w1", "w2"))
+    assert caught.value.found == "w1, w2: Ready"
+    assert "`kprov down --limit w1`" in caught.value.todo
+    refuse_left_out(cluster(host("a"), host("w1"), host("w2")), nodes("a", "w1", "w2"))
+
+
+def test_a_node_that_is_dead_or_not_kprovs_or_gone_may_be_left_out() -> None:
+    refuse_left_out(cluster(host("a")), nodes("a", "w1", ready="Unknown"))
+    refuse_left_out(cluster(host("a")), nodes("a", "theirs"))
+    refuse_left_out(cluster(host("a")), nodes("a"))
+    refuse_left_out(cluster(host("a")), silent("a"))
