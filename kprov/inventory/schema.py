@@ -325,7 +325,9 @@ class ClusterKeys(HostVariables):
     api_sans: list[Address] = Field(
         default_factory=list,
         description="More names and addresses in the API servers' certificates.",
-        json_schema_extra=free("the API servers reload their certificates"),
+        json_schema_extra=free(
+            "the API servers reload their certificates; clients that ask by a name that is taken out trust them no more"
+        ),
     )
     network: NetworkEntry = Field(
         default_factory=NetworkKeys,
