@@ -467,6 +467,12 @@ def _interfaces(table: Mapping[str, list[tuple[str, str]]]) -> tuple[Interface, 
     for name, address in table.get("address", ()):
         addresses.setdefault(name, []).append(address)
     return tuple(
-        Interface(name=name, mtu=int(mtu) if mtu.isdigit() else 0, addresses=tuple(addresses.get(name, ())))
-        for name, mtu in table.get("link", ())
+        Interface(
+            name=name,
+            mtu=int(mtu) if mtu.isdigit() else 0,
+            addresses=tuple(addresses.get(name, ())),
+            mac=mac,
+        )
+        for name, rest in table.get("link", ())
+        for mtu, _, mac in (rest.partition(" "),)
     )

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from kprov.observe.observation import Observation
-from kprov.preflight.problem import Problem
+from kprov.preflight.problem import Problem, Severity
+from kprov.values.addresses import bare
 from kprov.values.model import Cluster, ClusterFacts, Host
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -93,6 +94,15 @@ def compare(cluster: Cluster, observations: Mapping[str, Observation]) -> Iterab
     )
     yield from _twins(
         hosts,
+        lambda host: _mac(facts, host),
+        name="MacAddress",
+        what="the link of the node address has the MAC address of another host: packets for one reach the other, unless a "
+        "router lies between them",
+        todo="give the clone's network card a MAC address of its own, where the machine is defined",
+        severity="warning",
+    )
+    yield from _twins(
+        hosts,
         lambda host: _node_ip(facts, host),
         name="NodeIP",
         what="another host has the same node address",
@@ -107,7 +117,15 @@ def _node_ip(facts: ClusterFacts, host: Host) -> str:
         return ""
 
 
-def _twins(hosts: Iterable[Host], of: Callable[[Host], str], *, name: str, what: str, todo: str) -> Iterable[Problem]:
+def _mac(facts: ClusterFacts, host: Host) -> str:
+    own = _node_ip(facts, host)
+    links = (link for link in facts[host.name].interfaces if own and own in map(bare, link.addresses))
+    return next((link.mac for link in links), "")
+
+
+def _twins(
+    hosts: Iterable[Host], of: Callable[[Host], str], *, name: str, what: str, todo: str, severity: Severity = "error"
+) -> Iterable[Problem]:
     sharing: dict[str, list[Host]] = {}
     for host in hosts:
         if of(host):
@@ -122,4 +140,5 @@ def _twins(hosts: Iterable[Host], of: Callable[[Host], str], *, name: str, what:
                 found=f"{value}, as on {others}",
                 needed="one of its own",
                 todo=todo,
+                severity=severity,
             )

@@ -337,6 +337,7 @@ class Interface:
     name: str
     mtu: int
     addresses: tuple[str, ...]
+    mac: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,6 +71,18 @@ def test_switches_of_the_kernel_that_are_off_are_told(room: Room) -> None:
     assert "net.ipv4.ip_forward" in probed(room, Question()).surroundings.off
 
 
+def test_links_tell_their_mac_addresses(room: Room) -> None:
+    room.stub(
+        "ip",
+        "case $* in '-o link show')\n"
+        "echo '1: lo: <LOOPBACK,UP> mtu 65536 qdisc noqueue state UNKNOWN \\    link/loopback 00:00:00:00:00:00 brd 0'\n"
+        "echo '7: host0@if8: <UP> mtu 1500 qdisc noqueue state UP \\    link/ether 02:00:5e:00:00:0b brd ff link-netnsid 0'\n"
+        ";; esac",
+    )
+    found = [(link.name, link.mtu, link.mac) for link in probed(room, Question()).facts.interfaces]
+    assert found == [("lo", 65536, ""), ("host0", 1500, "02:00:5e:00:00:0b")]
+
+
 def test_disks_tell_how_many_files_they_still_take(room: Room) -> None:
     room.text("mount -t tmpfs -o nr_inodes=40 room /opt; cd /opt; seq 1 29 | xargs touch")
     facts = probed(room, Question()).facts

@@ -37,7 +37,7 @@ LINES = [
     "fact\tnft\t1.0.6",
     "fact\tselinux\t1",
     "fact\tgeneration\tg1",
-    "link\teth0\t1500",
+    "link\teth0\t1500 02:00:5e:00:00:0b",
     "address\teth0\t192.0.2.11/24",
     "disk\t/var\t1000 2000 30 120",
     "disk\t/etc\t1000 2000 - -",
@@ -87,6 +87,7 @@ def test_facts() -> None:
     assert facts.clock_skew == pytest.approx(0.5)
     assert facts.interfaces[0].addresses == ("192.0.2.11/24",)
     assert facts.interfaces[0].mtu == 1500
+    assert facts.interfaces[0].mac == "02:00:5e:00:00:0b"
     assert facts.disk_free == {"/var": 1000, "/etc": 1000}
     assert facts.inodes_free == {"/var": 0.25}  # btrfs counts no files
     assert facts.listeners[0].process == "sshd pid 7"

@@ -453,6 +453,16 @@ def test_two_hosts_of_one_name() -> None:
     assert twins({"hostname": "a"}, {"hostname": "A"}) == [("Hostname", "a"), ("Hostname", "b"), ("Hostname", "b")]
 
 
+def test_clones_with_one_mac_address() -> None:
+    def link(number: int, mac: str) -> dict[str, Any]:
+        return {"interfaces": (Interface(name="eth0", mtu=1500, addresses=(f"192.0.2.{number}/24",), mac=mac),)}
+
+    mac = "02:00:5e:00:00:0b"
+    assert twins(link(21, mac), link(22, mac)) == [("MacAddress", "a"), ("MacAddress", "b")]
+    assert not twins(link(21, mac), link(22, "02:00:5e:00:00:0c"))
+    assert not twins(link(21, ""), link(22, ""))
+
+
 def test_one_machine_named_twice() -> None:
     problems = twins({}, {}, node_ip=IPv4Address("192.0.2.21"))
     assert ("NodeIP", "a") in problems

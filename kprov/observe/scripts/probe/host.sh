@@ -35,7 +35,8 @@ facts() { # unless they are known from a moment ago
         print "fact\tcpus\t" cpus + 0; print "fact\tmemory\t" memory; print "fact\tswap\t" (swaps > 1 ? "yes" : "no")}' "$@"
     { ip -o link show; ip -o -4 addr show; ip -4 route get 203.0.113.1; } 2>/dev/null | awk '
         $1 ~ /:$/ && $3 == "inet" {print "address\t" $2 "\t" $4; next}
-        $1 ~ /:$/ {for (i = 3; i < NF; i++) if ($i == "mtu") {sub(/[:@].*/, "", $2); print "link\t" $2 "\t" $(i + 1)}; next}
+        $1 ~ /:$/ {mac = ""; for (i = 3; i < NF; i++) {if ($i == "mtu") mtu = $(i + 1); if ($i == "link/ether") mac = " " $(i + 1)}
+            sub(/[:@].*/, "", $2); print "link\t" $2 "\t" mtu mac; next}
         !route++ {for (i = 1; i < NF; i++) if ($i == "src") print "fact\tdefault_address\t" $(i + 1)}'
     # Folders with data only where they are mount points of their own: elsewhere they share the disk of /var/lib.
     df -k --output=file,avail,size,target,iavail,itotal /etc /opt /var /var/lib /var/lib/etcd /var/lib/kubelet /var/lib/containerd \
