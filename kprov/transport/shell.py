@@ -17,9 +17,11 @@ from kprov.values.secret import Secret
 
 # A proxy that root's logins have, as from /etc/environment, is for the internet: nothing of the cluster goes through it.
 # What fetches from the internet is given the host's own exceptions back, by `outside` in the programs that do.
+# A bash below sshd that takes itself for the login shell, or that BASH_ENV leads to a file, would run root's .bashrc first.
 _ENVIRONMENT = (
+    "unset SSH_CLIENT SSH2_CLIENT BASH_ENV ENV; SHLVL=2; "
     "LC_ALL=C; KPROV_NO_PROXY=${no_proxy-${NO_PROXY-}}; no_proxy='*'; NO_PROXY='*'; "
-    "export LC_ALL KPROV_NO_PROXY no_proxy NO_PROXY"
+    "export SHLVL LC_ALL KPROV_NO_PROXY no_proxy NO_PROXY"
 )
 _NOISE_KEPT = 64 * 1024  # bytes of what came before the mark that are kept for a message
 

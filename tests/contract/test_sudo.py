@@ -90,6 +90,15 @@ def test_noise_of_login_scripts_is_not_output(transport: Transport, user_server:
     session.close()
 
 
+def test_a_shell_in_a_command_reads_no_login_script(transport: Transport, user_server: SshServer) -> None:
+    """As sshd started it, bash takes itself for the login shell: its noise would stand in what kprov reads."""
+    session = connect(transport, user_server, "free")
+    for root in (False, True):
+        result = session.execute("bash -c 'echo clean'", root=root)
+        assert (result.stdout, result.stderr) == (b"clean\n", b"")
+    session.close()
+
+
 def test_password_is_in_no_process_list(transport: Transport, user_server: SshServer) -> None:
     seen: list[Path] = []
     sudo: list[bytes] = []
