@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from kprov.observe.observation import Observation
 from kprov.plan.etcd import Peer
 from kprov.plan.findings import Finding
-from kprov.values.components import ETCD
+from kprov.values.components import ETCD, KUBELET
 from kprov.values.errors import ApplyError, PreflightError
 from kprov.values.model import Cluster
 
@@ -50,8 +50,12 @@ def refuse_lost_quorum(cluster: Cluster, observations: Mapping[str, Observation]
 
 
 def refuse_new_beginning(observations: Mapping[str, Observation], peers: Sequence[Peer]) -> None:
-    """Raise ApplyError when every member lost its data: founding anew would begin an empty cluster in silence."""
+    """Raise ApplyError when every member lost its data, or none of those that are desired ever had it: founding anew would
+    begin an empty cluster in silence, beside the one that lives.
+    """
     seen = [(peer.name, observations[peer.name]) for peer in peers if peer.name in observations]
+    if len(seen) == len(peers) and not any(one.etcd.has_data or one.etcd.members for _, one in seen):
+        _refuse_to_leave_all(observations, [peer.name for peer in peers])
     served = [name for name, one in seen if ETCD.unit in one.stamps and not one.etcd.has_data]
     if served and not any(one.etcd.has_data or one.etcd.members for _, one in seen):
         raise ApplyError(
@@ -60,6 +64,31 @@ def refuse_new_beginning(observations: Mapping[str, Observation], peers: Sequenc
             found="etcd has served there, and there is no /var/lib/etcd/member",
             needed="a backup to begin with again, or hosts that kprov has not made a cluster of",
             todo="`kprov restore latest INVENTORY`; or, for a new and empty cluster, `kprov down INVENTORY` first",
+        )
+
+
+def _refuse_to_leave_all(observations: Mapping[str, Observation], names: Sequence[str]) -> None:
+    elsewhere = [
+        name for name, one in observations.items() if name not in names and (one.etcd.has_data or one.etcd.members)
+    ]
+    if elsewhere:
+        raise ApplyError(
+            "an empty etcd would take the place of the one that lives; nothing was touched",
+            where=", ".join(names),
+            found=f"the cluster's data on {', '.join(elsewhere)}, and none on these",
+            needed="members that stay while others join: each gets the data from those before it",
+            todo=f"let {', '.join(elsewhere)} stay in the group etcd beside {', '.join(names)} and run `kprov up`; when that "
+            "is done, take out of the group what is to leave, and run it again",
+        )
+    lived = [name for name, one in observations.items() if KUBELET.unit in one.stamps]
+    if lived and not any(ETCD.unit in observations[name].stamps for name in names):
+        raise ApplyError(
+            "an empty cluster would take the place of the one that these nodes are of; nothing was touched",
+            where=", ".join(names),
+            found=f"kubelet has served on {', '.join(lived)}, and no host of the inventory has its etcd",
+            needed="the hosts with that cluster's etcd in the inventory",
+            todo="write them again; where they are lost, `kprov restore latest INVENTORY`; for a new and empty cluster, "
+            f"first `kprov down --limit {','.join(lived)}`",
         )
 
 

@@ -8,6 +8,7 @@ from kprov.observe.living import etcd_members, own_name, unit_flags
 from kprov.preflight.fixed_view import View, listed, refused
 from kprov.preflight.problem import Problem
 from kprov.roles.etcd import peer_url
+from kprov.values.components import KUBE_APISERVER
 from kprov.values.model import Component, Host
 
 # Flags that say where data is or what of it counts: another value leaves it behind.
@@ -125,7 +126,8 @@ def refuse_name(view: View) -> Iterable[Problem]:
 
 
 def refuse_groups(view: View) -> Iterable[Problem]:
-    """A node that would be one no longer: its pods would lose their kubelet."""
+    """A node that would be one no longer: its pods would lose their kubelet. All control planes at once likewise."""
+    yield from _refuse_to_leave_all(view)
     for host in view.cluster.hosts:
         seen = view.observations.get(host.name)
         if host.is_node or seen is None or ("unit", "kubelet.service") not in seen.records:
@@ -139,6 +141,21 @@ def refuse_groups(view: View) -> Iterable[Problem]:
                 todo=f"write the old groups and run `kprov down --limit {host.name}`; then write the new ones and run "
                 "`kprov up`",
             )
+
+
+def _refuse_to_leave_all(view: View) -> Iterable[Problem]:
+    """API servers of which none stays: nobody could be asked while others begin."""
+    desired = [host.name for host in view.cluster.group("control_plane")]
+    serve = [name for name, seen in view.observations.items() if KUBE_APISERVER.unit in seen.stamps]
+    if serve and not set(serve) & set(desired) and set(desired) <= view.observations.keys():
+        yield refused(
+            f"hosts.{desired[0]}.groups",
+            "the control plane cannot move in one step: none of its hosts would stay one",
+            found=f"API servers on {', '.join(serve)}",
+            needed=f"one of them beside {', '.join(desired)}, until these serve and etcd has its data there too",
+            todo=f"let {', '.join(serve)} stay in the groups they are in, add {', '.join(desired)}, and run `kprov up`; when "
+            "that is done, take out of the groups what is to leave, and run it again",
+        )
 
 
 def refuse_flags(view: View) -> Iterable[Problem]:

@@ -197,6 +197,7 @@ def test_a_kubelet_with_another_cpu_policy_begins_anew_on_an_empty_node(inputs: 
     config = next(item for item in desired["w1"]["node"] if isinstance(item, File) and item.path == KUBELET_CONFIG)
     texts = {KUBELET_CONFIG: config.content, CPU_STATE: b'{"policyName": "none", "defaultCpuSet": ""}'}
     seen["w1"] = replace(lived, facts=seen["w1"].facts, texts=texts, versions={"kubelet": "Kubernetes v1.37.2"})
+    seen["cp1"] = replace(seen["cp1"], etcd=EtcdView(has_data=True))
     hosts = [
         replace(host, kubelet={"cpuManagerPolicy": "static", "kubeReserved": {"cpu": "100m"}})
         for host in inputs.cluster.hosts

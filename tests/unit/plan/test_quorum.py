@@ -46,6 +46,24 @@ def answering(one: Observation) -> Observation:
 GONE = host(data=False, unit=STOPPED)
 
 
+@pytest.mark.parametrize("old", [host(), answering(host())], ids=["stopped", "answers"])
+def test_an_etcd_that_moves_as_a_whole_does_not_begin_an_empty_cluster(old: Observation) -> None:
+    """As when dedicated hosts take over: the old ones would be cleaned of all data in the same run."""
+    with pytest.raises(ApplyError, match="empty etcd would take the place") as caught:
+        refuse_new_beginning({"a": bare(), "b": bare(), "c": bare(), "old": old}, PEERS)
+    assert caught.value.found == "the cluster's data on old, and none on these"
+    assert "let old stay in the group etcd beside a, b, c" in caught.value.todo
+    refuse_new_beginning({"a": bare(), "b": host(), "c": bare(), "old": old}, PEERS)
+    refuse_new_beginning({"a": bare(), "b": bare(), "old": old}, PEERS)  # of c nobody knows: it may have the data
+
+
+def test_nodes_of_a_cluster_whose_etcd_is_not_in_the_inventory_get_no_empty_one() -> None:
+    node = replace(bare(), stamps={"kubelet.service": "S"})
+    with pytest.raises(ApplyError, match="an empty cluster would take the place") as caught:
+        refuse_new_beginning({"a": bare(), "b": bare(), "c": bare(), "w": node}, PEERS)
+    assert "kprov down --limit w" in caught.value.todo
+
+
 @pytest.mark.parametrize(
     "seen",
     [

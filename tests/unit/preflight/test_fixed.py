@@ -334,6 +334,18 @@ def test_a_member_of_etcd_alone_is_known_by_its_certificate() -> None:
     assert the_only(own, {"cp1": CP1, "e2": living("e2", 31, texts)}, "hosts.e2").found.startswith("e1 ")
 
 
+def test_the_control_plane_does_not_move_in_one_step() -> None:
+    own = of(host("cp1", NODE), host("w1", ("control_plane",), 21))
+    seen = {"cp1": replace(CP1, stamps={"kube-apiserver.service": "S"}), "w1": worker()}
+    problem = the_only(own, seen, "hosts.w1.groups")
+    assert problem.found == "API servers on cp1"
+    assert "let cp1 stay in the groups they are in, add w1" in problem.todo
+    both = of(host("cp1"), host("w1", ("control_plane",), 21))
+    assert found(both, seen) == []
+    assert found(own, {"cp1": seen["cp1"]}) == []  # of w1 nobody knows: it may have one, too
+    assert found(own, {"cp1": CP1, "w1": worker()}) == []  # one that never served is taken away
+
+
 def test_a_node_cannot_stop_being_one_in_place() -> None:
     own = of(host("cp1", ("control_plane",)), host("w1", ("etcd",), 21))
     assert the_only(own, {"cp1": CP1, "w1": worker()}, "hosts.w1.groups").found == "w1 is a node"
