@@ -37,7 +37,7 @@ FOLDER = API_SERVER_FOLDER
 ENCRYPTION = f"{FOLDER}/encryption.yaml"
 AUTHENTICATION = f"{FOLDER}/authentication.yaml"
 AUTHORIZATION = f"{FOLDER}/authorization.yaml"
-JUDGE = f"{BIN}/kprov-judge-api-config"
+JUDGE = f"{BIN}/kprov-judge-kube-apiserver"
 AUDIT_LOGS = "/var/log/kubernetes/audit"
 # Read once at start, so that root may keep them; systemd hands copies to the process.
 CREDENTIALS = {

@@ -32,7 +32,7 @@ PORT = _RECORD.port("https")
 FOLDER = f"{KUBERNETES}/{USER}"
 KUBECONFIG = f"{KUBERNETES}/scheduler.conf"
 CONFIG = f"{KUBERNETES}/scheduler-config.yaml"
-JUDGE = f"{BIN}/kprov-judge-scheduler"
+JUDGE = f"{BIN}/kprov-judge-kube-scheduler"
 CREDENTIALS = {"kubeconfig": KUBECONFIG, "config.yaml": CONFIG}
 _CLIENT, _SERVING = _RECORD.leaf("kube-scheduler"), _RECORD.leaf("kube-scheduler-serving")
 

@@ -250,7 +250,8 @@ def write_file(batch: Batch, title: str, file: File) -> None:
         ),
     )
     if file.check:
-        batch.add(f"{title}: {Path(file.check[0]).name} reads it", wire.Check(path=file.path, words=file.check))
+        program = Path(file.check[0]).name.removeprefix("kprov-judge-")  # of which that is the script that asks it
+        batch.add(f"{title}: {program} reads it", wire.Check(path=file.path, words=file.check))
 
 
 def _octal(mode: int) -> str:

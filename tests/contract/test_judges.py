@@ -160,7 +160,7 @@ def test_what_the_controller_manager_refuses_of_flags(tmp_path: Path, flag: str,
 
 
 ETCD = [
-    (("--auto-compaction-mode=periodic", "--auto-compaction-retention=abc"), "invalid duration"),
+    (("--auto-compaction-mode=periodic", "--auto-compaction-retention=abc"), 'invalid duration "abc"'),
     (("--auth-token=jwt,foo",), "invalid auth options"),
     (("--log-outputs=/nowhere/x",), "failed to verify flags: open sink"),
     (("--corrupt-check-time=1",), "invalid value"),

@@ -138,7 +138,7 @@ def test_the_program_that_reads_a_file_is_asked(role: str, path: str, program: s
             "scheduler",
             "kube_scheduler",
             "/etc/kubernetes/scheduler-config.yaml",
-            "/opt/kprov/bin/kprov-judge-scheduler",
+            "/opt/kprov/bin/kprov-judge-kube-scheduler",
         ),
     ],
 )

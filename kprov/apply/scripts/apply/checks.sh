@@ -21,7 +21,8 @@ check_file() {
     if ! xargs -d '\n' timeout 30 < "$stage/words" > "$stage/answer" 2> "$stage/log"; then
         # Go's commands print their whole usage beside the line that matters, haproxy its version.
         log=$(grep -m 3 -e '^Error: ' -e '^flag provided' -e '^\[ALERT\]' "$stage/log" || tail -n 5 "$stage/log"); sweep
-        fail "${program##*/} refuses the new $path, which was not put in place: ${log:-$(tail -n 5 "$stage/answer")}"
+        program=${program##*/} # or the script that asks it
+        fail "${program#kprov-judge-} refuses the new $path, which was not put in place: ${log:-$(tail -n 5 "$stage/answer")}"
     fi
     log=$(grep -i -m 5 -e unknown -e ignor "$stage/log") && note "$path: $log"
 }
