@@ -22,7 +22,8 @@ check_file() {
         # Go's commands print their whole usage beside the line that matters, haproxy its version.
         log=$(grep -m 3 -e '^Error: ' -e '^flag provided' -e '^\[ALERT\]' "$stage/log" || tail -n 5 "$stage/log"); sweep
         program=${program##*/} # or the script that asks it
-        fail "${program#kprov-judge-} refuses the new $path, which was not put in place: ${log:-$(tail -n 5 "$stage/answer")}"
+        log=${log:-$(tail -n 5 "$stage/answer")}
+        fail "${program#kprov-judge-} refuses the new $path, which was not put in place: $log"
     fi
     log=$(grep -i -m 5 -e unknown -e ignor "$stage/log") && note "$path: $log"
 }

@@ -11,7 +11,9 @@ forwards_for() { # their links
 
 do_remove_module() { # name, before
     # One that is in use stays by itself; nothing says who uses this one.
-    if [ "$2" = absent ] && { [ "$1" != br_netfilter ] || [ -z "$(forwards_for)" ]; }; then modprobe -r "$1" 2> /dev/null; fi
+    if [ "$2" = absent ] && { [ "$1" != br_netfilter ] || [ -z "$(forwards_for)" ]; }; then
+        modprobe -r "$1" 2> /dev/null
+    fi
     forget module "$1"
 }
 
