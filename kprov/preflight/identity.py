@@ -51,8 +51,11 @@ def check(host: Host, seen: Observation) -> Iterable[Problem]:
 
 
 def _lost_at_boot(host: Host, seen: Observation, static: str) -> Iterable[Problem]:
-    """The name fits now, and /etc/hostname says another: at the next boot kubelet would be another node."""
-    if static in ("", host.name):
+    """The name fits now, and /etc/hostname says another: at the next boot kubelet would be another node.
+
+    Of a host that is in a cluster by now, the findings tell it.
+    """
+    if static in ("", host.name) or seen.records:
         return
     yield Problem(
         name="Hostname",
@@ -61,7 +64,6 @@ def _lost_at_boot(host: Host, seen: Observation, static: str) -> Iterable[Proble
         found=_names(seen.facts.hostname, static),
         needed=f"{host.name} in /etc/hostname too",
         todo=f"run `hostnamectl set-hostname {host.name}` on the host",
-        severity="warning" if seen.records else "error",
     )
 
 
