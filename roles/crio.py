@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from kprov.roles import handlers, node_images, registries
-from kprov.roles.documents import arguments
+from kprov.roles.documents import arguments, parsing
 from kprov.roles.layout import CNI_BIN, cni_conf, program
 from kprov.roles.templating import render
 from kprov.values import components
@@ -52,17 +52,19 @@ def resources(ctx: Context) -> Iterable[Resource]:
     wrappers = list(handlers.restricted(ctx))
     yield from wrappers
     yield from registries.authorities(ctx.cluster.registry, "/etc/containers/certs.d")
+    words = arguments({"config": CONFIG}, ctx.host.extra_args.get("crio", {}))
     yield Unit(
         name=_UNIT,
         content=render(
             ctx.cluster.templates_dir,
             "crio/crio.service.j2",
             bin=BIN,
-            arguments=arguments({"config": CONFIG}, ctx.host.extra_args.get("crio", {})),
+            arguments=words,
         ),
         # Credentials are read at each pull, and what starts a container at each start.
         reads=frozenset({f"{BIN}/crio", *(file.path for file in files if not file.secret)}),
         reloads=frozenset((*(f"{BIN}/{name}" for name in _PROGRAMS[1:]), *(file.path for file in wrappers))),
+        check=parsing(f"{BIN}/crio", words),
         gates=(
             Gate(kind="command", argument=f"{BIN}/crictl --runtime-endpoint=unix://{RUNTIMES['crio'].cri} version"),
         ),

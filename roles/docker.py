@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kprov.roles import containerd, handlers, registries
-from kprov.roles.documents import arguments
+from kprov.roles.documents import arguments, parsing
 from kprov.roles.layout import CNI_BIN, cni_cache, cni_conf, program
 from kprov.roles.templating import render
 from kprov.values.context import Context
@@ -58,6 +58,7 @@ def engine(ctx: Context) -> Iterable[Resource]:
         mode=0o600,
         check=(f"{BIN}/dockerd", "--validate", "--config-file", FILE),
     )
+    words = arguments({"config-file": CONFIG}, ctx.host.extra_args.get("dockerd", {}))
     yield Unit(
         name=_ENGINE,
         content=render(
@@ -65,10 +66,11 @@ def engine(ctx: Context) -> Iterable[Resource]:
             "docker/dockerd.service.j2",
             bin=BIN,
             store=_STORE,
-            arguments=arguments({"config-file": CONFIG}, ctx.host.extra_args.get("dockerd", {})),
+            arguments=words,
         ),
         reads=frozenset({f"{BIN}/dockerd", CONFIG}),
         reloads=frozenset(file.path for file in wrappers),
+        check=parsing(f"{BIN}/dockerd", words),
         gates=(Gate(kind="command", argument=f"curl -fsS --max-time 5 --unix-socket {_SOCKET} http://docker/_ping"),),
     )
 
@@ -111,6 +113,7 @@ def _cri(ctx: Context) -> Unit:
         "pod-infra-container-image": ctx.artifact("image-pause").reference,
         "streaming-bind-addr": "127.0.0.1",
     }
+    words = arguments(flags, ctx.host.extra_args.get("cri-dockerd", {}))
     return Unit(
         name=_CRI,
         content=render(
@@ -118,8 +121,9 @@ def _cri(ctx: Context) -> Unit:
             "docker/cri-dockerd.service.j2",
             bin=BIN,
             engine=_ENGINE,
-            arguments=arguments(flags, ctx.host.extra_args.get("cri-dockerd", {})),
+            arguments=words,
         ),
         reads=frozenset({f"{BIN}/cri-dockerd"}),
+        check=parsing(f"{BIN}/cri-dockerd", words),
         gates=(Gate(kind="active", argument=_CRI),),
     )

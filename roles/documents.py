@@ -38,7 +38,7 @@ def arguments(flags: Mapping[str, Values], over: Mapping[str, Values]) -> tuple[
 def parsing(program: str, words: tuple[str, ...]) -> Check:
     """How a program that is to run with these words is asked whether it takes them: it parses all, and then ends.
 
-    That holds for every component of Kubernetes, etcd and containerd: none of them looks at `--version` before.
+    That holds for every component of Kubernetes, etcd and every container runtime: none of them looks at `--version` before.
     """
     return (program, *words, "--version")
 

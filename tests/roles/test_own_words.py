@@ -23,6 +23,9 @@ ROLES = {
     "kubelet": "kubelet",
     "kube-proxy": "kube_proxy",
     "containerd": "containerd",
+    "crio": "crio",
+    "dockerd": "docker",
+    "cri-dockerd": "docker",
 }
 # Flags that kprov sets and an inventory may set otherwise: nothing else relies on them.
 FREE = {
@@ -55,6 +58,9 @@ FREE = {
     "kubelet": set(),
     "kube-proxy": set(),
     "containerd": set(),
+    "crio": set(),
+    "dockerd": set(),
+    "cri-dockerd": {"pod-infra-container-image", "streaming-bind-addr"},
 }
 
 
