@@ -44,6 +44,7 @@ def check(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
     yield from _ports(cluster, host, seen)
     yield from _address(host, seen.facts)
     yield from _collisions(cluster, host, seen)
+    yield from _routes(cluster, host, seen)
     yield from _endpoint(cluster, host, seen)
 
 
@@ -160,6 +161,46 @@ def _collisions(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Pro
                 )
 
 
+def _routes(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
+    """Where routes lead that somebody set: one into the cluster's networks is stronger than kprov's, or replaced by it.
+
+    Whose pod network is their own may have set these for it.
+    """
+    if not host.is_node or not cluster.network.built_in:
+        return
+    linked = {(row.name, own) for row in seen.facts.interfaces for _, own in _networks(row)}
+    for setting, network in (("pod_cidr", cluster.pod_cidr), ("service_cidr", cluster.service_cidr)):
+        for route in seen.facts.settings.routes:
+            # What an address brings along is told with it; half of the world is a VPN's default route.
+            if (route.link, route.network) in linked or route.network.prefixlen < 2:
+                continue
+            if not route.network.overlaps(network):
+                continue
+            inside = route.network.subnet_of(network)
+            yield Problem(
+                name="CIDR",
+                host=host.name,
+                what=f"a route of this host leads into the cluster's {setting}"
+                if inside
+                else f"a route of this host covers the cluster's {setting}, which hides that part of it from the host",
+                found=f"{route.network} through {route.link}, {setting} {network}",
+                needed=f"a {setting} that no host has a way to",
+                todo=f"choose another {setting}, or take the route away (ip route show {route.network})",
+                severity="error" if inside else "warning",
+            )
+
+
+def _networks(interface: Interface) -> Iterable[tuple[str, IPv4Network]]:
+    """Each address with its network; a host's word that is no address is left out."""
+    for address in interface.addresses:
+        try:
+            own = ip_interface(address).network
+        except ValueError:
+            continue
+        if isinstance(own, IPv4Network):
+            yield address, own
+
+
 def _of_pods(cluster: Cluster, host: Host, facts: Facts, setting: str, interface: Interface) -> bool:
     """Whether an interface of a host that has been set up belongs to the pod network, kprov's or the user's own."""
     if cluster.network.built_in:
@@ -172,12 +213,8 @@ def _of_pods(cluster: Cluster, host: Host, facts: Facts, setting: str, interface
 
 
 def _overlapping(interface: Interface, network: IPv4Network) -> Iterable[str]:
-    for address in interface.addresses:
-        try:
-            own = ip_interface(address).network
-        except ValueError:  # a host's word: what is no address collides with nothing
-            continue
-        if isinstance(own, IPv4Network) and own.overlaps(network):
+    for address, own in _networks(interface):
+        if own.overlaps(network):
             yield address
 
 

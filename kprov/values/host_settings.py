@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,14 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Route:
+    """A line of the main routing table. link: the interface it leads into."""
+
+    network: IPv4Network
+    link: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostSettings:
     """Of one host.
 
@@ -36,6 +45,7 @@ class HostSettings:
     proxies: lines of systemd's own configuration that give every unit a proxy.
     swaps: lines and files that bring swap back at boot.
     booleans: SELinux booleans that kprov's units need → whether they are on.
+    routes: of the main table, of a host on which kprov has made no network yet.
     """
 
     static_hostname: str = ""
@@ -47,6 +57,7 @@ class HostSettings:
     proxies: tuple[Setting, ...] = ()
     swaps: tuple[Setting, ...] = ()
     booleans: Mapping[str, bool] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -76,7 +87,19 @@ def parse(rows: Iterable[tuple[str, str]]) -> HostSettings:
         booleans={
             line.split()[0]: line.split()[1] == "1" for line in table.get("boolean", ()) if len(line.split()) > 1
         },
+        routes=tuple(_routes(table.get("route", ()))),
     )
+
+
+def _routes(lines: Iterable[str]) -> Iterable[Route]:
+    """Of /proc/net/route: an interface, then a network and its mask as the kernel keeps them, in hexadecimal."""
+    for line in lines:
+        try:
+            link, network, mask = line.split()
+            address, bits = (bytes.fromhex(text)[::-1] for text in (network, mask))
+            yield Route(network=IPv4Network((address, int.from_bytes(bits).bit_count())), link=link)
+        except ValueError:  # a host's word
+            continue
 
 
 def _mounts(lines: Iterable[str]) -> Iterable[tuple[str, Mount]]:

@@ -97,6 +97,16 @@ def test_swap_that_systemd_or_a_service_makes_at_boot(room: Room) -> None:
     assert paths() == [service]
 
 
+def test_routes_are_told_until_kprov_has_a_network_of_its_own(room: Room) -> None:
+    """Those that the kernel has on this computer, as iproute2 shows them."""
+    shown = {line.split()[0] for line in room.text("ip -4 route show").splitlines()}
+    told = look(room, Question(deep=False)).facts.settings.routes
+    assert {str(row.network).replace("0.0.0.0/0", "default").removesuffix("/32") for row in told} == shown
+    room.text("cp -a /etc/alternatives /srv; mount -t tmpfs room /etc; cp -a /srv/alternatives /etc; mkdir /etc/kprov")
+    room.text("echo routed > /etc/kprov/network-mode")
+    assert look(room, Question(deep=False)).facts.settings.routes == ()
+
+
 def test_what_is_fetched_from_the_internet_is_asked_by_the_hosts_proxy(room: Room) -> None:
     room.stub("curl", 'echo "$no_proxy|$NO_PROXY" >> /srv/asked; echo 200')
     proxy = "export no_proxy='*' NO_PROXY='*' KPROV_NO_PROXY=mirror.internal; "

@@ -19,7 +19,8 @@ from kprov.preflight.disk import needs
 from kprov.preflight.machine import missing_packages
 from kprov.preflight.network import ports
 from kprov.values.errors import PreflightError
-from kprov.values.model import Cluster, Connection, Facts, Group, Host, Interface, Listener
+from kprov.values.host_settings import HostSettings, Route
+from kprov.values.model import Cluster, Connection, Facts, Group, Host, Interface, Listener, NetworkSettings
 
 GIB = 2**30
 ALL: tuple[Group, ...] = ("etcd", "control_plane", "worker")
@@ -509,6 +510,38 @@ def test_the_bridge_of_a_host_that_was_set_up_is_the_pod_network() -> None:
 def test_other_networks_and_nonsense_do_not_collide() -> None:
     assert not found(addressed("docker0", "172.17.0.1/16"))
     assert not found(addressed("eth1", "not an address"))
+
+
+def routed(network: str, link: str = "tun0") -> Facts:
+    return facts(settings=HostSettings(routes=(Route(network=IPv4Network(network), link=link),)))
+
+
+@pytest.mark.parametrize("network", ["10.244.3.0/24", "10.244.0.0/16", "10.96.0.10/32"])
+def test_a_route_into_the_clusters_networks_is_refused(network: str) -> None:
+    problem = the_only(found(routed(network)), "CIDR")
+    assert f"{network} through tun0" in problem.found
+    assert f"ip route show {network}" in problem.todo
+    assert problem.severity == "error"
+
+
+def test_a_route_around_them_is_told() -> None:
+    problems = list(check(cluster(), {"cp1": Observation(facts=routed("10.240.0.0/12"))}))
+    assert [(row.name, row.severity) for row in problems] == [("CIDR", "warning")]
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "0.0.0.0/1", "172.16.0.0/12", "192.0.2.0/24"])
+def test_routes_elsewhere_and_those_of_everything_are_no_problem(network: str) -> None:
+    assert not found(routed(network))
+
+
+def test_routes_to_pods_are_for_others_to_set_where_kprov_makes_none() -> None:
+    assert not found(routed("10.244.3.0/24"), cluster(network=NetworkSettings(mode="none")))
+    assert not found(routed("10.244.3.0/24"), cluster(host(groups=("etcd",))))
+
+
+def test_the_route_that_comes_with_an_address_is_told_with_it() -> None:
+    own = replace(addressed("eth1", "10.244.3.4/24"), settings=routed("10.244.3.0/24", "eth1").settings)
+    assert "10.244.3.4/24 on eth1" in the_only(found(own), "CIDR").found
 
 
 def test_nodes_of_different_mtu() -> None:

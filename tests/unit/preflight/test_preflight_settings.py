@@ -217,6 +217,12 @@ def test_a_name_that_is_lost_later_does_not_stop_a_cluster_that_runs() -> None:
     }
 
 
+def test_routes_are_read_as_the_kernel_keeps_them() -> None:
+    lines = ["eth0 00000000 00000000", "tun0 0003F40A 00FFFFFF", "x 0003F40A", "x zz 00FFFFFF", "x 01000000 000000FF"]
+    routes = parse([("route", line) for line in lines]).routes
+    assert [(str(route.network), route.link) for route in routes] == [("0.0.0.0/0", "eth0"), ("10.244.3.0/24", "tun0")]
+
+
 def test_lines_that_no_one_knows_are_passed_over() -> None:
     assert parse(
         [("mount", "too\tfew"), ("boolean", "x"), ("what", "y"), ("swap", "/etc/fstab\tUUID=1")]

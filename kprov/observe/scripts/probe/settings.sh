@@ -7,6 +7,8 @@ settings() { # what decides what units and pods get; one program reads all of it
         /sys/fs/selinux/booleans/haproxy_connect_any $(swap_files); do
         [ ! -f "$path" ] || [ ! -r "$path" ] || set -- "$@" "$path"
     done
+    # Where kprov has a network, its own routes are most of them, and the kernel is asked for each peer instead.
+    [ -e /etc/kprov/network-mode ] || [ ! -r /proc/net/route ] || set -- "$@" /proc/net/route
     services_with_swap
     awk -v masked="$(swap_is_masked && echo yes)" -v folders='/etc /opt/kprov/bin /var/lib/containerd /var/lib/kubelet /var/lib/etcd' '
         function tell(what, value) {print "setting\t" what "\t" value}
@@ -27,6 +29,7 @@ settings() { # what decides what units and pods get; one program reads all of it
         FILENAME ~ /zram-generator|[.]swap$/ {if (!seen[FILENAME]++) tell("swap", FILENAME "\t" $0); next}
         FILENAME ~ /logind/ {if ($0 ~ /^[ \t]*InhibitDelayMaxSec[ \t]*=/) {sub(/^[^=]*=[ \t]*/, ""); tell("delay", FILENAME "\t" $0)}; next}
         FILENAME ~ /system[.]conf/ {if ($0 ~ /^[ \t]*DefaultEnvironment.*(http|https|all|HTTP|HTTPS|ALL)_(proxy|PROXY)=/) tell("proxy", FILENAME "\tset"); next}
+        FILENAME == "/proc/net/route" {if ($2 ~ /^[0-9A-F]+$/ && told++ < 500) tell("route", $1 " " $2 " " $8); next}
         FILENAME ~ /booleans/ {n = split(FILENAME, part, "/"); tell("boolean", part[n] " " $1)}
         END {for (i in row) tell("mount", row[i])}' "$@"
 }
