@@ -1,4 +1,4 @@
-"""What a plan interrupts, and what of it cannot be taken back, in words. Pure; it is read from what is going to be done.
+"""What a plan interrupts, what of it is done in steps, and what cannot be taken back, in words. Pure; read from the plan.
 
 How long is said in the unit's own terms: seconds differ from machine to machine, what goes on meanwhile does not.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from kprov.objects.objects import titled
 from kprov.plan.cluster import ClusterPlan
+from kprov.plan.stage_names import BOTH_WAYS, ONE_WAY, ROUTES
 from kprov.values.runtimes import RUNTIMES
 
 _SECONDS = "for some seconds"
@@ -36,11 +37,13 @@ _LOST: Mapping[str, str] = {
 
 
 def interruption_lines(plan: ClusterPlan) -> list[str]:
-    """What is interrupted, and what cannot be undone; nothing for a plan that does neither."""
+    """What is interrupted, what goes in steps, and what cannot be undone; nothing for a plan that does none of these."""
     interrupts = [f"  {', '.join(row['hosts'])}: {row['what']}: {row['meanwhile']}" for row in interruptions(plan)]
+    steps = [f"  {line}" for line in procedures(plan)]
     final = [f"  {line}" for line in irrevocable(plan)]
     return [
         *(["interrupts", *interrupts] if interrupts else []),
+        *(["goes in steps; a run that breaks off is gone on with", *steps] if steps else []),
         *(["cannot be undone", *final] if final else []),
     ]
 
@@ -104,6 +107,25 @@ def _meanwhile(unit: str, plan: ClusterPlan) -> str:
             return f"{_ONE_BY_ONE}; the others keep the quorum"
         return "there is no quorum without it: until it is back nothing can be written or read; pods go on"
     return _WORDS.get(unit, f"what it does waits {_SECONDS}")
+
+
+def procedures(plan: ClusterPlan) -> Iterable[str]:
+    """What is not done at once, and in which order its parts come."""
+    stages = {change.stage for host in plan.hosts.values() for change in host.changes}
+    for name in plan.membership.join:
+        yield f"etcd: {name} joins as a learner, and votes when it has all data"
+    for member in plan.membership.remove:
+        yield f"etcd: {member.name or member.id} leaves when the others have what this run brings them"
+    if stages & {BOTH_WAYS, ROUTES, ONE_WAY}:
+        yield (
+            "pod network: every node takes packets both ways, and reaches all others the new way; then one after the "
+            "other sends that way; then the old way goes"
+        )
+    if plan.encryption is not None:
+        yield (
+            "encryption: every API server reads with the new key, then writes with it; then every object of "
+            f"{', '.join(plan.encryption.resources)} is written again; then the old key goes"
+        )
 
 
 def irrevocable(plan: ClusterPlan) -> Iterable[str]:

@@ -10,7 +10,7 @@ from kprov.objects.objects import titled
 from kprov.plan.cluster import ClusterPlan
 from kprov.plan.host import Change, HostPlan
 from kprov.plan.stages import STAGES
-from kprov.report.interruptions import interruption_lines, interruptions, irrevocable
+from kprov.report.interruptions import interruption_lines, interruptions, irrevocable, procedures
 from kprov.report.words import count
 
 SIGNS = {"create": "+", "update": "~", "permissions": "~", "record": "·", "delete": "-"}
@@ -149,6 +149,7 @@ def plan_values(plan: ClusterPlan) -> dict[str, Any]:
         "drain": list(plan.upgrades.drain),
         "reopen": list(plan.upgrades.reopen),
         "interrupts": interruptions(plan),
+        "procedures": list(procedures(plan)),
         "irrevocable": list(irrevocable(plan)),
         "not_ready": list(plan.not_ready),
         "unproven": list(plan.unproven),

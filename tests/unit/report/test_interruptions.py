@@ -9,14 +9,16 @@ import pytest
 
 from kprov.objects.objects import Identity, ObjectChange
 from kprov.observe.observation import EtcdMember
+from kprov.plan import stage_names
 from kprov.plan.cluster import ClusterPlan
+from kprov.plan.encryption_change import EncryptionChange
 from kprov.plan.etcd import Membership, Peer
-from kprov.plan.host import HostPlan, Restart
+from kprov.plan.host import Change, HostPlan, Restart
 from kprov.plan.runtime_swap import Swap
 from kprov.plan.upgrades import NodeUpgrades
-from kprov.report.interruptions import interruption_lines, irrevocable
+from kprov.report.interruptions import interruption_lines, irrevocable, procedures
 from kprov.report.plan_view import plan_lines, plan_values, summary_lines
-from kprov.values.resources import Unit
+from kprov.values.resources import File, Unit
 from kprov.values.runtimes import RUNTIMES
 
 SWAP = Swap(going=(RUNTIMES["containerd"],), coming=RUNTIMES["crio"])
@@ -108,6 +110,22 @@ def test_what_no_run_takes_back_is_told() -> None:
     ]
     assert "cannot be undone" in interruption_lines(final)
     assert plan_values(final)["irrevocable"] == told
+
+
+def test_what_goes_in_steps_is_told_in_their_order() -> None:
+    file = File(path="/x", content=b"")
+    change = Change(stage=stage_names.ROUTES, key=file.key, action="update", reasons=("x",), resource=file)
+    network = replace(plan({"w1": []}).hosts["w1"], changes=(change,))
+    member = EtcdMember(id="1f", name="e3", peer_urls=(), learner=False)
+    secret = EncryptionChange(reads=file, writes=file, resources=("secrets", "configmaps"), settled="{}")
+    stepwise = plan({}, membership=Membership(join=("e4",), remove=(member,)), encryption=secret)
+    told = list(procedures(replace(stepwise, hosts={"w1": network})))
+    assert [line.split(" ")[0] for line in told] == ["etcd:", "etcd:", "pod", "encryption:"]
+    assert "e4 joins as a learner" in told[0]
+    assert "every object of secrets, configmaps is written again; then the old key goes" in told[3]
+    assert plan_values(stepwise)["procedures"] == told[:2] + told[3:]
+    assert interruption_lines(stepwise)[0] == "goes in steps; a run that breaks off is gone on with"
+    assert list(procedures(plan({"w1": [restart("kubelet.service")]}))) == []
 
 
 def test_plan_and_what_up_shows_before_it_asks_say_it() -> None:
