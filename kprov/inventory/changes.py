@@ -22,7 +22,7 @@ This page is rendered from what each key of the inventory and each parameter of 
 `python -m kprov.inventory.changes docs/reference/changes.md` renders it again.
 
 What happens when a key is changed on a cluster that runs. `kprov plan` ends with what it interrupts (which unit, which nodes,
-what goes on meanwhile) and with what cannot be undone; `kprov up` shows both before it asks.
+what goes on meanwhile), what goes in steps, and what cannot be undone; `kprov up` shows these before it asks.
 
 | word | means |
 |---|---|
