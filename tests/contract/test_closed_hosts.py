@@ -30,17 +30,22 @@ def room() -> Iterator[policy_room.Room]:
         yield made
 
 
-def kept(folder: Path, nat: str, closed: str) -> None:
-    """Run kprov's script on the first node, once."""
+def written(folder: Path, nat: str, closed: str, loop: str) -> list[str]:
+    """Write kprov's script and settings for the first node; returns what runs it there. loop: in place of its own."""
     node, other = NODES
     lines = ["pods 10.244.0.0/16", f"own {OWN[node.name]}", f"nat {nat}", f"route {OWN[other.name]} {other.address}"]
     lines += [f"closed {closed}", *(f"host {each}" for each in HOSTS)] if closed else []
     (folder / "network.conf").write_text("\n".join(lines) + "\n")
     script = SCRIPT.read_text().replace("/etc/kprov/network.conf", f"{folder}/network.conf")
     script = script.replace("/run/kprov-network", f"{folder}/list")
-    assert "while sleep 15; do" in script
-    (folder / "script").write_text(script.replace("while sleep 15; do", "while false; do"))
-    inside = ["ip", "netns", "exec", node.namespace, "sh", str(folder / "script")]
+    assert "while sleep 15; do" in script  # seconds: what is flushed is missed for no longer
+    (folder / "script").write_text(script.replace("while sleep 15; do", f"while {loop}; do"))
+    return ["ip", "netns", "exec", node.namespace, "sh", str(folder / "script")]
+
+
+def kept(folder: Path, nat: str, closed: str) -> None:
+    """Run kprov's script on the first node, once."""
+    inside = written(folder, nat, closed, loop="false")
     subprocess.run([*inside, "keep"], check=True, timeout=60)
     subprocess.run([*inside, "check"], check=True, timeout=60)
 
@@ -94,3 +99,46 @@ def test_a_node_that_was_made_to_forward_nothing_forwards_again(tmp_path: Path) 
     assert "0 in /proc/sys/net/ipv4/ip_forward" in done.stderr
     kept(tmp_path, "nftables", "")
     assert policy_room.within(NODES[0], "cat", "/proc/sys/net/ipv4/ip_forward").strip() == "1"
+
+
+def ours() -> set[str]:
+    """Tables and chains of kprov's own on the first node, less the one that both modes have."""
+    tables = {line for line in policy_room.within(NODES[0], "nft", "list", "tables").splitlines() if "kprov" in line}
+    saved = policy_room.within(NODES[0], "iptables-save")
+    return tables | {line.split()[0][1:] for line in saved.splitlines() if line.startswith(":KPROV")} - {
+        "KPROV-FORWARD"
+    }
+
+
+@pytest.mark.skipif(shutil.which("iptables") is None, reason="no iptables")
+def test_when_kube_proxys_mode_changes_nothing_of_the_other_one_stays(tmp_path: Path) -> None:
+    kept(tmp_path, "nftables", "80,81")
+    tables = ours()
+    assert "table ip kprov" in tables
+    kept(tmp_path, "iptables", "80,81")
+    assert ours() == {"KPROV-MASQUERADE", "KPROV-HOSTS"}
+    kept(tmp_path, "nftables", "80,81")
+    assert ours() == tables
+
+
+@pytest.mark.parametrize("nat", ["nftables", "iptables"])
+def test_what_somebody_flushed_is_there_again_at_the_next_look(tmp_path: Path, nat: str) -> None:
+    if nat == "iptables" and shutil.which("iptables") is None:
+        pytest.skip("no iptables")
+    inside = written(tmp_path, nat, "80,81", loop="sleep 0.5")
+    keeper = subprocess.Popen([*inside, "keep"], stderr=subprocess.DEVNULL)
+    try:
+        await_check(inside)
+        policy_room.within(NODES[0], "nft", "flush", "ruleset")
+        policy_room.within(NODES[0], "ip", "-4", "route", "flush", "proto", "87")
+        await_check(inside)
+    finally:
+        keeper.kill()
+        keeper.wait()
+
+
+def await_check(inside: list[str]) -> None:
+    deadline = time.monotonic() + 60
+    while subprocess.run([*inside, "check"], check=False, stderr=subprocess.DEVNULL, timeout=60).returncode:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -14,7 +14,7 @@ from given import context
 from kprov.roles import kubelet, policies, timed_backup
 from kprov.roles.etcd import client_urls, member_name, peer_url
 from kprov.roles.layout import api_server_url, kube_proxy_mode
-from kprov.roles.network import mtu
+from kprov.roles.network import CONFLIST, mtu, resources
 from kprov.roles.network import settings as network_settings
 from kprov.roles.reservations import kube_reserved, system_reserved
 from kprov.values.durations import go_seconds
@@ -43,6 +43,16 @@ def _given(facts: dict[str, Any] | None = None, **cluster: Any) -> Any:
 def test_kube_proxy_mode(kernel: tuple[int, int], nft: tuple[int, int] | None, chosen: str, mode: str) -> None:
     ctx = _given({"kernel": kernel, "nft": nft}, kube_proxy_mode=chosen)
     assert kube_proxy_mode(ctx.cluster, ctx.own) == mode
+
+
+@pytest.mark.parametrize(("nft", "backend"), [((1, 0), "nftables"), (None, "iptables")])
+def test_host_ports_are_written_in_one_way_whatever_kube_proxys_mode_becomes(nft: Any, backend: str) -> None:
+    """What the one backend wrote the other does not remove: an entry would stay, and lead to another pod later."""
+    for mode in ("auto", "nftables", "iptables"):
+        ctx = _given({"kernel": (6, 1), "nft": nft}, kube_proxy_mode=mode)
+        (conflist,) = [item for item in resources(ctx) if isinstance(item, File) and item.path == CONFLIST]
+        (portmap,) = [plugin for plugin in json.loads(conflist.content)["plugins"] if plugin["type"] == "portmap"]
+        assert portmap["backend"] == backend
 
 
 def test_api_server_url() -> None:
