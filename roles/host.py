@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from kprov.roles.layout import kube_proxy_mode
 from kprov.values.context import Context
-from kprov.values.model import NetworkSettings
+from kprov.values.host_settings import HostSettings, Setting, last_of
+from kprov.values.model import Host, NetworkSettings
 from kprov.values.resources import KernelModule, Package, Resource, SwapOff, Sysctl
 
 _MODULES: tuple[str, ...] = ("overlay", "br_netfilter", "nf_conntrack")
@@ -49,8 +50,7 @@ def resources(ctx: Context) -> Iterable[Resource]:
         return
     for module in modules(ctx.cluster.network):
         yield KernelModule(name=module)
-    settings = _SYSCTLS + (_KERNEL_DEFAULTS if protects_kernel_defaults(ctx) else ())
-    for name, value in settings:
+    for name, value in _sysctls(ctx.host):
         yield Sysctl(name=name, value=value)
     mode = kube_proxy_mode(ctx.cluster, ctx.own)
     yield _FIREWALL[mode]
@@ -69,6 +69,32 @@ def modules(network: NetworkSettings) -> tuple[str, ...]:
     return (*_MODULES, "vxlan") if network.mode == "vxlan" else _MODULES
 
 
-def protects_kernel_defaults(ctx: Context) -> bool:
+def protects_kernel_defaults(host: Host) -> bool:
     """Whether kubelet will refuse to run with other kernel settings than these."""
-    return bool(ctx.host.kubelet.get("protectKernelDefaults", True))
+    return bool(host.kubelet.get("protectKernelDefaults", True))
+
+
+def _sysctls(host: Host) -> tuple[tuple[str, str], ...]:
+    return _SYSCTLS + (_KERNEL_DEFAULTS if protects_kernel_defaults(host) else ())
+
+
+def overruled(host: Host, settings: HostSettings) -> Iterable[tuple[str, str, Setting]]:
+    """Yield parameters of kprov's that another file sets otherwise at the next boot: name, desired value, what wins."""
+    if not host.is_node:
+        return
+    rows: dict[str, list[Setting]] = {}
+    for line in settings.sysctls:
+        name, _, value = line.value.partition("=")
+        rows.setdefault(_dotted(name.strip().removeprefix("-")), []).append(
+            Setting(path=line.path, value=value.strip())
+        )
+    for name, desired in _sysctls(host):
+        counts = last_of(rows.get(name, ()))
+        if counts is not None and counts.value != desired:
+            yield name, desired, counts
+
+
+def _dotted(name: str) -> str:
+    """A name as kprov writes it. Where a slash comes first, slashes part its words and dots are theirs (sysctl.d(5))."""
+    first = next((sign for sign in name if sign in "./"), ".")
+    return name if first == "." else name.translate(str.maketrans("./", "/."))

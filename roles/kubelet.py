@@ -140,7 +140,7 @@ def _limits(ctx: Context) -> dict[str, Any]:
         "eventRecordQPS": 50,
         "podPidsLimit": 4096,
         "seccompDefault": True,
-        "protectKernelDefaults": protects_kernel_defaults(ctx),
+        "protectKernelDefaults": protects_kernel_defaults(ctx.host),
         "serializeImagePulls": False,
         **({} if ctx.host.kubelet.get("serializeImagePulls") else {"maxParallelImagePulls": 4}),  # excludes it
         "containerLogMaxSize": "10Mi",

@@ -16,6 +16,7 @@ from kprov.plan import kms_findings, network_findings, timed_backup
 from kprov.plan.ending_certificates import ending
 from kprov.plan.network_hosts import is_open_by_age
 from kprov.plan.policy_findings import beginning, unenforced
+from kprov.roles.host import overruled
 from kprov.values.model import Cluster, Host
 
 _DISK_LEAST = 0.1  # of its size: where kubelet begins to evict pods (evictionHard nodefs.available)
@@ -150,6 +151,11 @@ def _clock(sight: Sight) -> Iterable[str]:
         yield f"its clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
 
 
+def _sysctls(sight: Sight) -> Iterable[str]:
+    for name, desired, wins in overruled(sight.host, sight.seen.facts.settings):
+        yield f"{name} is {wins.value} from the next boot on, and {desired} is needed: {wins.path} is read after kprov's file"
+
+
 def _timed_backups(sight: Sight) -> Iterable[str]:
     return timed_backup.troubles(sight.cluster, sight.host.name, sight.seen, sight.now)
 
@@ -236,6 +242,11 @@ ROWS: tuple[Row, ...] = (
         name="Clock",
         find=_clock,
         todo="let a time service run there (chrony, systemd-timesyncd): certificates, leases and logs are compared by clocks",
+    ),
+    Row(
+        name="Sysctl",
+        find=_sysctls,
+        todo="take the line out of that file; what kprov needs is in /etc/sysctl.d/zz-kprov.conf",
     ),
     Row(
         name="Certificate",

@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from kprov.observe.observation import Observation, seconds_of
 from kprov.preflight.problem import Problem, Severity
+from kprov.roles.host import overruled
 from kprov.values.durations import go_seconds
 from kprov.values.host_settings import Mount, last_of
 from kprov.values.model import Cluster, Host
@@ -191,6 +192,16 @@ def _drop_ins(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Probl
             )  # fmt: skip
 
 
+def _sysctls(cluster: Cluster, host: Host, seen: Observation) -> Iterable[Problem]:
+    """Of a host that is in a cluster by now, the findings tell it."""
+    for name, desired, wins in overruled(host, seen.facts.settings) if not seen.records else ():
+        yield _problem(
+            "Sysctl", host, "a kernel parameter that kprov sets would be another one after the next boot",
+            f"{name} = {wins.value} in {wins.path}, which is read after /etc/sysctl.d/zz-kprov.conf", f"{name} = {desired}",
+            f"take the line out of {wins.path}",
+        )  # fmt: skip
+
+
 def _mount(seen: Observation, folder: str) -> Mount | None:
     return seen.facts.settings.mounts.get(folder)
 
@@ -204,4 +215,5 @@ def _is_loopback(server: str) -> bool:
 
 FINDINGS: tuple[Finding, ...] = (
     _noexec, _read_only, _propagation, _nameservers, _shutdown_delay, _swap, _unit_proxies, _booleans, _drop_ins,
+    _sysctls,
 )  # fmt: skip

@@ -45,6 +45,7 @@ class HostSettings:
     proxies: lines of systemd's own configuration that give every unit a proxy.
     swaps: lines and files that bring swap back at boot.
     booleans: SELinux booleans that kprov's units need → whether they are on.
+    sysctls: lines of files that are read at boot after kprov's own.
     routes: of the main table, of a host on which kprov has made no network yet.
     """
 
@@ -57,6 +58,7 @@ class HostSettings:
     proxies: tuple[Setting, ...] = ()
     swaps: tuple[Setting, ...] = ()
     booleans: Mapping[str, bool] = field(default_factory=dict)
+    sysctls: tuple[Setting, ...] = ()
     routes: tuple[Route, ...] = ()
 
     @property
@@ -87,6 +89,7 @@ def parse(rows: Iterable[tuple[str, str]]) -> HostSettings:
         booleans={
             line.split()[0]: line.split()[1] == "1" for line in table.get("boolean", ()) if len(line.split()) > 1
         },
+        sysctls=settings("sysctl"),
         routes=tuple(_routes(table.get("route", ()))),
     )
 

@@ -25,7 +25,7 @@ def look(room: Room, question: Question) -> Observation:
 def test_files_and_mounts_that_decide_what_units_and_pods_get(room: Room) -> None:
     room.text(
         "cp -a /etc/alternatives /srv; mount -t tmpfs room /etc; cp -a /srv/alternatives /etc; "
-        "mkdir -p /etc/systemd/logind.conf.d /etc/systemd/system.conf.d /etc/systemd/system "
+        "mkdir -p /etc/systemd/logind.conf.d /etc/systemd/system.conf.d /etc/systemd/system /etc/sysctl.d "
         "/opt/kprov/bin /run/systemd/resolve /var/lib/etcd; mount -t tmpfs -o noexec,nosuid room /opt/kprov; "
         "mount --make-shared /opt/kprov; mount -t tmpfs -o ro room /var/lib/etcd"
     )
@@ -35,6 +35,9 @@ def test_files_and_mounts_that_decide_what_units_and_pods_get(room: Room) -> Non
         "/run/systemd/resolve/resolv.conf": "nameserver 192.0.2.53\nnameserver 192.0.2.54\n",
         "/etc/fstab": "# /dev/sdx none swap sw 0 0\nUUID=1 none swap sw 0 0\n/old none swap noauto 0 0\n",
         "/etc/systemd/zram-generator.conf": "[zram0]\nzram-size = ram\n",
+        "/etc/sysctl.d/zz-kprov.conf": "net.ipv4.ip_forward = 1\n",
+        "/etc/sysctl.d/99-theirs.conf": "net.ipv4.ip_forward = 0\n",
+        "/etc/sysctl.d/zz-theirs.conf": "# a comment\nnet.ipv4.ip_forward = 0\n",
         "/etc/systemd/logind.conf": "[Login]\n#InhibitDelayMaxSec=5\n",
         "/etc/systemd/logind.conf.d/zz.conf": "[Login]\nInhibitDelayMaxSec=10\n",
         "/etc/systemd/system.conf.d/proxy.conf": '[Manager]\nDefaultEnvironment="HTTPS_PROXY=http://user:secret@proxy:3128"\n',
@@ -52,6 +55,7 @@ def test_files_and_mounts_that_decide_what_units_and_pods_get(room: Room) -> Non
         Setting(value="[zram0]", path="/etc/systemd/zram-generator.conf"),
     )
     assert seen.shutdown_delays == (Setting(value="10", path="/etc/systemd/logind.conf.d/zz.conf"),)
+    assert seen.sysctls == (Setting(value="net.ipv4.ip_forward = 0", path="/etc/sysctl.d/zz-theirs.conf"),)
     assert [setting.path for setting in seen.proxies] == ["/etc/systemd/system.conf.d/proxy.conf"]
     assert "secret" not in str(seen)
     assert {"noexec", "nosuid"} < seen.mounts["/opt/kprov/bin"].options

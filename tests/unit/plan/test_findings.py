@@ -18,7 +18,7 @@ from kprov.observe.surroundings import PeerRoute, Surroundings
 from kprov.pki.authority import CertificateAuthority
 from kprov.plan.findings import ROWS, Finding, findings
 from kprov.values.certificate import CertificateSpec
-from kprov.values.host_settings import HostSettings
+from kprov.values.host_settings import HostSettings, Setting
 from kprov.values.model import BackupSettings, Cluster, NetworkSettings
 from kprov.values.paths import BACKUP_STATUS
 from kprov.values.paths import NETWORK_HOSTS as DOORS
@@ -76,6 +76,12 @@ def units(**changes: Any) -> Observation:
 
 def beside(**changes: Any) -> Observation:
     return replace(well(), surroundings=replace(BESIDE, **changes))
+
+
+def at_boot(*lines: str) -> Observation:
+    """With these lines in a file that is read after kprov's."""
+    settings = HostSettings(sysctls=tuple(Setting(path="/etc/sysctl.d/zz-local.conf", value=line) for line in lines))
+    return replace(well(), facts=replace(well().facts, settings=settings))
 
 
 def told(status: str) -> Observation:
@@ -178,6 +184,12 @@ CASES: tuple[tuple[str, Callable[[], Observation], str], ...] = (
         "540 minutes old, and one is due",
     ),
     ("Clock", lambda: replace(well(), facts=replace(well().facts, clock_skew=-11.0)), "11.0 s behind"),
+    (
+        "Sysctl",
+        lambda: at_boot("net.ipv4.ip_forward = 0"),
+        "net.ipv4.ip_forward is 0 from the next boot on, and 1 is needed: /etc/sysctl.d/zz-local.conf is read",
+    ),
+    ("Sysctl", lambda: at_boot("-net/bridge/bridge-nf-call-iptables=0"), "net.bridge.bridge-nf-call-iptables is 0"),
     ("Certificate", lambda: replace(well(), texts={DOORS: b"closed\n", CRT: certificate(3)}), "ends in 3 days"),
     ("Certificate", lambda: replace(well(), texts={DOORS: b"closed\n", CRT: b"?"}), "is no certificate"),
     ("Authority", lambda: replace(well(), texts={DOORS: b"closed\n", CRT: ENDING.cert_pem}), "ends in 4 days"),
@@ -206,8 +218,19 @@ def test_each_row_has_a_case() -> None:
         lambda: beside(cni=("/etc/kprov/cni/net.d/05-x.conf.bak", "/etc/kprov/cni/net.d/99-x.conf")),
         lambda: beside(dropins={"cron.service": ("/etc/a.conf",)}),
         lambda: replace(beside(etcd="ALARM NOSPACE"), records={}),
+        lambda: at_boot("net.ipv4.ip_forward=1", "vm.swappiness = 0"),
+        lambda: at_boot("net.ipv4.ip_forward=0", "net.ipv4.ip_forward = 1"),
     ],
-    ids=["not asked", "no proxy yet", "no pods yet", "not read first", "not kprov's unit", "not kprov's host"],
+    ids=[
+        "not asked",
+        "no proxy yet",
+        "no pods yet",
+        "not read first",
+        "not kprov's unit",
+        "not kprov's host",
+        "the same",
+        "the last",
+    ],
 )
 def test_what_says_nothing_is_no_finding(cluster: Cluster, seen: Callable[[], Observation]) -> None:
     assert found(cluster, seen()) == ()

@@ -65,6 +65,8 @@ def test_sysctls_and_modules_last_over_a_reboot() -> None:
     expanded = expand({"host": [Sysctl(name="a.b", value="1"), KernelModule(name="overlay")]})
     files = {item.path: item.content for item in expanded["host"] if isinstance(item, File)}
     assert files == {SYSCTL_FILE: b"a.b = 1\n", MODULES_FILE: b"overlay\n"}
+    # Files are read in the order of their names, and the last one wins (sysctl.d(5)): the administrator's 99-… does not.
+    assert SYSCTL_FILE.removeprefix("/etc/sysctl.d/") > "99-zzz.conf"
 
 
 def test_one_key_cannot_be_desired_in_two_ways() -> None:

@@ -217,6 +217,19 @@ def test_a_name_that_is_lost_later_does_not_stop_a_cluster_that_runs() -> None:
     }
 
 
+def test_a_file_that_beats_kprovs_kernel_parameters_at_boot() -> None:
+    path = "/usr/lib/sysctl.d/zz-theirs.conf"
+    theirs = replace(FIT, sysctls=(Setting(path=path, value="net.ipv4.ip_forward = 0"),))
+    problem = one(theirs)
+    assert (problem.name, problem.severity) == ("Sysctl", "warning")
+    assert path in problem.found
+    assert told(theirs, groups=("etcd",)) == []
+    record = Record(kind="file", name="/x", value="h", stat="s", before="absent")
+    assert told(theirs, seen={"records": {("file", "/x"): record}}) == []  # `findings` tells it there
+    hidden = Setting(path="/etc/sysctl.d/zz-theirs.conf", value="net.ipv4.ip_forward = 1")
+    assert told(replace(theirs, sysctls=(hidden, *theirs.sysctls))) == []
+
+
 def test_routes_are_read_as_the_kernel_keeps_them() -> None:
     lines = ["eth0 00000000 00000000", "tun0 0003F40A 00FFFFFF", "x 0003F40A", "x zz 00FFFFFF", "x 01000000 000000FF"]
     routes = parse([("route", line) for line in lines]).routes

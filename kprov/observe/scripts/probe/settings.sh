@@ -4,6 +4,7 @@ settings() { # what decides what units and pods get; one program reads all of it
     for path in /proc/self/mountinfo /etc/hostname /etc/resolv.conf /run/systemd/resolve/resolv.conf /etc/fstab \
         /etc/systemd/logind.conf /usr/lib/systemd/logind.conf.d/*.conf /run/systemd/logind.conf.d/*.conf /etc/systemd/logind.conf.d/*.conf \
         /etc/systemd/system.conf /usr/lib/systemd/system.conf.d/*.conf /run/systemd/system.conf.d/*.conf /etc/systemd/system.conf.d/*.conf \
+        /usr/lib/sysctl.d/[z-~]*.conf /usr/local/lib/sysctl.d/[z-~]*.conf /run/sysctl.d/[z-~]*.conf /etc/sysctl.d/[z-~]*.conf \
         /sys/fs/selinux/booleans/haproxy_connect_any $(swap_files); do
         [ ! -f "$path" ] || [ ! -r "$path" ] || set -- "$@" "$path"
     done
@@ -30,6 +31,8 @@ settings() { # what decides what units and pods get; one program reads all of it
         FILENAME ~ /logind/ {if ($0 ~ /^[ \t]*InhibitDelayMaxSec[ \t]*=/) {sub(/^[^=]*=[ \t]*/, ""); tell("delay", FILENAME "\t" $0)}; next}
         FILENAME ~ /system[.]conf/ {if ($0 ~ /^[ \t]*DefaultEnvironment.*(http|https|all|HTTP|HTTPS|ALL)_(proxy|PROXY)=/) tell("proxy", FILENAME "\tset"); next}
         FILENAME == "/proc/net/route" {if ($2 ~ /^[0-9A-F]+$/ && told++ < 500) tell("route", $1 " " $2 " " $8); next}
+        FILENAME ~ /sysctl[.]d/ { # of files that come after the one of kprov
+            n = split(FILENAME, part, "/"); if (part[n] > "zz-kprov.conf" && /=/) tell("sysctl", FILENAME "\t" $0); next}
         FILENAME ~ /booleans/ {n = split(FILENAME, part, "/"); tell("boolean", part[n] " " $1)}
         END {for (i in row) tell("mount", row[i])}' "$@"
 }
