@@ -27,6 +27,12 @@ BRIDGE = "cni0"
 TUNNEL = "kprov-vxlan"
 CONFLIST = f"{CNI_CONF}/10-kprov.conflist"
 FIRST_CONFLIST = f"{SHARED_CNI_CONF}/10-kprov.conflist"  # of clusters older than the record of their network
+# Of networks that others publish: the file that each writes, by its manual.
+PUBLISHED_CONFLISTS: Mapping[NetworkMode, str] = {
+    "flannel": f"{SHARED_CNI_CONF}/10-flannel.conflist",
+    "calico": f"{SHARED_CNI_CONF}/10-calico.conflist",
+    "cilium": f"{SHARED_CNI_CONF}/05-cilium.conflist",
+}
 SCRIPT = f"{BIN}/kprov-network"
 UNIT = components.NETWORK.unit
 SETTINGS = "/etc/kprov/network.conf"

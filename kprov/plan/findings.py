@@ -196,6 +196,13 @@ ROWS: tuple[Row, ...] = (
         todo="remove the file, or move it to another folder, then delete the pods that have an address of the other network",
     ),
     Row(
+        name="CniShared",
+        find=lambda sight: network_findings.shared_cni_files(sight.cluster, sight.seen),
+        todo="leave it if it hands pods over to the cluster's network, as Multus does; else remove it, then delete the pods "
+        "that have an address of the other network",
+        grave=False,  # such a file may be somebody's decision
+    ),
+    Row(
         name="Hostname",
         find=_hostname,
         todo="`hostnamectl set-hostname NAME` with its name in the inventory; see what else sets one (DHCP, cloud-init)",

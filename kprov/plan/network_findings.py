@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from kprov.observe.observation import Observation
 from kprov.observe.surroundings import PeerRoute
 from kprov.roles.kube_proxy import rules_table
-from kprov.roles.network import CONFLIST
+from kprov.roles.network import CONFLIST, PUBLISHED_CONFLISTS
 from kprov.values.model import Cluster
 
 
@@ -44,10 +44,19 @@ def _answer(answer: str | None) -> str:
 
 
 def cni_files(cluster: Cluster, seen: Observation) -> Iterable[str]:
+    """Of the folder that is kprov's alone."""
+    return _before(CONFLIST, seen) if cluster.network.built_in else ()
+
+
+def shared_cni_files(cluster: Cluster, seen: Observation) -> Iterable[str]:
+    """Of the folder of networks that others publish, where other software has files, too."""
+    own = PUBLISHED_CONFLISTS.get(cluster.network.mode)
+    return _before(own, seen) if own is not None else ()
+
+
+def _before(conflist: str, seen: Observation) -> Iterable[str]:
     """The runtime takes the file whose name comes first; it reads names with these endings only."""
-    if not cluster.network.built_in:
-        return
-    own = PurePosixPath(CONFLIST)
+    own = PurePosixPath(conflist)
     for path in map(PurePosixPath, seen.surroundings.cni):
         if path.parent == own.parent and path.suffix in (".conf", ".conflist", ".json") and path.name < own.name:
             yield f"{path} comes before {own.name}: new pods get the network that it describes, and not the cluster's"

@@ -206,7 +206,7 @@ def test_each_row_finds_what_it_is_for(cluster: Cluster, name: str, seen: Callab
 
 
 def test_each_row_has_a_case() -> None:
-    assert {name for name, _, _ in CASES} == {row.name for row in ROWS}
+    assert {name for name, _, _ in CASES} | {"CniShared"} == {row.name for row in ROWS}
 
 
 @pytest.mark.parametrize(
@@ -260,6 +260,17 @@ def test_other_modes_of_kube_proxy_and_other_networks_are_looked_at_as_they_are(
     assert found(replace(cluster, network=NetworkSettings(mode="flannel")), seen) == ()
 
 
+@pytest.mark.parametrize(("mode", "own"), [("flannel", "10-flannel"), ("calico", "10-calico"), ("cilium", "05-cilium")])
+def test_a_file_before_that_of_a_published_network_is_a_remark(cluster: Cluster, mode: Any, own: str) -> None:
+    """It may be meant: Multus puts its own first, and hands pods over."""
+    published = replace(cluster, network=NetworkSettings(mode=mode))
+    files = (f"/etc/cni/net.d/{own}.conflist", "/etc/cni/net.d/87-podman.conflist", "/etc/cni/net.d/00-old.conf.bak")
+    assert found(published, beside(cni=files)) == ()
+    (finding,) = found(published, beside(cni=("/etc/cni/net.d/00-old.conf", *files)))
+    assert finding.what.startswith(f"/etc/cni/net.d/00-old.conf comes before {own}.conflist")
+    assert not finding.grave
+
+
 def test_policies_are_counted_where_nothing_enforces_them(cluster: Cluster) -> None:
     engine = dict([record("unit", "kprov-policies.service")])
     enforced = replace(well(), policies={"a": 1}, records={**well().records, **engine})
@@ -275,7 +286,10 @@ def test_policies_are_counted_where_nothing_enforces_them(cluster: Cluster) -> N
     assert "10 NetworkPolicies" in found(cluster, many)[0].what
     assert "(namespaces a, b, c and 2 more)" in found(cluster, many)[0].what
     for mode in ("calico", "cilium", "none"):
-        assert found(replace(cluster, network=NetworkSettings(mode=mode)), many) == ()
+        assert (
+            found(replace(cluster, network=NetworkSettings(mode=mode)), replace(many, surroundings=Surroundings()))
+            == ()
+        )
 
 
 def test_a_certificate_that_has_ended_is_told(cluster: Cluster) -> None:
