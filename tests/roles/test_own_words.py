@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 
@@ -175,3 +176,11 @@ def test_other_audiences_stand_after_that_of_every_pods_token() -> None:
 @pytest.mark.parametrize("component", ["kube-controller-manager", "etcd"])
 def test_flags_of_an_inventory_are_judged(component: str) -> None:
     assert judged_flags(ROLES[component], component, {"log-level": "warn"}) == [("log-level", "warn")]
+
+
+def test_files_that_others_bring_for_containerd_are_read_beside_an_inventorys() -> None:
+    """GPU operators write theirs; nothing that an inventory says takes them out."""
+    host = {"groups": ["worker"], "containerd": {"imports": ["/etc/own.toml", "/etc/containerd/conf.d/*.toml"]}}
+    found = {item.path: item for item in desired("containerd", {"hosts": {"a": host}}) if isinstance(item, File)}
+    document = tomllib.loads(found["/etc/containerd/config.toml"].content.decode())
+    assert document["imports"] == ["/etc/containerd/conf.d/*.toml", "/etc/own.toml"]
