@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -185,14 +186,16 @@ def test_a_farewell_that_broke_off_is_no_run_that_touched_nothing_and_leaves_the
     assert heard == ["cp1"], "nothing was sent to the host that is still a part of the cluster"
 
 
-def talked(farewell: Farewell, warn: Callable[[str], None] = pytest.fail) -> list[Batch]:
-    """What is sent in the way of a node without pods that leaves."""
+def talked(
+    farewell: Farewell, warn: Callable[[str], None] = pytest.fail, says: Callable[[wire.Ask], Answer] = cluster_says
+) -> list[Batch]:
+    """What is sent in the way of a node that leaves, of one without pods where nothing else is said."""
     sent: list[Batch] = []
 
     def carry(one: Batch, answers: dict[int, Answer]) -> tuple[HostFailed, ...]:
         sent.append(one)
         asked = {number: step.operation for number, step in enumerate(one.steps, start=1)}
-        answers.update({number: cluster_says(ask) for number, ask in asked.items() if isinstance(ask, wire.Ask)})
+        answers.update({number: says(ask) for number, ask in asked.items() if isinstance(ask, wire.Ask)})
         return ()
 
     assert run(farewell_work(farewell, b"credential", warn), carry, lambda _: None, stage="x", host="cp1") == []
@@ -207,6 +210,24 @@ def test_a_node_without_a_member_is_drained_and_then_deleted() -> None:
     (deleted,) = sent[-1].operations
     assert deleted == wire.DeleteObject(kind="node", name="w1")
     assert all("kubeconfig" in dict(batch.payload) for batch in sent), "each exec has the credential"
+
+
+def test_a_pod_that_nothing_makes_again_goes_with_its_node_and_is_named() -> None:
+    """Its node is closed before it is evicted, so that nothing new comes there meanwhile."""
+    bare_pod = {"kind": "Pod", "metadata": {"namespace": "shop", "name": "once"}, "status": {"phase": "Running"}}
+
+    def says(asked: wire.Ask) -> Answer:
+        if asked.asked[:2] == ("get", "pods"):
+            return Answer(code=0, text=json.dumps({"kind": "List", "items": [bare_pod]}))
+        if asked.asked[:2] == ("get", "nodes"):
+            return Answer(code=0, text=json.dumps({"kind": "List", "items": [{"metadata": {"name": "w1"}}]}))
+        return cluster_says(asked)
+
+    heard: list[str] = []
+    sent = talked(replace(FAREWELL, node="w1", member=""), heard.append, says)
+    assert heard == ["pods of w1 are gone for good, as no controller makes them again: shop/once"]
+    verbs = [one.asked[0] for batch in sent for one in batch.operations if isinstance(one, wire.Ask)]
+    assert verbs == ["get", "get", "patch", "drain"]
 
 
 def test_a_farewell_sends_only_what_is_there_to_be_removed() -> None:
