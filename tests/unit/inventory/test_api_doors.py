@@ -252,6 +252,8 @@ def test_an_issuer_that_is_left_out_and_a_file_that_kprov_names_are_told() -> No
     assert "an https:// URL" in found[0].needed
     (first, *_) = mistakes(cluster("audit: {webhook: {config-file: x, kubeconfig: y}}"))
     assert (first.where, first.todo) == ("i.yaml:3:21", "write `kubeconfig: PATH`")
+
+
 def test_pulls_of_every_start_are_a_caution() -> None:
     (told,) = loaded(cluster("admission: {enable: [AlwaysPullImages]}")).warnings
     assert told.where == "i.yaml:3:23"
