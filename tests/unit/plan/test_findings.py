@@ -281,7 +281,8 @@ def test_policies_are_counted_where_nothing_enforces_them(cluster: Cluster) -> N
     assert not finding.grave
     for mode, counts in {"flannel": 1, "calico": 0, "cilium": 0, "none": 0}.items():
         network = NetworkSettings(mode=mode)  # type: ignore[arg-type]
-        assert len(found(replace(cluster, network=network), replace(well(), policies={"a": 1}))) == counts, mode
+        seen = replace(well(), policies={"a": 1}, surroundings=Surroundings())
+        assert len(found(replace(cluster, network=network), seen)) == counts, mode
     many = replace(well(), policies=dict.fromkeys("abcde", 2))
     assert "10 NetworkPolicies" in found(cluster, many)[0].what
     assert "(namespaces a, b, c and 2 more)" in found(cluster, many)[0].what
