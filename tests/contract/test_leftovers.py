@@ -33,3 +33,20 @@ def test_host_ports_of_pods_that_ended_are_not_put_back(room: Room) -> None:
     room.text("mkdir -p /run/kprov; echo 'table ip cni_hostport {}' > /run/kprov/host-ports")
     assert left(room, "pods") == ["is-active", "stop", "drop", "start"]
     assert room.text("ls /run/kprov") == ""
+
+
+@pytest.mark.parametrize(
+    "lay", ["ln -s /srv/big /var/log/pods", "mkdir /var/log/pods; mount --bind /srv/big /var/log/pods"]
+)
+def test_a_place_of_logs_that_somebody_laid_on_another_disk_stays_there(room: Room, lay: str) -> None:
+    room.text(f"mount -t tmpfs room /var/log; mkdir -p /srv/big /var/log/containers; touch /srv/big/theirs; {lay}")
+    room.text("mkdir /var/log/pods/default_web_1234; touch /var/log/containers/web_default_x.log")
+    left(room, "all")
+    assert room.text("ls /srv/big") == "theirs\n"
+    assert room.text("ls /var/log; ls /var/log/pods/") == "pods\ntheirs\n"
+
+
+def test_a_place_of_logs_that_kubelet_made_goes(room: Room) -> None:
+    room.text("mount -t tmpfs room /var/log; mkdir -p /var/log/pods/default_web_1234 /var/log/containers")
+    left(room, "all")
+    assert room.text("ls /var/log") == ""

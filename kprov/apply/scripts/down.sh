@@ -121,8 +121,15 @@ network() { # our tunnel, and what the network of an add-on laid beside our own 
     rm -f $files
 }
 
+logs() { # folder, names in it: one that somebody laid on another disk, by a link or a mount, stays there without them
+    if [ -L "$1" ] || mountpoint -q "$1"; then find "$1/" -mindepth 1 -maxdepth 1 -name "$2" -exec rm -rf {} + 2> /dev/null
+    else rm -rf --one-file-system "$1"; fi
+}
+
 left_over() { # what kubelet and runtime make for themselves outside the folders that kprov made for them
-    rm -rf --one-file-system /var/log/pods /var/log/containers /run/flannel
+    rm -rf --one-file-system /run/flannel
+    logs /var/log/pods '*_*_*' # NAMESPACE_POD_UID
+    logs /var/log/containers '*.log'
     # A containerd that is not kprov's may listen there by now.
     grep -q ' /\(var/\)\?run/nri/' /proc/net/unix || rm -rf --one-file-system /run/nri
 }
