@@ -16,6 +16,7 @@ from kprov.plan.desired import Desired, record_keys, resource_paths
 from kprov.plan.difference import Action, difference
 from kprov.plan.stage_names import CLEANUP
 from kprov.values.certificate import NOTHING, Authority, Renewal
+from kprov.values.components import ETCD
 from kprov.values.resources import Binary, Directory, File, Key, Resource, Unit
 
 JOIN_FILE = "/etc/etcd/join.env"  # written by the etcd conversation, empty between joins
@@ -174,7 +175,8 @@ def _restarts(
 
 def _unwanted(desired: Desired, seen: Observation, *, delete_data: bool) -> Iterable[Change]:
     keys = {key for resources in desired.values() for resource in resources for key in record_keys(resource)}
-    keys.add(("file", JOIN_FILE))
+    if ("unit", ETCD.unit) in keys:
+        keys.add(("file", JOIN_FILE))  # a conversation writes it, where etcd stays
     for key, record in seen.records.items():
         if key not in keys and (delete_data or record.value != DATA):
             yield Change(

@@ -13,7 +13,7 @@ from kprov.observe.observation import FileState, UnitState
 from kprov.observe.probe import program
 from kprov.plan.desired import MODULES_FILE, SYSCTL_FILE, expand, questions
 from kprov.plan.difference import LOOSE
-from kprov.plan.host import stamp
+from kprov.plan.host import JOIN_FILE, stamp
 from kprov.values.resources import (
     Artifact,
     Binary,
@@ -54,6 +54,15 @@ def test_a_bare_host_gets_everything_and_starts_its_unit() -> None:
 
 def test_a_host_in_order_needs_nothing() -> None:
     assert planned(WANTED, settled()).empty
+
+
+def test_what_the_conversation_with_etcd_wrote_goes_with_etcd_alone() -> None:
+    """It would keep its folder for good."""
+    joined = settled()
+    seen = replace(joined, records=dict([*joined.records.items(), record("file", JOIN_FILE)]))
+    assert planned(WANTED, seen).empty
+    without = {"host": WANTED["host"]}
+    assert ("file", JOIN_FILE) in {change.key for change in planned(without, seen).changes if change.action == "delete"}
 
 
 def test_parents_are_implied_but_the_system_folders_are_not() -> None:
