@@ -100,6 +100,11 @@ def lost(document: dict[str, Any]) -> None:
     del document["hosts"]["w2"]
 
 
+def moved(document: dict[str, Any]) -> None:
+    document["hosts"]["cp1"]["groups"] = ["worker"]
+    document["hosts"]["w1"]["groups"] = ["control_plane"]
+
+
 FIXED: Mapping[str, tuple[Edit, str, str]] = {
     "service_cidr": (setting(service_cidr="10.97.0.0/16"), "cluster.service_cidr", "10.96.0.0/16"),
     "dns_ip": (setting(dns_ip="10.96.0.53"), "cluster.dns_ip", "10.96.0.10"),
@@ -110,6 +115,12 @@ FIXED: Mapping[str, tuple[Edit, str, str]] = {
     "a member's node_ip": (of_host("cp1", node_ip="203.0.113.7"), "hosts.cp1.node_ip", "the member list of etcd"),
     "a host's name": (renamed, "hosts.other", "w1 (the certificate that it has)"),
     "a lost line": (lost, "kprov down --limit w2", "w2: Ready"),
+    "the whole control plane": (moved, "hosts.w1.groups", "API servers on cp1"),
+    "the whole of etcd": (
+        of_host("w1", groups=["etcd", "worker"]),
+        "let cp1 stay in the group etcd",
+        "data on cp1, and",
+    ),
     "groups": (of_host("w1", groups=["etcd"]), "hosts.w1.groups", "w1 is a node"),
     "a flag": (setting(extra_args={"kubelet": {"root-dir": "/srv"}}), "extra_args.kubelet.root-dir", "not set"),
     "name": (setting(name="another"), "i.yaml:", "e2e-grow"),
