@@ -22,10 +22,9 @@ from kprov.inventory import (
     encryption_checks,
     field_checks,
     flag_checks,
-    sign_on,
     source,
 )
-from kprov.inventory.addons import addons
+from kprov.inventory.addons import addons, check_sign_on
 from kprov.inventory.api_settings import api_settings
 from kprov.inventory.cloud import check_hosts, settings
 from kprov.inventory.merge import members
@@ -149,7 +148,7 @@ def parse(
     checks.sources(review, chosen)
     images_from = registry(review, path.parent, reader)
     api = api_settings(review, path.parent, reader, versions)
-    sign_on.check(review, chosen, api.authentication)
+    check_sign_on(review, chosen, api.authentication)
     authorities = _authorities(review, path.parent, reader)
     if mistakes:
         raise mistakes.error()
