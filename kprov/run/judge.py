@@ -89,8 +89,9 @@ def _laid_out(cluster: Cluster, program: Path, folder: Path) -> Path:
     key = new_key("ecdsa-p256")
     (folder / "key").write_bytes(private_pem(key))
     (folder / "public").write_bytes(public_pem(key))
-    for file in cluster.api.files:  # that they are there is all that is looked at
+    for file in cluster.api.files:  # secrets, in a folder that is closed to others and goes with the question
         (folder / file.name).touch(mode=0o600)
+        (folder / file.name).write_text(file.content.reveal(), encoding="utf-8")
     script = folder / "judge"
     script.write_bytes(
         render(

@@ -27,7 +27,8 @@ LINES = (
 SERVER = """#!/bin/sh
 for word in "$@"; do case $word in
     --*-config=*/authentication-config | --*=*/authorization-config | --*=*/audit-policy-file)
-        grep -qs BAD "${word#*=}" && bad=yes ;;
+        grep -qs BAD "${word#*=}" && bad=yes
+        for named in $(grep -o '/[^"]*[.]kubeconfig' "${word#*=}"); do grep -qs https: "$named" || bad=yes; done ;;
     --audit-policy-file=*/last | --audit-webhook-config-file=*/last) last=${word#*=} ;;
 esac; done
 [ -z "$bad" ] || { echo 'E0 run.go:72] "command failed" err="%s"'; exit 1; }
@@ -94,6 +95,24 @@ def test_of_authorizers_those_of_kprov_are_not_counted(tmp_path: Path) -> None:
         "      matchConditions: [{expression: BAD}]",
     )
     assert said.startswith("i.yaml:4: cluster.authorization: authorizers[2]")
+
+
+def test_a_webhook_is_judged_with_its_kubeconfig_which_is_gone_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it kube-apiserver finds no configuration in the file that it is given."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    (tmp_path / "k").write_text(
+        "clusters: [{name: c, cluster: {server: 'https://a'}}]\ncontexts: [{name: x}]\ncurrent-context: x\n"
+    )
+    (tmp_path / "k").chmod(0o600)
+    webhook = "timeout: 3s, subjectAccessReviewVersion: v1, failurePolicy: Deny"
+    connection = "connectionInfo: {type: KubeConfigFile, kubeConfigFile: k}"
+    line = f"  authorizers: [{{name: own, type: Webhook, webhook: {{{webhook}, {connection}}}}}]"
+    assert judge(loaded(tmp_path, "authorization:", line), Path("i.yaml"), cache(tmp_path, "no configuration"))
+    assert list(scratch.iterdir()) == []
 
 
 def test_without_its_program_or_anything_to_ask_it_nothing_is_asked(tmp_path: Path) -> None:
