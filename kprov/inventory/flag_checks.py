@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 
 from kprov.artifacts.options import flags as known_flags
+from kprov.artifacts.options.fields import types_of
 from kprov.artifacts.options.flags import LISTS, Flag, data
 from kprov.artifacts.options.values import WORDS, parses
 from kprov.inventory import switch_checks
@@ -22,6 +23,24 @@ from kprov.values.spelling import did_you_mean
 
 _OFF = frozenset({"false", "f", "0"})
 _SHOWN = 6  # words of a long list of choices
+# Flags of kubelet whose fields have other names; of all others the field has the same letters.
+_KUBELET_FIELDS: Mapping[str, str] = {
+    "anonymous-auth": "authentication: {anonymous: {enabled: …}}",
+    "authentication-token-webhook": "authentication: {webhook: {enabled: …}}",
+    "authentication-token-webhook-cache-ttl": "authentication: {webhook: {cacheTTL: …}}",
+    "authorization-mode": "authorization: {mode: …}",
+    "authorization-webhook-cache-authorized-ttl": "authorization: {webhook: {cacheAuthorizedTTL: …}}",
+    "authorization-webhook-cache-unauthorized-ttl": "authorization: {webhook: {cacheUnauthorizedTTL: …}}",
+    "client-ca-file": "authentication: {x509: {clientCAFile: …}}",
+    "event-qps": "eventRecordQPS: …",
+    "image-gc-high-threshold": "imageGCHighThresholdPercent: …",
+    "image-gc-low-threshold": "imageGCLowThresholdPercent: …",
+    "minimum-image-ttl-duration": "imageMinimumGCAge: …",
+    "pod-max-pids": "podPidsLimit: …",
+    "registry-qps": "registryPullQPS: …",
+    "reserved-cpus": "reservedSystemCPUs: …",
+    "rotate-server-certificates": "serverTLSBootstrap: …",
+}
 
 
 def check(review: Review, versions: Mapping[str, str]) -> None:
@@ -66,8 +85,30 @@ def _of_version(review: Review, path: Path, value: FlagText, component: str, ver
     flag = flags.get(name)
     if flag is None:
         _unknown(review, path, component, line, flags)
-    elif not _wrong(review, path, flag, value) and not _impossible(review, path, flag, value, line):
+    elif not (
+        _wrong(review, path, flag, value)
+        or _impossible(review, path, flag, value, line)
+        or (component == "kubelet" and _has_a_field(review, path, flag, version))
+    ):
         _cautions(review, path, component, flag)
+
+
+def _has_a_field(review: Review, path: Path, flag: Flag, version: str) -> bool:
+    """Note a flag of kubelet that overrules its configuration file: what fields are judged by would not hold for it."""
+    types = types_of(version)
+    fields = types["v1beta1.KubeletConfiguration"] if types is not None else ()
+    alike = {name.lower(): f"{name}: …" for name in fields}
+    field = _KUBELET_FIELDS.get(flag.name) or alike.get(flag.name.replace("-", ""))
+    if field is None or not flag.deprecated:
+        return False
+    review.fault(
+        path,
+        f"kubelet would take --{flag.name} over the configuration file that kprov writes, judges and goes by",
+        needed="the field of KubeletConfiguration",
+        todo=f"write `kubelet: {{{field}}}` in its place",
+        at_key=True,
+    )
+    return True
 
 
 def _unknown(review: Review, path: Path, component: str, line: str, flags: Mapping[str, Flag]) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 from inventory_text import cluster, loaded, mistakes, only
 
+from kprov.artifacts.options.fields import types_of
+from kprov.artifacts.options.flags import flags_of
+from kprov.inventory.flag_checks import _KUBELET_FIELDS
 from kprov.values.components import BY_NAME
 from kprov.values.taken_flags import TAKEN
 
@@ -155,10 +161,12 @@ def test_lists_are_joined_unless_the_program_does_not_split(flags: str, value: s
 
 
 def test_what_is_deprecated_or_without_effect_is_a_caution() -> None:
-    warned = loaded(cluster("extra_args: {kubelet: {max-pods: 50}, etcd: {force: true, max-snapshots: 3}}")).warnings
+    warned = loaded(
+        cluster("extra_args: {kubelet: {pod-manifest-path: /x}, etcd: {force: true, max-snapshots: 3}}")
+    ).warnings
     texts = [str(caution) for caution in warned]
     assert [text.split(": ")[1] for text in texts] == [
-        "cluster.extra_args.kubelet.max-pods",
+        "cluster.extra_args.kubelet.pod-manifest-path",
         "cluster.extra_args.etcd.force",
         "cluster.extra_args.etcd.max-snapshots",
     ]
@@ -166,6 +174,38 @@ def test_what_is_deprecated_or_without_effect_is_a_caution() -> None:
     assert "deprecated" in texts[0]
     assert "ignores it" in texts[1]
     assert "v3.8" in texts[2]
+
+
+@pytest.mark.parametrize(
+    ("flag", "field"),
+    [
+        ("cpu-manager-policy: static", "cpuManagerPolicy: …"),  # its state file would stop kubelet
+        ("max-pods: 900", "maxPods: …"),  # more than the node's network has addresses for
+        ("healthz-port: 1", "healthzPort: …"),  # the gate asks another one
+        ("cluster-domain: x.example", "clusterDomain: …"),
+        ("rotate-server-certificates: true", "serverTLSBootstrap: …"),
+        ("reserved-cpus: 0-1", "reservedSystemCPUs: …"),
+        ("anonymous-auth: true", "authentication: {anonymous: {enabled: …}}"),
+    ],
+)
+@pytest.mark.parametrize("version", ["1.36", "1.37"])
+def test_a_flag_of_kubelet_that_has_a_field_is_refused_with_it(flag: str, field: str, version: str) -> None:
+    """The flag would overrule the file, where each of these fields is judged, refused or followed by what it needs."""
+    mistake = only(cluster(f'kubernetes: "{version}"', f"extra_args: {{kubelet: {{{flag}}}}}"))
+    assert mistake.where == "i.yaml:4:26"
+    assert mistake.todo == f"write `kubelet: {{{field}}}` in its place"
+
+
+def test_each_field_that_a_flag_is_refused_for_is_one_of_the_version() -> None:
+    types = types_of("1.37")
+    assert types is not None
+    known = flags_of("kubelet", "1.37.2")
+    assert known is not None
+    for flag, field in _KUBELET_FIELDS.items():
+        assert flag in known
+        kind: Any = "v1beta1.KubeletConfiguration"
+        for step in re.findall(r"(\w+):", field):
+            kind = types[kind][step]  # type: ignore[call-overload,index]
 
 
 def test_a_version_that_kprov_does_not_know_is_not_judged_and_said_once() -> None:
