@@ -81,6 +81,7 @@ def test_a_node_that_a_user_cordoned_gets_no_mark_of_ours() -> None:
 def test_a_node_that_is_not_there_has_nothing_to_be_drained_of() -> None:
     _, asked = walk(drained(["w1"], 300), (Answer(code=0, text=""), listed()))
     assert [line.split()[0] for line in asked] == ["get", "get"]
+    assert "--ignore-not-found" in asked[0], "kubectl would fail, and a farewell that was cut off could never go on"
     _, asked = walk(drained(["w1", "w2"], 300), (listed(node("w2")), listed(), listed()), (DONE, DONE))
     assert [line.split()[2] for line in patches(asked)] == ["w2"]
 
