@@ -101,6 +101,19 @@ def test_a_node_that_was_made_to_forward_nothing_forwards_again(tmp_path: Path) 
     assert policy_room.within(NODES[0], "cat", "/proc/sys/net/ipv4/ip_forward").strip() == "1"
 
 
+@pytest.mark.parametrize("nat", ["nftables", "iptables"])
+def test_pods_do_not_reach_the_metadata_of_a_cloud_unless_it_is_open(tmp_path: Path, nat: str) -> None:
+    """Who reads it there is the machine, and mostly has its rights. The node itself goes on reading it."""
+    if nat == "iptables" and shutil.which("iptables") is None:
+        pytest.skip("no iptables")
+    policy_room.within(NODES[1], "ip", "address", "replace", "169.254.169.254/32", "dev", "lo")
+    policy_room.within(NODES[0], "ip", "route", "replace", "169.254.169.254", "via", NODES[1].address)
+    kept(tmp_path, nat, "")
+    assert answers([ask("y>169.254.169.254:8080")]) == [True]
+    kept(tmp_path, nat, "22")
+    assert answers([ask("y>169.254.169.254:8080"), ask("n1>169.254.169.254:8080")]) == [False, True]
+
+
 def ours() -> set[str]:
     """Tables and chains of kprov's own on the first node, less the one that both modes have."""
     tables = {line for line in policy_room.within(NODES[0], "nft", "list", "tables").splitlines() if "kprov" in line}

@@ -139,6 +139,11 @@ def test_the_inventorys_key_comes_before_the_many_of_an_agent(
         subprocess.run(["ssh-add", "-q", tmp_path / f"k{number}"], env=environment, check=True)
     path = config(f"IdentityAgent {agent}")
     works(with_config(path), host_of(server))
+    # Of the right one only the public half lies here, and the agent has it after all others.
+    subprocess.run(["ssh-add", "-q", server.key], env=environment, check=True)
+    shutil.copy(server.folder / "id.pub", tmp_path / "half.pub")
+    works(with_config(path), host_of(server, key=tmp_path / "half"))
+    subprocess.run(["ssh-add", "-q", "-d", server.key], env=environment, check=True)
     with pytest.raises(TransportError) as caught:
         with_config(path).connect(host_of(server, key=None))
     assert "too many keys" in caught.value.found
