@@ -85,7 +85,7 @@ def answers(cluster: LabCluster, old: Mapping[str, str]) -> dict[str, str]:
         "kubelet w1": asked("w1", 10250, "/pods", pair("kubelet-of-api")),
         "controller manager": asked("", 10257, "/metrics", impersonating),
         "scheduler": asked("", 10259, "/metrics", impersonating),
-        "etcd's peers": asked("cp1", 2380, "/members", pair("etcd-peer")),
+        "etcd's peers": asked("cp1", 2380, "/members", f"--http1.1 {pair('etcd-peer')}"),  # it offers h2, and has none
         "etcd": etcd("etcd"),
         "etcd as the api server": etcd("etcd-of-api"),
     }
