@@ -213,7 +213,7 @@ def _examine_text(text: str, mark: Mark, path: KeyPath, found: str, mistakes: Mi
             needed="one line of visible characters",
             todo="remove the line break or control character",
         )
-    elif text.startswith("-") and not document and not _NUMBER.match(text) and not _is_argument(path):
+    elif text.startswith("-") and not document and not _NUMBER.match(text) and not _is_argument(path, text):
         mistakes.add(
             mark,
             "text that begins with '-', which programs take for an option",
@@ -224,11 +224,15 @@ def _examine_text(text: str, mark: Mark, path: KeyPath, found: str, mistakes: Mi
         )
 
 
-def _is_argument(path: KeyPath) -> bool:
-    """Whether it is an argument: an item of an add-on's list, as for a program in its pods, or of the command of a signer."""
+def _is_argument(path: KeyPath, text: str) -> bool:
+    """Whether it is an argument: an item of an add-on's list, as for a program in its pods, of the command of a signer, or
+    of a flag's list, in which `-NAME` takes something away.
+    """
     item = bool(path) and isinstance(path[-1], int)
     return item and (
-        (path[:2] == ("cluster", "addons") and len(path) == 5) or (path[1:3] == ("pki", "authority") and path[-1] != 0)
+        (path[:2] == ("cluster", "addons") and len(path) == 5)
+        or (path[1:3] == ("pki", "authority") and path[-1] != 0)
+        or (path[-4:-3] == ("extra_args",) and not text.startswith("--"))
     )
 
 

@@ -62,6 +62,7 @@ def test_what_a_cluster_does_not_live_with_is_refused(line: str, pointed: str, w
     [
         "extra_args: {kube-apiserver: {kubelet-preferred-address-types: 'Hostname,ExternalIP'}}",
         "extra_args: {kube-controller-manager: {controllers: '*,-ttl-controller'}}",
+        "extra_args: {kube-controller-manager: {controllers: ['*', -ttl-controller]}}",
         "extra_args: {kube-controller-manager: {node-monitor-grace-period: 20s}}",
         "kubelet: {nodeLeaseDurationSeconds: 100}",
         "extra_args: {kube-scheduler: {leader-elect-lease-duration: 30s, leader-elect-renew-deadline: 20s}}",
