@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,14 @@ _TIMEOUT = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)
+class Layer:
+    """What makes another image out of a lab's: files by path below its root, then a script that root runs in it."""
+
+    files: Mapping[str, str]
+    script: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Image:
     """A release's disk and what starts it. `kernel` and `initrd` are given to QEMU; the disk has no boot loader."""
 
@@ -102,14 +111,16 @@ class Image:
             return "unknown"
 
 
-def key(suite: str, architecture: str) -> str:
+def key(suite: str, architecture: str, layer: Layer | None = None) -> str:
     """Name of an image: it changes with anything that goes into it."""
-    texts = (KERNELS.get(architecture, ""), *PACKAGES, str(SIZE), FSTAB, SEED, SEED_UNIT, SETUP)
+    texts: tuple[str, ...] = (KERNELS.get(architecture, ""), *PACKAGES, str(SIZE), FSTAB, SEED, SEED_UNIT, SETUP)
+    if layer:
+        texts += (*(part for file in sorted(layer.files.items()) for part in file), layer.script)
     parts = "\0".join((base.key(suite, architecture), *texts))
     return f"image-{suite}-{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
 
 
-def ensure(suite: str) -> Image:
+def ensure(suite: str, layer: Layer | None = None) -> Image:
     """The image of a release, made now if it is not there. Raises LabError."""
     architecture = platform.machine()
     if architecture not in KERNELS:
@@ -118,7 +129,7 @@ def ensure(suite: str) -> Image:
             found=architecture,
             needed=" or ".join(KERNELS),
         )
-    image = Image(folder=CACHE / key(suite, architecture))
+    image = Image(folder=CACHE / key(suite, architecture, layer))
     if image.folder.is_dir():
         return image
     root = base.ensure(suite)
@@ -128,12 +139,12 @@ def ensure(suite: str) -> Image:
             partial = CACHE / f".{image.folder.name}.partial"
             remove_tree(partial)
             partial.mkdir(mode=0o700)
-            _build(root, Image(folder=partial), KERNELS[architecture], lock)
+            _build(root, Image(folder=partial), KERNELS[architecture], layer, lock)
             partial.rename(image.folder)
     return image
 
 
-def _build(source: Path, image: Image, kernel: str, lock: int) -> None:
+def _build(source: Path, image: Image, kernel: str, layer: Layer | None, lock: int) -> None:
     do = functools.partial(run, timeout=_TIMEOUT, inherited=(lock,))
     root = image.folder / "root"
     do(["cp", "--archive", str(source), str(root)])
@@ -144,6 +155,10 @@ def _build(source: Path, image: Image, kernel: str, lock: int) -> None:
     ):
         (root / path).write_text(text, encoding="ascii")
     do(["chroot", str(root), "/bin/sh", "-s", kernel, *PACKAGES], text=SETUP)
+    if layer:
+        for path, text in layer.files.items():
+            (root / path).write_text(text, encoding="ascii")
+        do(["chroot", str(root), "/bin/sh", "-s"], text=layer.script)
     (installed,) = (root / "boot").glob("vmlinuz-*")
     release = installed.name.removeprefix("vmlinuz-")
     (root / f"boot/initrd.img-{release}").rename(image.initrd)

@@ -160,6 +160,18 @@ def test_an_image_has_another_name_when_something_in_it_changes(monkeypatch: pyt
     assert name != image.key("trixie", "x86_64")
 
 
+def test_each_part_of_a_layer_makes_another_image() -> None:
+    layers = [
+        image.Layer(files={"etc/a": "1"}, script="x"),
+        image.Layer(files={"etc/a": "2"}, script="x"),
+        image.Layer(files={"etc/b": "1"}, script="x"),
+        image.Layer(files={"etc/a": "1"}, script="y"),
+    ]
+    names = {image.key("trixie", "x86_64", layer) for layer in (None, *layers)}
+    assert len(names) == 5
+    assert image.key("trixie", "x86_64") in names
+
+
 def test_a_lab_is_listed_though_its_image_is_gone(tmp_path: Path) -> None:
     made = image.Image(folder=tmp_path)
     assert made.release == "unknown"
