@@ -2,6 +2,7 @@
 # make test   lint, unit tests, whole clusters on lab machines
 # make mutants  takes out decisions one by one and lists what no unit test notices; a quarter of an hour
 # make test-long   what takes longer, on lab machines: restores, rotations, all three runtimes; PART=1 runs one part (1 to 5)
+# make test-vagrant   the Vagrantfile, on emulated machines of libvirt; about an hour
 # make test-machines   on virtual machines with kernels of their own; PART=1 runs one part (0 to 5), each takes up to an hour
 # Debian or Ubuntu with root, Python 3.11, git, make and Go is all they need; `make setup` installs the rest.
 
@@ -17,16 +18,17 @@ KPROV := $(BIN)/kprov
 LAB := demo
 ADDONS := storage monitoring logging cloud-aws
 INVENTORY := inventory/lab.yaml
-SCRIPTS := $(wildcard addons/*/*.sh kprov/*/*.sh kprov/*/*/*.sh templates/*/*.sh)
+SCRIPTS := $(wildcard addons/*/*.sh kprov/*/*.sh kprov/*/*/*.sh templates/*/*.sh tests/e2e/*.sh)
 
 # Debian's names: what builds components and runs a lab, and what tests need beside it.
 DEMO_PACKAGES := debootstrap systemd-container iproute2 nftables openssh-client gcc libc6-dev libseccomp-dev pkg-config \
 	python3-venv ca-certificates
 MACHINE_PACKAGES := qemu-system-x86 qemu-utils e2fsprogs
+LIBVIRT_PACKAGES := libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients dnsmasq-base iptables
 TEST_PACKAGES := openssh-server sudo openssl curl wget shellcheck vagrant vagrant-libvirt chromium fonts-dejavu-core \
 	softhsm2 opensc libengine-pkcs11-openssl
 
-.PHONY: bench bench-cluster mutants demo demo-down demo-setup demo-packages test test-unit coverage test-e2e test-long test-machines machine-packages lint types artifacts setup packages clean
+.PHONY: bench bench-cluster mutants demo demo-down demo-setup demo-packages test test-unit coverage test-e2e test-long test-machines machine-packages test-vagrant libvirt-packages lint types artifacts setup packages clean
 
 demo: demo-setup
 	@$(KPROV) artifacts fetch
@@ -99,6 +101,9 @@ test-long: setup
 test-machines: setup machine-packages artifacts
 	@$(BIN)/pytest -q -m machines tests/e2e/machines/test_part$(PART)_*.py
 
+test-vagrant: setup machine-packages libvirt-packages artifacts
+	@$(BIN)/pytest -q -m machines tests/e2e/machines/test_vagrant_machines.py
+
 lint: setup types
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -157,6 +162,10 @@ packages:
 machine-packages:
 	@$(INSTALL)
 	install $(MACHINE_PACKAGES)
+
+libvirt-packages:
+	@$(INSTALL)
+	install $(LIBVIRT_PACKAGES)
 
 $(INSTALLED): setup.cfg pyproject.toml
 	@[ -x $(BIN)/python ] || python3 -m venv .venv
