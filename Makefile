@@ -2,7 +2,7 @@
 # make test   lint, unit tests, whole clusters on lab machines
 # make mutants  takes out decisions one by one and lists what no unit test notices; a quarter of an hour
 # make test-long   what takes longer, on lab machines: restores, rotations, all three runtimes; PART=1 runs one part (1 to 5)
-# make test-vagrant   the Vagrantfile, on emulated machines of libvirt; about an hour
+# make test-vagrant   the Vagrantfile, on emulated machines of libvirt; more than an hour
 # make test-machines   on virtual machines with kernels of their own; PART=1 runs one part (0 to 5), each takes up to an hour
 # Debian or Ubuntu with root, Python 3.11, git, make and Go is all they need; `make setup` installs the rest.
 

@@ -43,4 +43,5 @@ for _ in $(seq 60); do
 done
 virsh -q -c qemu:///system version >/dev/null
 echo ready
-exec sleep infinity
+sleep infinity &
+wait # also for those whose parents have ended: as the first process here, we are the parent of all of them

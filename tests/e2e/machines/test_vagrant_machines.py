@@ -1,7 +1,8 @@
 """The Vagrantfile as people run it: machines by libvirt, a cluster on them, and nothing of them afterwards.
 
-Emulated, with a box that is made here: one control plane and one worker take an hour. After a failure, `KPROV_KEPT=FOLDER`
-leaves libvirt and its machines running: `nsenter --target $(cat FOLDER/pid) --mount --net --pid` leads to them.
+Emulated, with a box that is made here: one control plane and one worker take more than an hour. After a failure,
+`KPROV_KEPT=FOLDER` leaves libvirt and its machines running: `nsenter --target $(cat FOLDER/pid) --mount --net --pid` leads
+to them.
 """
 
 from __future__ import annotations
