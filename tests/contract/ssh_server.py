@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,7 +92,9 @@ class SshServer:
         while todo:
             parent = todo.pop()
             path = Path(f"/proc/{parent}/task/{parent}/children")
-            below = [int(pid) for pid in path.read_text().split()] if path.exists() else []
+            below: list[int] = []
+            with suppress(FileNotFoundError, ProcessLookupError):  # it may end at any moment
+                below = [int(pid) for pid in path.read_text().split()]
             found += below
             todo += below
         return found

@@ -78,7 +78,7 @@ bring() { # name, command, service, manager, file for a list: sets `log`. Its sc
     unmask
     if [ $brought = 0 ] && [ "$3" != - ]; then systemctl disable -q "$3" 2> /dev/null; fi
     unset SYSTEMD_OFFLINE
-    systemctl daemon-reload
+    systemctl daemon-reload 2> /dev/null
     [ $brought = 0 ] || return 1
     if [ -s "$5" ]; then # what it brought along leaves with it, and nothing else does
         mkdir -p $STATE/before && installed "$4" | grep -vxF -f "$5" > "$STATE/before/package.$1"
