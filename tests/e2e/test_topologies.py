@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from conftest import Make
@@ -44,10 +44,14 @@ def test_all_nodes_are_ready(cluster: LabCluster) -> None:
 
 
 def test_the_use_of_nodes_and_pods_is_known(cluster: LabCluster) -> None:
-    for kind, expected in (("nodes", cluster.nodes_desired), ("pods", {"each-"})):
-        shown = until(lambda kind=kind: cluster.kubectl("top", kind, "--no-headers"), seconds=60, what=f"top {kind}")
-        names = {line.split()[0] for line in shown.splitlines()}
-        assert all(any(name.startswith(word) for name in names) for word in expected), shown
+    """metrics-server asks every kubelet each 15 s, and knows a pod when it has been asked about twice."""
+
+    def told(kind: str, expected: Iterable[str]) -> bool:
+        names = {line.split()[0] for line in cluster.kubectl("top", kind, "--no-headers").splitlines()}
+        return all(any(name.startswith(word) for name in names) for word in expected)
+
+    until(lambda: told("nodes", cluster.nodes_desired), seconds=90, what="the use of every node")
+    until(lambda: told("pods", ("each-",)), seconds=90, what="the use of pods")
 
 
 def test_dns_survives_the_loss_of_a_node(cluster: LabCluster) -> None:
