@@ -15,6 +15,7 @@ from kprov.addon.quantities import quantity
 from kprov.artifacts.options.values import QUANTITY
 from kprov.inventory.kubelet_values import Broken, refused
 from kprov.values.durations import go_seconds
+from kprov.values.kubelet_settings import mapping
 
 Settings = Mapping[str, Any]
 
@@ -91,13 +92,13 @@ def _ranges(given: Settings) -> Iterator[Broken]:
 
 def _evictions(given: Settings) -> Iterator[Broken]:
     for name in _EVICTIONS:
-        for signal, written in _table(given, name).items():
+        for signal, written in mapping(given, name).items():
             if signal not in SIGNALS:
                 yield Broken(path=(name, signal), what="no signal of kubelet", needed="a signal", known=SIGNALS)
             elif name != "evictionSoftGracePeriod" and not _is_amount(written):
                 needed = "a quantity such as 500Mi, or a share below 100% such as 10%"
                 yield Broken(path=(name, signal), what="no threshold", needed=needed)
-    for signal in _table(given, "evictionSoft").keys() - _table(given, "evictionSoftGracePeriod").keys():
+    for signal in mapping(given, "evictionSoft").keys() - mapping(given, "evictionSoftGracePeriod").keys():
         yield Broken(
             path=("evictionSoft", signal),
             what="a soft threshold without the time that it is waited for",
@@ -109,11 +110,6 @@ def _is_amount(written: Any) -> bool:
     text = str(written)
     share = _SHARE.fullmatch(text)
     return float(share[1]) < 100 if share else bool(QUANTITY.fullmatch(text)) and not text.startswith("-")
-
-
-def _table(settings: Settings, name: str) -> Mapping[str, Any]:
-    value = settings.get(name)
-    return value if isinstance(value, Mapping) else {}
 
 
 def _reserves_cpu(settings: Settings) -> bool:
@@ -228,7 +224,7 @@ _TOGETHER: tuple[_Rule, ...] = (
         ("logging",),
         "no format of kubelet's log",
         "`format: text` or `format: json`",
-        lambda own: _table(own, "logging").get("format", "text") not in ("text", "json"),
+        lambda own: mapping(own, "logging").get("format", "text") not in ("text", "json"),
     ),
 )
 

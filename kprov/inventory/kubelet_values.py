@@ -13,6 +13,7 @@ from typing import Any
 
 from kprov.artifacts.options.values import DURATION, QUANTITY, parses
 from kprov.values.durations import go_seconds
+from kprov.values.kubelet_settings import mapping
 
 _RESERVED = ("cpu", "memory", "ephemeral-storage", "pid")
 _CPUS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
@@ -53,7 +54,7 @@ def refused(given: Mapping[str, Any]) -> Iterator[Broken]:
     cpus = given.get("reservedSystemCPUs")
     if isinstance(cpus, str) and cpus and not _is_cpus(cpus):
         yield Broken(path=("reservedSystemCPUs",), what="no list of CPUs", needed="numbers and ranges such as 0-1,4")
-    if _table(given, "memorySwap").get("swapBehavior", "") not in _SWAPS:
+    if mapping(given, "memorySwap").get("swapBehavior", "") not in _SWAPS:
         yield Broken(
             path=("memorySwap", "swapBehavior"), what="no way of kubelet's to use swap", needed="NoSwap or LimitedSwap"
         )
@@ -68,7 +69,7 @@ def refused(given: Mapping[str, Any]) -> Iterator[Broken]:
 
 def _reserved(given: Mapping[str, Any]) -> Iterator[Broken]:
     for name in ("kubeReserved", "systemReserved"):
-        for resource, amount in _table(given, name).items():
+        for resource, amount in mapping(given, name).items():
             if resource not in _RESERVED:
                 what, needed = "nothing that can be reserved", "a resource of nodes"
                 yield Broken(path=(name, resource), what=what, needed=needed, known=_RESERVED)
@@ -79,11 +80,11 @@ def _reserved(given: Mapping[str, Any]) -> Iterator[Broken]:
 
 def _options(given: Mapping[str, Any]) -> Iterator[Broken]:
     for name, known in _OPTIONS.items():
-        for option in _table(given, name):
+        for option in mapping(given, name):
             if option not in known:
                 what, needed = "no option of this policy", "an option of kubelet's"
                 yield Broken(path=(name, option), what=what, needed=needed, known=known)
-    if _table(given, "cpuManagerPolicyOptions") and given.get("cpuManagerPolicy", "none") != "static":
+    if mapping(given, "cpuManagerPolicyOptions") and given.get("cpuManagerPolicy", "none") != "static":
         what, needed = "the policy none takes no options, and kubelet would not start", "`cpuManagerPolicy: static`"
         yield Broken(path=("cpuManagerPolicyOptions",), what=what, needed=needed)
 
@@ -101,10 +102,10 @@ def _sysctls(given: Mapping[str, Any]) -> Iterator[Broken]:
 def _durations(given: Mapping[str, Any]) -> Iterator[Broken]:
     for name, (least, most) in _DURATIONS.items():
         path = tuple(name.split("."))
-        value = given.get(path[0]) if len(path) == 1 else _table(given, path[0]).get(path[1])
+        value = given.get(path[0]) if len(path) == 1 else mapping(given, path[0]).get(path[1])
         if isinstance(value, str) and parses("duration", value) and not least <= go_seconds(value) <= most:
             yield Broken(path=path, what="out of range", needed=f"from {least:g}s to {most:g}s")
-    for signal, grace in _table(given, "evictionSoftGracePeriod").items():
+    for signal, grace in mapping(given, "evictionSoftGracePeriod").items():
         if not DURATION.fullmatch(str(grace)) or go_seconds(str(grace)) <= 0:
             path = ("evictionSoftGracePeriod", signal)
             yield Broken(path=path, what="no time to wait", needed="a duration such as 1m30s")
@@ -120,13 +121,13 @@ def _is_cpus(text: str) -> bool:
 
 
 def _counts(given: Mapping[str, Any]) -> Iterator[Broken]:
-    ids = _table(given, "userNamespaces").get("idsPerPod")
+    ids = mapping(given, "userNamespaces").get("idsPerPod")
     if isinstance(ids, int) and (ids < _IDS or ids % _IDS):
         path = ("userNamespaces", "idsPerPod")
         yield Broken(
             path=path, what="no number of user IDs that kubelet takes", needed=f"{_IDS}, or several times that"
         )
-    rate = _table(given, "tracing").get("samplingRatePerMillion")
+    rate = mapping(given, "tracing").get("samplingRatePerMillion")
     if isinstance(rate, int) and not 0 <= rate <= _MILLION:
         yield Broken(path=("tracing", "samplingRatePerMillion"), what="out of range", needed=f"from 0 to {_MILLION}")
 
@@ -134,8 +135,3 @@ def _counts(given: Mapping[str, Any]) -> Iterator[Broken]:
 def _texts(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
     value = given.get(name)
     return tuple(map(str, value)) if isinstance(value, list | tuple) else ()
-
-
-def _table(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = settings.get(name)
-    return value if isinstance(value, Mapping) else {}

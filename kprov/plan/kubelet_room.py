@@ -12,6 +12,7 @@ from typing import Any
 
 from kprov.addon.quantities import quantity, share_or_amount
 from kprov.values.cpu_lists import cpus_in
+from kprov.values.kubelet_settings import mapping
 from kprov.values.model import Facts
 
 # Kubelet's own where a file does not say it: https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/
@@ -47,18 +48,13 @@ def _kept(settings: Mapping[str, Any], resource: str, facts: Facts) -> Decimal:
     written = settings.get("reservedSystemCPUs")
     if resource == "cpu" and written:  # which counts in place of the others
         return Decimal(len(cpus_in(str(written))))
-    amounts = (quantity(_table(settings, name).get(resource, 0)) or Decimal() for name in _RESERVES)
+    amounts = (quantity(mapping(settings, name).get(resource, 0)) or Decimal() for name in _RESERVES)
     return sum(amounts, _threshold(settings, resource, facts))
 
 
 def _threshold(settings: Mapping[str, Any], resource: str, facts: Facts) -> Decimal:
     """Return what kubelet keeps free: it begins to evict pods below that."""
     signal = _SIGNALS.get(resource)
-    written = _table(settings, "evictionHard").get(signal, 0) if signal else 0
+    written = mapping(settings, "evictionHard").get(signal, 0) if signal else 0
     disk = facts.disk_size.get("/var/lib/kubelet", facts.disk_size.get("/var/lib", 0))
     return share_or_amount(written, facts.memory if resource == "memory" else disk) or Decimal()
-
-
-def _table(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = settings.get(name)
-    return value if isinstance(value, Mapping) else {}

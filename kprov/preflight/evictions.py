@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
 
 from kprov.addon.quantities import quantity, share_or_amount
 from kprov.observe.observation import Observation
 from kprov.preflight.problem import Problem
 from kprov.roles.reservations import kube_reserved, system_reserved
 from kprov.values.cpu_lists import cpus_in
+from kprov.values.kubelet_settings import mapping
 from kprov.values.model import Facts, Host
 from kprov.values.runtimes import RUNTIMES
 
@@ -34,7 +34,7 @@ def check(host: Host, seen: Observation) -> Iterable[Problem]:
 
 
 def _thresholds(host: Host, facts: Facts) -> Iterable[Problem]:
-    for signal, written in _given(host, "evictionHard").items():
+    for signal, written in mapping(host.kubelet, "evictionHard").items():
         free, size = _amounts(signal, host, facts)
         threshold = share_or_amount(written, size)
         if free and threshold is not None and threshold > free:
@@ -50,7 +50,7 @@ def _thresholds(host: Host, facts: Facts) -> Iterable[Problem]:
 
 def _reservations(host: Host, facts: Facts) -> Iterable[Problem]:
     """Of CPU and memory: what is reserved must leave something."""
-    given = {name: _given(host, name) for name in ("kubeReserved", "systemReserved")}
+    given = {name: mapping(host.kubelet, name) for name in ("kubeReserved", "systemReserved")}
     if not any(given.values()):
         return
     # What is not named keeps kprov's amount, as it does in the node's configuration.
@@ -97,9 +97,9 @@ def _numa_memory(host: Host, facts: Facts) -> Iterable[Problem]:
         return
     tables = (row.get("limits") for row in rows if isinstance(row, Mapping))
     amounts = [quantity(table.get("memory", 0)) or 0 for table in tables if isinstance(table, Mapping)]
-    kube = kube_reserved(facts.cpus, facts.memory) | dict(_given(host, "kubeReserved"))
-    system = system_reserved(facts.memory, host.groups) | dict(_given(host, "systemReserved"))
-    threshold = share_or_amount(_given(host, "evictionHard").get(_MEMORY, _EVICTION), facts.memory) or 0
+    kube = kube_reserved(facts.cpus, facts.memory) | dict(mapping(host.kubelet, "kubeReserved"))
+    system = system_reserved(facts.memory, host.groups) | dict(mapping(host.kubelet, "systemReserved"))
+    threshold = share_or_amount(mapping(host.kubelet, "evictionHard").get(_MEMORY, _EVICTION), facts.memory) or 0
     kept = sum((quantity(reserved.get("memory", 0)) or 0 for reserved in (kube, system)), threshold)
     if facts.memory and sum(amounts) != kept:
         yield Problem(
@@ -108,18 +108,13 @@ def _numa_memory(host: Host, facts: Facts) -> Iterable[Problem]:
             what="reservedMemory is not what the node keeps in all, and kubelet would not start",
             found=f"{_mebibytes(sum(amounts))} on NUMA nodes",
             needed=f"{_mebibytes(kept)}: kubeReserved {kube.get('memory', 0)}, systemReserved {system.get('memory', 0)} and "
-            f"evictionHard {_given(host, 'evictionHard').get(_MEMORY, _EVICTION)}",
+            f"evictionHard {mapping(host.kubelet, 'evictionHard').get(_MEMORY, _EVICTION)}",
             todo=f"write limits of memory that are {_mebibytes(kept)} together under `reservedMemory` at {host.name}",
         )
 
 
 def _mebibytes(amount: Decimal | int) -> str:
     return f"{(Decimal(amount) / _MIB).normalize():f}Mi"
-
-
-def _given(host: Host, name: str) -> Mapping[str, Any]:
-    value = host.kubelet.get(name)
-    return value if isinstance(value, Mapping) else {}
 
 
 def _amounts(signal: str, host: Host, facts: Facts) -> tuple[int, int]:
